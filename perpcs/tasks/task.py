@@ -1,0 +1,138 @@
+"""What a task is: the wording of its prompts, where its fields are, what counts as an answer.
+
+A prompt has the sections of the paper's Table 6, and a section that is empty is left out:
+
+    ### User Profile:
+    <profile>
+    ### User History:
+    <one rendered item a line>
+    ### User Instruction:
+    <instruction>
+    <input label> <x> <answer label>
+
+The target is a space and the answer, so that prompt + target is the text a person would have typed.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from perpcs.errors import PerpcsError
+from perpcs.tasks.items import Item, Query
+
+
+@dataclass(frozen=True)
+class Task:
+    """One LaMP task as data. Raise ``version`` whenever a change alters a prompt or what is read."""
+
+    name: str
+    """LaMP name, for example ``LaMP_4``; also the name of its folder on disk."""
+    title: str
+    """What a person reads in the app."""
+    kind: Literal["label", "rating", "text"]
+    """``label``: one of ``labels``; ``rating``: one of ``labels``, in order; ``text``: free text."""
+    instruction: str
+    input_label: str
+    answer_label: str
+    x_fields: tuple[str, ...]
+    """Fields of a history item that hold x; those present are joined by a line break."""
+    y_field: str | None
+    """Field of a history item that holds y; None where the history is free text."""
+    query_pattern: str
+    """Regular expression over a LaMP query input; group ``x`` and, for citations, ``option1`` and ``option2``."""
+    labels: tuple[str, ...] = ()
+    metric: str = "rouge-L"
+    max_new_tokens: int = 40
+    history_instruction: str = ""
+    """Instruction for a history item where it differs from the query's (citations)."""
+    version: int = 1
+
+    # ---- reading LaMP fields -------------------------------------------------------------------------------------
+
+    def read_item(self, fields: Mapping[str, Any]) -> Item:
+        """One history item from its LaMP fields.
+
+        Raises:
+            PerpcsError: when no input field is there, or the answer is missing or not one of the labels.
+        """
+        parts = [str(fields[name]).strip() for name in self.x_fields if str(fields.get(name) or "").strip()]
+        if not parts:
+            raise PerpcsError(
+                f"The item has no {' or '.join(repr(name) for name in self.x_fields)}.",
+                f"Give every {self.name} history item that field.",
+            )
+        x = "\n".join(parts)
+        if self.y_field is None:
+            return Item(x=x, id=str(fields.get("id", "")))
+        y = str(fields.get(self.y_field) if fields.get(self.y_field) is not None else "").strip()
+        if not y and self.history_instruction:  # LaMP's own citation profiles hold papers without what they cite
+            return Item(x=x, id=str(fields.get("id", "")))
+        if not y:
+            raise PerpcsError(f"The item has no {self.y_field!r}.", f"Give every {self.name} history item that field.")
+        return Item(x=x, y=self.read_answer(y), id=str(fields.get("id", "")))
+
+    def read_query(self, input: str, gold: str | None = None, id: str = "") -> Query:
+        """One query from LaMP's wording of it. Text that does not follow the wording is taken whole as x.
+
+        Raises:
+            PerpcsError: when the task needs options (citations) and the text holds none, or the text is empty.
+        """
+        match = re.search(self.query_pattern, input.strip(), flags=re.DOTALL)
+        groups = match.groupdict() if match else {}
+        x = (groups.get("x") or input).strip()
+        options = tuple(groups[name].strip() for name in ("option1", "option2") if groups.get(name))
+        if not x:
+            raise PerpcsError("The query is empty.", "Type or paste the text to answer for.")
+        if "option1" in self.query_pattern and len(options) != 2:
+            raise PerpcsError(
+                "The query does not name its two references.",
+                'Write: title "...", which reference is related? [1]: "..." [2]: "..."',
+            )
+        return Query(x=x, gold=gold, id=id, options=options)
+
+    def read_answer(self, y: str) -> str:
+        """The canonical spelling of an answer: labels match without regard to case, other text stays as it is.
+
+        Raises:
+            PerpcsError: when the task has labels, its history is labelled, and ``y`` is none of them.
+        """
+        if self.kind == "text" or not self.labels or self.history_instruction:
+            return y
+        by_key = {label.lower(): label for label in self.labels}
+        label = by_key.get(y.strip().lower())
+        if label is None:
+            raise PerpcsError(f"{y[:40]!r} is not a label of {self.name}.", f"Use one of: {', '.join(self.labels)}.")
+        return label
+
+    # ---- prompts -------------------------------------------------------------------------------------------------
+
+    def prompt(self, query: Query, history: Sequence[Item] = (), profile: str = "") -> str:
+        """The text before the answer, with retrieved ``history`` items and a ``profile`` where given."""
+        sections = []
+        if profile:
+            sections.append(f"### User Profile:\n{profile}")
+        if history:
+            sections.append("### User History:\n" + "\n".join(self.render_item(item) for item in history))
+        body = f"{self.input_label} {query.x}"
+        if query.options:
+            body += " Reference: " + " ".join(f"[{i}] - {option}" for i, option in enumerate(query.options, start=1))
+        sections.append(f"### User Instruction:\n{self.instruction}\n{body} {self.answer_label}")
+        return "\n".join(sections)
+
+    def render_item(self, item: Item) -> str:
+        """One history item as it stands in another prompt's history section."""
+        if item.y is None:
+            return f"{self.answer_label} {item.x}"
+        if self.history_instruction:
+            return f"{self.input_label} {item.x} Cites: {item.y}"
+        return f"{self.input_label} {item.x} {self.answer_label} {item.y}"
+
+    def pair(self, item: Item, history: Sequence[Item] = (), profile: str = "") -> tuple[str, str]:
+        """A history item as (prompt, target), formatted as a query would be. Free text has an empty prompt."""
+        if item.y is None:
+            return "", item.x
+        if self.history_instruction:
+            head = f"### User Instruction:\n{self.history_instruction}\n{self.input_label} {item.x} Cites:"
+            return head, " " + item.y
+        return self.prompt(Query(x=item.x), history=history, profile=profile), " " + item.y
