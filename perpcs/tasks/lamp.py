@@ -1,4 +1,4 @@
-"""The table of tasks. Input formats follow LaMP (Salemi et al., 2024); prompts follow the sections of the paper's Table 6."""
+"""The table of tasks. Input formats follow LaMP (Salemi et al., 2024), prompts the sections of the paper's Table 6."""
 
 import difflib
 

@@ -1,0 +1,65 @@
+"""The knobs of an assembly, as one flat record that the command line, the app and the stored record share.
+
+Presets: ``paper`` follows section 2.5 of Per-Pcs to the letter, ``reference_code`` the scoring of its released code
+(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/RESULTS.md).
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from perpcs.errors import PerpcsError
+
+
+@dataclass(frozen=True)
+class RouterOptions:
+    """How pieces are scored and chosen. Field docstrings are the help texts of the command line and the app."""
+
+    router: Literal["gate", "prototype"] = "gate"
+    """What a target token's activation is compared with: each piece's trained gate, or its owner's mean activation."""
+    normalise: Literal["cosine", "layernorm"] = "layernorm"
+    """How gate and activation are normalised before their product."""
+    centre: bool = True
+    """Subtract the pool's mean gate and mean prototype first, so that what all share does not decide (not in the paper)."""
+    reduce: Literal["sum", "mean"] = "mean"
+    """How token scores become the score of an item."""
+    k: int = 3
+    """Pieces kept at each position for each item."""
+    temperature: float = 1.0
+    """Scores are divided by this times sqrt(n) before the softmax; small = the best piece takes all."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise PerpcsError(f"{name} is {value!r}.", f"Use one of: {', '.join(map(str, allowed))}.")
+        if not isinstance(self.k, int) or self.k < 1:
+            raise PerpcsError(f"k is {self.k}.", "Use a whole number of at least 1.")
+        if not self.temperature > 0:
+            raise PerpcsError(f"The temperature is {self.temperature}.", "Use a number above 0.")
+
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "router": ("gate", "prototype"),
+    "normalise": ("cosine", "layernorm"),
+    "centre": (True, False),
+    "reduce": ("sum", "mean"),
+}
+
+PRESETS: dict[str, RouterOptions] = {
+    "default": RouterOptions(),
+    "paper": RouterOptions(normalise="cosine", centre=False, reduce="sum"),
+    "reference_code": RouterOptions(normalise="layernorm", centre=False, reduce="mean"),
+}
+
+
+def router_options(preset: str = "default", **changes: Any) -> RouterOptions:
+    """The options of a preset with the given changes; a change of None keeps the preset's value.
+
+    Raises:
+        PerpcsError: for an unknown preset or a value out of range.
+    """
+    if preset not in PRESETS:
+        raise PerpcsError(f"Unknown preset {preset!r}.", f"Use one of: {', '.join(PRESETS)}.")
+    known = {field.name for field in fields(RouterOptions)}
+    given = {name: value for name, value in changes.items() if value is not None and name in known}
+    return replace(PRESETS[preset], **given)

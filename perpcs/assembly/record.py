@@ -1,0 +1,188 @@
+"""The Assembly: what a person's history chose, and the record of how that came about.
+
+It holds numbers only, never text, and needs no model to be looked at: figures, the app and the command line read it as
+it is. On disk it is one JSON file of a few KB; arrays are zlib-compressed, base64 little-endian, so that saving and
+loading give the same bytes.
+"""
+
+import base64
+import json
+import math
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perpcs.errors import PerpcsError
+from perpcs.files import write_atomic
+
+SCHEMA = 1
+_NO_SHARER = -1
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A person assembled from a pool. P positions, S sharers, N history items, k pieces chosen for an item.
+
+    ``choices`` and ``votes`` hold -1 and 0 where an item chose fewer than k pieces.
+    """
+
+    weights: np.ndarray
+    """Mean weight of each piece over the items, float32 (P, S)."""
+    scores: np.ndarray
+    """Mean score of each piece over the items, float32 (P, S)."""
+    choices: np.ndarray
+    """Sharer indices each item chose, best first, int16 (N, P, k)."""
+    votes: np.ndarray
+    """The weight of each choice, float16 (N, P, k)."""
+    task: str
+    positions: tuple[str, ...]
+    """Label of each position, for example ``layer 3, v_proj``."""
+    sharers: tuple[str, ...]
+    pool: str
+    """Name of the pool."""
+    pool_hash: str
+    router: dict[str, Any]
+    """Router and selector with every option, as it was run."""
+    tokens: int = 0
+    """Tokens read."""
+    seconds: float = 0.0
+    cut_items: int = 0
+    """Items whose beginning was cut because they were longer than the model can read."""
+    user: str = "me"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    # ---- what follows from the stored numbers, without a model ---------------------------------------------------
+
+    @property
+    def n_items(self) -> int:
+        return int(self.choices.shape[0])
+
+    def item_weights(self) -> np.ndarray:
+        """Every item's own weights, float32 (N, P, S): what the mean is the mean of."""
+        n, p, _ = self.choices.shape
+        dense = np.zeros((n, p, len(self.sharers) + 1), dtype=np.float32)  # last column takes the -1 of "none"
+        np.put_along_axis(dense, self.choices.astype(np.int64) % dense.shape[2], self.votes.astype(np.float32), axis=2)
+        return dense[:, :, :-1]
+
+    def without_item(self, index: int) -> np.ndarray:
+        """The weights (P, S) if one history item is left out."""
+        kept = np.delete(self.item_weights(), index, axis=0)
+        return kept.mean(axis=0) if len(kept) else np.zeros_like(self.weights)
+
+    def effective_sharers(self) -> np.ndarray:
+        """exp of the entropy of each position's weights, (P,): 1 = one sharer holds all, S = all alike, 0 = none."""
+        total = self.weights.sum(axis=1, keepdims=True)
+        share = np.divide(self.weights, total, out=np.zeros_like(self.weights), where=total > 0)
+        logs = np.log(share, out=np.zeros_like(share), where=share > 0)
+        return np.where(total[:, 0] > 0, np.exp(-(share * logs).sum(axis=1)), 0.0)
+
+    def top_share(self) -> np.ndarray:
+        """Largest weight over the sum of weights at each position, (P,)."""
+        total = self.weights.sum(axis=1)
+        return np.divide(self.weights.max(axis=1), total, out=np.zeros_like(total), where=total > 0)
+
+    def distinct_sharers(self) -> int:
+        """How many sharers hold any weight anywhere."""
+        return int((self.weights.max(axis=0) > 0).sum())
+
+    def top_sharers(self, count: int = 5) -> list[tuple[str, float]]:
+        """Sharers by their share of all weight, largest first."""
+        total = float(self.weights.sum()) or 1.0
+        share = self.weights.sum(axis=0) / total
+        order = np.argsort(-share, kind="stable")[:count]
+        return [(self.sharers[i], float(share[i])) for i in order if share[i] > 0]
+
+    # ---- on disk --------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """The record as JSON text; equal records give equal text."""
+        values = {key: value for key, value in asdict(self).items() if not isinstance(value, np.ndarray)}
+        arrays = {name: _pack(getattr(self, name)) for name in _ARRAYS}
+        return json.dumps(
+            {"kind": "perpcs-assembly", "schema": SCHEMA, **values, "arrays": arrays}, indent=1, sort_keys=True
+        )
+
+    def save(self, path: Path) -> int:
+        """Write the record to ``path`` whole or not at all; returns the size in bytes."""
+        data = (self.to_json() + "\n").encode()
+        write_atomic(path, data)
+        return len(data)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Assembly":
+        """Read a record back.
+
+        Raises:
+            PerpcsError: when the text is no assembly, is damaged, or is of a newer schema.
+        """
+        again = "Save the person again and use that file."
+        try:
+            data = json.loads(text)
+            if not isinstance(data, dict) or data.pop("kind", None) != "perpcs-assembly":
+                raise PerpcsError("This file is not a saved person.", "Choose a file that Per-Pcs Studio saved.")
+            schema = data.pop("schema")
+            if schema != SCHEMA:
+                raise PerpcsError(f"This person was saved with schema {schema}, not {SCHEMA}.", again)
+            arrays = {name: _unpack(data["arrays"][name], dtype) for name, dtype in _ARRAYS.items()}
+            del data["arrays"]
+            data["positions"], data["sharers"] = tuple(data["positions"]), tuple(data["sharers"])
+            record = cls(**arrays, **data)
+            record._check()
+        except PerpcsError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError) as error:
+            raise PerpcsError("The saved person is damaged and cannot be read.", again) from error
+        return record
+
+    @classmethod
+    def load(cls, path: Path) -> "Assembly":
+        """Read a record from a file.
+
+        Raises:
+            PerpcsError: when the file cannot be read or is no assembly.
+        """
+        try:
+            text = Path(path).read_bytes()
+        except OSError as error:
+            raise PerpcsError(
+                f"Cannot read {path}: {error.strerror}.", "Check the path of the saved person."
+            ) from error
+        return cls.from_json(text)
+
+    def _check(self) -> None:
+        """Shapes and values that every use relies on; a ValueError becomes the "damaged" sentence."""
+        p, s = len(self.positions), len(self.sharers)
+        if self.weights.shape != (p, s) or self.scores.shape != (p, s):
+            raise ValueError("weights or scores have the wrong shape")
+        if self.choices.ndim != 3 or self.choices.shape[1] != p or self.votes.shape != self.choices.shape:
+            raise ValueError("choices or votes have the wrong shape")
+        if self.choices.size and not (self.choices.min() >= _NO_SHARER and self.choices.max() < s):
+            raise ValueError("a choice names no sharer")
+        if not all(np.isfinite(array).all() for array in (self.weights, self.scores, self.votes)):
+            raise ValueError("a number is not finite")
+
+
+_ARRAYS = {"weights": "<f4", "scores": "<f4", "choices": "<i2", "votes": "<f2"}
+_MAX_ELEMENTS = 50_000_000
+
+
+def _pack(array: np.ndarray) -> dict[str, Any]:
+    dtype = array.dtype.newbyteorder("<").str
+    raw = np.ascontiguousarray(array.astype(dtype)).tobytes()
+    return {"shape": list(array.shape), "zlib": base64.b64encode(zlib.compress(raw, 9)).decode()}
+
+
+def _unpack(packed: dict[str, Any], dtype: str) -> np.ndarray:
+    shape = tuple(int(length) for length in packed["shape"])
+    size = math.prod(shape)
+    if min(shape, default=0) < 0 or size > _MAX_ELEMENTS:
+        raise ValueError("an array is too large")
+    expected = size * np.dtype(dtype).itemsize
+    unpacker = zlib.decompressobj()
+    raw = unpacker.decompress(base64.b64decode(packed["zlib"], validate=True), expected + 1)  # no zip bombs
+    if len(raw) != expected:
+        raise ValueError("an array has the wrong length")
+    return np.frombuffer(raw, dtype=dtype).reshape(shape)

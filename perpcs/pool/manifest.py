@@ -1,0 +1,203 @@
+"""What a pool says about itself: manifest.json, sharers.json and examples.json as records.
+
+pools/NAME/manifest.json             this file's Manifest
+pools/NAME/base/                     the base model, Hugging Face format
+pools/NAME/TASK/pieces.safetensors   per position p: A.p (S, r, n)  B.p (S, d, r)  gate.p (S, n)  prototype.p (S, n)
+pools/NAME/TASK/sharers.json         this file's Sharer records; never text
+pools/NAME/TASK/examples.json        this file's Example records: made-up people, so their texts may stand here
+pools/NAME/TASK/examples/ID.json     their assemblies, computed when the pool was built
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perpcs.errors import PerpcsError
+from perpcs.files import write_atomic
+from perpcs.tasks import Item, Query
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Position:
+    """One adapted linear layer: n inputs, d outputs."""
+
+    layer: int
+    module: str
+    path: str
+    """Dotted name of the module inside the base model."""
+    n: int
+    d: int
+
+    @property
+    def label(self) -> str:
+        return f"layer {self.layer}, {self.module}"
+
+
+@dataclass(frozen=True)
+class Sharer:
+    """A person who shares pieces: numbers about them, never their text."""
+
+    id: str
+    items: int
+    """History items their pieces were trained on."""
+    cluster: int
+    terms: tuple[str, ...] = ()
+    """Words that set the cluster apart from the others."""
+    xy: tuple[float, float] = (0.0, 0.0)
+    """Place on the stored 2-D map."""
+    loss: tuple[float, ...] = ()
+    """Mean training loss per target token, epoch by epoch; the first entry is the base model's."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example person of the app: made up, neither a base user nor a sharer."""
+
+    id: str
+    description: str
+    history: tuple[Item, ...]
+    queries: tuple[Query, ...]
+    traits: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskPool:
+    """What the manifest says of one task's sharers and pieces."""
+
+    task: str
+    task_version: int
+    sharers: int
+    candidates: int
+    selection: str
+    share_ratio: float
+    share_seed: int
+    files: dict[str, str]
+    """sha256 of each file of the task's folder."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Settings and final losses of piece and gate training."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json."""
+
+    name: str
+    title: str
+    base: str
+    """Folder of the base model inside the pool, or a Hugging Face name."""
+    base_hash: str
+    """sha256 over the base model's weight files."""
+    rank: int
+    alpha: float
+    dtype: str
+    """How pieces are stored: ``float32`` or ``float16``."""
+    positions: tuple[Position, ...]
+    tasks: tuple[TaskPool, ...]
+    licence: str
+    users: dict[str, Any]
+    """How people were divided: counts and id prefixes of base users, candidates and targets."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """The model card: data, training, quality, limits."""
+    created_with: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def scale(self) -> float:
+        """The factor s in front of B A: alpha / r."""
+        return self.alpha / self.rank
+
+    def task(self, name: str) -> TaskPool:
+        """The pool's part for one task.
+
+        Raises:
+            PerpcsError: when the pool has no sharers for it.
+        """
+        for task in self.tasks:
+            if task.task == name:
+                return task
+        known = ", ".join(task.task for task in self.tasks)
+        raise PerpcsError(f"The pool {self.name!r} has no sharers for task {name!r}.", f"Choose one of: {known}.")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a record, or a list of records, as readable JSON."""
+    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    write_json(folder / "manifest.json", asdict(manifest))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a pool.
+
+    Raises:
+        PerpcsError: when it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise PerpcsError(f"The pool has no {path.name}.", f"Check {path.parent} or build the pool again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise PerpcsError(f"The pool's {path.name} cannot be read.", "Fetch or build the pool again.") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read manifest.json.
+
+    Raises:
+        PerpcsError: when it is missing, damaged or of another schema.
+    """
+    data = read_json(folder / "manifest.json")
+    try:
+        if data["schema"] != SCHEMA:
+            raise PerpcsError(
+                f"The pool has schema {data['schema']}, this program reads {SCHEMA}.", "Build the pool again."
+            )
+        data["positions"] = tuple(Position(**position) for position in data["positions"])
+        data["tasks"] = tuple(TaskPool(**task) for task in data["tasks"])
+        return Manifest(**data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PerpcsError("The pool's manifest.json lacks a field or has one too many.", "Build it again.") from error
+
+
+def read_sharers(folder: Path) -> tuple[Sharer, ...]:
+    """Read sharers.json of a task's folder.
+
+    Raises:
+        PerpcsError: when it is missing or damaged.
+    """
+    tuples = ("terms", "xy", "loss")
+    try:
+        return tuple(
+            Sharer(**{key: tuple(value) if key in tuples else value for key, value in row.items()})
+            for row in read_json(folder / "sharers.json")
+        )
+    except (TypeError, AttributeError) as error:
+        raise PerpcsError("The pool's sharers.json lacks a field or has one too many.", "Build it again.") from error
+
+
+def read_examples(folder: Path) -> tuple[Example, ...]:
+    """Read examples.json of a task's folder; a pool without examples has none.
+
+    Raises:
+        PerpcsError: when it is damaged.
+    """
+    if not (folder / "examples.json").exists():
+        return ()
+    try:
+        return tuple(
+            Example(
+                id=row["id"],
+                description=row["description"],
+                history=tuple(Item(**item) for item in row["history"]),
+                queries=tuple(Query(**{**query, "options": tuple(query["options"])}) for query in row["queries"]),
+                traits=row["traits"],
+            )
+            for row in read_json(folder / "examples.json")
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PerpcsError("The pool's examples.json lacks a field or has one too many.", "Build it again.") from error
