@@ -15,25 +15,10 @@ from typing import Any
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
+from perpcs.positions import Position
 from perpcs.tasks import Item, Query
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Position:
-    """One adapted linear layer: n inputs, d outputs."""
-
-    layer: int
-    module: str
-    path: str
-    """Dotted name of the module inside the base model."""
-    n: int
-    d: int
-
-    @property
-    def label(self) -> str:
-        return f"layer {self.layer}, {self.module}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""Assembling a person: one forward pass over the history, choosing pieces position by position (paper section 2.5).
+
+    history item i --> base layers --> position p: score target tokens -> top k -> softmax = w_ip
+                                            |                                        |
+                                            +-- y = W v + sum_s w_ips B_s A_s v  <---+--> later positions see it
+    the person: W_u[p] = mean over items of w_ip                                       (P, S)
+
+Each item chooses for itself, so the result does not depend on batch size, order or padding. There is no head, no cache, and
+nothing after the last position: that position's adapter ends the pass.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import item_scores, routing_keys, select
+from perpcs.errors import PerpcsError
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import Factors
+from perpcs.model.text import Encoded, encode_pair, length_batches, pad_right, target_mask
+from perpcs.pool.store import Pool, TaskPieces
+from perpcs.tasks import Item, Task
+
+
+@dataclass(frozen=True)
+class Step:
+    """Told after every position of every batch."""
+
+    position: int
+    positions: int
+    batch: int
+    batches: int
+    weights: np.ndarray
+    """Mean weights over the items read so far, (P, S); zeros at positions not reached yet."""
+    seconds: float
+
+
+class _PassEnds(Exception):
+    """Raised by the last position's adapter: nothing after it is needed."""
+
+
+def assemble(
+    base: BaseModel,
+    pool: Pool,
+    task: Task,
+    items: Sequence[Item],
+    *,
+    options: RouterOptions | None = None,
+    user: str = "me",
+    on_position: Callable[[Step], None] | None = None,
+    batch_tokens: int = 8192,
+) -> Assembly:
+    """Assemble a person from their history.
+
+    Args:
+        on_position: called after every position in the calling thread; an exception raised in it ends the work.
+        batch_tokens: padded tokens of one forward pass; it changes speed and memory, never the result.
+
+    Raises:
+        PerpcsError: when there are no items, or the pool has no sharers for the task.
+    """
+    if not items:
+        raise PerpcsError("The history is empty.", "Give at least one item.")
+    options = options or RouterOptions()
+    pieces = pool.pieces(task.name, base.device, base.dtype)
+    began = time.perf_counter()
+    encoded = [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in items]
+    chosen = route(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
+    return Assembly(
+        weights=chosen.weights,
+        scores=chosen.scores,
+        choices=chosen.index,
+        votes=chosen.votes,
+        task=task.name,
+        positions=tuple(position.label for position in base.positions),
+        sharers=tuple(sharer.id for sharer in pool.sharers(task.name)),
+        pool=pool.manifest.name,
+        pool_hash=pool.hash,
+        router=asdict(options),
+        tokens=sum(len(item.ids) for item in encoded),
+        seconds=round(time.perf_counter() - began, 4),
+        cut_items=sum(item.cut for item in encoded),
+        user=user,
+    )
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What a history chose, before it becomes a record."""
+
+    weights: np.ndarray
+    scores: np.ndarray
+    index: np.ndarray
+    votes: np.ndarray
+
+
+@torch.no_grad()
+def route(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    options: RouterOptions,
+    *,
+    on_position: Callable[[Step], None] | None = None,
+    batch_tokens: int = 8192,
+    began: float | None = None,
+) -> Routed:
+    """Run the assembly pass over encoded items. N items, P positions, S sharers, k choices."""
+    P, S, N = len(base.positions), task.pieces.sharers, len(encoded)
+    k = min(options.k, S)
+    kind = torch.float64 if base.dtype == torch.float64 else torch.float32
+    keys = routing_keys(task, options)
+    weights = torch.zeros(P, S, dtype=kind)
+    totals = torch.zeros(P, S, dtype=kind)
+    index = np.full((N, P, k), -1, dtype=np.int16)
+    votes = np.zeros((N, P, k), dtype=np.float16)
+    began = time.perf_counter() if began is None else began
+    batches = length_batches([len(item.ids) for item in encoded], batch_tokens)
+    read = np.zeros((P, 1), dtype=np.float32)
+    for number, rows in enumerate(batches):
+        part = [encoded[row] for row in rows]
+        ids = pad_right([item.ids for item in part], base.pad, base.device)
+        mask = target_mask(part, ids.shape[1], base.device)
+
+        def choose(p: int, x: Tensor, mask: Tensor = mask, rows: list[int] = rows, number: int = number) -> Factors:
+            scores = item_scores(x, keys[p], mask, options)
+            picked, weight = select(scores, task.mask[p], x.shape[-1], options)
+            dense = torch.zeros_like(scores).scatter_(1, picked, weight)
+            weights[p] += dense.sum(0).to("cpu", kind)
+            totals[p] += scores.sum(0).to("cpu", kind)
+            index[rows, p] = torch.where(weight > 0, picked, -1).cpu().numpy()
+            votes[rows, p] = weight.float().cpu().numpy()
+            read[p] += len(rows)
+            if on_position:
+                now = weights.float().numpy() / np.maximum(read, 1)
+                on_position(Step(p, P, number, len(batches), now, time.perf_counter() - began))
+            if p == P - 1:
+                raise _PassEnds
+            return task.pieces.gathered(p, picked, weight)
+
+        try:
+            base.hidden(ids, choose)
+        except _PassEnds:
+            pass
+    return Routed((weights / N).float().numpy(), (totals / N).float().numpy(), index, votes)

@@ -1,0 +1,59 @@
+"""A town on disk: target users in the layout of the Per-Pcs release, their traits apart.
+
+OUT/TASK/target_users.json   [{"user_id", "profile": [LaMP items], "query": [{"id", "input", "gold"}]}]
+OUT/TASK/traits.json         {user_id: {"traits": ..., "description": ...}}
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from perpcs.data.smalltown.person import Person, describe, get_maker, make_people
+from perpcs.tasks import Item, get_task
+
+
+def write_town(out: Path, *, seed: int, users: int, tasks: Sequence[str] = ("LaMP_4", "LaMP_2")) -> None:
+    """Write ``users`` target people of every task below ``out``.
+
+    Raises:
+        PerpcsError: for a task that the town does not have, before anything is written.
+    """
+    for task in tasks:
+        get_maker(task)
+    for task in tasks:
+        people = make_people(task, seed=seed, count=users, split="target")
+        folder = out / task
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_json(folder / "target_users.json", [_release_fields(person) for person in people])
+        traits = {person.id: {"traits": person.traits, "description": describe(person)} for person in people}
+        _write_json(folder / "traits.json", traits)
+
+
+def _release_fields(person: Person) -> dict[str, Any]:
+    wording = get_maker(person.task).wording
+    return {
+        "user_id": person.id,
+        "profile": [_item_fields(person.task, item) for item in person.history],
+        "query": [{"id": query.id, "input": wording.format(x=query.x), "gold": query.gold} for query in person.queries],
+    }
+
+
+def _item_fields(task_name: str, item: Item) -> dict[str, str]:
+    """One history item under LaMP's names of its fields."""
+    task = get_task(task_name)
+    fields = {"id": item.id, task.x_fields[0]: item.x}
+    if task.y_field is not None and item.y is not None:
+        fields[task.y_field] = item.y
+    return fields
+
+
+def _write_json(path: Path, value: Any) -> None:
+    """Write under a temporary name, then rename, so that a reader never meets half a file."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

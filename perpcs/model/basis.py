@@ -1,0 +1,146 @@
+"""The shared-basis layer: many people's low-rank updates in one batch, without state on the model.
+
+For every position p and every row b of a batch (rows may belong to different people):
+
+    y = W x + s * B_all ( (A_all x) * (w_b repeated r times) )      A_all (S*r, n)   B_all (d, S*r)   w_b (S,)
+
+    x (b, t, n) --+-- W --------------------------------------------+-- y (b, t, d)
+                  |                                                  |
+                  +-- A (q, n) -- h (b, t, q) -- * c_b (q) -- B (d, q)
+
+It is exact, because the mean over items of sum_s w_is B_s A_s is sum_s (mean_i w_is) B_s A_s: a person is P x S numbers
+and never a merged matrix. w = 0 is the base model bit for bit.
+
+What a row adds at a position is a ``Factors``. What decides it is an *adapter*: any function (position, x) -> Factors or
+None. Fixed weights of people, a router that looks at x first, a sharer in training and a gate in training are all such
+functions, so there is one layer. The adapter is an argument of a call: ``adapted`` binds it for the calls made inside a
+``with`` block of the calling thread (a context variable), and nothing is ever set on the shared model.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Factors(NamedTuple):
+    """The low-rank update of a batch at one position, q columns. Shared factors serve all rows, or each row has its own."""
+
+    A: Tensor
+    """(q, n), or (b, q, n) when each row has its own."""
+    Bt: Tensor
+    """B transposed: (q, d), or (b, q, d)."""
+    c: Tensor
+    """Coefficient of each column, the scale s included: (b, 1, q), or (b, t, q) when it differs by token."""
+
+
+Adapter = Callable[[int, Tensor], Factors | None]
+
+_ADAPTER: ContextVar[Adapter | None] = ContextVar("perpcs_adapter", default=None)
+
+
+@contextmanager
+def adapted(adapter: Adapter | None) -> Iterator[None]:
+    """Within the block, forward passes of this thread add what ``adapter`` returns at each position."""
+    token = _ADAPTER.set(adapter)
+    try:
+        yield
+    finally:
+        _ADAPTER.reset(token)
+
+
+def low_rank(x: Tensor, factors: Factors) -> Tensor:
+    """B ((A x) * c) for a batch: x (b, t, n) -> (b, t, d)."""
+    A, Bt, c = (tensor.to(x.dtype) for tensor in factors)
+    return ((x @ A.mT) * c) @ Bt
+
+
+class AdaptedLinear(nn.Module):
+    """A frozen linear layer that asks the current adapter what to add. Wraps nn.Linear and GPT-2's fused Conv1D alike."""
+
+    def __init__(self, base: nn.Module, position: int) -> None:
+        super().__init__()
+        self.base = base
+        self.position = position
+
+    def forward(self, x: Tensor) -> Tensor:
+        adapter = _ADAPTER.get()
+        # The adapter goes first: at the last position of an assembly it ends the pass before W x is spent.
+        factors = None if adapter is None else adapter(self.position, x)
+        y = self.base(x)
+        return y if factors is None else y + low_rank(x, factors)
+
+
+class Pieces:
+    """The pieces of S sharers at P positions, as tensors ready to be mixed.
+
+    Args:
+        A: per position (S, r, n).
+        B: per position (S, d, r).
+        scale: s = alpha / r.
+    """
+
+    def __init__(self, A: Sequence[Tensor], B: Sequence[Tensor], scale: float) -> None:
+        self.A = [a.contiguous() for a in A]
+        self.Bt = [b.mT.contiguous() for b in B]  # (S, r, d): flattening gives B_all transposed without a copy
+        self.scale = scale
+
+    @property
+    def sharers(self) -> int:
+        return self.A[0].shape[0]
+
+    @property
+    def rank(self) -> int:
+        return self.A[0].shape[1]
+
+    def __len__(self) -> int:
+        return len(self.A)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Pieces":
+        moved = Pieces.__new__(Pieces)
+        moved.A = [a.to(device, dtype) for a in self.A]
+        moved.Bt = [b.to(device, dtype) for b in self.Bt]
+        moved.scale = self.scale
+        return moved
+
+    def shared(self, position: int, w: Tensor) -> Factors | None:
+        """Rows with weights w (b, S) on one basis. Only sharers that some row uses are kept; None when there are none."""
+        used = (w != 0).any(dim=0).nonzero()[:, 0]
+        if not len(used):
+            return None
+        A, Bt = self.A[position], self.Bt[position]
+        if len(used) < len(A):
+            A, Bt, w = A[used], Bt[used], w[:, used]
+        c = (self.scale * w).repeat_interleave(self.rank, dim=1)[:, None]
+        return Factors(A.flatten(0, 1), Bt.flatten(0, 1), c)
+
+    def gathered(self, position: int, index: Tensor, w: Tensor) -> Factors:
+        """Row b uses its own k sharers index (b, k) with weights w (b, k): k*r columns a row instead of S*r."""
+        c = (self.scale * w).repeat_interleave(self.rank, dim=1)[:, None]
+        return Factors(self.A[position][index].flatten(1, 2), self.Bt[position][index].flatten(1, 2), c)
+
+
+def fixed(factors: Sequence[Factors | None]) -> Adapter:
+    """The adapter that adds the same factors at every call, one entry a position."""
+    return lambda position, x: factors[position]
+
+
+def people(pieces: Pieces, weights: Tensor) -> Adapter:
+    """The adapter for a batch of people with weights (b, P, S), columns gathered once for all later calls."""
+    return fixed([pieces.shared(p, weights[:, p]) for p in range(len(pieces))])
+
+
+def repeat_rows(factors: Factors | None, times: int) -> Factors | None:
+    """The same factors for a batch in which every row stands ``times`` times in a row."""
+    if factors is None:
+        return None
+    A, Bt, c = factors
+    own = A.dim() == 3
+    return Factors(
+        A.repeat_interleave(times, 0) if own else A,
+        Bt.repeat_interleave(times, 0) if own else Bt,
+        c.repeat_interleave(times, 0),
+    )

@@ -1,0 +1,71 @@
+"""Batched decoding: rows of any people and any prompts, one snapshot a token, seeded, stoppable at every token."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import Adapter, adapted
+from perpcs.model.likelihood import pad_left, positions_of
+
+
+def decode(
+    base: BaseModel,
+    prompts: Sequence[Sequence[int]],
+    adapter: Adapter | None = None,
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[list[list[int]]]:
+    """Yield the new token ids of every row after each step, end-of-text excluded.
+
+    Every row draws from its own generator, so a row's answer does not depend on its neighbours. Close the iterator to stop.
+
+    Args:
+        prompts: token ids of each row's prompt.
+        temperature: 0 = greedy.
+    """
+    ids, mask = pad_left(prompts, base)
+    generators = [torch.Generator(device="cpu").manual_seed(seed) for _ in prompts]
+    answers: list[list[int]] = [[] for _ in prompts]
+    open_rows = [True] * len(prompts)
+    cache = None
+    step_ids, position_ids = ids, positions_of(mask)
+    for _ in range(max_new_tokens):
+        with torch.no_grad(), adapted(adapter):  # closed before each yield: a generator must not hold a context open
+            out = base.model(
+                input_ids=step_ids,
+                attention_mask=mask,
+                position_ids=position_ids,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        cache = out.past_key_values
+        chosen = _choose(out.logits[:, -1], temperature, generators)
+        for row, token in enumerate(chosen.tolist()):
+            if open_rows[row]:
+                open_rows[row] = token != base.eos
+                if open_rows[row]:
+                    answers[row].append(token)
+        yield [list(answer) for answer in answers]
+        if not any(open_rows):
+            return
+        step_ids = chosen[:, None]
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        position_ids = position_ids[:, -1:] + 1
+
+
+def _choose(logits: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:
+    if temperature <= 0:
+        return logits.argmax(dim=-1)
+    shares = torch.softmax(logits.float() / temperature, dim=-1).cpu()
+    drawn = [torch.multinomial(row, 1, generator=generator) for row, generator in zip(shares, generators, strict=True)]
+    return torch.cat(drawn).to(logits.device)
+
+
+def text_of(base: BaseModel, ids: Sequence[int]) -> str:
+    """The text of new token ids alone: nothing of the prompt can leak into it."""
+    return base.tokenizer.decode(ids, skip_special_tokens=True).strip()

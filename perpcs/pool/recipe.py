@@ -1,0 +1,65 @@
+"""What a pool is made of, as data: the shipped small town, and its tiny twin that tests build from scratch."""
+
+from dataclasses import dataclass, field
+
+from perpcs.model.train_base import BaseSettings
+from perpcs.pool.train import GateSettings, PieceSettings
+
+
+@dataclass(frozen=True)
+class TaskRecipe:
+    """One task of a pool."""
+
+    task: str
+    base_users: int
+    """Synthetic people whose items the base model learns from."""
+    candidates: int
+    """Synthetic people from whom the sharers are chosen."""
+    sharers: int
+    examples: int = 6
+    """Example people of the app: synthetic, and target users."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A pool from nothing but seeds."""
+
+    name: str
+    title: str
+    tasks: tuple[TaskRecipe, ...]
+    base: BaseSettings = field(default_factory=BaseSettings)
+    pieces: PieceSettings = field(default_factory=PieceSettings)
+    gates: GateSettings = field(default_factory=GateSettings)
+    with_history: float = 0.4
+    """Share of base pairs whose prompt carries a retrieved item."""
+    share_ratio: float = 1.0
+    """Share of a sharer's pieces that are in the pool."""
+    town_seed: int = 7
+    share_seed: int = 11
+
+
+SMALLTOWN = Recipe(
+    name="smalltown",
+    title="Small town",
+    tasks=(
+        TaskRecipe("LaMP_4", base_users=8000, candidates=240, sharers=40),
+        TaskRecipe("LaMP_2", base_users=2600, candidates=240, sharers=40),
+    ),
+    base=BaseSettings(steps=3800),
+)
+
+TINY = Recipe(
+    name="smalltown-tiny",
+    title="Small town, tiny",
+    tasks=(
+        TaskRecipe("LaMP_4", base_users=60, candidates=16, sharers=6, examples=2),
+        TaskRecipe("LaMP_2", base_users=30, candidates=16, sharers=6, examples=2),
+    ),
+    base=BaseSettings(
+        width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, batch_tokens=3072, evaluate_every=60
+    ),
+    pieces=PieceSettings(epochs=1),
+    gates=GateSettings(steps=6),
+)
+
+RECIPES = {recipe.name: recipe for recipe in (SMALLTOWN, TINY)}

@@ -1,0 +1,148 @@
+"""Writing and opening a pool on disk. Only safetensors and JSON are read; a hash that does not fit is a clear error."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from perpcs.errors import PerpcsError
+from perpcs.files import hash_bytes, hash_file, write_atomic
+from perpcs.model.base import BaseModel, load_base
+from perpcs.model.basis import Pieces
+from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examples, read_manifest, read_sharers
+
+PIECES = "pieces.safetensors"
+_AGAIN = "Fetch or build the pool again."
+
+
+@dataclass(frozen=True)
+class TaskPieces:
+    """One task's pieces in memory. P positions, S sharers."""
+
+    pieces: Pieces
+    gates: list[Tensor]
+    """Per position (S, n)."""
+    prototypes: list[Tensor]
+    """Per position (S, n)."""
+    mask: Tensor
+    """Which pieces are shared, bool (P, S)."""
+
+
+def write_pieces(
+    path: Path,
+    A: list[Tensor],
+    B: list[Tensor],
+    gates: list[Tensor],
+    prototypes: list[Tensor],
+    mask: Tensor,
+    dtype: str,
+) -> None:
+    """Write one task's pieces; pieces that are not shared are written as zeros, so they leave their owner nowhere."""
+    kind = getattr(torch, dtype)
+    tensors: dict[str, Tensor] = {"mask": mask.to(torch.uint8)}
+    for p in range(len(A)):
+        shared = mask[p]
+        for name, rows in (("A", A[p]), ("B", B[p]), ("gate", gates[p]), ("prototype", prototypes[p])):
+            keep = shared.view(-1, *([1] * (rows.dim() - 1)))
+            tensors[f"{name}.{p}"] = (rows * keep).to(kind).contiguous()
+    write_atomic(path, save(tensors))
+
+
+class Pool:
+    """An opened pool: manifest and small records at once, tensors when first asked for and then kept."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a pool folder.
+
+        Raises:
+            PerpcsError: when it is no pool.
+        """
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise PerpcsError(
+                f"There is no pool at {folder}.", "Give the folder of a pool, the one with manifest.json."
+            )
+        self.manifest: Manifest = read_manifest(self.folder)
+        self._tasks: dict[tuple[str, str, torch.dtype], TaskPieces] = {}
+        self._sharers: dict[str, tuple[Sharer, ...]] = {}
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 of manifest.json, which holds the hashes of all other files."""
+        return hash_file(self.folder / "manifest.json")
+
+    def task(self, name: str) -> TaskPool:
+        return self.manifest.task(name)
+
+    def sharers(self, task: str) -> tuple[Sharer, ...]:
+        """The sharers of a task, in the order of the pieces."""
+        if task not in self._sharers:
+            self.task(task)
+            self._sharers[task] = read_sharers(self.folder / task)
+        return self._sharers[task]
+
+    def examples(self, task: str) -> tuple[Example, ...]:
+        """The example people of a task."""
+        self.task(task)
+        return read_examples(self.folder / task)
+
+    def base(self, device: str = "auto", dtype: str = "auto") -> BaseModel:
+        """Load the pool's base model and check that its positions are the pool's.
+
+        Raises:
+            PerpcsError: when it is missing, altered, or of another shape than the manifest says.
+        """
+        inside = self.folder / self.manifest.base
+        if inside.is_dir() and base_hash(inside) != self.manifest.base_hash:
+            raise PerpcsError("The pool's base model has been altered: its hash does not fit the manifest.", _AGAIN)
+        modules = sorted({position.path.split(".", 3)[-1] for position in self.manifest.positions})
+        base = load_base(inside if inside.is_dir() else self.manifest.base, device=device, dtype=dtype, modules=modules)
+        if base.positions != self.manifest.positions:
+            raise PerpcsError("The base model's layers are not those the pool was trained on.", _AGAIN)
+        return base
+
+    def pieces(self, task: str, device: torch.device | str, dtype: torch.dtype) -> TaskPieces:
+        """One task's pieces on a device, read once.
+
+        Raises:
+            PerpcsError: when the file is missing, altered or of the wrong shape.
+        """
+        key = (task, str(device), dtype)
+        if key not in self._tasks:
+            self._tasks[key] = self._read_pieces(task, device, dtype)
+        return self._tasks[key]
+
+    def _read_pieces(self, task: str, device: torch.device | str, dtype: torch.dtype) -> TaskPieces:
+        path = self.folder / task / PIECES
+        if not path.exists():
+            raise PerpcsError(f"The pool has no {task}/{PIECES}.", _AGAIN)
+        if hash_file(path) != self.task(task).files.get(PIECES):
+            raise PerpcsError(f"{task}/{PIECES} has been altered: its hash does not fit the manifest.", _AGAIN)
+        count = len(self.manifest.positions)
+        try:
+            with safe_open(path, "pt") as file:
+                read = {
+                    name: [file.get_tensor(f"{name}.{p}").to(device, dtype) for p in range(count)]
+                    for name in ("A", "B", "gate", "prototype")
+                }
+                mask = file.get_tensor("mask").bool().to(device)
+        except (SafetensorError, OSError, KeyError) as error:
+            raise PerpcsError(f"{task}/{PIECES} is damaged.", _AGAIN) from error
+        s, r = self.task(task).sharers, self.manifest.rank
+        for p, position in enumerate(self.manifest.positions):
+            found = [tuple(read[name][p].shape) for name in ("A", "B", "gate", "prototype")]
+            if found != [(s, r, position.n), (s, position.d, r), (s, position.n), (s, position.n)]:
+                raise PerpcsError(f"{task}/{PIECES} has pieces of the wrong shape at {position.label}.", _AGAIN)
+        if tuple(mask.shape) != (count, s):
+            raise PerpcsError(f"{task}/{PIECES} has a share mask of the wrong shape.", _AGAIN)
+        return TaskPieces(Pieces(read["A"], read["B"], self.manifest.scale), read["gate"], read["prototype"], mask)
+
+
+def base_hash(folder: Path) -> str:
+    """sha256 over the names and hashes of a base model's files."""
+    files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".json", ".txt", ".model"))
+    return hash_bytes("\n".join(f"{file.name} {hash_file(file)}" for file in files).encode())

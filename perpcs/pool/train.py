@@ -1,0 +1,267 @@
+"""Training pieces and gates of many sharers at once, equal to training them one by one.
+
+Every row of a batch belongs to one sharer and carries that sharer's own A and B through the shared layer. The loss is the
+sum over sharers of each one's own mean over target tokens, and the optimiser keeps moments, step count and rate a sharer,
+so no number of one sharer depends on who else is in the batch. Masters are float32.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import Adapter, Factors
+from perpcs.model.likelihood import target_nll
+from perpcs.model.text import Encoded, pad_right, target_mask
+
+
+@dataclass(frozen=True)
+class PieceSettings:
+    """How a sharer's LoRA is trained. The rate is high beside the paper's because the base model is small."""
+
+    rank: int = 4
+    alpha: float = 8.0
+    epochs: int = 3
+    batch: int = 8
+    rate: float = 2e-3
+    shared_init: bool = True
+    """All sharers start from the same A, so that their pieces live in like subspaces."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """How gates are trained after the pieces, which stay frozen (section 2.4)."""
+
+    steps: int = 60
+    batch: int = 6
+    rate: float = 1e-2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainedPieces:
+    """P positions, S sharers."""
+
+    A: list[Tensor]
+    """Per position (S, r, n)."""
+    B: list[Tensor]
+    """Per position (S, d, r)."""
+    losses: list[list[float]]
+    """Per sharer: nats per target token of the base model, then of each epoch as it was trained."""
+
+
+Progress = Callable[[int, int], None]
+
+
+class SharerAdam:
+    """Adam over tensors whose first axis is the sharer. A sharer that has no batch in a step does not move at all."""
+
+    def __init__(
+        self, parameters: Sequence[Tensor], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        self.parameters = list(parameters)
+        self.betas, self.eps = betas, eps
+        self.first = [torch.zeros_like(p) for p in self.parameters]
+        self.second = [torch.zeros_like(p) for p in self.parameters]
+        self.steps = torch.zeros(
+            self.parameters[0].shape[0], dtype=self.parameters[0].dtype, device=self.parameters[0].device
+        )
+
+    @torch.no_grad()
+    def step(self, rates: Tensor) -> None:
+        """One step with a rate a sharer (S,); a rate of 0 leaves that sharer, its moments too, untouched."""
+        active = (rates > 0).to(self.steps)
+        self.steps += active
+        one, two = self.betas
+        correct_one = 1 - one ** self.steps.clamp(min=1)
+        correct_two = 1 - two ** self.steps.clamp(min=1)
+        for p, first, second in zip(self.parameters, self.first, self.second, strict=True):
+            if p.grad is None:
+                continue
+            shape = (-1,) + (1,) * (p.dim() - 1)
+            on = active.view(shape)
+            first += on * (1 - one) * (p.grad - first)
+            second += on * (1 - two) * (p.grad.square() - second)
+            size = (rates / correct_one).view(shape)
+            p -= size * first / ((second / correct_two.view(shape)).sqrt() + self.eps)
+            p.grad = None
+
+
+def train_pieces(
+    base: BaseModel,
+    histories: Sequence[Sequence[Encoded]],
+    ids: Sequence[str],
+    settings: PieceSettings,
+    *,
+    on_progress: Progress | None = None,
+    group_tokens: int = 12_000,
+) -> TrainedPieces:
+    """Train one LoRA a sharer on the base model, at every position.
+
+    Args:
+        histories: each sharer's formatted items.
+        ids: each sharer's id; it seeds the order of their items, and nothing else of the pool does.
+        group_tokens: sharers are taken together up to about so many tokens a step.
+    """
+    A0, B0 = [], []
+    for position in base.positions:
+        A0.append(torch.stack([_initial_A(id, position.path, position.n, settings) for id in ids]))
+        B0.append(torch.zeros(len(ids), position.d, settings.rank))
+    losses: list[list[float]] = [[] for _ in ids]
+    longest = max(len(item.ids) for history in histories for item in history)
+    size = max(1, group_tokens // (settings.batch * longest))
+    groups = [list(range(at, min(at + size, len(ids)))) for at in range(0, len(ids), size)]
+    for done, group in enumerate(groups):
+        parameters = [
+            tensor[group].to(base.device).requires_grad_() for pair in zip(A0, B0, strict=True) for tensor in pair
+        ]
+        batches = [_batches(histories[s], ids[s], settings.batch, settings.epochs, settings.seed) for s in group]
+
+        def adapter(owner: Tensor, parameters: list[Tensor] = parameters) -> Adapter:
+            c = torch.full((1, 1, settings.rank), settings.alpha / settings.rank, device=base.device)
+            return lambda p, x: Factors(parameters[2 * p][owner], parameters[2 * p + 1].mT[owner], c)
+
+        for s in group:
+            losses[s].append(_mean_nll(base, histories[s]))
+        for s, curve in zip(
+            group, _descend(base, parameters, batches, adapter, settings.rate, epochs=settings.epochs), strict=True
+        ):
+            losses[s].extend(curve)
+        for index in range(len(base.positions)):
+            A0[index][group] = parameters[2 * index].detach().cpu()
+            B0[index][group] = parameters[2 * index + 1].detach().cpu()
+        if on_progress:
+            on_progress(done + 1, len(groups))
+    return TrainedPieces(A0, B0, losses)
+
+
+def train_gates(
+    base: BaseModel,
+    pieces: TrainedPieces,
+    histories: Sequence[Sequence[Encoded]],
+    ids: Sequence[str],
+    piece_settings: PieceSettings,
+    settings: GateSettings,
+    *,
+    on_progress: Progress | None = None,
+    group_tokens: int = 12_000,
+) -> list[Tensor]:
+    """Train a gate vector per piece: z = W v + B A v sigmoid(g.v), g from zero, all else frozen.
+
+    Returns:
+        Per position (S, n).
+    """
+    gates = [torch.zeros(len(ids), position.n) for position in base.positions]
+    longest = max(len(item.ids) for history in histories for item in history)
+    size = max(1, group_tokens // (settings.batch * longest))
+    groups = [list(range(at, min(at + size, len(ids)))) for at in range(0, len(ids), size)]
+    scale = piece_settings.alpha / piece_settings.rank
+    for done, group in enumerate(groups):
+        parameters = [gate[group].to(base.device).requires_grad_() for gate in gates]
+        A = [a[group].to(base.device) for a in pieces.A]
+        Bt = [b[group].mT.contiguous().to(base.device) for b in pieces.B]
+        epochs = [math.ceil(settings.steps / math.ceil(len(histories[s]) / settings.batch)) for s in group]
+        batches = [
+            _batches(histories[s], ids[s], settings.batch, count, settings.seed + 1)[: settings.steps]
+            for s, count in zip(group, epochs, strict=True)
+        ]
+
+        def adapter(
+            owner: Tensor, parameters: list[Tensor] = parameters, A: list[Tensor] = A, Bt: list[Tensor] = Bt
+        ) -> Adapter:
+            def gated(p: int, x: Tensor) -> Factors:
+                open_ = torch.sigmoid((x.to(parameters[p].dtype) * parameters[p][owner][:, None]).sum(-1, keepdim=True))
+                return Factors(A[p][owner], Bt[p][owner], scale * open_.expand(-1, -1, piece_settings.rank))
+
+            return gated
+
+        _descend(base, parameters, batches, adapter, settings.rate, epochs=1)
+        for index, gate in enumerate(gates):
+            gate[group] = parameters[index].detach().cpu()
+        if on_progress:
+            on_progress(done + 1, len(groups))
+    return gates
+
+
+@torch.no_grad()
+def collect_prototypes(base: BaseModel, histories: Sequence[Sequence[Encoded]], batch: int = 32) -> list[Tensor]:
+    """Each sharer's mean target-token activation of the base model at every position: per position (S, n)."""
+    prototypes = [torch.zeros(len(histories), position.n) for position in base.positions]
+    for s, history in enumerate(histories):
+        count = sum(item.end - item.start for item in history)
+        for at in range(0, len(history), batch):
+            part = history[at : at + batch]
+            ids = pad_right([item.ids for item in part], base.pad, base.device)
+            mask = target_mask(part, ids.shape[1], base.device)
+
+            def collect(p: int, x: Tensor, mask: Tensor = mask, s: int = s, count: int = count) -> None:
+                prototypes[p][s] += torch.einsum("bt,btn->n", mask.to(x.dtype), x).float().cpu() / count
+
+            base.hidden(ids, collect)
+    return prototypes
+
+
+def _descend(
+    base: BaseModel,
+    parameters: list[Tensor],
+    batches: Sequence[Sequence[Sequence[Encoded]]],
+    adapter: Callable[[Tensor], Adapter],
+    rate: float,
+    *,
+    epochs: int,
+) -> list[list[float]]:
+    """Run every sharer's own batches with a rate that falls linearly to zero; mean loss a token per sharer and epoch."""
+    optimiser = SharerAdam(parameters)
+    totals = np.zeros((len(batches), epochs, 2))
+    for step in range(max(len(own) for own in batches)):
+        rates = [rate * (1 - step / len(own)) if step < len(own) else 0.0 for own in batches]
+        rows = [(s, item) for s, own in enumerate(batches) if step < len(own) for item in own[step]]
+        owner = torch.tensor([s for s, _ in rows], device=base.device)
+        nll, counts = target_nll(base, [item for _, item in rows], adapter(owner))
+        own_nll = torch.zeros(len(batches), dtype=nll.dtype, device=base.device).index_add(0, owner, nll)
+        own_count = torch.zeros_like(own_nll).index_add(0, owner, counts)
+        (own_nll / own_count.clamp(min=1)).sum().backward()
+        optimiser.step(torch.tensor(rates, dtype=parameters[0].dtype, device=base.device))
+        for s, own in enumerate(batches):
+            if step < len(own):
+                epoch = step * epochs // len(own)
+                totals[s, epoch] += own_nll[s].item(), own_count[s].item()
+    return [[round(float(nll / max(count, 1)), 4) for nll, count in own] for own in totals]
+
+
+def _initial_A(id: str, path: str, n: int, settings: PieceSettings) -> Tensor:
+    """Kaiming-uniform rows, as peft draws them; from the position alone when shared, else from the sharer too."""
+    key = path if settings.shared_init else f"{path}/{id}"
+    generator = torch.Generator().manual_seed(_seed(settings.seed, key))
+    bound = 1 / math.sqrt(n)
+    return (torch.rand(settings.rank, n, generator=generator) * 2 - 1) * bound
+
+
+def _batches(history: Sequence[Encoded], id: str, size: int, epochs: int, seed: int) -> list[list[Encoded]]:
+    """A sharer's batches for all epochs, each epoch in its own seeded order."""
+    batches: list[list[Encoded]] = []
+    for epoch in range(epochs):
+        order = np.random.default_rng(_seed(seed, f"{id}/{epoch}")).permutation(len(history))
+        batches += [[history[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
+    return batches
+
+
+@torch.no_grad()
+def _mean_nll(base: BaseModel, history: Sequence[Encoded]) -> float:
+    """Nats per target token of the base model on a history."""
+    total = count = 0.0
+    for at in range(0, len(history), 32):
+        nll, counts = target_nll(base, history[at : at + 32])
+        total, count = total + float(nll.sum()), count + float(counts.sum())
+    return round(total / count, 4)
+
+
+def _seed(seed: int, key: Any) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=6).digest(), "big")
