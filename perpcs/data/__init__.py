@@ -1,0 +1,30 @@
+"""Reading people's text: pasted, uploaded, or in LaMP and Per-Pcs files. Nothing read here is logged or written.
+
+limits.py         Limits, BadRow, Reading: how much is read and what comes back
+read.py           read_pasted, read_upload, guess_task, user_ids: choose the parser by the content
+lamp_files.py     read_users, read_history_file: files of users on disk
+clean.py          encodings, line breaks, control characters
+parse_text.py     lines to rows
+parse_tables.py   CSV and TSV to rows
+parse_json.py     JSON and JSONL to rows, one user out of several
+json_scan.py      JSON with line numbers
+fields.py         the names people give their fields
+task_fit.py       which task rows fit
+collect.py        rows to a Reading
+"""
+
+from perpcs.data.lamp_files import read_history_file, read_users
+from perpcs.data.limits import BadRow, Limits, Reading
+from perpcs.data.read import guess_task, read_pasted, read_upload, user_ids
+
+__all__ = [
+    "BadRow",
+    "Limits",
+    "Reading",
+    "guess_task",
+    "read_history_file",
+    "read_pasted",
+    "read_upload",
+    "read_users",
+    "user_ids",
+]

@@ -1,6 +1,7 @@
 """Okapi BM25, the variant that LaMP, OPPU and Per-Pcs retrieve with (that of the rank_bm25 package).
 
-    score(d) = sum_t idf(t) * f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|))       idf(t) = ln((N - n_t + .5) / (n_t + .5))
+    score(d) = sum_t idf(t) * f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|))       idf(t) = ln((N - n_t + .5) / (n_t
+    + .5))
 
 An idf below zero is replaced by epsilon times the mean idf. Defaults k1 = 1.5, b = 0.75, epsilon = 0.25.
 """

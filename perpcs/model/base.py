@@ -1,7 +1,7 @@
 """Loading a base model: any Hugging Face causal LM, by name or folder, frozen, with its positions found and wrapped.
 
-Weights are read from safetensors only and code of a repository is never run. Device and dtype are chosen with the reason
-kept, because the app shows it.
+Weights are read from safetensors only and code of a repository is never run. Device and dtype are chosen with the
+reason kept, because the app shows it.
 """
 
 import re
@@ -126,7 +126,7 @@ def load_base(
         options["local_files_only"] = True
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
-        model = AutoModelForCausalLM.from_pretrained(str(name), dtype=kind, use_safetensors=True, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(str(name), dtype=kind, use_safetensors=True, **options)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise PerpcsError(
             f"The base model {str(name)!r} cannot be loaded ({type(error).__name__}).",
@@ -172,13 +172,14 @@ def wrap(model: Any, tokenizer: Any, *, modules: Iterable[str] | None = None, wh
 
 def _find_modules(model: nn.Module, asked: tuple[str, ...] | None) -> list[str]:
     linear = [name for name, module in model.named_modules() if _is_linear(module)]
-    for endings in (asked,) if asked else _ATTENTION_MODULES:
-        found = [name for name in linear if any(name == end or name.endswith("." + end) for end in endings)]
+    for wanted in (asked,) if asked else _ATTENTION_MODULES:
+        found = [name for name in linear if any(name == end or name.endswith("." + end) for end in wanted)]
         if found:
             return found
+    endings = sorted({name.rpartition(".")[2] for name in linear})
     raise PerpcsError(
         f"The base model has no linear layers named {', '.join(asked) if asked else 'like attention projections'}.",
-        f"Give module names of this model, for example: {', '.join(sorted({n.rpartition('.')[2] for n in linear})[:8])}.",
+        f"Give module names of this model, for example: {', '.join(endings[:8])}.",
     )
 
 

@@ -11,10 +11,10 @@ For every position p and every row b of a batch (rows may belong to different pe
 It is exact, because the mean over items of sum_s w_is B_s A_s is sum_s (mean_i w_is) B_s A_s: a person is P x S numbers
 and never a merged matrix. w = 0 is the base model bit for bit.
 
-What a row adds at a position is a ``Factors``. What decides it is an *adapter*: any function (position, x) -> Factors or
-None. Fixed weights of people, a router that looks at x first, a sharer in training and a gate in training are all such
-functions, so there is one layer. The adapter is an argument of a call: ``adapted`` binds it for the calls made inside a
-``with`` block of the calling thread (a context variable), and nothing is ever set on the shared model.
+What a row adds at a position is a ``Factors``. What decides it is an *adapter*: any function (position, x) -> Factors
+or None. Fixed weights of people, a router that looks at x first, a sharer in training and a gate in training are all
+such functions, so there is one layer. The adapter is an argument of a call: ``adapted`` binds it for the calls made
+inside a ``with`` block of the calling thread (a context variable), and nothing is ever set on the shared model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,9 @@ from torch import Tensor, nn
 
 
 class Factors(NamedTuple):
-    """The low-rank update of a batch at one position, q columns. Shared factors serve all rows, or each row has its own."""
+    """The low-rank update of a batch at one position, q columns. Shared factors serve all rows, or each row has its
+    own.
+    """
 
     A: Tensor
     """(q, n), or (b, q, n) when each row has its own."""
@@ -59,7 +61,9 @@ def low_rank(x: Tensor, factors: Factors) -> Tensor:
 
 
 class AdaptedLinear(nn.Module):
-    """A frozen linear layer that asks the current adapter what to add. Wraps nn.Linear and GPT-2's fused Conv1D alike."""
+    """A frozen linear layer that asks the current adapter what to add. Wraps nn.Linear and GPT-2's fused Conv1D
+    alike.
+    """
 
     def __init__(self, base: nn.Module, position: int) -> None:
         super().__init__()
@@ -107,7 +111,9 @@ class Pieces:
         return moved
 
     def shared(self, position: int, w: Tensor) -> Factors | None:
-        """Rows with weights w (b, S) on one basis. Only sharers that some row uses are kept; None when there are none."""
+        """Rows with weights w (b, S) on one basis. Only sharers that some row uses are kept; None when there are
+        none.
+        """
         used = (w != 0).any(dim=0).nonzero()[:, 0]
         if not len(used):
             return None

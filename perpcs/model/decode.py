@@ -21,7 +21,8 @@ def decode(
 ) -> Iterator[list[list[int]]]:
     """Yield the new token ids of every row after each step, end-of-text excluded.
 
-    Every row draws from its own generator, so a row's answer does not depend on its neighbours. Close the iterator to stop.
+    Every row draws from its own generator, so a row's answer does not depend on its neighbours. Close the iterator to
+    stop.
 
     Args:
         prompts: token ids of each row's prompt.

@@ -1,8 +1,8 @@
 """From prompts and answers to token ids, with the range of the target tokens kept.
 
-For a pair (x, y) the model reads x y; the input positions |x|..|x|+|y|-1 (counted from 1) are where it predicts the tokens of
-y, so those are the target positions of gates, prototypes and losses alike. The end-of-text token counts as the last token
-of y. Free text has an empty x: every token is a target.
+For a pair (x, y) the model reads x y; the input positions |x|..|x|+|y|-1 (counted from 1) are where it predicts the
+tokens of y, so those are the target positions of gates, prototypes and losses alike. The end-of-text token counts as
+the last token of y. Free text has an empty x: every token is a target.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """A base model from scratch: a small Llama with its own byte-level BPE, saved in Hugging Face format.
 
-Only base users' texts are seen. The loss counts target tokens fully and prompt tokens a little, because a model that has
-never read must also learn to read. Training is resumable: a checkpoint holds weights, optimiser moments and the step, and
-the batches of step i depend on the seed and i alone, so a killed run continues exactly where it was.
+Only base users' texts are seen. The loss counts target tokens fully and prompt tokens a little, because a model that
+has never read must also learn to read. Training is resumable: a checkpoint holds weights, optimiser moments and the
+step, and the batches of step i depend on the seed and i alone, so a killed run continues exactly where it was.
 """
 
 import json
@@ -32,16 +32,16 @@ class BaseSettings:
     """Size and training of a from-scratch base model."""
 
     width: int = 256
-    layers: int = 6
-    heads: int = 4
-    feed_forward: int = 640
-    vocabulary: int = 4096
+    layers: int = 4
+    heads: int = 8
+    feed_forward: int = 768
+    vocabulary: int = 3072
     max_tokens: int = 512
-    steps: int = 4000
-    batch_tokens: int = 6144
+    steps: int = 5600
+    batch_tokens: int = 3072
     """Padded tokens of a step."""
-    rate: float = 2e-3
-    warmup: int = 100
+    rate: float = 1.5e-3
+    warmup: int = 200
     weight_decay: float = 0.01
     prompt_loss: float = 0.1
     """Weight of prompt tokens in the loss; target tokens weigh 1."""

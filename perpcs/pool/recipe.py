@@ -30,7 +30,7 @@ class Recipe:
     base: BaseSettings = field(default_factory=BaseSettings)
     pieces: PieceSettings = field(default_factory=PieceSettings)
     gates: GateSettings = field(default_factory=GateSettings)
-    with_history: float = 0.4
+    with_history: float = 0.3
     """Share of base pairs whose prompt carries a retrieved item."""
     share_ratio: float = 1.0
     """Share of a sharer's pieces that are in the pool."""
@@ -42,10 +42,10 @@ SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
     tasks=(
-        TaskRecipe("LaMP_4", base_users=8000, candidates=240, sharers=40),
-        TaskRecipe("LaMP_2", base_users=2600, candidates=240, sharers=40),
+        TaskRecipe("LaMP_4", base_users=7200, candidates=240, sharers=40),
+        TaskRecipe("LaMP_2", base_users=1800, candidates=240, sharers=40),
     ),
-    base=BaseSettings(steps=3800),
+    base=BaseSettings(steps=5600),
 )
 
 TINY = Recipe(

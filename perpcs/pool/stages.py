@@ -1,7 +1,8 @@
 """Resumable stages: each artefact lies in a folder whose name holds a hash of everything it was made from.
 
-A stage is done when its ``done.json`` is there, and that file is written last. A killed build is started again with the same
-command and goes on after the last stage that was done; changed settings change the key, so nothing stale is ever used.
+A stage is done when its ``done.json`` is there, and that file is written last. A killed build is started again with
+the same command and goes on after the last stage that was done; changed settings change the key, so nothing stale is
+ever used.
 """
 
 import json

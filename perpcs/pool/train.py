@@ -1,8 +1,8 @@
 """Training pieces and gates of many sharers at once, equal to training them one by one.
 
-Every row of a batch belongs to one sharer and carries that sharer's own A and B through the shared layer. The loss is the
-sum over sharers of each one's own mean over target tokens, and the optimiser keeps moments, step count and rate a sharer,
-so no number of one sharer depends on who else is in the batch. Masters are float32.
+Every row of a batch belongs to one sharer and carries that sharer's own A and B through the shared layer. The loss is
+the sum over sharers of each one's own mean over target tokens, and the optimiser keeps moments, step count and rate a
+sharer, so no number of one sharer depends on who else is in the batch. Masters are float32.
 """
 
 import hashlib
@@ -217,7 +217,9 @@ def _descend(
     *,
     epochs: int,
 ) -> list[list[float]]:
-    """Run every sharer's own batches with a rate that falls linearly to zero; mean loss a token per sharer and epoch."""
+    """Run every sharer's own batches with a rate that falls linearly to zero; mean loss a token per sharer and
+    epoch.
+    """
     optimiser = SharerAdam(parameters)
     totals = np.zeros((len(batches), epochs, 2))
     for step in range(max(len(own) for own in batches)):

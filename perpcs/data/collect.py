@@ -1,0 +1,100 @@
+"""From rows to a Reading: every row becomes an item, a bad row with a reason, or is counted as past the limit."""
+
+from collections.abc import Iterable, Sequence
+
+from perpcs.data.fields import field_names, to_item
+from perpcs.data.limits import BadRow, Limits, Reading, Row, count, excerpt
+from perpcs.data.task_fit import certain_task, named_task
+from perpcs.errors import PerpcsError
+from perpcs.tasks import Item, Task
+
+
+def collect(rows: Iterable[Row], task: Task, limits: Limits, notes: Sequence[str] = ()) -> Reading:
+    """Read the rows for a task.
+
+    Raises:
+        PerpcsError: when there is no row, no good row (with the first reason), or the rows are those of another task.
+    """
+    items: list[Item] = []
+    lines: list[int] = []
+    bad: list[BadRow] = []
+    looked_at: list[Row] = []
+    shortened: list[int] = []
+    total = 0
+    for row in rows:
+        total += 1
+        if total > limits.max_rows:
+            continue
+        looked_at.append(row)
+        try:
+            if row.problem:
+                raise PerpcsError(*row.problem)
+            item, cut_fields = to_item(row.fields, task, limits)
+        except PerpcsError as error:
+            bad.append(BadRow(row.line, error.wrong, error.do, excerpt(row.raw)))
+            continue
+        items.append(item)
+        lines.append(row.line)
+        if cut_fields:
+            shortened.append(row.line)
+    _refuse_wrong_task(looked_at, items, task)
+    if not items:
+        _refuse_empty(bad)
+    said = [*notes]
+    if total > limits.max_rows:
+        said.append(f"Only the first {limits.max_rows:,} of {count(total, 'row')} are kept.")
+    if shortened:
+        said.append(_say_shortened(shortened, limits))
+    if hint := _other_task(looked_at, items, task):
+        said.append(hint)
+    return Reading(tuple(items), tuple(bad), tuple(said), tuple(lines), cut=max(0, total - limits.max_rows))
+
+
+def wrong_task(task: Task, other: Task, why: str) -> PerpcsError:
+    """The error for rows of ``other`` given where ``task`` was chosen."""
+    return PerpcsError(
+        f"This looks like {other.name} ({other.title.lower()}), not {task.name} ({task.title.lower()}): "
+        f"{why[0].lower()}{why[1:]}",
+        f"Choose {other.title.lower()} as the task, or give items with {field_names(task)}.",
+    )
+
+
+def _refuse_wrong_task(rows: Sequence[Row], items: Sequence[Item], task: Task) -> None:
+    # Citation histories may lack what they cite, so a file of headlines, read for its titles alone, would pass.
+    titles_only = bool(items) and task.y_field is not None and all(item.y is None for item in items)
+    if items and not titles_only:
+        return
+    found = named_task(rows) if titles_only else certain_task(rows)
+    if found and found[0].name != task.name and not (titles_only and _is_citation_profile(rows, task)):
+        raise wrong_task(task, *found)
+
+
+def _is_citation_profile(rows: Sequence[Row], task: Task) -> bool:
+    """LaMP's own citation profiles hold title and abstract, as the profiles of scholarly titles do."""
+    return bool(task.history_instruction) and all(name in row.fields for row in rows for name in task.x_fields)
+
+
+def _refuse_empty(bad: Sequence[BadRow]) -> None:
+    if not bad:
+        raise PerpcsError("There is no item in it.", "Give at least one item.")
+    first = bad[0]
+    which = "The only row" if len(bad) == 1 else f"None of {count(len(bad), 'row')}"
+    fate = "cannot be read" if len(bad) == 1 else "can be read; the first"
+    raise PerpcsError(f"{which} {fate}, line {first.line}: {first.reason}", first.do)
+
+
+def _other_task(rows: Sequence[Row], items: Sequence[Item], task: Task) -> str:
+    """A hint where the rows can be read but fit another task better: by its own field names, or by most answers."""
+    found = named_task(rows) or (certain_task(rows) if len(items) * 2 < len(rows) else None)
+    if found is None or found[0].name == task.name or _is_citation_profile(rows, task):
+        return ""
+    return f"It would also fit {found[0].name} ({found[0].title.lower()}): {found[1][0].lower()}{found[1][1:]}"
+
+
+def _say_shortened(lines: Sequence[int], limits: Limits) -> str:
+    places = ", ".join(str(line) for line in lines[:5]) + (" and more" if len(lines) > 5 else "")
+    where = "line" if len(lines) == 1 else "lines"
+    return (
+        f"{count(len(lines), 'item')} had a field longer than {limits.max_chars_per_field:,} characters, "
+        f"cut to that length ({where} {places})."
+    )
