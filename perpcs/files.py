@@ -1,9 +1,11 @@
 """Writing files whole or not at all, and hashing them."""
 
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from perpcs.errors import PerpcsError
 
@@ -30,6 +32,11 @@ def write_atomic(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise PerpcsError(f"Cannot write {path}: {error.strerror}.", "Choose a folder you may write to.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON-able value as readable JSON, whole or not at all."""
+    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def hash_bytes(data: bytes) -> str:

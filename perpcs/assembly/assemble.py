@@ -5,10 +5,11 @@
                                             +-- y = W v + sum_s w_ips B_s A_s v  <---+--> later positions see it
     the person: W_u[p] = mean over items of w_ip                                       (P, S)
 
-Each item chooses for itself, so the result does not depend on batch size, order or padding. There is no head, no cache, and
-nothing after the last position: that position's adapter ends the pass.
+Each item chooses for itself, so the result does not depend on batch size, order or padding. There is no head, no
+cache, and nothing after the last position: that position's adapter ends the pass.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -144,8 +145,6 @@ def route(
                 raise _PassEnds
             return task.pieces.gathered(p, picked, weight)
 
-        try:
+        with contextlib.suppress(_PassEnds):
             base.hidden(ids, choose)
-        except _PassEnds:
-            pass
     return Routed((weights / N).float().numpy(), (totals / N).float().numpy(), index, votes)

@@ -1,28 +1,13 @@
 """Example people of a pool: who they are, and their assemblies, computed when the pool is built."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
-from perpcs.files import hash_file
 from perpcs.model.base import BaseModel
-from perpcs.pool.manifest import Example, write_json, write_manifest
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
-
-
-def write_examples(folder: Path, examples: dict[str, Sequence[Example]]) -> None:
-    """Write examples.json of every task into a pool's folder and name their hashes in its manifest."""
-    pool = Pool(folder)
-    tasks = []
-    for part in pool.manifest.tasks:
-        path = folder / part.task / "examples.json"
-        write_json(path, [asdict(example) for example in examples.get(part.task, ())])
-        tasks.append(replace(part, files={**part.files, path.name: hash_file(path)}))
-    write_manifest(folder, replace(pool.manifest, tasks=tuple(tasks)))
 
 
 def assemble_examples(folder: Path, base: BaseModel, options: RouterOptions | None = None) -> int:

@@ -19,7 +19,9 @@ class RouterOptions:
     normalise: Literal["cosine", "layernorm"] = "layernorm"
     """How gate and activation are normalised before their product."""
     centre: bool = True
-    """Subtract the pool's mean gate and mean prototype first, so that what all share does not decide (not in the paper)."""
+    """Subtract the pool's mean gate and mean prototype first, so that what all share does not decide (not in the
+    paper).
+    """
     reduce: Literal["sum", "mean"] = "mean"
     """How token scores become the score of an item."""
     k: int = 3

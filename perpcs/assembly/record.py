@@ -126,7 +126,7 @@ class Assembly:
             schema = data.pop("schema")
             if schema != SCHEMA:
                 raise PerpcsError(f"This person was saved with schema {schema}, not {SCHEMA}.", again)
-            arrays = {name: _unpack(data["arrays"][name], dtype) for name, dtype in _ARRAYS.items()}
+            arrays: dict[str, Any] = {name: _unpack(data["arrays"][name], dtype) for name, dtype in _ARRAYS.items()}
             del data["arrays"]
             data["positions"], data["sharers"] = tuple(data["positions"]), tuple(data["sharers"])
             record = cls(**arrays, **data)

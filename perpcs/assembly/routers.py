@@ -1,12 +1,14 @@
 """Scoring pieces by what the model is about to say: the gate router of the paper, and prototypes in its place.
 
-At each position, for each history item: the target tokens' input activations v_t are compared with every piece's key (its
-gate g_s, or its owner's mean activation), and token scores are reduced to one score an item and piece:
+At each position, for each history item: the target tokens' input activations v_t are compared with every piece's key
+(its gate g_s, or its owner's mean activation), and token scores are reduced to one score an item and piece:
 
-    score_s = reduce_t  norm(g_s) . norm(v_t)                           (cosine, or layer norm with the product / sqrt(n))
+    score_s = reduce_t  norm(g_s) . norm(v_t)                           (cosine, or layer norm with the product /
+    sqrt(n))
 
-Then the top k are kept and weighted by softmax(score / (temperature sqrt(n))) for cosine scores summed over tokens, as the
-paper writes, or softmax(score / temperature) for layer-normed scores, whose 1 / sqrt(n) is in the product already.
+Then the top k are kept and weighted by softmax(score / (temperature sqrt(n))) for cosine scores summed over tokens,
+as the paper writes, or softmax(score / temperature) for layer-normed scores, whose 1 / sqrt(n) is in the product
+already.
 """
 
 import math

@@ -1,16 +1,17 @@
 """Building a pool, stage by stage; every stage is resumable (stages.py).
 
-    1 base      train a base model from scratch, or take one that exists     4 pieces   train all sharers' pieces at
-    once 2 embed     embed the candidates                                         5 gates    train gates, collect
-    prototypes 3 choose    k-means, most active of each cluster, 2-D map                6 write    masks, pool folder,
-    manifest
+    1 base      train a base model from scratch (base_stage.py), or adapt one that exists (adapt.py)
+    2 embed     embed the candidates                           4 pieces   train all sharers' pieces at once
+    3 choose    k-means, most active of each cluster, map      5 gates    train gates, collect prototypes
+    6 write     share masks, pool folder, manifest
 
-Example people and their assemblies are made last (examples.py), because they need the finished pool.
+Where people come from is another file's matter: smalltown.py draws them from seeds, from_data.py reads them.
+Example people are assembled afterwards (assembly/examples.py), because that needs the finished pool.
 """
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,40 +21,97 @@ import torch
 from safetensors.torch import load_file, save
 
 from perpcs.errors import PerpcsError
-from perpcs.files import hash_file, write_atomic
+from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.text import encode_pair
 from perpcs.pool.embed import MINILM, embed_users
-from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_json, write_manifest
+from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import choose_sharers, share_mask
 from perpcs.pool.stages import Say, Workspace, throttled
 from perpcs.pool.store import PIECES, base_hash, write_pieces
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
 from perpcs.tasks import Task, User
 
+Stage = tuple[str, Path, Any]
+"""(key, folder, result) of a stage that is done."""
+
+
+@dataclass(frozen=True)
+class TaskPeople:
+    """One task's people, each in one group only."""
+
+    task: Task
+    base_ids: Sequence[str]
+    candidates: Sequence[User]
+    sharers: int
+    key: Any
+    """What the candidates were made from: changes whenever they do."""
+    examples: Sequence[dict[str, Any]] = ()
+    """Example people in the Per-Pcs release layout, with ``description`` and ``traits``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a pool is made of its people."""
+
+    pieces: PieceSettings = field(default_factory=PieceSettings)
+    gates: GateSettings = field(default_factory=GateSettings)
+    encoder: str = MINILM
+    share_ratio: float = 1.0
+    """Share of a sharer's pieces that are in the pool."""
+    share_seed: int = 11
+    select_seed: int = 7
+    dtype: str = "float16"
+    """How pieces are stored."""
+
+
+def build_tasks(
+    space: Workspace, base: BaseModel, base_key: str, people: Sequence[TaskPeople], settings: Settings, target: Path
+) -> tuple[TaskPool, ...]:
+    """Stages 2 to 6 for every task, written below ``target``."""
+    tasks = []
+    for part in people:
+        check_disjoint(
+            {
+                "base users": part.base_ids,
+                "sharer candidates": [user.id for user in part.candidates],
+                "example people": [row["user_id"] for row in part.examples],
+            }
+        )
+        embed = embed_stage(space, part, settings)
+        choose = choose_stage(space, part, embed, settings)
+        sharers = [part.candidates[i] for i in choose[2]["chosen"]]
+        pieces = pieces_stage(space, base, base_key, part.task, sharers, choose[0], settings.pieces)
+        gates = gates_stage(space, base, part.task, sharers, pieces, settings)
+        if part.examples:
+            write_json(target / part.task.name / "examples.json", list(part.examples))
+        tasks.append(write_task(target, base, part.task, sharers, choose[2], pieces, gates, settings))
+    return tuple(tasks)
+
+
 _PACKAGES = ("torch", "transformers", "scikit-learn", "umap-learn", "numpy", "safetensors")
 
 
-def embed_stage(space: Workspace, task: Task, candidates: Sequence[User], key: Any) -> tuple[str, Path, Any]:
-    """Embed candidates with MiniLM."""
+def embed_stage(space: Workspace, part: TaskPeople, settings: Settings) -> Stage:
+    """Embed candidates by their history."""
 
     def work(folder: Path) -> dict[str, int]:
-        embeddings = embed_users([user.history for user in candidates])
+        embeddings = embed_users([user.history for user in part.candidates], settings.encoder)
         write_atomic(folder / "embeddings.safetensors", save({"embeddings": embeddings}))
-        return {"candidates": len(candidates), "width": embeddings.shape[1]}
+        return {"candidates": len(part.candidates), "width": embeddings.shape[1]}
 
-    return space.stage(f"embed-{task.name}", {"encoder": MINILM, "people": key, "v": task.version}, work)
+    inputs = {"encoder": settings.encoder, "people": part.key, "version": part.task.version}
+    return space.stage(f"embed-{part.task.name}", inputs, work)
 
 
-def choose_stage(
-    space: Workspace, task: Task, candidates: Sequence[User], embed: tuple[str, Path, Any], count: int, seed: int
-) -> tuple[str, Path, Any]:
+def choose_stage(space: Workspace, part: TaskPeople, embed: Stage, settings: Settings) -> Stage:
     """Choose sharers; the result names them with cluster, terms and place on the map."""
     embed_key, embed_folder, _ = embed
 
     def work(folder: Path) -> dict[str, Any]:
         embeddings = load_file(embed_folder / "embeddings.safetensors")["embeddings"].numpy()
-        selection = choose_sharers(embeddings, [user.history for user in candidates], count, seed)
+        histories = [user.history for user in part.candidates]
+        selection = choose_sharers(embeddings, histories, part.sharers, settings.select_seed)
         return {
             "chosen": selection.chosen,
             "clusters": selection.clusters,
@@ -61,7 +119,8 @@ def choose_stage(
             "terms": [list(terms) for terms in selection.terms],
         }
 
-    return space.stage(f"choose-{task.name}", {"embed": embed_key, "count": count, "seed": seed}, work)
+    inputs = {"embed": embed_key, "count": part.sharers, "seed": settings.select_seed}
+    return space.stage(f"choose-{part.task.name}", inputs, work)
 
 
 def pieces_stage(
@@ -72,7 +131,7 @@ def pieces_stage(
     sharers: Sequence[User],
     choose_key: str,
     s: PieceSettings,
-) -> tuple[str, Path, Any]:
+) -> Stage:
     """Train the pieces of all sharers."""
 
     def work(folder: Path) -> dict[str, Any]:
@@ -92,14 +151,8 @@ def pieces_stage(
 
 
 def gates_stage(
-    space: Workspace,
-    base: BaseModel,
-    task: Task,
-    sharers: Sequence[User],
-    pieces: tuple[str, Path, Any],
-    piece_settings: PieceSettings,
-    settings: GateSettings,
-) -> tuple[str, Path, Any]:
+    space: Workspace, base: BaseModel, task: Task, sharers: Sequence[User], pieces: Stage, settings: Settings
+) -> Stage:
     """Train gates and collect prototypes."""
     pieces_key, pieces_folder, pieces_result = pieces
 
@@ -112,8 +165,8 @@ def gates_stage(
             trained,
             histories,
             [user.id for user in sharers],
-            piece_settings,
-            settings,
+            settings.pieces,
+            settings.gates,
             on_progress=lambda done, of: tell(lambda: f"gates {task.name}: {done} of {of} groups"),
         )
         prototypes = collect_prototypes(base, histories)
@@ -121,9 +174,9 @@ def gates_stage(
             f"prototype.{p}": c for p, c in enumerate(prototypes)
         }
         write_atomic(folder / "gates.safetensors", save(tensors))
-        return {"steps": settings.steps}
+        return {"steps": settings.gates.steps}
 
-    return space.stage(f"gates-{task.name}", {"pieces": pieces_key, "gates": settings}, work)
+    return space.stage(f"gates-{task.name}", {"pieces": pieces_key, "gates": settings.gates}, work)
 
 
 def encode_histories(base: BaseModel, task: Task, users: Sequence[User]) -> list[list[Any]]:
@@ -144,22 +197,21 @@ def write_task(
     task: Task,
     sharers: Sequence[User],
     choose: dict[str, Any],
-    pieces: tuple[str, Path, Any],
-    gates: tuple[str, Path, Any],
-    *,
-    ratio: float,
-    share_seed: int,
-    dtype: str,
-    settings: tuple[PieceSettings, GateSettings],
+    pieces: Stage,
+    gates: Stage,
+    settings: Settings,
 ) -> TaskPool:
     """Write one task's folder of a pool and say what the manifest holds of it."""
     ids = [user.id for user in sharers]
-    mask = torch.from_numpy(share_mask([position.path for position in base.positions], ids, ratio, share_seed))
+    mask = torch.from_numpy(
+    paths = [position.path for position in base.positions]
+    mask = torch.from_numpy(share_mask(paths, ids, settings.share_ratio, settings.share_seed))
+    )
     trained = read_trained(pieces[1], pieces[2]["losses"])
     found = load_file(gates[1] / "gates.safetensors")
     count = len(base.positions)
     keys = [[found[f"{name}.{p}"] for p in range(count)] for name in ("gate", "prototype")]
-    write_pieces(target / task.name / PIECES, trained.A, trained.B, keys[0], keys[1], mask, dtype)
+    write_pieces(target / task.name / PIECES, trained.A, trained.B, keys[0], keys[1], mask, settings.dtype)
     rows = [
         Sharer(
             id=user.id,
@@ -178,10 +230,14 @@ def write_task(
         sharers=len(sharers),
         candidates=len(choose["clusters"]),
         selection="most active person of each history cluster",
-        share_ratio=ratio,
-        share_seed=share_seed,
-        files={name: hash_file(target / task.name / name) for name in (PIECES, "sharers.json")},
-        training={"pieces": asdict(settings[0]), "gates": asdict(settings[1])},
+        share_ratio=settings.share_ratio,
+        share_seed=settings.share_seed,
+        files={
+            name: hash_file(target / task.name / name)
+            for name in (PIECES, "sharers.json", "examples.json")
+            if (target / task.name / name).exists()
+        },
+        training={"pieces": asdict(settings.pieces), "gates": asdict(settings.gates)},
     )
 
 

@@ -4,8 +4,8 @@ pools/NAME/manifest.json             this file's Manifest
 pools/NAME/base/                     the base model, Hugging Face format
 pools/NAME/TASK/pieces.safetensors   per position p: A.p (S, r, n)  B.p (S, d, r)  gate.p (S, n)  prototype.p (S, n)
 pools/NAME/TASK/sharers.json         this file's Sharer records; never text
-pools/NAME/TASK/examples.json        this file's Example records: made-up people, so their texts may stand here
-pools/NAME/TASK/examples/ID.json     their assemblies, computed when the pool was built
+pools/NAME/TASK/examples.json        example people in the Per-Pcs release layout; made up, so their texts may stand
+here pools/NAME/TASK/examples/ID.json     their assemblies, computed when the pool was built
 """
 
 import json
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from perpcs.errors import PerpcsError
-from perpcs.files import write_atomic
+from perpcs.files import write_json
 from perpcs.positions import Position
-from perpcs.tasks import Item, Query
+from perpcs.tasks import Item, Query, get_task
 
 SCHEMA = 1
 
@@ -107,11 +107,6 @@ class Manifest:
         raise PerpcsError(f"The pool {self.name!r} has no sharers for task {name!r}.", f"Choose one of: {known}.")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a record, or a list of records, as readable JSON."""
-    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / "manifest.json", asdict(manifest))
 
@@ -173,13 +168,14 @@ def read_examples(folder: Path) -> tuple[Example, ...]:
     """
     if not (folder / "examples.json").exists():
         return ()
+    task = get_task(folder.name)
     try:
         return tuple(
             Example(
-                id=row["id"],
+                id=row["user_id"],
                 description=row["description"],
-                history=tuple(Item(**item) for item in row["history"]),
-                queries=tuple(Query(**{**query, "options": tuple(query["options"])}) for query in row["queries"]),
+                history=tuple(task.read_item(fields) for fields in row["profile"]),
+                queries=tuple(task.read_query(query["input"], query["gold"], query["id"]) for query in row["query"]),
                 traits=row["traits"],
             )
             for row in read_json(folder / "examples.json")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from perpcs.model.train_base import BaseSettings
+from perpcs.pool.build import Settings
 from perpcs.pool.train import GateSettings, PieceSettings
 
 
@@ -28,14 +29,10 @@ class Recipe:
     title: str
     tasks: tuple[TaskRecipe, ...]
     base: BaseSettings = field(default_factory=BaseSettings)
-    pieces: PieceSettings = field(default_factory=PieceSettings)
-    gates: GateSettings = field(default_factory=GateSettings)
+    settings: Settings = field(default_factory=Settings)
     with_history: float = 0.3
     """Share of base pairs whose prompt carries a retrieved item."""
-    share_ratio: float = 1.0
-    """Share of a sharer's pieces that are in the pool."""
     town_seed: int = 7
-    share_seed: int = 11
 
 
 SMALLTOWN = Recipe(
@@ -58,8 +55,5 @@ TINY = Recipe(
     base=BaseSettings(
         width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, batch_tokens=3072, evaluate_every=60
     ),
-    pieces=PieceSettings(epochs=1),
-    gates=GateSettings(steps=6),
+    settings=Settings(pieces=PieceSettings(epochs=1), gates=GateSettings(steps=6)),
 )
-
-RECIPES = {recipe.name: recipe for recipe in (SMALLTOWN, TINY)}

@@ -69,6 +69,7 @@ class Pool:
         self.manifest: Manifest = read_manifest(self.folder)
         self._tasks: dict[tuple[str, str, torch.dtype], TaskPieces] = {}
         self._sharers: dict[str, tuple[Sharer, ...]] = {}
+        self._examples: dict[str, tuple[Example, ...]] = {}
 
     @cached_property
     def hash(self) -> str:
@@ -87,8 +88,10 @@ class Pool:
 
     def examples(self, task: str) -> tuple[Example, ...]:
         """The example people of a task."""
-        self.task(task)
-        return read_examples(self.folder / task)
+        if task not in self._examples:
+            self.task(task)
+            self._examples[task] = read_examples(self.folder / task)
+        return self._examples[task]
 
     def base(self, device: str = "auto", dtype: str = "auto") -> BaseModel:
         """Load the pool's base model and check that its positions are the pool's.

@@ -101,6 +101,7 @@ def train_pieces(
     settings: PieceSettings,
     *,
     on_progress: Progress | None = None,
+    on_step: Progress | None = None,
     group_tokens: int = 12_000,
 ) -> TrainedPieces:
     """Train one LoRA a sharer on the base model, at every position.
@@ -108,6 +109,7 @@ def train_pieces(
     Args:
         histories: each sharer's formatted items.
         ids: each sharer's id; it seeds the order of their items, and nothing else of the pool does.
+        on_progress: told how many groups of sharers are done; ``on_step`` how many steps of the group.
         group_tokens: sharers are taken together up to about so many tokens a step.
     """
     A0, B0 = [], []
@@ -131,7 +133,9 @@ def train_pieces(
         for s in group:
             losses[s].append(_mean_nll(base, histories[s]))
         for s, curve in zip(
-            group, _descend(base, parameters, batches, adapter, settings.rate, epochs=settings.epochs), strict=True
+            group,
+            _descend(base, parameters, batches, adapter, settings.rate, epochs=settings.epochs, on_step=on_step),
+            strict=True,
         ):
             losses[s].extend(curve)
         for index in range(len(base.positions)):
@@ -216,13 +220,15 @@ def _descend(
     rate: float,
     *,
     epochs: int,
+    on_step: Progress | None = None,
 ) -> list[list[float]]:
     """Run every sharer's own batches with a rate that falls linearly to zero; mean loss a token per sharer and
     epoch.
     """
     optimiser = SharerAdam(parameters)
     totals = np.zeros((len(batches), epochs, 2))
-    for step in range(max(len(own) for own in batches)):
+    steps = max(len(own) for own in batches)
+    for step in range(steps):
         rates = [rate * (1 - step / len(own)) if step < len(own) else 0.0 for own in batches]
         rows = [(s, item) for s, own in enumerate(batches) if step < len(own) for item in own[step]]
         owner = torch.tensor([s for s, _ in rows], device=base.device)
@@ -235,6 +241,8 @@ def _descend(
             if step < len(own):
                 epoch = step * epochs // len(own)
                 totals[s, epoch] += own_nll[s].item(), own_count[s].item()
+        if on_step:
+            on_step(step + 1, steps)
     return [[round(float(nll / max(count, 1)), 4) for nll, count in own] for own in totals]
 
 

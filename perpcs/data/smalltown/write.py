@@ -4,13 +4,12 @@ OUT/TASK/target_users.json   [{"user_id", "profile": [LaMP items], "query": [{"i
 OUT/TASK/traits.json         {user_id: {"traits": ..., "description": ...}}
 """
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from perpcs.data.smalltown.person import Person, describe, get_maker, make_people
+from perpcs.files import write_json
 from perpcs.tasks import Item, get_task
 
 
@@ -25,13 +24,13 @@ def write_town(out: Path, *, seed: int, users: int, tasks: Sequence[str] = ("LaM
     for task in tasks:
         people = make_people(task, seed=seed, count=users, split="target")
         folder = out / task
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / "target_users.json", [_release_fields(person) for person in people])
+        write_json(folder / "target_users.json", [release_fields(person) for person in people])
         traits = {person.id: {"traits": person.traits, "description": describe(person)} for person in people}
-        _write_json(folder / "traits.json", traits)
+        write_json(folder / "traits.json", traits)
 
 
-def _release_fields(person: Person) -> dict[str, Any]:
+def release_fields(person: Person) -> dict[str, Any]:
+    """One person as a user of the Per-Pcs release layout, traits left out."""
     wording = get_maker(person.task).wording
     return {
         "user_id": person.id,
@@ -47,13 +46,3 @@ def _item_fields(task_name: str, item: Item) -> dict[str, str]:
     if task.y_field is not None and item.y is not None:
         fields[task.y_field] = item.y
     return fields
-
-
-def _write_json(path: Path, value: Any) -> None:
-    """Write under a temporary name, then rename, so that a reader never meets half a file."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -1,0 +1,274 @@
+"""The command line. Every command says what it did in plain words; --json says it for programs.
+
+Heavy libraries are imported inside the commands, so that --help answers at once.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from perpcs import __version__
+from perpcs.errors import PerpcsError
+
+POOLS = Path(__file__).resolve().parents[1] / "assets" / "pools"
+DEFAULT_POOL = "smalltown"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 for an error a person can mend, 130 when stopped."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    try:
+        options.run(options)
+    except PerpcsError as error:
+        print(f"perpcs: {error.wrong}\n        {error.do}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nperpcs: stopped; the same command goes on where it can", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def pool_folder(name: str) -> Path:
+    """A pool's folder: a path, or a name under assets/pools."""
+    path = Path(name)
+    return POOLS / name if not path.exists() and (POOLS / name).is_dir() else path
+
+
+# ---- commands ------------------------------------------------------------------------------------------------------
+
+
+def run_build(options: argparse.Namespace) -> None:
+    from perpcs.assembly.examples import assemble_examples
+    from perpcs.pool.build import Settings
+    from perpcs.pool.from_data import DataRecipe, build_from_data
+    from perpcs.pool.recipe import SMALLTOWN, TINY
+    from perpcs.pool.smalltown import build_smalltown
+    from perpcs.pool.stages import Workspace
+    from perpcs.pool.store import Pool
+    from perpcs.pool.train import PieceSettings
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if bool(options.base) != bool(options.data):
+        raise PerpcsError("--base and --data go together.", "Give both, or neither for the small town.")
+    if options.data:
+        out = Path(options.out) if options.out else POOLS / options.name
+        recipe = DataRecipe(
+            name=options.name,
+            base=options.base,
+            data=Path(options.data),
+            tasks=tuple(options.task or ()),
+            sharers=options.sharers,
+            licence=options.licence,
+            settings=Settings(
+                pieces=PieceSettings(
+                    rank=options.rank, alpha=2.0 * options.rank, epochs=options.epochs, rate=options.rate
+                ),
+                encoder=options.encoder,
+                share_ratio=options.share_ratio,
+            ),
+        )
+        build_from_data(Workspace(Path(options.work) / options.name, say), recipe, out)
+        return
+    if options.name != "smalltown":
+        raise PerpcsError(f"There is no recipe {options.name!r}.", "Use smalltown, or give --base and --data.")
+    town = TINY if options.tiny else SMALLTOWN
+    out = Path(options.out) if options.out else POOLS / town.name
+    build_smalltown(Workspace(Path(options.work) / town.name, say), town, out)
+    count = assemble_examples(out, Pool(out).base("cpu"))
+    say(f"{count} example people assembled")
+
+
+def run_smalltown(options: argparse.Namespace) -> None:
+    from perpcs.data.smalltown import MAKERS, write_town
+
+    tasks = options.task or list(MAKERS)
+    if options.users < 1:
+        raise PerpcsError(f"--users is {options.users}.", "Use a whole number of at least 1.")
+    write_town(Path(options.out), seed=options.seed, users=options.users, tasks=tasks)
+    for task in tasks:
+        print(f"{Path(options.out) / task / 'target_users.json'}: {options.users} people")
+
+
+def run_assemble(options: argparse.Namespace) -> None:
+    from perpcs.assembly.options import router_options
+    from perpcs.data import read_history_file
+    from perpcs.personalizers.engine import Engine
+    from perpcs.tasks import get_task
+
+    task = get_task(options.task)
+    routing = router_options(
+        options.preset,
+        router=options.router,
+        normalise=options.normalise,
+        reduce=options.reduce,
+        k=options.k,
+        temperature=options.temperature,
+        centre=options.centre,
+    )
+    user, reading = read_history_file(Path(options.history), task, options.user)
+    engine = Engine.open(pool_folder(options.pool), options.device)
+    person = engine.assemble(task, reading.items, options=routing, user=user)
+    size = person.save(Path(options.out))
+    facts: dict[str, Any] = {
+        "user": user,
+        "task": task.name,
+        "items": person.n_items,
+        "bad_rows": len(reading.bad),
+        "router": person.router,
+        "tokens": person.tokens,
+        "seconds": person.seconds,
+        "bytes": person.weights.size * 2,
+        "file_bytes": size,
+        "adapter_bytes": engine.adapter_bytes,
+        "effective_sharers": dict(zip(person.positions, person.effective_sharers().round(2).tolist(), strict=True)),
+        "top_sharers": person.top_sharers(),
+    }
+    if options.json:
+        print(json.dumps(facts, indent=1))
+        return
+    for note in reading.notes:
+        print(note)
+    for bad in reading.bad:
+        print(f"line {bad.line}: {bad.reason} {bad.do}")
+    print(f"Assembled {user} from {person.n_items} items ({person.tokens} tokens) in {person.seconds:.2f} s.")
+    names = ", ".join(f"{name} {share:.0%}" for name, share in person.top_sharers(3))
+    print(f"Most weight: {names}.")
+    print(f"Saved to {options.out}: {size:,} bytes; a LoRA of their own would be {engine.adapter_bytes:,}.")
+
+
+def run_generate(options: argparse.Namespace) -> None:
+    from perpcs.assembly.record import Assembly
+    from perpcs.personalizers.engine import Engine
+    from perpcs.tasks import get_task
+
+    person = Assembly.load(Path(options.user))
+    task = get_task(person.task)
+    query = task.read_query(options.input)
+    engine = Engine.open(pool_folder(options.pool), options.device)
+    methods = [name.strip() for name in options.methods.split(",") if name.strip()]
+    history: Sequence[Any] = ()
+    if options.history:
+        from perpcs.data import read_history_file
+
+        history = read_history_file(Path(options.history), task, person.user)[1].items
+    snapshots = engine.answer(
+        task,
+        query,
+        methods,
+        history=history,
+        assembly=person,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+    )
+    *_, answers = snapshots
+    if options.json:
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(answer) for answer in answers], indent=1, ensure_ascii=False))
+    elif len(answers) == 1:
+        print(answers[0].text)
+    else:
+        width = max(len(answer.title) for answer in answers)
+        for answer in answers:
+            print(f"{answer.title:<{width}}  {answer.text}")
+
+
+def run_validate(options: argparse.Namespace) -> None:
+    from perpcs.pool.validate import validate
+
+    for line in validate(pool_folder(options.pool)):
+        print(line)
+    print("The pool is valid.")
+
+
+# ---- arguments -----------------------------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="perpcs", description="Personal language models assembled from pieces that other people share."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    build = commands.add_parser("build", help="build a pool; a stopped build goes on where it was")
+    build.add_argument("name", help="smalltown, or any name together with --base and --data")
+    build.add_argument("--tiny", action="store_true", help="smalltown's small twin for tests, in minutes")
+    build.add_argument("--base", help="Hugging Face name or folder of a causal LM")
+    build.add_argument("--data", help="folder with TASK/sharer_candidates.json and TASK/base_users.json")
+    build.add_argument("--task", action="append", help="a task of the data; may be given several times")
+    build.add_argument("--sharers", type=int, default=40, help="sharers a task (default: %(default)s)")
+    build.add_argument("--rank", type=int, default=8, help="rank of a piece (default: %(default)s)")
+    build.add_argument("--epochs", type=int, default=3, help="epochs of piece training (default: %(default)s)")
+    build.add_argument("--rate", type=float, default=1e-4, help="learning rate of pieces (default: %(default)s)")
+    build.add_argument("--encoder", default="minilm", help="of user embeddings; the paper: microsoft/deberta-v3-large")
+    build.add_argument("--share-ratio", type=float, default=1.0, help="share of a sharer's pieces that are shared")
+    build.add_argument("--licence", default="Not stated.", help="under which licence the pieces are shared")
+    build.add_argument("--out", help="pool folder to write; default assets/pools/NAME")
+    build.add_argument("--work", default="build", help="folder for intermediate artefacts (default: %(default)s)")
+    build.set_defaults(run=run_build)
+
+    town = commands.add_parser(
+        "smalltown", help="write new people of the synthetic town, in the Per-Pcs release layout"
+    )
+    town.add_argument("--seed", type=int, required=True)
+    town.add_argument("--users", type=int, required=True)
+    town.add_argument("--out", required=True)
+    town.add_argument("--task", action="append", help="a task; may be given several times; default all")
+    town.set_defaults(run=run_smalltown)
+
+    assemble = commands.add_parser("assemble", help="assemble a person from their history and save them")
+    _add_pool(assemble)
+    assemble.add_argument("--task", required=True, help="LaMP task, for example LaMP_4")
+    assemble.add_argument("--history", required=True, help="txt, csv, tsv, json, jsonl, or a file of users with --user")
+    assemble.add_argument("--user", help="which user of a file of users")
+    assemble.add_argument("--out", required=True, help="file to save the person to")
+    assemble.add_argument("--preset", default="default", help="default, paper or reference_code (default: %(default)s)")
+    assemble.add_argument("--router", help="gate or prototype")
+    assemble.add_argument("--normalise", help="cosine or layernorm")
+    assemble.add_argument("--reduce", help="sum or mean over target tokens")
+    assemble.add_argument("--k", type=int, help="pieces kept at each position for each item")
+    assemble.add_argument("--temperature", type=float, help="of the softmax over the kept pieces")
+    assemble.add_argument("--centre", action=argparse.BooleanOptionalAction, help="subtract the pool's mean key first")
+    assemble.add_argument("--json", action="store_true")
+    assemble.set_defaults(run=run_assemble)
+
+    generate = commands.add_parser("generate", help="answer for an assembled person")
+    _add_pool(generate)
+    generate.add_argument("--user", required=True, help="file that `perpcs assemble` saved")
+    generate.add_argument("--input", required=True, help="the query: the text, or LaMP's wording of it")
+    generate.add_argument(
+        "--methods", default="perpcs", help="comma separated: base, rag, perpcs (default: %(default)s)"
+    )
+    generate.add_argument("--history", help="the history file again, for methods that need its text")
+    generate.add_argument("--max-new-tokens", type=int)
+    generate.add_argument("--temperature", type=float, default=0.0, help="0 = greedy")
+    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--json", action="store_true")
+    generate.set_defaults(run=run_generate)
+
+    check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
+    check.add_argument("pool", help="folder, or name under assets/pools")
+    check.set_defaults(run=run_validate)
+    return parser
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pool", default=DEFAULT_POOL, help="folder, or name under assets/pools (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

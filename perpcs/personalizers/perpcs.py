@@ -1,0 +1,17 @@
+"""Per-Pcs: the bare prompt, answered by the base model plus the pieces that the person's history chose."""
+
+from perpcs.errors import PerpcsError
+from perpcs.personalizers.method import Person, Row
+from perpcs.tasks import Query
+
+
+def prepare(person: Person, query: Query) -> Row:
+    """The bare prompt with the person's weights; what is kept is P x S half floats.
+
+    Raises:
+        PerpcsError: when nobody has been assembled yet.
+    """
+    if person.assembly is None:
+        raise PerpcsError("Nobody has been assembled yet.", "Assemble a person first, or load a saved one.")
+    weights = person.assembly.weights
+    return Row(prompt=person.task.prompt(query), weights=weights, bytes_stored=weights.size * 2)

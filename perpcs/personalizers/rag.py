@@ -1,0 +1,21 @@
+"""Retrieval augmentation as in LaMP: the history item that BM25 finds nearest to the query stands in the prompt."""
+
+from perpcs.data.bm25 import retrieve
+from perpcs.errors import PerpcsError
+from perpcs.personalizers.method import Person, Row
+from perpcs.tasks import Query
+
+
+def prepare(person: Person, query: Query, k: int = 1) -> Row:
+    """The prompt with k retrieved items. The whole history has to be kept, as text.
+
+    Raises:
+        PerpcsError: when there is no history to retrieve from.
+    """
+    if not person.history:
+        raise PerpcsError("RAG needs the history's text, and a saved person holds none.", "Paste the history again.")
+    found = tuple(retrieve(query.x, person.history, k))
+    kept = sum(len(f"{item.x}{item.y or ''}".encode()) for item in person.history)
+    return Row(
+        prompt=person.task.prompt(query, history=found), retrieved=found, bytes_stored=kept, text_leaves=bool(found)
+    )

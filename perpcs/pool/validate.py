@@ -1,0 +1,69 @@
+"""Checking a pool as a stranger would: hashes, shapes, numbers, people, sizes. Nothing in it is trusted or run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from perpcs.errors import PerpcsError
+from perpcs.files import hash_file
+from perpcs.pool.store import Pool
+from perpcs.tasks import get_task
+
+_AGAIN = "Fetch or build the pool again."
+_ALLOWED = {".json", ".safetensors", ".txt", ".model", ".md"}
+
+
+def validate(folder: Path) -> Iterator[str]:
+    """Check a pool and yield one line for everything that holds.
+
+    Raises:
+        PerpcsError: at the first thing that does not hold.
+    """
+    pool = Pool(folder)
+    files = [file for file in pool.folder.rglob("*") if file.is_file()]
+    for file in files:
+        if file.suffix not in _ALLOWED or file.is_symlink():
+            raise PerpcsError(
+                f"The pool holds {file.relative_to(pool.folder)}, which no pool needs.", "Delete that file."
+            )
+    yield f"{pool.manifest.name}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB in {len(files)} files"
+    if not pool.manifest.licence:
+        raise PerpcsError("The manifest names no licence.", "Add under which licence the pieces are shared.")
+    base = pool.base("cpu", "float32")
+    parameters = sum(p.numel() for p in base.model.parameters())
+    if not all(torch.isfinite(p).all() for p in base.model.parameters()):
+        raise PerpcsError("The base model holds a number that is not finite.", _AGAIN)
+    yield f"base model: {parameters / 1e6:.1f} M parameters, {len(base.positions)} positions, hash fits"
+    for part in pool.manifest.tasks:
+        yield _validate_task(pool, part.task)
+
+
+def _validate_task(pool: Pool, name: str) -> str:
+    part = pool.task(name)
+    task = get_task(name)
+    for file, sha in part.files.items():
+        path = pool.folder / name / file
+        if not path.is_file() or hash_file(path) != sha:
+            raise PerpcsError(f"{name}/{file} is missing or altered: its hash does not fit the manifest.", _AGAIN)
+    if part.task_version != task.version:
+        raise PerpcsError(f"The pool was made for version {part.task_version} of {name}.", "Build the pool again.")
+    tensors = pool.pieces(name, "cpu", torch.float32)
+    everything = [*tensors.pieces.A, *tensors.pieces.Bt, *tensors.gates, *tensors.prototypes]
+    if not all(torch.isfinite(tensor).all() for tensor in everything):
+        raise PerpcsError(f"A piece of {name} holds a number that is not finite.", _AGAIN)
+    if not tensors.mask.any(dim=0).all():
+        raise PerpcsError(f"A sharer of {name} shares nothing.", _AGAIN)
+    for p, shared in enumerate(tensors.mask):
+        if tensors.pieces.Bt[p][~shared].any():
+            raise PerpcsError(f"{name} holds a piece that its sharer does not share.", _AGAIN)
+    sharers = [sharer.id for sharer in pool.sharers(name)]
+    if len(sharers) != part.sharers or len(set(sharers)) != len(sharers):
+        raise PerpcsError(f"{name}/sharers.json does not list {part.sharers} different sharers.", _AGAIN)
+    both = set(sharers) & {example.id for example in pool.examples(name)}
+    if both:
+        raise PerpcsError(f"{sorted(both)[0]!r} is a sharer and an example person of {name}.", _AGAIN)
+    return (
+        f"{name}: {len(sharers)} sharers, {int(tensors.mask.sum())} pieces, {len(pool.examples(name))} example people, "
+        "hashes fit, all numbers finite"
+    )
