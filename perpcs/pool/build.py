@@ -203,10 +203,8 @@ def write_task(
 ) -> TaskPool:
     """Write one task's folder of a pool and say what the manifest holds of it."""
     ids = [user.id for user in sharers]
-    mask = torch.from_numpy(
     paths = [position.path for position in base.positions]
     mask = torch.from_numpy(share_mask(paths, ids, settings.share_ratio, settings.share_seed))
-    )
     trained = read_trained(pieces[1], pieces[2]["losses"])
     found = load_file(gates[1] / "gates.safetensors")
     count = len(base.positions)
