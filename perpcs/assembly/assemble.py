@@ -74,8 +74,8 @@ def assemble(
     encoded = [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in items]
     chosen = route(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
     return Assembly(
-        weights=chosen.weights,
-        scores=chosen.scores,
+        weights=chosen.weights.astype(np.float32),
+        scores=chosen.scores.astype(np.float32),
         choices=chosen.index,
         votes=chosen.votes,
         task=task.name,
@@ -93,7 +93,7 @@ def assemble(
 
 @dataclass(frozen=True)
 class Routed:
-    """What a history chose, before it becomes a record."""
+    """What a history chose, before it becomes a record; in float64 where the model is."""
 
     weights: np.ndarray
     scores: np.ndarray
@@ -147,4 +147,4 @@ def route(
 
         with contextlib.suppress(_PassEnds):
             base.hidden(ids, choose)
-    return Routed((weights / N).float().numpy(), (totals / N).float().numpy(), index, votes)
+    return Routed((weights / N).numpy(), (totals / N).numpy(), index, votes)

@@ -9,7 +9,7 @@ import base64
 import json
 import math
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,8 @@ class Assembly:
 
     def to_json(self) -> str:
         """The record as JSON text; equal records give equal text."""
-        values = {key: value for key, value in asdict(self).items() if not isinstance(value, np.ndarray)}
-        arrays = {name: _pack(getattr(self, name)) for name in _ARRAYS}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _ARRAYS}
+        arrays = {name: _pack(getattr(self, name), dtype) for name, dtype in _ARRAYS.items()}
         return json.dumps(
             {"kind": "perpcs-assembly", "schema": SCHEMA, **values, "arrays": arrays}, indent=1, sort_keys=True
         )
@@ -133,7 +133,7 @@ class Assembly:
             record._check()
         except PerpcsError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, zlib.error, RecursionError) as error:
             raise PerpcsError("The saved person is damaged and cannot be read.", again) from error
         return record
 
@@ -154,6 +154,15 @@ class Assembly:
 
     def _check(self) -> None:
         """Shapes and values that every use relies on; a ValueError becomes the "damaged" sentence."""
+        texts = (self.task, self.pool, self.pool_hash, self.user, *self.positions, *self.sharers)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a name is no text")
+        if not (isinstance(self.router, dict) and isinstance(self.extra, dict)):
+            raise ValueError("router or extra is no record")
+        if not all(isinstance(number, int) and number >= 0 for number in (self.tokens, self.cut_items)):
+            raise ValueError("a count is no whole number")
+        if not math.isfinite(self.seconds):
+            raise ValueError("the time is no number")
         p, s = len(self.positions), len(self.sharers)
         if self.weights.shape != (p, s) or self.scores.shape != (p, s):
             raise ValueError("weights or scores have the wrong shape")
@@ -169,8 +178,7 @@ _ARRAYS = {"weights": "<f4", "scores": "<f4", "choices": "<i2", "votes": "<f2"}
 _MAX_ELEMENTS = 50_000_000
 
 
-def _pack(array: np.ndarray) -> dict[str, Any]:
-    dtype = array.dtype.newbyteorder("<").str
+def _pack(array: np.ndarray, dtype: str) -> dict[str, Any]:
     raw = np.ascontiguousarray(array.astype(dtype)).tobytes()
     return {"shape": list(array.shape), "zlib": base64.b64encode(zlib.compress(raw, 9)).decode()}
 

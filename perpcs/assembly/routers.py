@@ -22,14 +22,17 @@ from perpcs.pool.store import TaskPieces
 
 
 def routing_keys(task: TaskPieces, options: RouterOptions) -> list[Tensor]:
-    """What activations are compared with: normalised keys per position, (S, n). Computed once an assembly."""
+    """What activations are compared with: normalised keys per position, (S, n), in float32 or more. Computed once an
+    assembly. Pieces that are not shared have a key of zeros, and so score 0.
+    """
     vectors = task.gates if options.router == "gate" else task.prototypes
     keys = []
     for p, rows in enumerate(vectors):
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        shared = task.mask[p].to(rows.dtype)[:, None]
         if options.centre:
-            shared = task.mask[p].to(rows.dtype)[:, None]
             rows = rows - (rows * shared).sum(0) / shared.sum().clamp(min=1)
-        keys.append(normalise(rows, options))
+        keys.append(normalise(rows * shared, options))
     return keys
 
 
@@ -44,9 +47,9 @@ def item_scores(x: Tensor, key: Tensor, mask: Tensor, options: RouterOptions) ->
     """Scores of every piece for every item: activations x (b, t, n), key (S, n), target mask (b, t) -> (b, S)."""
     v = normalise(x, options)
     # The product is linear in v, so tokens are reduced before it: b x S products of length n, not b x t x S.
-    pooled = torch.einsum("bt,btn->bn", mask.to(v.dtype), v)
+    pooled = torch.einsum("bt,btn->bn", mask.to(v.dtype), v).to(key.dtype)
     if options.reduce == "mean":
-        pooled = pooled / mask.sum(1, keepdim=True).clamp(min=1).to(v.dtype)
+        pooled = pooled / mask.sum(1, keepdim=True).clamp(min=1).to(key.dtype)
     scores = pooled @ key.T
     return scores / math.sqrt(x.shape[-1]) if options.normalise == "layernorm" else scores
 

@@ -125,13 +125,24 @@ def load_base(
     if folder.is_dir():
         options["local_files_only"] = True
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(name), **options)
-        model: Any = AutoModelForCausalLM.from_pretrained(str(name), dtype=kind, use_safetensors=True, **options)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        # A person's text that spells out a special token, such as <|end|>, is text and never that token.
+        tokenizer = AutoTokenizer.from_pretrained(str(name), split_special_tokens=True, **options)
+        model: Any
+        model, report = AutoModelForCausalLM.from_pretrained(
+            str(name), dtype=kind, use_safetensors=True, output_loading_info=True, **options
+        )
+    except Exception as error:  # damaged files make transformers, tokenizers and safetensors raise anything at all
         raise PerpcsError(
             f"The base model {str(name)!r} cannot be loaded ({type(error).__name__}).",
             "Give the name of a Hugging Face causal LM or a folder with config.json, tokenizer and *.safetensors.",
         ) from error
+    if report["missing_keys"]:  # transformers would fill them with random numbers
+        raise PerpcsError(
+            f"The weights of {str(name)!r} lack {min(report['missing_keys'])}.",
+            "Give a causal LM whose weight files fit its config.json.",
+        )
+    if not tokenizer.is_fast:  # positions of target tokens come from its offsets
+        raise PerpcsError(f"The tokenizer of {str(name)!r} has no tokenizer.json.", "Save it as a fast tokenizer.")
     return wrap(model.to(where), tokenizer, modules=modules, why=why)
 
 
@@ -164,6 +175,7 @@ def wrap(model: Any, tokenizer: Any, *, modules: Iterable[str] | None = None, wh
         n, d = _shape(linear)
         layer = re.search(r"\.(\d+)\.", name)
         positions.append(Position(layer=int(layer.group(1)) if layer else 0, module=child, path=name, n=n, d=d))
+    model.eval()  # the wrappers too
     config = model.config
     longest = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2048
     dtype = next(model.parameters()).dtype

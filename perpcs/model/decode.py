@@ -62,7 +62,7 @@ def decode(
 def _choose(logits: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:
     if temperature <= 0:
         return logits.argmax(dim=-1)
-    shares = torch.softmax(logits.float() / temperature, dim=-1).cpu()
+    shares = torch.softmax(logits.cpu().double() / temperature, dim=-1)  # doubles: rounding picks no token
     drawn = [torch.multinomial(row, 1, generator=generator) for row, generator in zip(shares, generators, strict=True)]
     return torch.cat(drawn).to(logits.device)
 

@@ -45,7 +45,9 @@ def label_log_probs(
     ids, mask = pad_left(rows, base)
     times = len(labels)
     with adapted(None if factors is None else lambda p, x: factors[p]):
-        first = base.model(input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=True)
+        first = base.model(
+            input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=True, logits_to_keep=1
+        )
     cache = first.past_key_values
     cache.batch_repeat_interleave(times)
     answer_ids = pad_right(answers, base.pad, base.device)

@@ -42,7 +42,7 @@ def encode_pair(tokenizer: Any, prompt: str, target: str, max_tokens: int) -> En
     head, tail = ids[:x], ids[x:] + ([eos] if eos is not None else [])
     cut = len(head) + len(tail) > max_tokens
     if cut:
-        tail = tail[: max_tokens - 1]
+        tail = tail[: max_tokens - min(len(head), 1)]
         room = max_tokens - len(tail)
         head = head[:1] + head[len(head) - room + 1 :] if room > 1 else head[-1:]  # the first token may be BOS: keep it
     ids = head + tail

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch.nn import functional as F
 
+from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 from perpcs.model.text import Encoded, encode_pair
 from perpcs.quiet import quiet_transformers
@@ -141,22 +142,27 @@ def train_base(
 
     Returns:
         The curve: settings, tokens seen, and a list of {step, loss, held_out}.
+
+    Raises:
+        PerpcsError: when there are fewer than two pairs.
     """
+    if len(pairs) < 2:
+        raise PerpcsError(f"There are {len(pairs)} texts to train a base model on.", "Give at least two.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     encoded = [encode_pair(tokenizer, x, y, settings.max_tokens) for x, y in pairs]
     data = _Pairs(encoded)
     order = np.random.default_rng(settings.seed).permutation(len(encoded))
-    held, rows = order[: settings.held_out], order[settings.held_out :]
+    held_out = min(settings.held_out, len(order) // 2)
+    held, rows = order[:held_out], order[held_out:]
     model = new_model(tokenizer, settings).to(device)
     decay = [p for p in model.parameters() if p.dim() > 1]
     rest = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98), fused=True)
     curve: list[dict[str, float]] = []
-    step = _resume(folder, model, optimiser, curve)
+    step, running = _resume(folder, model, optimiser, curve)
     began, begun_at, saved = time.monotonic(), step, time.monotonic()
     epoch, plan, passed = 0, data.plan(rows, settings, 0), 0
-    running = 0.0
     while step < settings.steps:
         while step - passed >= len(plan):
             passed += len(plan)
@@ -179,7 +185,7 @@ def train_base(
             last = curve[-1]["held_out"] if curve else float("nan")
             on_progress({"step": step, "steps": settings.steps, "loss": running, "held_out": last, "left": left})
         if time.monotonic() - saved > save_every and step < settings.steps:
-            _checkpoint(folder, model, optimiser, curve, step)
+            _checkpoint(folder, model, optimiser, curve, step, running)
             saved = time.monotonic()
     quiet_transformers()
     folder.mkdir(parents=True, exist_ok=True)
@@ -217,20 +223,24 @@ def _held_out(model: Any, data: _Pairs, rows: np.ndarray, pad: int, device: str)
     return total / count
 
 
-def _checkpoint(folder: Path, model: Any, optimiser: Any, curve: list[dict[str, float]], step: int) -> None:
+def _checkpoint(
+    folder: Path, model: Any, optimiser: Any, curve: list[dict[str, float]], step: int, running: float
+) -> None:
     """Weights, moments and the step in one safetensors file, so that a kill leaves the old one or the new one."""
     tensors = {f"model.{name}": value.detach().contiguous().clone() for name, value in model.named_parameters()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value.clone() for key, value in state.items()}
-    note = json.dumps({"step": step, "curve": curve})
+    note = json.dumps({"step": step, "curve": curve, "running": running})
     write_atomic(folder / CHECKPOINT, save(tensors, metadata={"note": note}))
 
 
-def _resume(folder: Path, model: Any, optimiser: Any, curve: list[dict[str, float]]) -> int:
-    """Load a checkpoint into model and optimiser; the step to go on from, 0 where there is none."""
+def _resume(folder: Path, model: Any, optimiser: Any, curve: list[dict[str, float]]) -> tuple[int, float]:
+    """Load a checkpoint into model, optimiser and curve; the step to go on from and the running loss, 0 where there is
+    none.
+    """
     path = folder / CHECKPOINT
     if not path.exists():
-        return 0
+        return 0, 0.0
     state: dict[int, dict[str, torch.Tensor]] = {}
     with safe_open(path, "pt") as file, torch.no_grad():
         for name, value in model.named_parameters():
@@ -244,4 +254,4 @@ def _resume(folder: Path, model: Any, optimiser: Any, curve: list[dict[str, floa
     whole["state"] = state
     optimiser.load_state_dict(whole)
     curve.extend(note["curve"])
-    return int(note["step"])
+    return int(note["step"]), float(note.get("running", 0.0))

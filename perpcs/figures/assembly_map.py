@@ -1,0 +1,320 @@
+"""The map of an assembly: rows are positions, columns are sharers, a mark is a weight.
+
+    total weight per sharer   | bars over the columns
+    ------------------------------------------------------------------
+    map                       | effective sharers per position, bars beside the rows
+
+A filled square is a piece that at least one history item chose; its colour is the mean weight. A dot is a piece that no
+item chose, which is another thing than a weight that rounds to 0. Every mark carries position and sharer in customdata,
+so that a click can be traced back.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from perpcs.assembly.record import Assembly
+from perpcs.figures.order import clusters_in_order, column_order, rows_of, short_label, split_label
+from perpcs.figures.piece import selected_pieces
+from perpcs.figures.style import MARK, base_layout, faint, ink, muted, paper, weight_scale
+from perpcs.pool.manifest import Sharer
+
+_HOVER = (
+    "<b>%{customdata[2]}</b><br>sharer %{customdata[3]} · cluster %{customdata[4]}<br>"
+    "score %{customdata[6]} (rank %{customdata[5]} of %{customdata[8]})<br>%{customdata[7]}<extra></extra>"
+)
+
+
+def takeaway(assembly: Assembly, name: str) -> str:
+    """The title of a map: what it shows, in one sentence with its n."""
+    effective, verb = float(np.median(assembly.effective_sharers())), "are" if name == "You" else "is"
+    return (
+        f"{name} {verb} assembled from {assembly.distinct_sharers()} of {len(assembly.sharers)} sharers, "
+        f"about {effective:.1f} at a position"
+    )
+
+
+def assembly_map(
+    assembly: Assembly,
+    sharers: Sequence[Sharer],
+    *,
+    sort: str = "cluster",
+    module: str | None = None,
+    chosen: tuple[int, int] | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """Draw the map.
+
+    Args:
+        sharers: the pool's sharers, in the order of ``assembly.sharers``.
+        sort: order of the columns, one of ``order.SORTS``.
+        module: only positions of this module; None = all.
+        chosen: (position, sharer) of the piece that was clicked.
+    """
+    rows = rows_of(assembly.positions, module)
+    columns = column_order(assembly.weights[rows], sharers, sort)
+    height = _row_height(len(rows)) * len(rows)
+    figure = make_subplots(
+        rows=2,
+        cols=2,
+        shared_xaxes=True,
+        shared_yaxes=True,
+        horizontal_spacing=0.012,
+        vertical_spacing=0.012,
+        column_widths=[0.87, 0.13],
+        row_heights=[44, height],
+    )
+    _add_map(figure, assembly, sharers, rows, columns, dark)
+    _add_totals(figure, assembly, rows, columns, dark)
+    _add_effective(figure, assembly, rows, dark)
+    if chosen is not None and chosen[0] in rows:
+        figure.add_trace(
+            go.Scattergl(
+                x=[columns.index(chosen[1])],
+                y=[rows.index(chosen[0])],
+                mode="markers",
+                showlegend=False,
+                hoverinfo="skip",
+                name="clicked",
+                marker={"symbol": "square-open", "size": 18, "color": MARK, "line": {"width": 3}},
+            ),
+            row=2,
+            col=1,
+        )
+    _lay_out(figure, assembly, sharers, rows, columns, sort, height, dark)
+    return figure
+
+
+def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
+    """Every piece of the map as CSV: one line a piece, weight and score as stored, how many items chose it."""
+    votes = np.zeros(assembly.weights.shape, dtype=int)
+    for s in range(len(assembly.sharers)):
+        votes[:, s] = (assembly.choices == s).any(axis=2).sum(axis=0)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["layer", "module", "sharer", "cluster", "weight", "score", "items_that_chose_it", "items"])
+    for p, label in enumerate(assembly.positions):
+        layer, module = split_label(label)
+        for s, sharer in enumerate(sharers):
+            numbers = (f"{assembly.weights[p, s]:.6g}", f"{assembly.scores[p, s]:.6g}", votes[p, s], assembly.n_items)
+            writer.writerow([layer, module, sharer.id, sharer.cluster, *numbers])
+    return out.getvalue()
+
+
+def _row_height(rows: int) -> int:
+    return 22 if rows <= 8 else 13 if rows <= 32 else 11 if rows <= 64 else 8
+
+
+def _add_map(
+    figure: go.Figure, assembly: Assembly, sharers: Sequence[Sharer], rows: list[int], columns: list[int], dark: bool
+) -> None:
+    picked = selected_pieces(assembly)
+    ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
+    size = min(_row_height(len(rows)) - 2, 14)
+    for selected in (False, True):
+        cells = [(y, x, p, s) for y, p in enumerate(rows) for x, s in enumerate(columns) if picked[p, s] == selected]
+        data = [
+            (
+                p,
+                s,
+                assembly.positions[p],
+                sharers[s].id,
+                f"{sharers[s].cluster}: {', '.join(sharers[s].terms[:3])}" if sharers[s].terms else sharers[s].cluster,
+                int(ranks[p, s]),
+                f"{assembly.scores[p, s]:.3f}",
+                f"weight <b>{assembly.weights[p, s]:.3f}</b>" if selected else "not selected",
+                len(sharers),
+            )
+            for _, _, p, s in cells
+        ]
+        if selected:
+            largest = float(assembly.weights[rows].max()) or 1.0
+            marker = {
+                "symbol": "square",
+                "size": size,
+                "color": [float(assembly.weights[p, s]) for _, _, p, s in cells],
+                "colorscale": weight_scale(dark),
+                "cmin": 0,
+                "cmax": largest,
+                "opacity": 1,
+                "line": {"width": 0.5, "color": muted(dark)},
+                "colorbar": {
+                    "orientation": "h",
+                    "thickness": 9,
+                    "len": 0.26,
+                    "x": 0,
+                    "xanchor": "left",
+                    "y": 0,
+                    "yref": "container",
+                    "yanchor": "bottom",
+                    "outlinewidth": 0,
+                    "ticks": "",
+                    "nticks": 4,
+                    "tickfont": {"size": 11, "color": muted(dark)},
+                    "title": {
+                        "text": f"weight, mean<br>over {assembly.n_items} items",
+                        "side": "right",
+                        "font": {"size": 12, "color": muted(dark)},
+                    },
+                },
+            }
+        else:
+            marker = {"symbol": "circle", "size": 3, "color": faint(dark), "opacity": 1}
+        figure.add_trace(
+            go.Scattergl(
+                x=[x for _, x, _, _ in cells],
+                y=[y for y, _, _, _ in cells],
+                customdata=data,
+                mode="markers",
+                marker=marker,
+                name="selected piece" if selected else "not selected",
+                hovertemplate=_HOVER,
+                unselected={"marker": {"opacity": 1}},
+                selected={"marker": {"opacity": 1}},
+                showlegend=not selected,
+            ),
+            row=2,
+            col=1,
+        )
+
+
+def _add_totals(figure: go.Figure, assembly: Assembly, rows: list[int], columns: list[int], dark: bool) -> None:
+    share = assembly.weights[rows].sum(axis=0)
+    share = 100 * share / (share.sum() or 1.0)
+    figure.add_trace(
+        go.Bar(
+            x=list(range(len(columns))),
+            y=[float(share[s]) for s in columns],
+            marker_color=muted(dark),
+            marker_opacity=0.55,
+            showlegend=False,
+            customdata=[assembly.sharers[s] for s in columns],
+            marker_line_width=0,
+            name="total",
+            hovertemplate="sharer %{customdata}<br>%{y:.1f} % of all weight<extra></extra>",
+        ),
+        row=1,
+        col=1,
+    )
+
+
+def _add_effective(figure: go.Figure, assembly: Assembly, rows: list[int], dark: bool) -> None:
+    effective, top = assembly.effective_sharers(), assembly.top_share()
+    figure.add_trace(
+        go.Bar(
+            y=list(range(len(rows))),
+            x=[float(effective[p]) for p in rows],
+            orientation="h",
+            marker_color=muted(dark),
+            marker_opacity=0.55,
+            customdata=[(assembly.positions[p], f"{100 * top[p]:.0f}") for p in rows],
+            showlegend=False,
+            name="effective",
+            marker_line_width=0,
+            hovertemplate=(
+                "<b>%{customdata[0]}</b><br>%{x:.1f} effective sharers (exp of entropy)<br>"
+                "largest holds %{customdata[1]} %<extra></extra>"
+            ),
+        ),
+        row=2,
+        col=2,
+    )
+
+
+def _lay_out(
+    figure: go.Figure,
+    assembly: Assembly,
+    sharers: Sequence[Sharer],
+    rows: list[int],
+    columns: list[int],
+    sort: str,
+    height: int,
+    dark: bool,
+) -> None:
+    figure.update_layout(
+        base_layout(
+            dark,
+            height=height + 44 + 112,
+            margin={"l": 44, "r": 8, "t": 34, "b": 78},
+            bargap=0.25,
+            clickmode="event+select",
+            dragmode=False,
+            hovermode="closest",
+            legend={
+                "orientation": "h",
+                "x": 0.4,
+                "xanchor": "left",
+                "y": 0,
+                "yref": "container",
+                "yanchor": "bottom",
+                "itemclick": False,
+                "itemdoubleclick": False,
+                "font": {"size": 12, "color": muted(dark)},
+            },
+        )
+    )
+    ticks, names = _column_ticks(assembly, sharers, columns, sort)
+    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(row=2, col=1, range=[-0.7, len(columns) - 0.3], tickvals=ticks, ticktext=names, tickangle=0)
+    figure.update_yaxes(
+        row=2,
+        col=1,
+        range=[len(rows) - 0.3, -0.7],
+        ticktext=[short_label(assembly.positions[p]) for p in rows],
+        tickvals=list(range(len(rows))),
+        tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
+    )
+    figure.update_xaxes(row=2, col=2, rangemode="tozero", nticks=3, tickfont={"size": 11}, side="bottom")
+    figure.update_yaxes(row=2, col=2, range=[len(rows) - 0.3, -0.7], **hidden)
+    figure.update_xaxes(row=1, col=1, **hidden)
+    figure.update_yaxes(row=1, col=1, **hidden)
+    small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
+    figure.add_annotation(text="share of all weight, %", x=0, y=1, xanchor="left", yanchor="bottom", **small)
+    figure.add_annotation(
+        text="effective<br>sharers", x=1, y=0.995, xanchor="right", yanchor="top", align="right", **small
+    )
+    if sort == "cluster":
+        for _, first, _ in clusters_in_order(columns, sharers)[1:]:
+            figure.add_shape(
+                type="line",
+                x0=first - 0.5,
+                x1=first - 0.5,
+                y0=-0.7,
+                y1=len(rows) - 0.3,
+                row=2,
+                col=1,
+                layer="below",
+                line={"color": faint(dark), "width": 1},
+            )
+    layers = [split_label(assembly.positions[p])[0] for p in rows]
+    for y in range(1, len(rows)):
+        if layers[y] != layers[y - 1] and len(rows) > len(set(layers)):
+            figure.add_shape(
+                type="line",
+                x0=-0.7,
+                x1=len(columns) - 0.3,
+                y0=y - 0.5,
+                y1=y - 0.5,
+                row=2,
+                col=1,
+                layer="below",
+                line={"color": faint(dark), "width": 1},
+            )
+    figure.update_layout(hoverlabel={"bgcolor": paper(dark), "font": {"color": ink(dark)}})
+
+
+def _column_ticks(
+    assembly: Assembly, sharers: Sequence[Sharer], columns: list[int], sort: str
+) -> tuple[list[float], list[str]]:
+    """Where ticks stand under the columns and what they say: cluster words, or some ids."""
+    if sort == "cluster":
+        runs = clusters_in_order(columns, sharers)
+        words = [(sharers[columns[first]].terms or (f"cluster {cluster}",))[0] for cluster, first, _ in runs]
+        return [(first + last) / 2 for _, first, last in runs], [word[:12] for word in words]
+    step = max(1, round(len(columns) / 8))
+    at = list(range(0, len(columns), step))
+    return [float(x) for x in at], [assembly.sharers[columns[x]] for x in at]

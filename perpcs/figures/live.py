@@ -1,0 +1,50 @@
+"""The map while it grows: the same rows and columns as the finished map, as light HTML that a page can redraw often.
+
+Plotly would be built anew for every position; this is a few KB of coloured boxes, and only the newest row moves.
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from perpcs.figures.style import weight_colour
+
+CELL_W, CELL_H = 16, 13
+
+
+def live_map(
+    weights: np.ndarray,
+    columns: Sequence[int],
+    *,
+    done: int,
+    newest: int | None = None,
+    dark: bool = False,
+    largest: float | None = None,
+    label: str = "",
+) -> str:
+    """The weights so far, as HTML.
+
+    Args:
+        weights: (P, S), rows that have not been reached are 0.
+        columns: sharer indices from left to right.
+        done: how many positions have been reached; the others are drawn as empty rows.
+        newest: the row that has just come, which is marked and fades in.
+        largest: weight at the top of the colour scale; by default the largest so far.
+        label: what a screen reader says.
+    """
+    p_count, s_count = weights.shape
+    top = largest or float(weights.max()) or 1.0
+    rows = []
+    for p in range(p_count):
+        state = " pp-new" if p == newest else "" if p < done else " pp-ahead"
+        cells = ""
+        if p < done:
+            shown = [(x, float(weights[p, s])) for x, s in enumerate(columns) if weights[p, s] > 0]
+            cells = "".join(
+                f'<i style="left:{100 * x / s_count:.2f}%;background:{weight_colour(weight, top, dark)}"></i>'
+                for x, weight in shown
+            )
+        rows.append(f'<div class="pp-row{state}">{cells}</div>')
+    style = f"aspect-ratio:{s_count * CELL_W}/{p_count * CELL_H};--w:{100 / s_count:.3f}%"
+    return f'<div class="pp-live" role="img" aria-label="{escape(label)}" style="{style}">{"".join(rows)}</div>'

@@ -1,0 +1,62 @@
+"""In which order the rows and columns of a map stand, and what they are called."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from perpcs.pool.manifest import Sharer
+
+Sort = Literal["cluster", "total", "id"]
+SORTS: dict[str, str] = {"cluster": "Cluster", "total": "Total", "id": "Id"}
+_LABEL = re.compile(r"layer (\d+), (.+)")
+
+
+def column_order(weights: np.ndarray, sharers: Sequence[Sharer], sort: str) -> list[int]:
+    """Sharer indices from left to right. Inside a cluster, sharers with more weight come first; ties keep pool order.
+
+    Args:
+        weights: (P, S), what the totals are taken from.
+        sort: one of ``SORTS``.
+    """
+    total = weights.sum(axis=0)
+    if sort == "total":
+        return sorted(range(len(sharers)), key=lambda s: (-total[s], s))
+    if sort == "id":
+        return sorted(range(len(sharers)), key=lambda s: sharers[s].id)
+    return sorted(range(len(sharers)), key=lambda s: (sharers[s].cluster, -total[s], s))
+
+
+def clusters_in_order(order: Sequence[int], sharers: Sequence[Sharer]) -> list[tuple[int, int, int]]:
+    """Runs of the same cluster along the columns: (cluster, first column, last column)."""
+    runs: list[tuple[int, int, int]] = []
+    for column, s in enumerate(order):
+        cluster = sharers[s].cluster
+        if runs and runs[-1][0] == cluster:
+            runs[-1] = (cluster, runs[-1][1], column)
+        else:
+            runs.append((cluster, column, column))
+    return runs
+
+
+def split_label(label: str) -> tuple[int, str]:
+    """``layer 3, v_proj`` as (3, "v_proj"); a label of another form is its own module in layer 0."""
+    match = _LABEL.fullmatch(label)
+    return (int(match[1]), match[2]) if match else (0, label)
+
+
+def short_label(label: str) -> str:
+    """``layer 3, v_proj`` as ``3 v`` for axis ticks."""
+    layer, module = split_label(label)
+    return f"{layer} {module.removesuffix('_proj')}"
+
+
+def modules_of(positions: Sequence[str]) -> list[str]:
+    """The modules of a pool, each once, in the order in which they first come."""
+    return list(dict.fromkeys(split_label(label)[1] for label in positions))
+
+
+def rows_of(positions: Sequence[str], module: str | None) -> list[int]:
+    """Positions of one module, or all, first layer first."""
+    return [p for p, label in enumerate(positions) if module is None or split_label(label)[1] == module]

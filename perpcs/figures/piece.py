@@ -1,0 +1,102 @@
+"""All there is to say about one piece of an assembly, from its stored numbers alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perpcs.assembly.record import Assembly
+
+
+@dataclass(frozen=True)
+class Voter:
+    """One history item that chose the piece."""
+
+    item: int
+    """Index into the history, oldest first."""
+    rank: int
+    """1 = this item's first choice at the position."""
+    vote: float
+    """The item's own weight for the piece."""
+
+
+@dataclass(frozen=True)
+class PieceFacts:
+    """What the panel of a clicked piece shows."""
+
+    position: int
+    sharer: int
+    label: str
+    sharer_id: str
+    weight: float
+    score: float
+    score_rank: int
+    """1 = the best mean score at the position."""
+    n_sharers: int
+    n_items: int
+    voters: tuple[Voter, ...]
+    """Largest vote first. Empty where no item chose the piece: it is "not selected", not a weight of 0."""
+
+    @property
+    def selected(self) -> bool:
+        return bool(self.voters)
+
+
+def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
+    """The facts of one piece.
+
+    Raises:
+        IndexError: when the assembly has no such position or sharer.
+    """
+    if not (0 <= position < len(assembly.positions) and 0 <= sharer < len(assembly.sharers)):
+        raise IndexError(f"no piece at position {position} of sharer {sharer}")
+    items, ranks = np.nonzero(assembly.choices[:, position, :] == sharer)
+    voters = [
+        Voter(int(i), int(r) + 1, float(assembly.votes[i, position, r])) for i, r in zip(items, ranks, strict=True)
+    ]
+    scores = assembly.scores[position]
+    return PieceFacts(
+        position=position,
+        sharer=sharer,
+        label=assembly.positions[position],
+        sharer_id=assembly.sharers[sharer],
+        weight=float(assembly.weights[position, sharer]),
+        score=float(scores[sharer]),
+        score_rank=int((scores > scores[sharer]).sum()) + 1,
+        n_sharers=len(assembly.sharers),
+        n_items=assembly.n_items,
+        voters=tuple(sorted(voters, key=lambda voter: (-voter.vote, voter.item))),
+    )
+
+
+def largest_piece(assembly: Assembly, rows: Sequence[int] | None = None) -> tuple[int, int]:
+    """(position, sharer) of the largest weight, among ``rows`` where given: what a map shows before anyone clicks."""
+    chosen = list(rows) if rows is not None else list(range(len(assembly.positions)))
+    best = int(np.argmax(assembly.weights[chosen]))
+    return chosen[best // len(assembly.sharers)], best % len(assembly.sharers)
+
+
+def selected_pieces(assembly: Assembly) -> np.ndarray:
+    """Which pieces any item chose, bool (P, S): what tells "not selected" from a weight that rounds to 0."""
+    n, p, k = assembly.choices.shape
+    chosen = np.zeros((p, len(assembly.sharers) + 1), dtype=bool)  # the last column takes the -1 of "none"
+    rows = np.broadcast_to(np.arange(p)[None, :, None], (n, p, k))
+    chosen[rows.ravel(), assembly.choices.astype(np.int64).ravel()] = True
+    return chosen[:, :-1] | (assembly.weights > 0)
+
+
+def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
+    """LaTeX: how the weight came about, with this piece's numbers; the largest ``shown`` votes are written out."""
+    terms = [f"{voter.vote:.2f}" for voter in facts.voters[:shown]] or ["0"]
+    more = len(facts.voters) - shown
+    if more > 0:
+        terms.append(rf"{sum(voter.vote for voter in facts.voters[shown:]):.2f}_{{\text{{{more} more}}}}")
+    total = rf"\tfrac{{1}}{{{facts.n_items}}}({' + '.join(terms)}) = \mathbf{{{facts.weight:.3f}}}"
+    return (
+        rf"\begin{{aligned}} w_{{p,s}} &= \tfrac{{1}}{{N}} \textstyle\sum_i w_{{i,p,s}} \\ &= {total} \end{{aligned}}"
+    )
+
+
+def update_equation(facts: PieceFacts, scale: float) -> str:
+    """LaTeX: what the piece adds at its position."""
+    return rf"y = W x + {scale:g} \cdot (\cdots + \mathbf{{{facts.weight:.3f}}}\, B_s A_s x + \cdots)"

@@ -1,0 +1,132 @@
+"""The figure of the overview: how one real example went from a history to an answer, in five steps.
+
+    1 history  ->  2 scores  ->  3 pieces  ->  4 assembled model  ->  5 answer
+
+Steps 2 to 4 are drawn from the stored assembly: one position's scores, the pieces chosen there, all P x S weights.
+"""
+
+import html
+from dataclasses import dataclass
+
+import numpy as np
+
+from perpcs.assembly.record import Assembly
+from perpcs.figures.live import live_map
+from perpcs.figures.order import column_order
+from perpcs.figures.piece import largest_piece
+from perpcs.figures.style import MARK, bytes_text, method_colour
+from perpcs.pool.manifest import Sharer
+from perpcs.tasks import Item, Query
+
+STEPS = ("History", "Scores", "Pieces", "Assembled model", "Answer")
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the five steps are drawn from."""
+
+    name: str
+    history: tuple[Item, ...]
+    assembly: Assembly
+    sharers: tuple[Sharer, ...]
+    user_bytes: int
+    query: Query | None = None
+    answers: tuple[tuple[str, str, str], ...] = ()
+    """(method, title, text) of answers to the query that were computed with the pool; may be empty."""
+
+    @property
+    def position(self) -> int:
+        """The position that steps 2 and 3 show: the one with the largest weight."""
+        return largest_piece(self.assembly)[0]
+
+
+def story_html(story: Story, *, step: int | None = None, dark: bool = False) -> str:
+    """The figure as HTML. ``step`` (0 to 4) puts one step in front; None shows all alike."""
+    drawn = (_history(story), _scores(story), _pieces(story), _assembled(story, dark), _answer(story))
+    cards = []
+    for index, (title, (body, caption)) in enumerate(zip(STEPS, drawn, strict=True)):
+        state = "" if step is None else " pp-on" if index == step else " pp-off"
+        cards.append(
+            f'<li class="pp-step{state}"><div class="pp-step-head"><span class="pp-num">{index + 1}</span>'
+            f"{title}</div><div class='pp-step-body'>{body}</div><p class='pp-cap'>{caption}</p></li>"
+        )
+    return f'<ol class="pp-story" aria-label="How {html.escape(story.name)} is assembled">{"".join(cards)}</ol>'
+
+
+def explanation(story: Story, step: int) -> str:
+    """One or two sentences on a step, with this example's numbers."""
+    a = story.assembly
+    compared = "the mean activation" if a.router.get("router") == "prototype" else "the gate"
+    k, position = a.choices.shape[2], a.positions[story.position]
+    return (
+        f"{a.n_items} past items of {story.name}. Nobody trains on them; the model reads them once.",
+        f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "
+        f"{len(a.sharers)} sharers. A higher bar: this sharer's piece fits words like these better.",
+        f"Each item picks its best {k} pieces and weighs them; the weight shown is the mean over {a.n_items} items. "
+        f"The picked pieces act at once, so later layers read an already more personal text.",
+        f"The same at all {len(a.positions)} positions gives {len(a.positions)} x {len(a.sharers)} weights. That table "
+        f"is {story.name}'s whole personal model: {bytes_text(story.user_bytes)}.",
+        f"The base model stays as it is; the weights say how much of each piece is added when writing as {story.name}.",
+    )[step]
+
+
+def _clip(text: str, chars: int) -> str:
+    flat = " ".join(text.split())
+    return html.escape(flat if len(flat) <= chars else flat[: chars - 1].rstrip() + "…")
+
+
+def _history(story: Story) -> tuple[str, str]:
+    slips = []
+    for item in story.history[-3:]:
+        given = f"<small>{_clip(item.x, 54)}</small>" if item.y is not None else ""
+        slips.append(f'<div class="pp-slip">{given}<b>{_clip(item.y or item.x, 58)}</b></div>')
+    return "".join(slips), f"3 of {story.assembly.n_items} items"
+
+
+def _scores(story: Story) -> tuple[str, str]:
+    a, p = story.assembly, story.position
+    columns = column_order(a.weights, story.sharers, "cluster")
+    scores = a.scores[p]
+    low, span = float(scores.min()), float(np.ptp(scores)) or 1.0
+    chosen = set(np.argsort(-a.weights[p], kind="stable")[: a.choices.shape[2]].tolist())
+    heights = {s: 5 + 95 * (float(scores[s]) - low) / span for s in columns}
+    bars = "".join(
+        f'<i class="{"pp-top" if s in chosen else ""}" style="height:{heights[s]:.0f}%"></i>' for s in columns
+    )
+    figure = f'<div class="pp-scores" role="img" aria-label="Scores of all sharers at one position">{bars}</div>'
+    return figure, f"{len(columns)} sharers at {html.escape(a.positions[p])}"
+
+
+def _pieces(story: Story) -> tuple[str, str]:
+    a, p = story.assembly, story.position
+    order = np.argsort(-a.weights[p], kind="stable")[:5]
+    largest = float(a.weights[p, order[0]]) or 1.0
+    rows = "".join(
+        f'<div class="pp-bar"><code>{html.escape(a.sharers[s])}</code>'
+        f'<i style="width:{100 * a.weights[p, s] / largest:.0f}%"></i><span>{a.weights[p, s]:.2f}</span></div>'
+        for s in order.tolist()
+        if a.weights[p, s] > 0
+    )
+    return rows, "weights of the pieces chosen there"
+
+
+def _assembled(story: Story, dark: bool) -> tuple[str, str]:
+    a = story.assembly
+    columns = column_order(a.weights, story.sharers, "cluster")
+    svg = live_map(a.weights, columns, done=len(a.positions), dark=dark, label="All weights of the assembled model")
+    return svg, f"{len(a.positions)} × {len(a.sharers)} weights = {bytes_text(story.user_bytes)}"
+
+
+def _answer(story: Story) -> tuple[str, str]:
+    if story.query is None:
+        return "", "no held-out item"
+    body = f'<div class="pp-slip pp-ask"><small>{_clip(story.query.x, 84)}</small></div>'
+    said = [(method_colour(method), title, text) for method, title, text in story.answers[:3]]
+    if not said and story.query.gold:
+        said = [(MARK, f"what {story.name} wrote", story.query.gold)]
+    for colour, title, text in said:
+        body += (
+            f'<div class="pp-slip pp-said" style="border-color:{colour}"><small>{html.escape(title)}</small>'
+            f"<b>{_clip(text, 70)}</b></div>"
+        )
+    return body, "an item that was held out" if story.answers else "an item that was held out; ask it on Compare"

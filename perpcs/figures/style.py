@@ -1,0 +1,132 @@
+"""One look for every figure: a colour per method, one scale for weights, and how numbers are written.
+
+Method colours are Okabe and Ito's (distinguishable with every common colour blindness). A method keeps its colour on
+every screen, and its name always stands beside it. Weights use one scale of a single hue, even steps of lightness in
+OKLCH (readable in grey and for colour-blind eyes), turned so that more weight is further from the background: dark on
+light, light on dark. Figures that a page redraws often are plain HTML, because Streamlit's html element drops SVG.
+"""
+
+from functools import lru_cache
+
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+METHOD_COLOURS = {
+    "base": "#7A8793",
+    "random": "#56B4E9",
+    "rag": "#E69F00",
+    "pag": "#D55E00",
+    "retrieval": "#CC79A7",
+    "perpcs": "#0072B2",
+    "p2p": "#F0E442",
+    "oppu": "#009E73",
+}
+OTHER_COLOUR = "#999999"
+MARK = "#D55E00"
+"""The one accent for "this is the piece you clicked"."""
+CHART_CONFIG = {
+    "displaylogo": False,
+    "displayModeBar": True,
+    "responsive": True,
+    "scrollZoom": False,
+    "modeBarButtonsToRemove": [
+        "select2d",
+        "lasso2d",
+        "autoScale2d",
+        "zoomIn2d",
+        "zoomOut2d",
+        "zoom2d",
+        "pan2d",
+        "resetScale2d",
+    ],
+}
+_FONT = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
+_SCALE_ON_LIGHT = ("#BFE5F5", "#79C9F2", "#3AA9E8", "#1586D0", "#2165A8", "#2A4874", "#232D45")
+_SCALE_ON_DARK = ("#2F3D58", "#2F5989", "#2378B6", "#1C9AD6", "#45BBEB", "#83DAF6", "#C6F5FF")
+
+
+def method_colour(method: str) -> str:
+    """The colour of a method; ``perpcs`` and any variant such as ``perpcs+rag`` share one."""
+    return METHOD_COLOURS.get(method, METHOD_COLOURS.get(method.split("+")[0].split("-")[0], OTHER_COLOUR))
+
+
+def ink(dark: bool) -> str:
+    """Text and axis colour."""
+    return "#E9EEF3" if dark else "#15202B"
+
+
+def muted(dark: bool) -> str:
+    """Secondary text, at least 4.5:1 against the background."""
+    return "#A9B6C3" if dark else "#52606D"
+
+
+def faint(dark: bool) -> str:
+    """Marks that say "nothing here": grid lines and pieces that were not selected."""
+    return "#3D4B59" if dark else "#C3CDD6"
+
+
+def paper(dark: bool) -> str:
+    return "#0F151C" if dark else "#FFFFFF"
+
+
+def weight_scale(dark: bool) -> list[list[float | str]]:
+    """The plotly colour scale for weights from 0 to the largest."""
+    colours = _SCALE_ON_DARK if dark else _SCALE_ON_LIGHT
+    return [[index / (len(colours) - 1), colour] for index, colour in enumerate(colours)]
+
+
+def weight_colour(weight: float, largest: float, dark: bool) -> str:
+    """The colour of one weight on that scale, for figures that are not drawn by plotly."""
+    return _step_colour(round(63 * min(weight / largest, 1.0)) if largest > 0 else 0, dark)
+
+
+@lru_cache(maxsize=128)
+def _step_colour(step: int, dark: bool) -> str:
+    return sample_colorscale(weight_scale(dark), [step / 63])[0].replace(" ", "")
+
+
+def base_layout(dark: bool, **changes: object) -> go.Layout:
+    """Fonts, colours and margins shared by every plotly figure."""
+    axis = {
+        "gridcolor": faint(dark),
+        "linecolor": faint(dark),
+        "zeroline": False,
+        "showgrid": False,
+        "tickfont": {"size": 12, "color": muted(dark)},
+        "title": {"font": {"size": 13, "color": muted(dark)}},
+    }
+    layout = go.Layout(
+        font={"family": _FONT, "size": 13, "color": ink(dark)},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        hoverlabel={"bgcolor": paper(dark), "bordercolor": faint(dark), "font": {"family": _FONT, "color": ink(dark)}},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": muted(dark), "activecolor": ink(dark)},
+        template={"layout": {"xaxis": axis, "yaxis": axis}},
+    )
+    return layout.update(changes)
+
+
+def bytes_text(count: float) -> str:
+    """``960 bytes``, ``1.9 KB``, ``14.2 MB``; a KB is 1000 bytes."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}" if count < 100 * size else f"{count / size:,.0f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """``0.41 s``, ``12 s``, ``2 min 5 s``; an en dash where there is none."""
+    if seconds is None:
+        return "–"
+    if seconds >= 60:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def ratio_text(part: float, whole: float) -> str:
+    """``1/250``: how many times ``part`` fits into ``whole``, two significant digits."""
+    if part <= 0 or whole <= 0:
+        return "–"
+    times = whole / part
+    return f"1/{float(f'{times:.2g}'):,.0f}" if times >= 1.5 else f"{part / whole:.2g} times"

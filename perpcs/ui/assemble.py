@@ -1,0 +1,210 @@
+"""The right side of Assemble: the map of the current person, or the assembly while it happens."""
+
+import json
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
+from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
+from perpcs.figures.order import SORTS, modules_of, rows_of
+from perpcs.figures.piece import largest_piece
+from perpcs.figures.style import CHART_CONFIG, bytes_text, seconds_text
+from perpcs.pool.manifest import Sharer
+from perpcs.tasks import TASKS
+from perpcs.ui.choice import current_example
+from perpcs.ui.errors import show_error
+from perpcs.ui.facts import facts_html
+from perpcs.ui.people import Person
+from perpcs.ui.piece_panel import piece_panel
+from perpcs.ui.run import start_assembly, watch
+from perpcs.ui.state import Studio, remember
+from perpcs.ui.strings import CLEARED, term
+from perpcs.ui.theme import is_dark
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+_ALL = "all"
+
+
+def result_panel(engine: "Engine", record: Studio) -> None:
+    """Running work, else the map of the example or of the visitor's own person, else how to begin."""
+    if record.work is not None:
+        watch(engine, record)
+    if record.failure is not None:
+        show_error(record.failure)
+    if record.notice:
+        st.html(
+            f'<p class="pp-note" role="status">{escape(CLEARED if record.notice == "cleared" else record.notice)}</p>'
+        )
+    try:
+        person = current_example(engine, record) if record.source == "example" else record.own
+        if person is not None:
+            engine.check(person.assembly)
+    except PerpcsError as error:
+        show_error(error)
+        return
+    with st.container(key="finished"):
+        if person is None:
+            _nothing_yet(engine, record)
+        else:
+            _person(engine, record, person)
+
+
+def _nothing_yet(engine: "Engine", record: Studio) -> None:
+    wanted = {
+        "paste": "Paste what you wrote on the left, one item a line, and press Assemble.",
+        "upload": "Choose a file on the left, look at what was read, and press Assemble.",
+        "saved": "Choose the file of a saved person on the left.",
+    }
+    size = f"{len(engine.manifest.positions)} positions × {engine.manifest.task(record.task).sharers} sharers"
+    st.html(
+        f'<div class="pp-empty"><h3>Your map will be here</h3><p>{wanted.get(record.source, "")}</p>'
+        f'<p class="pp-quiet">{size}, one weight each: {bytes_text(engine.user_bytes)}.</p></div>'
+    )
+
+
+def _person(engine: "Engine", record: Studio, person: Person) -> None:
+    assembly, sharers = person.assembly, engine.sharers(person.task)
+    how = f'<span class="pp-tag">{escape(person.how)}</span>'
+    st.html(f"<h2>{escape(takeaway(assembly, person.name))} {how}</h2>" + _strip(assembly, person))
+    with st.container(horizontal=True, vertical_alignment="bottom", key="map-controls"):
+        modules = [_ALL, *modules_of(assembly.positions)]
+        remember("module", record.module if record.module in modules else _ALL)
+        module = st.segmented_control(
+            "Module",
+            modules,
+            key="module",
+            required=True,
+            format_func=lambda name: "All" if name == _ALL else name.removesuffix("_proj"),
+        )
+        remember("sort", record.sort)
+        sort = st.segmented_control(
+            "Columns by",
+            list(SORTS),
+            key="sort",
+            required=True,
+            format_func=SORTS.__getitem__,
+        )
+        _actions(engine, record, person)
+    record.module, record.sort = ("" if module in (None, _ALL) else str(module)), sort or record.sort
+    cell = piece_of(assembly, record.cell)
+    figure = assembly_map(
+        assembly,
+        sharers,
+        sort=record.sort,
+        module=record.module or None,
+        chosen=cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None)),
+        dark=is_dark(),
+    )
+    with st.container(key="mapbox"):
+        st.plotly_chart(
+            figure,
+            key="map",
+            on_select=_take_click,
+            selection_mode=("points",),
+            theme=None,
+            width="stretch",
+            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{person.name}-map", "scale": 2}},
+            alt=takeaway(assembly, person.name),
+        )
+        with st.container(horizontal=True):
+            _csv(assembly, person, sharers)
+            if person.kind == "example" and person.how != "precomputed":
+                st.button("Back to the precomputed one", on_click=_back, args=(record,), key="back", type="tertiary")
+    piece_panel(engine, record, person, cell)
+
+
+def piece_of(assembly: Assembly, cell: tuple[str, str] | None) -> tuple[int, int] | None:
+    """(position, sharer) of a remembered cell; None where this assembly has no such piece."""
+    if cell is None or cell[0] not in assembly.positions or cell[1] not in assembly.sharers:
+        return None
+    return assembly.positions.index(cell[0]), assembly.sharers.index(cell[1])
+
+
+def _strip(assembly: Assembly, person: Person) -> str:
+    """The facts over the map (A8), each with its n."""
+    effective, top = assembly.effective_sharers(), assembly.top_share()
+    n, positions = assembly.n_items, len(assembly.positions)
+    cut = f", {assembly.cut_items} cut to fit" if assembly.cut_items else ""
+    rows = (
+        (f"{n}", f"{term('item', 'items')}, {assembly.tokens:,} tokens{cut}"),
+        (f"{assembly.distinct_sharers()} of {len(assembly.sharers)}", f"{term('sharer', 'sharers')} hold weight"),
+        (
+            f"{np.median(effective):.1f}",
+            f"{term('effective sharers')}, median of {positions}<br>{effective.min():.1f} to {effective.max():.1f}",
+        ),
+        (f"{100 * top.mean():.0f} %", f"{term('top-1 share')}, mean of {positions}"),
+        (seconds_text(assembly.seconds), "to assemble"),
+    )
+    task = TASKS[person.task].title.lower() if person.task in TASKS else person.task
+    return facts_html(rows, f"Facts about this assembly for {escape(task)}")
+
+
+def _actions(engine: "Engine", record: Studio, person: Person) -> None:
+    """Watch an example being assembled; save the person."""
+    if person.kind == "example" and st.button(
+        "Watch it happen", type="primary", icon=":material/play_arrow:", key="watch"
+    ):
+        start_assembly(engine, record, person.task, person.history, user=record.example)
+        st.rerun()
+    text = save_text(person.assembly)
+    st.download_button(
+        f"Save ({bytes_text(len(text.encode()))})",
+        text,
+        f"perpcs-{file_name(person)}.json",
+        "application/json",
+        on_click="ignore",
+        icon=":material/download:",
+        key="save",
+        type="secondary" if person.kind == "example" else "primary",
+        help="The person as a file: weights and how they came about, no text. Load it again under Saved.",
+    )
+
+
+def _back(record: Studio) -> None:
+    record.live.pop((record.task, record.example), None)
+
+
+def _csv(assembly: Assembly, person: Person, sharers: tuple[Sharer, ...]) -> None:
+    st.download_button(
+        "CSV of this map",
+        lambda: map_csv(assembly, sharers),
+        f"perpcs-{file_name(person)}-map.csv",
+        "text/csv",
+        on_click="ignore",
+        key="csv",
+        type="tertiary",
+        icon=":material/table:",
+        help="Every piece of the map: weight, score, how many items chose it.",
+    )
+
+
+def file_name(person: Person) -> str:
+    """Letters and digits of the person's name, for a file."""
+    return "".join(ch for ch in person.name if ch.isascii() and ch.isalnum()).lower() or "me"
+
+
+def save_text(assembly: Assembly) -> str:
+    """The file of a person: the record without stored answers, which quote an example's texts."""
+    data = json.loads(assembly.to_json())
+    data.get("extra", {}).pop("answers", None)
+    return json.dumps(data, indent=1, sort_keys=True)
+
+
+def _take_click() -> None:
+    """A click on the map: remember which piece; the map is drawn anew with a mark on it."""
+    from perpcs.ui.state import studio
+
+    record = studio()
+    points = st.session_state["map"]["selection"]["points"]
+    data = points[0].get("customdata") if points else None
+    if not isinstance(data, list | tuple) or len(data) < 4:  # a bar, or the selection was taken back
+        return
+    record.cell = (str(data[2]), str(data[3]))
+    for key in ("piece-position", "piece-sharer"):
+        st.session_state.pop(key, None)

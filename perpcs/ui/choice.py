@@ -1,0 +1,71 @@
+"""Which task and which example person are on the screen, made valid for this pool."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from perpcs.pool.manifest import Example
+from perpcs.tasks import TASKS
+from perpcs.ui.people import Person, display_name, example_person, find_example
+from perpcs.ui.state import Studio, remember
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+
+def pool_tasks(engine: "Engine") -> tuple[str, ...]:
+    """Tasks the pool has sharers for."""
+    return tuple(task.task for task in engine.manifest.tasks)
+
+
+def settle(engine: "Engine", record: Studio) -> Example | None:
+    """Replace a task or example that the pool does not have by its first ones; returns the example."""
+    tasks = pool_tasks(engine)
+    if record.task not in tasks:
+        record.task = tasks[0]
+    example = find_example(engine.examples(record.task), record.example)
+    record.example = example.id if example else ""
+    return example
+
+
+def task_picker(engine: "Engine", record: Studio, key: str) -> None:
+    """The kind of text, where the pool has more than one."""
+    tasks = pool_tasks(engine)
+    if len(tasks) > 1:
+        if st.session_state.get(key) not in tasks:
+            st.session_state[key] = record.task
+        picked = st.segmented_control(
+            "Kind of text", tasks, format_func=lambda name: TASKS[name].title, key=key, required=True
+        )
+        record.task = picked or record.task
+
+
+def example_picker(engine: "Engine", record: Studio, key: str) -> Example | None:
+    """The example people of the task as a list with a line on each."""
+    examples = engine.examples(record.task)
+    if not examples:
+        st.html('<p class="pp-note">This pool has no example people for this kind of text.</p>')
+        return None
+    ids = [example.id for example in examples]
+    key = f"{key}-{record.task}"
+    if record.example not in ids:
+        record.example = ids[0]
+    remember(key, record.example)
+    names = {example.id: display_name(example) for example in examples}
+    record.example = st.radio(
+        "Example person",
+        ids,
+        format_func=names.__getitem__,
+        captions=[example.description for example in examples],
+        key=key,
+        help="Made-up people who are neither sharers nor in the base model's data.",
+    )
+    return find_example(examples, record.example)
+
+
+def current_example(engine: "Engine", record: Studio) -> Person | None:
+    """The chosen example person with the assembly that is on the screen."""
+    example = settle(engine, record)
+    if example is None:
+        return None
+    return example_person(engine, record.task, example, record.live.get((record.task, example.id)))

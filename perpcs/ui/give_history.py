@@ -1,0 +1,210 @@
+"""The left side of Assemble: an example, a paste, a file or a saved person; what was read; the knobs; the button."""
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from perpcs.assembly.record import Assembly
+from perpcs.data import user_ids
+from perpcs.errors import PerpcsError
+from perpcs.figures.style import bytes_text
+from perpcs.tasks import TASKS
+from perpcs.ui.choice import example_picker, pool_tasks, task_picker
+from perpcs.ui.errors import show_error
+from perpcs.ui.knobs import knobs
+from perpcs.ui.people import Person, find_example
+from perpcs.ui.reading import GUESS, LIMITS, Draft, as_lines, read_draft
+from perpcs.ui.run import start_assembly
+from perpcs.ui.state import SOURCES, Studio, forget, remember
+from perpcs.ui.strings import PRIVACY
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+UPLOADS = ["txt", "csv", "tsv", "json", "jsonl"]
+PREVIEW = 60
+
+
+def history_panel(engine: "Engine", record: Studio) -> None:
+    """Where the history comes from, and everything that belongs to that."""
+    st.html("<h1>Assemble</h1>")
+    remember("source", record.source)
+    record.source = (
+        st.segmented_control(
+            "Whose history?",
+            list(SOURCES),
+            format_func=SOURCES.__getitem__,
+            key="source",
+            required=True,
+            width="stretch",
+        )
+        or record.source
+    )
+    {"example": _example, "paste": _paste, "upload": _upload, "saved": _saved}[record.source](engine, record)
+
+
+def _example(engine: "Engine", record: Studio) -> None:
+    task_picker(engine, record, "task")
+    example = example_picker(engine, record, "example")
+    if example is None:
+        return
+    with st.expander(f"Read the history ({len(example.history)} items)"):
+        st.html(items_html(example.history))
+    knobs(record)
+
+
+def _paste(engine: "Engine", record: Studio) -> None:
+    tasks = pool_tasks(engine)
+    _wanted_task(record, tasks)
+    key = remember(f"paste-{record.generation}", record.text)
+    record.text = st.text_area(
+        "Your past items, one a line",
+        key=key,
+        height=150,
+        placeholder="The text you were given => what you made of it\nThe next text => what you made of that",
+        help="One item a line, given => answer. JSON, CSV with a header and lines copied from a spreadsheet work too.",
+    )
+    if not record.text:
+        st.button("Fill in a sample", on_click=_fill_sample, args=(engine, record, key), key="sample", type="tertiary")
+        record.drafts.pop("paste", None)
+        _after_input(engine, record, None)
+        return
+    draft = read_draft(record.text, record.wanted_task, tasks)
+    record.drafts["paste"] = draft
+    _after_input(engine, record, draft)
+
+
+def _fill_sample(engine: "Engine", record: Studio, key: str) -> None:
+    example = find_example(engine.examples(record.task), record.example)
+    if example is not None:
+        record.text = st.session_state[key] = as_lines(example.history)
+
+
+def _upload(engine: "Engine", record: Studio) -> None:
+    tasks = pool_tasks(engine)
+    _wanted_task(record, tasks)
+    file = st.file_uploader(
+        "A file with your past items",
+        type=UPLOADS,
+        key=f"upload-{record.generation}",
+        help="txt, csv, tsv, json, jsonl, and files in the formats of LaMP and Per-Pcs.",
+    )
+    if file is None:
+        record.drafts.pop("upload", None)
+        _after_input(engine, record, None)
+        return
+    data = file.getvalue()
+    people, chosen = user_ids(data), None
+    if len(people) > 1:
+        chosen = st.selectbox(
+            f"Whose history? The file holds {len(people)} people.", people, key=f"who-{record.generation}"
+        )
+    draft = read_draft((file.name, data), record.wanted_task, tasks, chosen)
+    record.drafts["upload"] = draft
+    _after_input(engine, record, draft)
+
+
+def _saved(engine: "Engine", record: Studio) -> None:
+    file = st.file_uploader("A person saved by this studio", type=["json"], key=f"saved-{record.generation}")
+    if file is not None and (
+        record.own is None or record.own.kind != "saved" or file.file_id != record.drafts.get("saved")
+    ):
+        try:
+            assembly = Assembly.from_json(file.getvalue())
+            engine.check(assembly)
+            record.own = Person("saved", assembly.user or "me", assembly.task, assembly, how=f"loaded from {file.name}")
+            record.compare_own, record.cell, record.asked = True, None, None
+            record.drafts["saved"] = file.file_id  # type: ignore[assignment]
+        except PerpcsError as error:
+            show_error(error)
+    st.html('<p class="pp-quiet">The file holds weights, not text. It works with the pool it was made from.</p>')
+    _privacy(record)
+
+
+def _wanted_task(record: Studio, tasks: tuple[str, ...]) -> None:
+    options = [GUESS, *tasks]
+    remember("wanted-task", record.wanted_task)
+    record.wanted_task = st.selectbox(
+        "Kind of text",
+        options,
+        format_func=lambda name: "Find out for me" if name == GUESS else TASKS[name].title,
+        key="wanted-task",
+    )
+
+
+def _after_input(engine: "Engine", record: Studio, draft: Draft | None) -> None:
+    """Counts, preview, bad rows, the button, knobs, privacy: the same for a paste and a file."""
+    _summary(draft)
+    if draft is not None and draft.error is not None:
+        show_error(draft.error)
+    ready = draft is not None and draft.ready
+    if (
+        st.button("Assemble", type="primary", disabled=not ready, width="stretch", key="assemble")
+        and draft
+        and draft.reading
+    ):
+        start_assembly(engine, record, draft.task, draft.reading.items, user="me")
+    if draft is not None and draft.reading is not None:
+        _preview(draft)
+    knobs(record)
+    _privacy(record)
+
+
+def _summary(draft: Draft | None) -> None:
+    size = draft.size if draft else 0
+    reading = draft.reading if draft else None
+    head = ""
+    if draft and reading:
+        head = f"<b>{escape(reading.summary())}</b> Read as {escape(TASKS[draft.task].title.lower())}. "
+    items = len(reading.items) if reading else 0
+    st.html(
+        f'<p class="pp-quiet">{head}{items:,} of at most {LIMITS.max_rows:,} items, {bytes_text(size)} of at most '
+        f"{bytes_text(LIMITS.max_bytes)}.</p>"
+    )
+
+
+def _preview(draft: Draft) -> None:
+    """Rows kept out first, then what was cut or guessed, then the items."""
+    reading = draft.reading
+    assert reading is not None
+    if reading.bad:
+        rows = "".join(
+            f"<li><b>Line {bad.line}</b>: {escape(bad.reason)} {escape(bad.do)} <code>{escape(bad.excerpt)}</code></li>"
+            for bad in reading.bad[:20]
+        )
+        more = f"<li>… and {len(reading.bad) - 20} more.</li>" if len(reading.bad) > 20 else ""
+        st.html(f'<div class="pp-bad" role="status"><b>Kept out</b><ul>{rows}{more}</ul></div>')
+    notes = (*((draft.why,) if draft.why else ()), *reading.notes)
+    if notes:
+        st.html(f'<p class="pp-quiet">{"<br>".join(escape(note) for note in notes)}</p>')
+    st.html(items_html(reading.items, reading.lines))
+
+
+def items_html(items: Any, lines: tuple[int, ...] = ()) -> str:
+    """Items as a short scrolling list: number, what was given, what became of it."""
+    rows = []
+    for index, item in enumerate(items[:PREVIEW]):
+        number = lines[index] if index < len(lines) else index + 1
+        x = escape(" ".join(item.x.split())[:160])
+        body = (
+            f"<span><small>{x}</small><br><b>{escape(item.y)}</b></span>" if item.y is not None else f"<span>{x}</span>"
+        )
+        rows.append(f"<div><em>{number}</em>{body}</div>")
+    more = len(items) - PREVIEW
+    if more > 0:
+        rows.append(f"<div><em></em><span>… and {more:,} more</span></div>")
+    return f'<div class="pp-items" tabindex="0" aria-label="Items that were read">{"".join(rows)}</div>'
+
+
+def _privacy(record: Studio) -> None:
+    st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
+    st.button("Clear my data", icon=":material/delete:", on_click=_forget, key="forget")
+
+
+def _forget() -> None:
+    from perpcs.ui.state import studio
+
+    source = studio().source
+    forget()
+    studio().source, studio().notice = source, "cleared"

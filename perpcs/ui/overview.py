@@ -1,0 +1,126 @@
+"""The parts of the overview page."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from perpcs.errors import PerpcsError
+from perpcs.figures.size import size_html
+from perpcs.figures.story import STEPS, Story, explanation, story_html
+from perpcs.figures.style import bytes_text, ratio_text
+from perpcs.pool.manifest import Example
+from perpcs.tasks import TASKS
+from perpcs.ui.answers import stored_answers
+from perpcs.ui.errors import show_error
+from perpcs.ui.facts import facts_html
+from perpcs.ui.people import display_name
+from perpcs.ui.state import Studio
+from perpcs.ui.strings import CLAIM, term
+from perpcs.ui.theme import is_dark
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+
+def claim(engine: "Engine") -> None:
+    """What this is, in one sentence, and what it costs in a second one."""
+    st.html(
+        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">Nobody trains on what you wrote. A shared '
+        f"{term('base model')} reads it once and decides, layer by layer, which {term('piece', 'pieces')} of which "
+        f"{term('sharer', 'sharers')} to add for you. What is yours fits in {bytes_text(engine.user_bytes)}.</p>"
+    )
+
+
+def story(engine: "Engine", record: Studio, example: Example) -> None:
+    """The stepwise figure of one example, all at once or one step in front."""
+    name = display_name(example)
+    try:
+        assembly = engine.example_assembly(record.task, example.id)
+    except PerpcsError as error:
+        show_error(error)
+        return
+    query = example.queries[0] if example.queries else None
+    stored = stored_answers(assembly, query, ("base", "perpcs"))
+    told = Story(
+        name=name,
+        history=example.history,
+        assembly=assembly,
+        sharers=engine.sharers(record.task),
+        user_bytes=engine.user_bytes,
+        query=query,
+        answers=tuple((a.method, a.title, a.text) for a in stored),
+    )
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.html(
+            f"<h3>How {escape(name)}’s model came about <span class='pp-tag'>precomputed</span></h3>"
+            f'<p class="pp-quiet">{escape(example.description)} Task: {escape(TASKS[record.task].title.lower())}.</p>',
+            width="content",
+        )
+        step = st.segmented_control(
+            "Step", range(len(STEPS)), format_func=lambda i: str(i + 1), key="story-step", label_visibility="collapsed"
+        )
+    st.html(story_html(told, step=step, dark=is_dark()))
+    text = explanation(told, step) if step is not None else "Press a number to go through it step by step."
+    st.html(f'<p class="pp-note" aria-live="polite">{escape(text)}</p>')
+
+
+def doors(record: Studio) -> None:
+    """Three ways in; each lands on a filled page."""
+    with st.container(horizontal=True, vertical_alignment="center", key="doors"):
+        if st.button("Watch an example", type="primary", icon=":material/play_arrow:", key="door-watch"):
+            record.source = "example"
+            st.switch_page("pages/assemble.py")
+        if st.button("Use my own text", icon=":material/edit_note:", key="door-own"):
+            record.source = "paste"
+            st.switch_page("pages/assemble.py")
+        st.html('<a class="pp-anchor" href="#how-it-works">Explain the method</a>', width="content")
+
+
+def facts(engine: "Engine", task: str) -> None:
+    """What the pool holds and what a person weighs."""
+    manifest, pool = engine.manifest, engine.manifest.task(task)
+    positions = len(manifest.positions)
+    pieces = round(pool.sharers * positions * pool.share_ratio)
+    rows = (
+        (f"{pool.sharers}", term("sharer", "sharers")),
+        (f"{pieces:,}", term("piece", "pieces")),
+        (f"{positions}", term("position", "positions")),
+        (bytes_text(engine.pool_bytes), f"the whole {term('pool')} on disk"),
+        (bytes_text(engine.user_bytes), "for each person"),
+        (ratio_text(engine.user_bytes, engine.adapter_bytes), f"of a {term('full adapter')}"),
+    )
+    st.container(key="part-pool").html(f"<h2>The pool “{escape(manifest.title)}”</h2>")
+    left, right = st.columns([0.62, 0.38], gap="large", vertical_alignment="center")
+    left.html(facts_html(rows, "Pool facts"))
+    left.html(
+        f'<p class="pp-quiet">Counted for {escape(TASKS[task].title.lower())}: n = {pool.sharers} sharers chosen from '
+        f"{pool.candidates} candidates by {escape(pool.selection)}, share ratio {pool.share_ratio:g}, "
+        f"rank {manifest.rank}, stored as {escape(manifest.dtype)}. Licence: {escape(manifest.licence)}.</p>"
+    )
+    right.html(size_html(engine.user_bytes, engine.adapter_bytes))
+
+
+def method(engine: "Engine") -> None:
+    """The short explanation that "Explain the method" leads to."""
+    manifest = engine.manifest
+    st.container(key="part-method").html('<h2 id="how-it-works">How it works</h2>')
+    left, right = st.columns([0.5, 0.5], gap="large")
+    left.html(
+        f'<div class="pp-prose"><p>Each {term("sharer")} once adapted the {term("base model")} to their own text. The '
+        f"adapter is cut into {term('piece', 'pieces')}, one at each {term('position')}, and each piece gets a "
+        f"{term('gate')}: a vector that says for which words it helped.</p>"
+        f"<p>Your {term('history')} is read once. At every position your words are compared with all gates; each "
+        f"{term('item')} picks the pieces that fit best and weighs them. The mean over your items is your "
+        f"{term('weight')} for a piece. The picked pieces act at once, so that later layers already read with them."
+        "</p></div>"
+    )
+    right.html(
+        '<div class="pp-prose"><div class="pp-eq">y = W x + '
+        f"{manifest.scale:g} · Σ<sub>s</sub> w<sub>s</sub> B<sub>s</sub> A<sub>s</sub> x</div>"
+        "<p>W is the base model’s matrix, the same for everybody. A and B are sharer s’s piece. Only the numbers "
+        f"w<sub>s</sub> are yours: {len(manifest.positions)} positions × {manifest.tasks[0].sharers} sharers. With "
+        "all of them 0 you get the base model back, exactly.</p>"
+        f"<p>On Compare the same question goes to the {term('base model')}, to {term('RAG')} and to {term('Per-Pcs')}, "
+        "in one batch, with the same seed.</p></div>"
+    )

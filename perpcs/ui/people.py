@@ -1,0 +1,53 @@
+"""Whose model is on the screen: an example person, the visitor, or a person loaded from a file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from perpcs.assembly.record import Assembly
+from perpcs.figures.style import seconds_text
+from perpcs.pool.manifest import Example
+from perpcs.tasks import Item, Query
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person with an assembly. ``history`` is empty for a saved person: the file holds no text."""
+
+    kind: Literal["example", "own", "saved"]
+    name: str
+    task: str
+    assembly: Assembly
+    history: tuple[Item, ...] = ()
+    queries: tuple[Query, ...] = ()
+    how: str = ""
+    """Where the assembly comes from, for the label beside the map."""
+
+
+def display_name(example: Example) -> str:
+    """What an example person is called."""
+    return str(example.traits.get("name") or example.id.replace("_", " ").replace("-", " ").title())
+
+
+def find_example(examples: Sequence[Example], example_id: str) -> Example | None:
+    """The example of that id, else the first one, else None."""
+    return next((e for e in examples if e.id == example_id), examples[0] if examples else None)
+
+
+def example_person(engine: "Engine", task: str, example: Example, live: Assembly | None = None) -> Person:
+    """An example person with the precomputed assembly, or with one that was just assembled here.
+
+    Raises:
+        PerpcsError: when the stored assembly cannot be read.
+    """
+    assembly = live or engine.example_assembly(task, example.id)
+    name = display_name(example)
+    how = assembled_here(engine, assembly) if live else "precomputed"
+    return Person("example", name, task, assembly, example.history, example.queries, how)
+
+
+def assembled_here(engine: "Engine", assembly: Assembly) -> str:
+    return f"assembled here on {engine.device} in {seconds_text(assembly.seconds)}"

@@ -1,0 +1,104 @@
+"""The panel under the map: one piece, who voted for it, whose it is, and the equation with its numbers."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from perpcs.assembly.record import Assembly
+from perpcs.figures.order import rows_of
+from perpcs.figures.piece import PieceFacts, largest_piece, piece_facts, update_equation, weight_equation
+from perpcs.pool.manifest import Sharer
+from perpcs.tasks import Item
+from perpcs.ui.facts import facts_html
+from perpcs.ui.people import Person
+from perpcs.ui.state import Studio, remember
+from perpcs.ui.strings import term
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+SHOWN_VOTERS = 5
+
+
+def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[int, int] | None) -> None:
+    """Everything about one piece; the largest weight on the map until one is chosen."""
+    assembly = person.assembly
+    position, sharer = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
+    facts = piece_facts(assembly, position, sharer)
+    card = engine.sharers(person.task)[sharer]
+    hint = "" if cell else " <span class='pp-tag'>largest weight on the map</span>"
+    st.html(f"<h2>Piece: {escape(facts.label)}, sharer {escape(facts.sharer_id)}{hint}</h2>")
+    left, middle, right = st.columns([0.39, 0.34, 0.27], gap="medium")
+    with left:
+        _numbers(engine, facts)
+    with middle:
+        st.html(_voters(facts, person.history))
+    with right:
+        st.html(_card(card, assembly, sharer))
+    _pick_by_name(record, assembly, facts)
+
+
+def _numbers(engine: "Engine", facts: PieceFacts) -> None:
+    weight = f"{facts.weight:.3f}" if facts.selected else "not selected"
+    rows = (
+        (weight, term("weight")),
+        (f"{facts.score:.3f}", f"{term('score')}, rank {facts.score_rank} of {facts.n_sharers}"),
+    )
+    st.html(facts_html(rows))
+    st.latex(weight_equation(facts))
+    st.latex(update_equation(facts, engine.manifest.scale))
+
+
+def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
+    """Which history items chose the piece, largest vote first."""
+    head = f"<b>{len(facts.voters)} of {facts.n_items} items chose it</b>"
+    if not facts.voters:
+        return (
+            f"{head}<p class='pp-quiet'>No item kept this piece among its best at this position. It is not selected, "
+            "which is another thing than a weight of 0.</p>"
+        )
+    rows = []
+    for voter in facts.voters[:SHOWN_VOTERS]:
+        item = history[voter.item] if voter.item < len(history) else None
+        text = (
+            " ".join((item.y or item.x).split())[:90]
+            if item
+            else f"item {voter.item + 1} (its text is not in the file)"
+        )
+        rows.append(
+            f'<div class="pp-voter"><div><div class="pp-vote" style="width:{100 * voter.vote:.0f}%"></div>'
+            f"<em>{voter.vote:.2f}</em></div><span>{escape(text)}</span></div>"
+        )
+    more = len(facts.voters) - SHOWN_VOTERS
+    tail = f'<p class="pp-quiet">and {more} more with smaller votes</p>' if more > 0 else ""
+    return f"{head}{''.join(rows)}{tail}"
+
+
+def _card(card: Sharer, assembly: Assembly, sharer: int) -> str:
+    """The sharer: numbers about a person, never their text."""
+    held = int((assembly.weights[:, sharer] > 0).sum())
+    share = 100 * float(assembly.weights[:, sharer].sum()) / (float(assembly.weights.sum()) or 1.0)
+    terms = f"<br>words of their cluster: {escape(', '.join(card.terms[:4]))}" if card.terms else ""
+    loss = (
+        f"<br>loss of the base model {card.loss[0]:.2f}, with their own pieces {card.loss[-1]:.2f}" if card.loss else ""
+    )
+    return (
+        f'<div class="pp-card"><b>{term("sharer", "Sharer")} {escape(card.id)}</b><p class="pp-quiet">'
+        f"cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>holds weight at {held} of "
+        f"{len(assembly.positions)} positions, {share:.1f} % of all weight here</p></div>"
+    )
+
+
+def _pick_by_name(record: Studio, assembly: Assembly, facts: PieceFacts) -> None:
+    """The same choice as a click on the map, for keyboards and screen readers."""
+    with st.expander("Choose a piece by name"):
+        a, b = st.columns(2)
+        remember("piece-position", facts.label)
+        remember("piece-sharer", facts.sharer_id)
+        a.selectbox("Position", assembly.positions, key="piece-position", on_change=_take_name, args=(record,))
+        b.selectbox("Sharer", assembly.sharers, key="piece-sharer", on_change=_take_name, args=(record,))
+
+
+def _take_name(record: Studio) -> None:
+    record.cell = (st.session_state["piece-position"], st.session_state["piece-sharer"])

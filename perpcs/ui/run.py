@@ -1,0 +1,125 @@
+"""Starting an assembly, showing it as it happens, and putting the result where it belongs."""
+
+import time
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from perpcs.assembly.record import Assembly
+from perpcs.figures.live import live_map
+from perpcs.figures.order import column_order
+from perpcs.figures.style import seconds_text
+from perpcs.tasks import Item, get_task
+from perpcs.ui.engine import people_ahead
+from perpcs.ui.people import Person, assembled_here
+from perpcs.ui.state import Studio
+from perpcs.ui.theme import is_dark
+from perpcs.ui.work import Work
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+TICK = 0.11
+"""Seconds between two pictures."""
+PICTURES = 34
+"""A fast assembly is slowed down to this many pictures, so that eyes can follow; the page says so."""
+
+
+class Frame(NamedTuple):
+    """One position that has been reached: what the picture needs of a Step, and no more."""
+
+    position: int
+    positions: int
+    batch: int
+    batches: int
+    row: np.ndarray
+
+
+def start_assembly(engine: "Engine", record: Studio, task: str, items: Sequence[Item], *, user: str) -> None:
+    """Begin to assemble; the previous assembly stays until the new one is complete."""
+    if record.work is not None:
+        record.work.stop()
+    options, items = record.options, tuple(items)
+
+    def do(report: Any) -> Assembly:
+        def on_position(step: Any) -> None:
+            row = np.array(step.weights[step.position], dtype=np.float32)
+            report(Frame(step.position, step.positions, step.batch, step.batches, row))
+
+        return engine.assemble(get_task(task), items, options=options, user=user, on_position=on_position)
+
+    record.failure, record.notice = None, ""
+    record.work = Work(do, page="assemble", task=task, items=items, user=user)
+
+
+def watch(engine: "Engine", record: Studio) -> None:
+    """Draw running work until it ends, then store its result and run the page again."""
+    work = record.work
+    assert work is not None
+    st.html("<style>.st-key-finished { display: none; }</style>")  # else what was there before would stay below
+    sharers = engine.sharers(work.about["task"])
+    head, picture = st.empty(), st.empty()
+    with st.container(horizontal=True):
+        st.button("Stop", on_click=work.stop, icon=":material/stop:", key="stop")
+        st.button("Skip the animation", on_click=work.skip, icon=":material/skip_next:", key="skip")
+    canvas = np.zeros((len(engine.manifest.positions), len(sharers)), dtype=np.float32)
+    columns = column_order(canvas, sharers, "cluster")
+    for frame in work.reports[: work.shown]:
+        canvas[frame.position] = frame.row
+    while not (work.stopped or (work.ended and (work.skipped or work.error or work.shown >= len(work.reports)))):
+        work.beat()
+        reached = len(work.reports)
+        if reached > work.shown:
+            steps = work.reports[0].positions * work.reports[0].batches
+            upto = reached if work.skipped else min(reached, work.shown + max(1, round(steps / PICTURES)))
+            for frame in work.reports[work.shown : upto]:
+                canvas[frame.position] = frame.row
+            work.shown = upto
+            done = len(canvas) if frame.batch else frame.position + 1
+            picture.html(
+                live_map(canvas, columns, done=done, newest=frame.position, dark=is_dark(), label="The map so far")
+            )
+        head.html(_progress(engine, work))
+        time.sleep(TICK)
+    _finish(engine, record, work)
+    st.rerun()
+
+
+def _progress(engine: "Engine", work: Work[Any]) -> str:
+    """The named step, how far, how long; and that a fast run is shown slower than it was."""
+    if not work.shown:
+        queue = people_ahead(engine, mine=1) or "reading the history"
+        return _bar(f"Assembling: {queue}", seconds_text(work.elapsed), 0)
+    frame = work.reports[work.shown - 1]
+    label = engine.manifest.positions[frame.position].label
+    batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
+    share = (frame.batch * frame.positions + frame.position + 1) / (frame.batches * frame.positions)
+    took = seconds_text(work.elapsed) + (" (done; shown slower than it was)" if work.ended else "")
+    where = f"<b>{escape(label)}</b>, position {frame.position + 1} of {frame.positions}{batch}"
+    return _bar(where, took, share)
+
+
+def _bar(text: str, right: str, share: float) -> str:
+    return (
+        f'<div class="pp-wait" role="status"><div>{text}</div><span>{right}</span></div>'
+        f'<div class="pp-progress"><i style="width:{100 * share:.1f}%"></i></div>'
+    )
+
+
+def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
+    """The result replaces what was there; a stop or an error leaves it."""
+    record.work = None
+    if work.error is not None:
+        record.failure = work.error
+    elif work.stopped or work.result is None:
+        record.notice = "Stopped. What was there before is kept."
+    elif work.about["user"] != "me":
+        record.live[(work.about["task"], work.about["user"])] = work.result
+        record.cell = None
+    else:
+        how = assembled_here(engine, work.result)
+        record.own = Person("own", "You", work.about["task"], work.result, work.about["items"], (), how)
+        record.compare_own, record.cell, record.asked = True, None, None

@@ -1,0 +1,64 @@
+"""The frame around every page: look, navigation, status line. Streamlit runs this file at every visit and click."""
+
+import html
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from perpcs.ui import theme
+from perpcs.ui.engine import ROOT, get_engine, people_ahead
+from perpcs.ui.links import copy_link
+from perpcs.ui.state import studio
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+PAGES = {
+    "overview": st.Page(ROOT / "pages" / "overview.py", title="Overview", url_path="overview", default=True),
+    "assemble": st.Page(ROOT / "pages" / "assemble.py", title="Assemble", url_path="assemble"),
+    "compare": st.Page(ROOT / "pages" / "compare.py", title="Compare", url_path="compare"),
+}
+
+
+def masthead() -> None:
+    """Name, pages, a link to what is on the screen."""
+    with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
+        st.html(
+            f'<div class="pp-brand"><span aria-hidden="true">{theme.MARK}</span>Per-Pcs Studio</div>', width="content"
+        )
+        for page in PAGES.values():
+            st.page_link(page)
+        copy_link()
+
+
+def status_line(engine: "Engine") -> None:
+    """Base model, device and why, pool and hash, people ahead (G3)."""
+    manifest = engine.manifest
+    layers = len({position.layer for position in manifest.positions})
+    queue = people_ahead(engine) or "nobody ahead of you"
+    parts = (
+        f"<b>Base model</b> {html.escape(manifest.base)}, {layers} layers",
+        f"<b>Device</b> {html.escape(engine.device)}: {html.escape(engine.why_device)}",
+        f"<b>Pool</b> {html.escape(manifest.name)} <code>{html.escape(engine.pool_hash[:8])}</code>",
+        f"<b>Queue</b> {queue}",
+    )
+    with st.container(key="statusline"):
+        st.html(f'<p class="pp-status">{"".join(f"<span>{part}</span>" for part in parts)}</p>')
+
+
+st.set_page_config(
+    page_title="Per-Pcs Studio",
+    page_icon=str(theme.ICON),
+    layout="wide",
+    initial_sidebar_state="collapsed",
+    menu_items={"About": "Per-Pcs Studio: personal language models assembled from pieces that other people share."},
+)
+theme.apply_theme()
+page = st.navigation(list(PAGES.values()), position="hidden")
+record = studio()
+if record.work is not None and record.work.about.get("page") != page.url_path:
+    record.work.stop()  # nobody watches it any more
+    record.work = None
+masthead()
+status_line(get_engine())
+page.run()

@@ -1,0 +1,139 @@
+"""What one visitor's session remembers, and what a link may say about it.
+
+Everything is in one record under st.session_state["studio"]. Widgets are filled from it and write back to it, so it
+survives a change of page. A person's text lives here and nowhere else; ``forget`` empties it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
+from perpcs.figures.order import SORTS
+from perpcs.personalizers.methods import METHODS
+from perpcs.ui.people import Person
+from perpcs.ui.reading import GUESS, Draft
+from perpcs.ui.work import Work
+
+Source = Literal["example", "paste", "upload", "saved"]
+SOURCES: dict[str, str] = {"example": "Example", "paste": "Paste", "upload": "Upload", "saved": "Saved"}
+ALL_METHODS = tuple(METHODS)
+
+
+@dataclass
+class Studio:
+    """One visitor's session."""
+
+    # what a link may carry
+    task: str = ""
+    example: str = ""
+    source: str = "example"
+    module: str = ""
+    """Module that the map is filtered by; empty = all."""
+    sort: str = "cluster"
+    cell: tuple[str, str] | None = None
+    """(position label, sharer id) of the piece in the panel."""
+    methods: tuple[str, ...] = ALL_METHODS
+    query: str = ""
+    """Id of the held-out item that Compare asks."""
+    seed: int = 0
+
+    # what it must not carry
+    text: str = ""
+    wanted_task: str = GUESS
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    own: Person | None = None
+    """The visitor's own person: assembled here, or loaded from a file."""
+    live: dict[tuple[str, str], Assembly] = field(default_factory=dict)
+    """Example people assembled again here, by (task, id)."""
+    options: RouterOptions = field(default_factory=lambda: PRESETS["default"])
+    work: Work | None = None
+    asked: Any = None
+    """Compare's last question and answers."""
+    typed: str = ""
+    """A query typed on Compare."""
+    max_new_tokens: int = 0
+    temperature: float = 0.0
+    failure: PerpcsError | None = None
+    notice: str = ""
+    compare_own: bool = False
+    generation: int = 0
+    """Part of the keys of widgets that hold a person's text; raising it makes them new and empty."""
+
+
+def studio() -> Studio:
+    """This session's record; the first call of a session takes over what its link says."""
+    if "studio" not in st.session_state:
+        st.session_state["studio"] = from_link(st.query_params.to_dict())
+    return st.session_state["studio"]
+
+
+def forget() -> None:
+    """Empty the session: text, files, own person, answers, running work. Keeps which example and task were chosen."""
+    old = studio()
+    if old.work is not None:
+        old.work.stop()
+    kept = Studio(task=old.task, example=old.example, generation=old.generation + 1)
+    for key in list(st.session_state.keys()):
+        del st.session_state[key]
+    st.session_state["studio"] = kept
+    context = get_script_run_ctx()
+    if context is not None and hasattr(context.uploaded_file_mgr, "remove_session_files"):
+        context.uploaded_file_mgr.remove_session_files(context.session_id)
+
+
+def remember(key: str, value: Any) -> str:
+    """Fill a widget's state from the record where the widget is new on this page; returns the widget's key."""
+    if key not in st.session_state:
+        st.session_state[key] = value
+    return key
+
+
+# ---- links ----------------------------------------------------------------------------------------------------------
+
+
+def to_link(record: Studio) -> dict[str, str]:
+    """What a link says: choices only, each from a closed set. No field that could hold a person's text is read."""
+    link = {"task": record.task, "sort": record.sort if record.sort != "cluster" else "", "module": record.module}
+    link |= {"user": record.example, "query": record.query}
+    if record.source != "example":
+        link["source"] = record.source
+    if record.cell:
+        link["cell"] = "~".join(record.cell)
+    if record.methods != ALL_METHODS:
+        link["methods"] = ",".join(record.methods)
+    if record.seed:
+        link["seed"] = str(record.seed)
+    return {name: value for name, value in link.items() if value}
+
+
+def from_link(link: Mapping[str, str]) -> Studio:
+    """A new session as a link says; what a link says wrongly is left out."""
+    record = Studio(
+        task=link.get("task", "")[:20], example=link.get("user", "")[:80], module=link.get("module", "")[:40]
+    )
+    record.query = link.get("query", "")[:80]
+    if link.get("sort") in SORTS:
+        record.sort = link["sort"]
+    if link.get("source") in SOURCES:
+        record.source = link["source"]
+    methods = tuple(name for name in link.get("methods", "").split(",") if name in METHODS)
+    record.methods = methods or ALL_METHODS
+    if link.get("seed", "").isdecimal():
+        record.seed = min(int(link["seed"][:9]), 10**6)
+    position, mark, sharer = link.get("cell", "").partition("~")
+    if mark and len(position) < 80 and len(sharer) < 80:
+        record.cell = (position, sharer)
+    return record
+
+
+def write_link(record: Studio) -> None:
+    """Make the address bar say what ``to_link`` says."""
+    link = to_link(record)
+    if st.query_params.to_dict() != link:
+        st.query_params.from_dict(link)

@@ -1,0 +1,45 @@
+"""Every word with a meaning of its own, defined once; every longer sentence that more than one screen uses."""
+
+import html
+
+TERMS = {
+    "base model": "A language model that is the same for everybody and never changes here.",
+    "position": "One adapted layer of the base model: a layer number and a module, such as layer 3, v_proj.",
+    "sharer": "A person who chose to share pieces of their own adapter. Their text is not in the pool, only numbers.",
+    "piece": "One sharer's small update at one position: two thin matrices, A and B.",
+    "gate": "A trained vector that says for which words a piece helps its owner.",
+    "pool": "All pieces and gates that sharers share, with the base model they belong to.",
+    "history": "What a person wrote before: past items, oldest first.",
+    "item": "One entry of a history: what was given, and what the person made of it.",
+    "router": "The rule that scores pieces for a history.",
+    "score": "How well a piece's gate fits the words of an item, before anything is chosen.",
+    "weight": "How much of a piece is added: the mean over all items of the history, between 0 and 1.",
+    "assembly": "The result: one weight for each piece, and the record of how it came about. Numbers only, no text.",
+    "effective sharers": "exp of the entropy of a position's weights: 1 = one sharer holds all, 40 = forty alike.",
+    "top-1 share": "The largest weight at a position over the sum of its weights.",
+    "full adapter": "What training a separate adapter for each person stores (the method OPPU), at the same rank.",
+    "RAG": "Retrieval: similar items of the history are pasted into the prompt; the model itself is not personal.",
+    "Per-Pcs": "The assembled model: pieces of sharers, weighted for this person. The prompt holds no history.",
+    "precomputed": "Computed when the pool was built and stored with it; shown without running the model.",
+}
+
+PRIVACY = (
+    "Your text goes to the memory of the computer that runs this page, and nowhere else: not to disk, logs or links. "
+    "It is forgotten when you press “Clear my data”, or two minutes after you close the tab."
+)
+CLEARED = "Cleared. Nothing of your text, your file or your assembled person is left in this session."
+CLAIM = "A language model of your own, assembled from pieces that other people chose to share."
+NO_TEXT = "A saved person holds weights and no text, so RAG has no history to retrieve from."
+TOKEN_SECONDS = "Time from pressing Ask to the first token; all methods share one batch."
+BYTES_STORED = "What has to be kept for this person so that the method can answer."
+
+
+def term(word: str, shown: str | None = None) -> str:
+    """A word as HTML whose definition appears on hover and on keyboard focus.
+
+    Raises:
+        KeyError: for a word without a definition, so that a page cannot make up a second vocabulary.
+    """
+    meaning = html.escape(TERMS[word], quote=True)
+    text = html.escape(shown or word)
+    return f'<span class="pp-term" tabindex="0" data-def="{meaning}" aria-label="{text}: {meaning}">{text}</span>'

@@ -1,0 +1,278 @@
+"""A fake engine with the surface of perpcs.personalizers.engine.Engine: deterministic, no torch, answers in no time.
+
+6 layers x 4 modules = 24 positions, 40 sharers in 5 clusters, 2 tasks (headlines, movie tags), 6 people each.
+``delay`` seconds pass at every position and every word, so that stopping and watching can be tested.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
+from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
+from perpcs.positions import Position
+from perpcs.tasks import Item, Query, Task
+
+LAYERS, MODULES, SHARERS, WIDTH, RANK = 6, ("q_proj", "k_proj", "v_proj", "o_proj"), 40, 192, 8
+TERMS = (
+    ("harbour", "boats", "tide"),
+    ("bakery", "bread", "oven"),
+    ("council", "budget", "vote"),
+    ("football", "goal", "league"),
+    ("garden", "roses", "bees"),
+)
+METHODS = {"base": "Base model", "rag": "RAG", "perpcs": "Per-Pcs"}
+NAMES = ("Ada", "Bruno", "Cleo", "Dario", "Elif", "Fay")
+STYLES = ("asks a question", "shouts", "puts the number first", "rhymes", "stays dry", "ends with a wink")
+
+
+@dataclass(frozen=True)
+class Step:
+    position: int
+    positions: int
+    batch: int
+    batches: int
+    weights: np.ndarray
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    method: str
+    title: str
+    text: str
+    done: bool
+    valid: bool
+    tokens: int
+    first_token_seconds: float | None
+    seconds: float
+    prompt: str
+    retrieved: tuple[Item, ...]
+    bytes_stored: int
+    prepare_seconds: float
+    text_leaves: bool
+    labels: dict[str, float]
+
+
+def _random(*words: object) -> np.random.Generator:
+    digest = hashlib.sha256("|".join(map(str, words)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+def _headline(topic: int, style: int, n: int) -> Item:
+    noun, other, last = TERMS[topic]
+    x = (
+        f"The town's {noun} saw {n + 2} changes this week. People near the {other} spoke of the {last}, and the mayor "
+        f"promised to look into it before the month is over."
+    )
+    y = (
+        f"What now for the {noun}?",
+        f"{noun.upper()} IN UPROAR",
+        f"{n + 2} things about the {noun}",
+        f"The {noun} and the {last}, too fast and too vast",
+        f"{noun.capitalize()}: {n + 2} changes",
+        f"The {noun} changes again, surprise",
+    )[style]
+    return Item(x=x, y=y, id=f"h{n}")
+
+
+def _film(topic: int, style: int, n: int) -> Item:
+    noun, other, last = TERMS[topic]
+    tags = ("comedy", "dystopia", "romance", "true story", "classic", "twist ending")
+    return Item(
+        x=f"A film about a {noun}, a {other} and a {last}, part {n + 1}.", y=tags[(style + n % 2) % 6], id=f"f{n}"
+    )
+
+
+def _examples(task: str) -> tuple[Example, ...]:
+    write = _headline if task == "LaMP_4" else _film
+    people = []
+    for index, name in enumerate(NAMES):
+        items = [write((index + n // 6) % 5, index, n) for n in range(14 + index)]
+        queries = tuple(Query(x=item.x, gold=item.y, id=f"q{i}") for i, item in enumerate(items[-3:]))
+        what = f"{name} writes about the {TERMS[index % 5][0]} and {STYLES[index]}."
+        people.append(Example(id=name.lower(), description=what, history=tuple(items[:-3]), queries=queries))
+    return tuple(people)
+
+
+class FakeEngine:
+    """See the module's docstring."""
+
+    def __init__(self, delay: float = 0.0, waiting: int = 0) -> None:
+        positions = tuple(
+            Position(layer, module, f"model.layers.{layer}.self_attn.{module}", WIDTH, WIDTH)
+            for layer in range(LAYERS)
+            for module in MODULES
+        )
+        tasks = tuple(TaskPool(name, 1, SHARERS, 120, "history cluster", 1.0, 0, {}) for name in ("LaMP_4", "LaMP_2"))
+        self.manifest = Manifest(
+            name="smalltown",
+            title="Small town",
+            base="base",
+            base_hash="ab" * 32,
+            rank=RANK,
+            alpha=16.0,
+            dtype="float16",
+            positions=positions,
+            tasks=tasks,
+            licence="CC0-1.0",
+            users={"base": 300, "candidates": 120},
+        )
+        self.pool_hash = "5eed" * 16
+        self.device, self.why_device = "cpu", "No GPU was found."
+        self.pool_bytes = 14_200_000
+        self.user_bytes = len(positions) * SHARERS * 2
+        self.adapter_bytes = len(positions) * RANK * 2 * WIDTH * 2
+        self.delay, self.waiting, self.stopped = delay, waiting, threading.Event()
+        self.calls: list[tuple[Any, ...]] = []
+        self._examples = {task.task: _examples(task.task) for task in tasks}
+
+    def sharers(self, task: str) -> tuple[Sharer, ...]:
+        self.manifest.task(task)
+        return tuple(
+            Sharer(
+                id=f"s{i:03d}",
+                items=20 + i % 17,
+                cluster=i * 7 % 5,
+                terms=TERMS[i * 7 % 5],
+                loss=(2.1, 1.4, 1.0 + i / 80),
+            )
+            for i in range(SHARERS)
+        )
+
+    def examples(self, task: str) -> tuple[Example, ...]:
+        return self._examples[task]
+
+    def example_assembly(self, task: str, example_id: str) -> Assembly:
+        for example in self._examples[task]:
+            if example.id == example_id:
+                return self._assemble(task, example.history, RouterOptions(), example.id)
+        raise PerpcsError(f"There is no example {example_id!r}.", "Choose another example.")
+
+    def check(self, assembly: Assembly) -> None:
+        if assembly.pool_hash != self.pool_hash:
+            raise PerpcsError("This person was assembled from another pool.", "Open the pool it was made with.")
+
+    def assemble(
+        self,
+        task: Task,
+        items: Sequence[Item],
+        *,
+        options: RouterOptions,
+        user: str = "me",
+        on_position: Callable[[Step], None] | None = None,
+    ) -> Assembly:
+        self.calls.append(("assemble", task.name, tuple(items), options))
+        done = self._assemble(task.name, items, options, user)
+        weights, start = np.zeros_like(done.weights), time.monotonic()
+        for p in range(len(done.positions)):
+            time.sleep(self.delay)
+            weights[p] = done.weights[p]
+            if on_position is not None:
+                try:
+                    on_position(Step(p, len(done.positions), 0, 1, weights, time.monotonic() - start))
+                except BaseException:
+                    self.stopped.set()
+                    raise
+        return done
+
+    def _assemble(self, task: str, items: Sequence[Item], options: RouterOptions, user: str) -> Assembly:
+        sharers = self.sharers(task)
+        positions, k = tuple(p.label for p in self.manifest.positions), options.k
+        clusters = np.array([sharer.cluster for sharer in sharers])
+        taste = _random("sharers", options.router).normal(0, 0.5, (len(positions), SHARERS))
+        choices = np.zeros((len(items), len(positions), k), np.int16)
+        votes = np.zeros(choices.shape, np.float16)
+        total = np.zeros((len(positions), SHARERS), np.float32)
+        for i, item in enumerate(items):
+            near = next((c for c, terms in enumerate(TERMS) if terms[0] in item.x), 0)
+            score = taste + 0.9 * (clusters == near) + _random(item.x, item.y).normal(0, 0.25, taste.shape)
+            order = np.argsort(-score, axis=1)[:, :k]
+            top = np.take_along_axis(score, order, 1) / (0.35 * options.temperature)
+            weight = np.exp(top - top.max(1, keepdims=True))
+            choices[i], votes[i] = order, weight / weight.sum(1, keepdims=True)
+            total += score.astype(np.float32)
+        extra = {"answers": {}} if user == "me" else {"answers": self._stored(task, user)}
+        record = Assembly(
+            weights=np.zeros(total.shape, np.float32),
+            scores=total / len(items),
+            choices=choices,
+            votes=votes,
+            task=task,
+            positions=positions,
+            sharers=tuple(s.id for s in sharers),
+            pool=self.manifest.name,
+            pool_hash=self.pool_hash,
+            router={"router": options.router, "k": k, "temperature": options.temperature},
+            tokens=31 * len(items),
+            seconds=0.41,
+            user=user,
+            extra=extra,
+        )
+        record.weights[:] = record.item_weights().mean(axis=0)
+        return record
+
+    def _stored(self, task: str, user: str) -> dict[str, Any]:
+        return {}
+
+    def answer(
+        self,
+        task: Task,
+        query: Query,
+        methods: Sequence[str],
+        *,
+        history: Sequence[Item],
+        assembly: Assembly | None,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Iterator[tuple[Answer, ...]]:
+        self.calls.append(("answer", task.name, query, tuple(methods), max_new_tokens, temperature, seed))
+        if "perpcs" in methods and assembly is None:
+            raise PerpcsError("Per-Pcs needs an assembled person.", "Assemble one first.")
+        spec = task
+        gold = query.gold or ("comedy" if spec.labels else "What now for the harbour?")
+        wanted = {"base": "Town changes " + query.x.split()[2], "rag": gold + " again", "perpcs": gold}
+        if spec.labels:
+            wanted = {"base": "action", "rag": "classic", "perpcs": gold}
+        words = {method: wanted[method].split() for method in methods}
+        longest = max(len(text) for text in words.values())
+        try:
+            for n in range(1, longest + 1):
+                time.sleep(self.delay)
+                yield tuple(self._one(spec, m, query, words[m], n, n == longest, history) for m in methods)
+        finally:
+            self.stopped.set()
+
+    def _one(
+        self, spec: Any, method: str, query: Query, words: list[str], n: int, last: bool, history: Sequence[Item]
+    ) -> Answer:
+        retrieved = tuple(history[:2]) if method == "rag" else ()
+        labels = {}
+        if spec.labels:
+            raw = _random(query.x, method).random(len(spec.labels)) ** 6
+            raw[spec.labels.index(words[0] if len(words) == 1 else " ".join(words))] += 1.2
+            labels = dict(zip(spec.labels, (raw / raw.sum()).tolist(), strict=True))
+        return Answer(
+            method=method,
+            title=METHODS[method],
+            text=" ".join(words[:n]),
+            done=last,
+            valid=True,
+            tokens=min(n, len(words)),
+            first_token_seconds=0.03,
+            seconds=0.03 * n,
+            prompt=spec.prompt(query, retrieved),
+            retrieved=retrieved,
+            bytes_stored={"base": 0, "rag": sum(len(i.x) for i in history), "perpcs": self.user_bytes}[method],
+            prepare_seconds={"base": 0.0, "rag": 0.0, "perpcs": 0.41}[method],
+            text_leaves=method == "rag",
+            labels=labels,
+        )

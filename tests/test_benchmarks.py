@@ -1,0 +1,115 @@
+"""Benchmarks run and write what they promise. How fast they are is no business of a test."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_can_be_imported(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def run_main(monkeypatch, module, *arguments):
+    monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, arguments)])
+    module.main()
+
+
+def check_head(result, name):
+    assert result["benchmark"] == name
+    assert len(result["pool"]["hash"]) == 64
+    assert result["machine"]["cpus"] >= 1
+    assert {"python", "torch"} <= set(result["versions"])
+    assert result["settings"]
+    assert result["goals"]
+    assert str(ROOT) not in json.dumps(result)
+
+
+def test_assembly_benchmark_writes_its_numbers(tiny_pool_folder, tmp_path, monkeypatch, capsys):
+    from benchmarks import assembly
+
+    out = tmp_path / "results" / "assembly.json"
+    run_main(
+        monkeypatch, assembly, "--pool", tiny_pool_folder, "--items", 3, "--users", 3, "--repeats", 1, "--out", out
+    )
+    result = json.loads(out.read_text())
+    check_head(result, "assembly")
+    assert set(result["tasks"]) == {"LaMP_4", "LaMP_2"}
+    for task in result["tasks"].values():
+        made = task["assembling"]
+        assert made["items"] == 3
+        assert made["tokens"] > 0
+        assert len(made["assembly"]["runs_s"]) == len(made["forward"]["runs_s"]) == 1
+        # 8 positions x 5 sharers as half floats; rank 2: A and B of q and o (32 x 32) and of k and v (32 x 16), 2 layers
+        assert task["bytes"]["weights"] == 2 * 8 * 5
+        assert task["bytes"]["adapter"] == 2 * 2 * 2 * (2 * (32 + 32) + 2 * (32 + 16))
+        for kind in ("reading", "answering"):
+            assert task[kind]["rows"] == 3
+            assert task[kind]["tokens"] > 0
+            assert task[kind]["throughput_over_base"] > 0
+    printed = capsys.readouterr().out
+    assert "LaMP_4" in printed
+    assert out.name in printed
+
+
+def test_runs_are_timed_by_turns_after_one_round_that_does_not_count():
+    from benchmarks.common import take_turns
+
+    calls = []
+    timings = take_turns([lambda: calls.append("a"), lambda: calls.append("b")], repeats=3)
+    assert "".join(calls) == "ab" * 4
+    assert [len(timing["runs_s"]) for timing in timings] == [3, 3]
+
+
+def test_the_median_is_the_middle_run():
+    from benchmarks.common import timing
+
+    assert timing([3.0, 1.0, 2.0]) == {"median_s": 2.0, "runs_s": [3.0, 1.0, 2.0]}
+
+
+@pytest.mark.browser
+def test_startup_benchmark_writes_its_numbers(tiny_pool_with_examples, tmp_path, monkeypatch, capsys):
+    from benchmarks import startup
+
+    out = tmp_path / "startup.json"
+    run_main(monkeypatch, startup, "--pool", tiny_pool_with_examples, "--runs", 1, "--out", out)
+    result = json.loads(out.read_text())
+    check_head(result, "startup")
+    assert result["versions"]["chromium"]
+    pages = set(startup.PAGES)
+    for name in {"health", "first_page", *(f"{how}_{page}" for how in ("link", "click") for page in pages)}:
+        assert result[name]["median_s"] > 0
+    assert result["first_page"]["median_s"] >= result["health"]["median_s"]
+    assert "first useful page" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def tiny_pool_with_examples(tmp_path_factory):
+    """A random pool with an example person of each task, so that every page has something to show."""
+    from tiny import write_tiny_pool
+
+    from perpcs.assembly.examples import assemble_examples
+    from perpcs.data.smalltown import describe, make_people, release_fields
+    from perpcs.files import write_json
+    from perpcs.pool.store import Pool
+
+    folder = write_tiny_pool(tmp_path_factory.mktemp("pools") / "tiny")
+    for task in ("LaMP_4", "LaMP_2"):
+        people = make_people(task, seed=1, count=2, split="target", history=(4, 4), queries=1)
+        rows = [{**release_fields(one), "description": describe(one), "traits": dict(one.traits)} for one in people]
+        write_json(folder / task / "examples.json", rows)
+    assemble_examples(folder, Pool(folder).base("cpu", "float32"))
+    return folder
+
+
+def test_a_browser_that_is_not_there_is_said_in_words(monkeypatch):
+    from benchmarks import startup
+    from perpcs.errors import PerpcsError
+
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(PerpcsError, match="Install it"), startup.open_browser():
+        pass

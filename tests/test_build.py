@@ -1,0 +1,122 @@
+"""A pool from scratch: the same seeds give the same bytes, a kill costs nothing, any data and any model will do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from perpcs.cli import main
+from perpcs.data.smalltown import make_people, release_fields
+from perpcs.errors import PerpcsError
+from perpcs.files import hash_file, write_json
+from perpcs.pool.store import Pool
+from perpcs.pool.validate import validate
+
+pytestmark = pytest.mark.slow
+
+
+def build_command(out: Path, work: Path) -> list[str]:
+    return [sys.executable, "-m", "perpcs.cli", "build", "smalltown", "--tiny", "--out", str(out), "--work", str(work)]
+
+
+def test_the_tiny_town_is_valid_and_complete(tiny_town: Path) -> None:
+    lines = list(validate(tiny_town))
+    assert any("LaMP_4" in line for line in lines)
+    assert any("LaMP_2" in line for line in lines)
+    pool = Pool(tiny_town)
+    for part in pool.manifest.tasks:
+        assert len(pool.sharers(part.task)) == 6
+        assert len(pool.examples(part.task)) == 2
+        for example in pool.examples(part.task):
+            assert example.description
+            assert (tiny_town / part.task / "examples" / f"{example.id}.json").exists()
+        for sharer in pool.sharers(part.task):
+            assert len(sharer.loss) == 2, "the base model's loss, then one epoch"
+            assert sharer.loss[-1] < sharer.loss[0], "a sharer's pieces make their own history likelier"
+
+
+def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tiny_town: Path, tmp_path: Path) -> None:
+    """kill -9 twice, in the base training and after it; the pool is then the one of an undisturbed build."""
+    out, work = tmp_path / "pool", tmp_path / "work"
+    for sign in ("base: step", "embed-LaMP_4: started"):
+        process = subprocess.Popen(
+            build_command(out, work), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None
+        seen = ""
+        for line in process.stdout:
+            seen += line
+            if sign in line:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL, seen
+        assert not out.exists(), "a pool folder appears whole or not at all"
+    done = subprocess.run(build_command(out, work), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "base: done before" in done.stdout
+    assert hash_file(out / "manifest.json") == hash_file(tiny_town / "manifest.json")
+
+
+def test_a_pool_from_peoples_data_and_a_model_of_another_family(
+    tmp_path: Path, model_folder: Callable[[str], Path]
+) -> None:
+    data = tmp_path / "data" / "LaMP_4"
+    for split, name, count in (("base", "base_users", 4), ("candidate", "sharer_candidates", 8)):
+        people = make_people("LaMP_4", seed=3, count=count, split=split, history=(6, 8))
+        write_json(data / f"{name}.json", [release_fields(person) for person in people])
+    out = tmp_path / "pool"
+    arguments = [
+        "build",
+        "mine",
+        "--base",
+        str(model_folder("gpt2")),
+        "--data",
+        str(tmp_path / "data"),
+        "--task",
+        "LaMP_4",
+    ]
+    arguments += ["--sharers", "3", "--rank", "2", "--epochs", "1", "--share-ratio", "0.5", "--licence", "CC0"]
+    arguments += ["--out", str(out), "--work", str(tmp_path / "work")]
+    began = time.monotonic()
+    assert main(arguments) == 0
+    assert list(validate(out)), f"built in {time.monotonic() - began:.0f} s"
+    pool = Pool(out)
+    assert {position.module for position in pool.manifest.positions} == {"c_attn", "c_proj"}
+    mask = pool.pieces("LaMP_4", "cpu", pool.base("cpu").dtype).mask
+    assert mask.sum(0).tolist() == [len(mask) // 2] * 3, "half of each sharer's pieces are shared"
+    history = tmp_path / "history.txt"
+    history.write_text("A dog ran. => Dog runs\nA cat sat. => Cat sits\n")
+    person = tmp_path / "person.json"
+    assert (
+        main(["assemble", "--pool", str(out), "--task", "LaMP_4", "--history", str(history), "--out", str(person)]) == 0
+    )
+    assert json.loads(person.read_text())["pool"] == "mine"
+
+
+def test_a_person_in_two_groups_is_refused(tmp_path: Path, model_folder: Callable[[str], Path]) -> None:
+    people = [release_fields(p) for p in make_people("LaMP_4", seed=3, count=4, split="candidate", history=(3, 3))]
+    for name in ("base_users", "sharer_candidates"):
+        write_json(tmp_path / "data" / "LaMP_4" / f"{name}.json", people)
+    from perpcs.pool.build import Settings
+    from perpcs.pool.from_data import DataRecipe, build_from_data
+    from perpcs.pool.stages import Workspace
+    from perpcs.pool.train import PieceSettings
+
+    recipe = DataRecipe(
+        name="x",
+        base=str(model_folder("gpt2")),
+        data=tmp_path / "data",
+        tasks=("LaMP_4",),
+        sharers=2,
+        licence="CC0",
+        adaptation=PieceSettings(rank=2, epochs=1),
+        settings=Settings(pieces=PieceSettings(rank=2, epochs=1)),
+    )
+    with pytest.raises(PerpcsError, match="is among base users and among sharer candidates"):
+        build_from_data(Workspace(tmp_path / "work", lambda line: None), recipe, tmp_path / "out")

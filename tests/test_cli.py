@@ -1,0 +1,138 @@
+"""The commands as a user types them: what they print, what they write, and what they say when something is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perpcs.cli import main
+
+
+@pytest.fixture(scope="module")
+def person(tiny_town: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An example person of the tiny town, assembled by the command."""
+    out = tmp_path_factory.mktemp("person") / "user.json"
+    examples = tiny_town / "LaMP_4" / "examples.json"
+    user = json.loads(examples.read_text())[0]["user_id"]
+    command = ["assemble", "--pool", str(tiny_town), "--task", "LaMP_4", "--history", str(examples), "--user", user]
+    assert main([*command, "--out", str(out)]) == 0
+    return out
+
+
+def test_assemble_says_what_it_did_and_saves_a_few_kilobytes(person: Path) -> None:
+    assert person.stat().st_size < 16_000
+    assert json.loads(person.read_text())["kind"] == "perpcs-assembly"
+
+
+def test_assemble_twice_saves_the_same_person(tiny_town: Path, tmp_path: Path) -> None:
+    history = tmp_path / "me.txt"
+    history.write_text("A dog ran. => Dog runs\nA cat sat in Marlow. => Cat sits\n")
+    records = []
+    for name in ("one.json", "two.json"):
+        command = ["assemble", "--pool", str(tiny_town), "--task", "LaMP_4", "--history", str(history)]
+        assert main([*command, "--out", str(tmp_path / name)]) == 0
+        record = json.loads((tmp_path / name).read_text())
+        del record["seconds"]
+        records.append(record)
+    assert records[0] == records[1]
+
+
+def test_json_for_programs(tiny_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = tmp_path / "me.txt"
+    history.write_text("A dog ran. => Dog runs\nno separator here\n")
+    command = ["assemble", "--pool", str(tiny_town), "--task", "LaMP_4", "--history", str(history), "--json"]
+    assert main([*command, "--preset", "paper", "--k", "2", "--out", str(tmp_path / "u.json")]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["items"], facts["bad_rows"]) == (1, 1)
+    assert facts["router"]["normalise"] == "cosine"
+    assert facts["router"]["k"] == 2
+    assert len(facts["effective_sharers"]) == 8
+    assert max(facts["effective_sharers"].values()) <= 2.01, "one item, two pieces: at most two sharers at a position"
+
+
+def test_bad_rows_are_named_by_line(tiny_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = tmp_path / "me.txt"
+    history.write_text("A dog ran. => Dog runs\nno separator here\n")
+    command = ["assemble", "--pool", str(tiny_town), "--task", "LaMP_4", "--history", str(history)]
+    assert main([*command, "--out", str(tmp_path / "u.json")]) == 0
+    assert "line 2:" in capsys.readouterr().out
+
+
+def test_generate_answers(tiny_town: Path, person: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["generate", "--pool", str(tiny_town), "--user", str(person), "--input", "A council approved a bridge."]
+    assert main([*command, "--max-new-tokens", "5"]) == 0
+    capsys.readouterr()
+    assert main([*command, "--methods", "base,perpcs", "--json", "--max-new-tokens", "5"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["method"] for answer in answers] == ["base", "perpcs"]
+    assert all(answer["done"] for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--task", "LaMP_44"], "Did you mean LaMP_4"),
+        (["--pool", "no-such-pool"], "There is no pool"),
+        (["--history", "no-such-file.txt"], "no-such-file.txt"),
+        (["--preset", "papers"], "Unknown preset 'papers'"),
+        (["--router", "magic"], "router is 'magic'"),
+        (["--k", "0"], "k is 0"),
+        (["--temperature", "0"], "temperature is 0"),
+        (["--device", "toaster"], "Unknown device 'toaster'"),
+    ],
+)
+def test_a_mistake_gets_two_sentences_and_no_traceback(
+    tiny_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], says: str
+) -> None:
+    history = tmp_path / "me.txt"
+    history.write_text("A dog ran. => Dog runs\n")
+    command = ["assemble", "--pool", str(tiny_town), "--task", "LaMP_4", "--history", str(history)]
+    assert main([*command, "--out", str(tmp_path / "u.json"), *change]) == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) == 2
+    assert not (tmp_path / "u.json").exists()
+
+
+def test_a_damaged_person_is_said(
+    tiny_town: Path, tmp_path: Path, person: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text(person.read_text()[:-200])
+    assert main(["generate", "--pool", str(tiny_town), "--user", str(broken), "--input", "A dog ran."]) == 1
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_smalltown_writes_a_town_with_traits_apart(tmp_path: Path) -> None:
+    assert main(["smalltown", "--seed", "9", "--users", "3", "--out", str(tmp_path)]) == 0
+    for task in ("LaMP_4", "LaMP_2"):
+        users = json.loads((tmp_path / task / "target_users.json").read_text())
+        traits = json.loads((tmp_path / task / "traits.json").read_text())
+        assert {user["user_id"] for user in users} == set(traits)
+        assert all("traits" not in user for user in users)
+
+
+def test_a_new_person_of_a_new_town_can_be_assembled(tiny_town: Path, tmp_path: Path) -> None:
+    assert main(["smalltown", "--seed", "9", "--users", "2", "--out", str(tmp_path), "--task", "LaMP_2"]) == 0
+    users = tmp_path / "LaMP_2" / "target_users.json"
+    user = json.loads(users.read_text())[1]["user_id"]
+    command = ["assemble", "--pool", str(tiny_town), "--task", "LaMP_2", "--history", str(users), "--user", user]
+    assert main([*command, "--out", str(tmp_path / "u.json")]) == 0
+    assert json.loads((tmp_path / "u.json").read_text())["user"] == user
+
+
+def test_validate_says_valid_and_finds_an_altered_file(
+    tiny_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    assert main(["validate", str(tiny_town)]) == 0
+    copy = tmp_path / "pool"
+    shutil.copytree(tiny_town, copy)
+    pieces = copy / "LaMP_2" / "pieces.safetensors"
+    data = bytearray(pieces.read_bytes())
+    data[-1] ^= 1
+    pieces.write_bytes(data)
+    assert main(["validate", str(copy)]) == 1
+    assert "hash" in capsys.readouterr().err
