@@ -112,6 +112,7 @@ def run_assemble(options: argparse.Namespace) -> None:
         k=options.k,
         temperature=options.temperature,
         centre=options.centre,
+        standardise=options.standardise,
     )
     user, reading = read_history_file(Path(options.history), task, options.user)
     engine = Engine.open(pool_folder(options.pool), options.device)
@@ -236,10 +237,13 @@ def build_parser() -> argparse.ArgumentParser:
     assemble.add_argument("--preset", default="default", help="default, paper or reference_code (default: %(default)s)")
     assemble.add_argument("--router", help="gate or prototype")
     assemble.add_argument("--normalise", help="cosine or layernorm")
-    assemble.add_argument("--reduce", help="sum or mean over target tokens")
+    assemble.add_argument("--reduce", help="sum, mean or pooled, over target tokens")
     assemble.add_argument("--k", type=int, help="pieces kept at each position for each item")
     assemble.add_argument("--temperature", type=float, help="of the softmax over the kept pieces")
     assemble.add_argument("--centre", action=argparse.BooleanOptionalAction, help="subtract the pool's mean key first")
+    assemble.add_argument(
+        "--standardise", action=argparse.BooleanOptionalAction, help="divide by the spread of sharers"
+    )
     assemble.add_argument("--json", action="store_true")
     assemble.set_defaults(run=run_assemble)
 

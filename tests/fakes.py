@@ -98,7 +98,11 @@ def _examples(task: str) -> tuple[Example, ...]:
         items = [write((index + n // 6) % 5, index, n) for n in range(14 + index)]
         queries = tuple(Query(x=item.x, gold=item.y, id=f"q{i}") for i, item in enumerate(items[-3:]))
         what = f"{name} writes about the {TERMS[index % 5][0]} and {STYLES[index]}."
-        people.append(Example(id=name.lower(), description=what, history=tuple(items[:-3]), queries=queries))
+        people.append(
+            Example(
+                id=name.lower(), description=what, history=tuple(items[:-3]), queries=queries, traits={"name": name}
+            )
+        )
     return tuple(people)
 
 

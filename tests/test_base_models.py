@@ -20,7 +20,9 @@ MODULES = {"gpt2": ("c_attn", "c_proj"), "gpt_neox": ("query_key_value", "dense"
 @pytest.mark.parametrize("family", FAMILIES)
 def test_positions_are_the_attention_projections_in_the_order_a_pass_reaches_them(family, tiny_base):
     base = tiny_base(family)
-    expected = [(layer, name) for layer in (0, 1) for name in MODULES.get(family, ("q_proj", "k_proj", "v_proj", "o_proj"))]
+    expected = [
+        (layer, name) for layer in (0, 1) for name in MODULES.get(family, ("q_proj", "k_proj", "v_proj", "o_proj"))
+    ]
     assert [(position.layer, position.module) for position in base.positions] == expected
     reached = []
 
@@ -76,7 +78,7 @@ def test_other_modules_can_be_adapted_by_name(model_folder):
     base = load_base(model_folder("llama"), device="cpu", modules=["down_proj", "self_attn.v_proj"])
     assert [position.module for position in base.positions] == ["v_proj", "down_proj"] * 2
     assert {position.path for position in base.positions} >= {"model.layers.0.mlp.down_proj"}
-    with pytest.raises(PerpcsError, match="no linear layers named wq.*q_proj"):
+    with pytest.raises(PerpcsError, match=r"no linear layers named wq.*q_proj"):
         load_base(model_folder("llama"), device="cpu", modules=["wq"])
 
 

@@ -53,7 +53,15 @@ sizes = st.integers(1, 7)
 
 @pytest.mark.parametrize("kind", LINEARS)
 @settings(max_examples=25, deadline=None)
-@given(rows=st.integers(1, 4), tokens=st.integers(1, 4), n=sizes, d=sizes, sharers=sizes, rank=st.integers(1, 3), data=st.data())
+@given(
+    rows=st.integers(1, 4),
+    tokens=st.integers(1, 4),
+    n=sizes,
+    d=sizes,
+    sharers=sizes,
+    rank=st.integers(1, 3),
+    data=st.data(),
+)
 def test_the_layer_is_the_one_equation_for_different_people_in_one_batch(kind, rows, tokens, n, d, sharers, rank, data):
     pieces, A, B, scale = one_position(n, d, sharers, rank, seed=data.draw(st.integers(0, 99)))
     number = st.floats(-3, 3, allow_subnormal=False) | st.just(0.0)

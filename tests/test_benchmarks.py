@@ -44,7 +44,7 @@ def test_assembly_benchmark_writes_its_numbers(tiny_pool_folder, tmp_path, monke
         assert made["items"] == 3
         assert made["tokens"] > 0
         assert len(made["assembly"]["runs_s"]) == len(made["forward"]["runs_s"]) == 1
-        # 8 positions x 5 sharers as half floats; rank 2: A and B of q and o (32 x 32) and of k and v (32 x 16), 2 layers
+        # half floats: 8 positions x 5 sharers; rank 2, two layers of q and o (32 x 32) and k and v (32 x 16)
         assert task["bytes"]["weights"] == 2 * 8 * 5
         assert task["bytes"]["adapter"] == 2 * 2 * 2 * (2 * (32 + 32) + 2 * (32 + 16))
         for kind in ("reading", "answering"):
@@ -81,7 +81,12 @@ def test_startup_benchmark_writes_its_numbers(tiny_pool_with_examples, tmp_path,
     check_head(result, "startup")
     assert result["versions"]["chromium"]
     pages = set(startup.PAGES)
-    for name in {"health", "first_page", *(f"{how}_{page}" for how in ("link", "click") for page in pages)}:
+    for name in {
+        "health",
+        "first_page",
+        "link_assemble_map",
+        *(f"{how}_{page}" for how in ("link", "click") for page in pages),
+    }:
         assert result[name]["median_s"] > 0
     assert result["first_page"]["median_s"] >= result["health"]["median_s"]
     assert "first useful page" in capsys.readouterr().out

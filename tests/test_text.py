@@ -82,7 +82,9 @@ def test_cutting_keeps_the_target_and_takes_from_the_beginning_of_the_prompt(x, 
     assert found.end == len(kept) - 1
     if before >= min(head, 1):
         assert kept[before:] == targets
-        assert kept[:before] == (whole.ids[:1] + whole.ids[head - before + 1 : head] if before > 1 else whole.ids[:head][-1:])
+        assert kept[:before] == (
+            whole.ids[:1] + whole.ids[head - before + 1 : head] if before > 1 else whole.ids[:head][-1:]
+        )
     else:  # the target alone is too long: it loses its end, and one token is left to predict its first one
         assert kept == whole.ids[:head][-1:] + targets[: room - min(head, 1)]
 

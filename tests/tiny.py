@@ -182,13 +182,16 @@ def _random_AB(base: BaseModel, sharers: int, rank: int, seed: int) -> tuple[lis
 
 
 def _normal(seed: int, name: str, *shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + sum(ord(c) * 31**i for i, c in enumerate(name)) % 2**40)
+    generator = torch.Generator().manual_seed(
+        seed * 1_000_003 + sum(ord(c) * 31**i for i, c in enumerate(name)) % 2**40
+    )
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def write_tiny_pool(
     folder: Path,
     *,
+    family: str = "llama",
     tasks: Sequence[str] = ("LaMP_4", "LaMP_2"),
     sharers: int = SHARERS,
     rank: int = RANK,
@@ -196,11 +199,11 @@ def write_tiny_pool(
     dtype: str = "float32",
     seed: int = 0,
 ) -> Path:
-    """Write a whole random pool: a tiny Llama as base, pieces, gates, prototypes, sharers and manifest.
+    """Write a whole random pool: a tiny base model, pieces, gates, prototypes, sharers and manifest.
 
     Opens with ``Pool(folder)``; ``pool.base("cpu", "float64")`` gives its base model.
     """
-    base = load_base(save_tiny("llama", folder / "base", seed), device="cpu", dtype="float64")
+    base = load_base(save_tiny(family, folder / "base", seed), device="cpu", dtype="float64")
     shared = torch.ones(len(base.positions), sharers, dtype=torch.bool) if mask is None else mask
     parts = []
     for number, name in enumerate(tasks):

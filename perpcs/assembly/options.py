@@ -16,18 +16,20 @@ class RouterOptions:
 
     router: Literal["gate", "prototype"] = "gate"
     """What a target token's activation is compared with: each piece's trained gate, or its owner's mean activation."""
-    normalise: Literal["cosine", "layernorm"] = "layernorm"
+    normalise: Literal["cosine", "layernorm"] = "cosine"
     """How gate and activation are normalised before their product."""
     centre: bool = True
-    """Subtract the pool's mean gate and mean prototype first, so that what all share does not decide (not in the
-    paper).
-    """
-    reduce: Literal["sum", "mean"] = "mean"
-    """How token scores become the score of an item."""
+    """Subtract what all sharers have in common from keys and activations first (not in the paper)."""
+    standardise: bool = False
+    """Divide by the spread over sharers, dimension by dimension, after centring (not in the paper)."""
+    reduce: Literal["sum", "mean", "pooled"] = "pooled"
+    """Sum or mean of token scores, or one score of the mean activation (``pooled``: not in the paper)."""
+    sqrt_n: bool = False
+    """Whether a cosine score is divided by sqrt(n) before the softmax, as the paper writes."""
     k: int = 3
     """Pieces kept at each position for each item."""
-    temperature: float = 1.0
-    """Scores are divided by this times sqrt(n) before the softmax; small = the best piece takes all."""
+    temperature: float = 0.1
+    """Scores are divided by it before the softmax; small = the best piece takes all."""
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -44,13 +46,15 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "router": ("gate", "prototype"),
     "normalise": ("cosine", "layernorm"),
     "centre": (True, False),
-    "reduce": ("sum", "mean"),
+    "standardise": (True, False),
+    "reduce": ("sum", "mean", "pooled"),
+    "sqrt_n": (True, False),
 }
 
 PRESETS: dict[str, RouterOptions] = {
     "default": RouterOptions(),
-    "paper": RouterOptions(normalise="cosine", centre=False, reduce="sum"),
-    "reference_code": RouterOptions(normalise="layernorm", centre=False, reduce="mean"),
+    "paper": RouterOptions(normalise="cosine", centre=False, reduce="sum", sqrt_n=True, temperature=1.0),
+    "reference_code": RouterOptions(normalise="layernorm", centre=False, reduce="mean", temperature=1.0),
 }
 
 

@@ -18,7 +18,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from perpcs.assembly.record import Assembly
-from perpcs.figures.order import clusters_in_order, column_order, rows_of, short_label, split_label
+from perpcs.figures.order import (
+    cluster_words,
+    clusters_in_order,
+    column_order,
+    rows_of,
+    short_label,
+    short_names,
+    split_label,
+)
 from perpcs.figures.piece import selected_pieces
 from perpcs.figures.style import MARK, base_layout, faint, ink, muted, paper, weight_scale
 from perpcs.pool.manifest import Sharer
@@ -114,7 +122,8 @@ def _add_map(
 ) -> None:
     picked = selected_pieces(assembly)
     ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
-    size = min(_row_height(len(rows)) - 2, 14)
+    size, names = min(_row_height(len(rows)) - 2, 14), short_names(assembly.sharers)
+    about = [f"{sharer.cluster}{': ' if sharer.terms else ''}{', '.join(sharer.terms[:3])}" for sharer in sharers]
     for selected in (False, True):
         cells = [(y, x, p, s) for y, p in enumerate(rows) for x, s in enumerate(columns) if picked[p, s] == selected]
         data = [
@@ -122,8 +131,8 @@ def _add_map(
                 p,
                 s,
                 assembly.positions[p],
-                sharers[s].id,
-                f"{sharers[s].cluster}: {', '.join(sharers[s].terms[:3])}" if sharers[s].terms else sharers[s].cluster,
+                names[s],
+                about[s],
                 int(ranks[p, s]),
                 f"{assembly.scores[p, s]:.3f}",
                 f"weight <b>{assembly.weights[p, s]:.3f}</b>" if selected else "not selected",
@@ -192,7 +201,7 @@ def _add_totals(figure: go.Figure, assembly: Assembly, rows: list[int], columns:
             marker_color=muted(dark),
             marker_opacity=0.55,
             showlegend=False,
-            customdata=[assembly.sharers[s] for s in columns],
+            customdata=[short_names(assembly.sharers)[s] for s in columns],
             marker_line_width=0,
             name="total",
             hovertemplate="sharer %{customdata}<br>%{y:.1f} % of all weight<extra></extra>",
@@ -313,8 +322,8 @@ def _column_ticks(
     """Where ticks stand under the columns and what they say: cluster words, or some ids."""
     if sort == "cluster":
         runs = clusters_in_order(columns, sharers)
-        words = [(sharers[columns[first]].terms or (f"cluster {cluster}",))[0] for cluster, first, _ in runs]
-        return [(first + last) / 2 for _, first, last in runs], [word[:12] for word in words]
-    step = max(1, round(len(columns) / 8))
+        words = cluster_words(columns, sharers)
+        return [(first + last) / 2 for _, first, last in runs], [words[cluster][:12] for cluster, _, _ in runs]
+    names, step = short_names(assembly.sharers), max(1, round(len(columns) / 8))
     at = list(range(0, len(columns), step))
-    return [float(x) for x in at], [assembly.sharers[columns[x]] for x in at]
+    return [float(x) for x in at], [names[columns[x]] for x in at]

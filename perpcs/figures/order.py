@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Literal
 
 import numpy as np
@@ -50,6 +51,24 @@ def short_label(label: str) -> str:
     """``layer 3, v_proj`` as ``3 v`` for axis ticks."""
     layer, module = split_label(label)
     return f"{layer} {module.removesuffix('_proj')}"
+
+
+def short_names(ids: Sequence[str]) -> list[str]:
+    """Ids without the beginning that all of them share, cut after a separator: ``t7-candidate-00002`` as ``00002``."""
+    ends = zip(min(ids, default=""), max(ids, default=""), strict=False)  # the two that differ soonest
+    prefix = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], ends)) if len(ids) > 1 else ""
+    cut = max((prefix.rfind(mark) for mark in "-_/. "), default=-1) + 1
+    return [name[cut:] or name for name in ids]
+
+
+def cluster_words(order: Sequence[int], sharers: Sequence[Sharer]) -> dict[int, str]:
+    """A word for each cluster: its first term that no cluster before it has taken."""
+    words: dict[int, str] = {}
+    for cluster, first, _ in clusters_in_order(order, sharers):
+        terms = [re.sub(r"^\W+|\W+$", "", term) for term in sharers[order[first]].terms]
+        free = [term for term in terms if term and term not in words.values()]
+        words[cluster] = free[0] if free else f"cluster {cluster}"
+    return words
 
 
 def modules_of(positions: Sequence[str]) -> list[str]:

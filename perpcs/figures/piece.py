@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perpcs.assembly.record import Assembly
+from perpcs.figures.order import short_names
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class PieceFacts:
     sharer: int
     label: str
     sharer_id: str
+    sharer_name: str
+    """The id without the beginning that all sharers have in common."""
     weight: float
     score: float
     score_rank: int
@@ -60,6 +63,7 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         sharer=sharer,
         label=assembly.positions[position],
         sharer_id=assembly.sharers[sharer],
+        sharer_name=short_names(assembly.sharers)[sharer],
         weight=float(assembly.weights[position, sharer]),
         score=float(scores[sharer]),
         score_rank=int((scores > scores[sharer]).sum()) + 1,

@@ -12,7 +12,7 @@ import numpy as np
 
 from perpcs.assembly.record import Assembly
 from perpcs.figures.live import live_map
-from perpcs.figures.order import column_order
+from perpcs.figures.order import column_order, short_names
 from perpcs.figures.piece import largest_piece
 from perpcs.figures.style import MARK, bytes_text, method_colour
 from perpcs.pool.manifest import Sharer
@@ -100,9 +100,9 @@ def _scores(story: Story) -> tuple[str, str]:
 def _pieces(story: Story) -> tuple[str, str]:
     a, p = story.assembly, story.position
     order = np.argsort(-a.weights[p], kind="stable")[:5]
-    largest = float(a.weights[p, order[0]]) or 1.0
+    largest, names = float(a.weights[p, order[0]]) or 1.0, short_names(a.sharers)
     rows = "".join(
-        f'<div class="pp-bar"><code>{html.escape(a.sharers[s])}</code>'
+        f'<div class="pp-bar"><code>{html.escape(names[s])}</code>'
         f'<i style="width:{100 * a.weights[p, s] / largest:.0f}%"></i><span>{a.weights[p, s]:.2f}</span></div>'
         for s in order.tolist()
         if a.weights[p, s] > 0

@@ -127,10 +127,10 @@ def load_base(
     try:
         # A person's text that spells out a special token, such as <|end|>, is text and never that token.
         tokenizer = AutoTokenizer.from_pretrained(str(name), split_special_tokens=True, **options)
-        model: Any
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(name), dtype=kind, use_safetensors=True, output_loading_info=True, **options
         )
+        model, report = loaded
     except Exception as error:  # damaged files make transformers, tokenizers and safetensors raise anything at all
         raise PerpcsError(
             f"The base model {str(name)!r} cannot be loaded ({type(error).__name__}).",

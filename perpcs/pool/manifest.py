@@ -74,7 +74,7 @@ class Manifest:
     base: str
     """Folder of the base model inside the pool, or a Hugging Face name."""
     base_hash: str
-    """sha256 over the base model's weight files."""
+    """sha256 over the files of the base model's folder; empty for a Hugging Face name."""
     rank: int
     alpha: float
     dtype: str

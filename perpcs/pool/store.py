@@ -80,16 +80,28 @@ class Pool:
         return self.manifest.task(name)
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
-        """The sharers of a task, in the order of the pieces."""
+        """The sharers of a task, in the order of the pieces.
+
+        Raises:
+            PerpcsError: when the file is missing, altered or damaged.
+        """
         if task not in self._sharers:
-            self.task(task)
-            self._sharers[task] = read_sharers(self.folder / task)
+            self._check_file(task, "sharers.json")
+            found = read_sharers(self.folder / task)
+            if len(found) != self.task(task).sharers:
+                raise PerpcsError(f"{task}/sharers.json does not name the sharers of the manifest.", _AGAIN)
+            self._sharers[task] = found
         return self._sharers[task]
 
     def examples(self, task: str) -> tuple[Example, ...]:
-        """The example people of a task."""
+        """The example people of a task; none where the pool has no such file.
+
+        Raises:
+            PerpcsError: when the file is altered or damaged.
+        """
         if task not in self._examples:
-            self.task(task)
+            if "examples.json" in self.task(task).files:
+                self._check_file(task, "examples.json")
             self._examples[task] = read_examples(self.folder / task)
         return self._examples[task]
 
@@ -100,10 +112,14 @@ class Pool:
             PerpcsError: when it is missing, altered, or of another shape than the manifest says.
         """
         inside = self.folder / self.manifest.base
-        if inside.is_dir() and base_hash(inside) != self.manifest.base_hash:
-            raise PerpcsError("The pool's base model has been altered: its hash does not fit the manifest.", _AGAIN)
+        if self.manifest.base_hash:
+            if not inside.is_dir():
+                raise PerpcsError(f"The pool's base model is missing: there is no {inside}.", _AGAIN)
+            if base_hash(inside) != self.manifest.base_hash:
+                raise PerpcsError("The pool's base model has been altered: its hash does not fit the manifest.", _AGAIN)
         modules = sorted({position.path.split(".", 3)[-1] for position in self.manifest.positions})
-        base = load_base(inside if inside.is_dir() else self.manifest.base, device=device, dtype=dtype, modules=modules)
+        name = inside if self.manifest.base_hash else self.manifest.base
+        base = load_base(name, device=device, dtype=dtype, modules=modules)
         if base.positions != self.manifest.positions:
             raise PerpcsError("The base model's layers are not those the pool was trained on.", _AGAIN)
         return base
@@ -120,11 +136,7 @@ class Pool:
         return self._tasks[key]
 
     def _read_pieces(self, task: str, device: torch.device | str, dtype: torch.dtype) -> TaskPieces:
-        path = self.folder / task / PIECES
-        if not path.exists():
-            raise PerpcsError(f"The pool has no {task}/{PIECES}.", _AGAIN)
-        if hash_file(path) != self.task(task).files.get(PIECES):
-            raise PerpcsError(f"{task}/{PIECES} has been altered: its hash does not fit the manifest.", _AGAIN)
+        path = self._check_file(task, PIECES)
         count = len(self.manifest.positions)
         try:
             with safe_open(path, "pt") as file:
@@ -143,6 +155,16 @@ class Pool:
         if tuple(mask.shape) != (count, s):
             raise PerpcsError(f"{task}/{PIECES} has a share mask of the wrong shape.", _AGAIN)
         return TaskPieces(Pieces(read["A"], read["B"], self.manifest.scale), read["gate"], read["prototype"], mask)
+
+    def _check_file(self, task: str, name: str) -> Path:
+        """The path of a task's file, once its hash is found to be the manifest's."""
+        expected = self.task(task).files.get(name)
+        path = self.folder / task / name
+        if not path.is_file():
+            raise PerpcsError(f"The pool has no {task}/{name}.", _AGAIN)
+        if hash_file(path) != expected:
+            raise PerpcsError(f"{task}/{name} has been altered: its hash does not fit the manifest.", _AGAIN)
+        return path
 
 
 def base_hash(folder: Path) -> str:

@@ -181,7 +181,7 @@ def train_gates(
             owner: Tensor, parameters: list[Tensor] = parameters, A: list[Tensor] = A, Bt: list[Tensor] = Bt
         ) -> Adapter:
             def gated(p: int, x: Tensor) -> Factors:
-                open_ = torch.sigmoid((x.to(parameters[p].dtype) * parameters[p][owner][:, None]).sum(-1, keepdim=True))
+                open_ = torch.sigmoid(x.to(parameters[p].dtype) @ parameters[p][owner][:, :, None])  # (b, t, 1)
                 return Factors(A[p][owner], Bt[p][owner], scale * open_.expand(-1, -1, piece_settings.rank))
 
             return gated

@@ -12,7 +12,7 @@ from perpcs.tasks import TASKS, Query, get_task
 from perpcs.ui.answers import Asked
 from perpcs.ui.choice import current_example, task_picker
 from perpcs.ui.errors import show_error
-from perpcs.ui.people import Person, display_name
+from perpcs.ui.people import Person, names_of
 from perpcs.ui.state import Studio, forget, remember
 from perpcs.ui.strings import NO_TEXT, PRIVACY
 from perpcs.ui.work import Work
@@ -97,7 +97,7 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
     examples = engine.examples(record.task)
     if not examples:
         return None
-    names = {example.id: display_name(example) for example in examples}
+    names = names_of(examples)
     if record.example not in names:
         record.example = examples[0].id
     key = remember(f"compare-example-{record.task}", record.example)

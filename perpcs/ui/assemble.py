@@ -105,7 +105,7 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
         st.plotly_chart(
             figure,
             key="map",
-            on_select=_take_click,
+            on_select=lambda: _take_click(record, assembly),
             selection_mode=("points",),
             theme=None,
             width="stretch",
@@ -196,15 +196,12 @@ def save_text(assembly: Assembly) -> str:
     return json.dumps(data, indent=1, sort_keys=True)
 
 
-def _take_click() -> None:
+def _take_click(record: Studio, assembly: Assembly) -> None:
     """A click on the map: remember which piece; the map is drawn anew with a mark on it."""
-    from perpcs.ui.state import studio
-
-    record = studio()
     points = st.session_state["map"]["selection"]["points"]
     data = points[0].get("customdata") if points else None
     if not isinstance(data, list | tuple) or len(data) < 4:  # a bar, or the selection was taken back
         return
-    record.cell = (str(data[2]), str(data[3]))
+    record.cell = (assembly.positions[int(data[0])], assembly.sharers[int(data[1])])
     for key in ("piece-position", "piece-sharer"):
         st.session_state.pop(key, None)

@@ -1,12 +1,13 @@
 """Which task and which example person are on the screen, made valid for this pool."""
 
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
-from perpcs.ui.people import Person, display_name, example_person, find_example
+from perpcs.ui.people import Person, example_person, find_example, names_of
 from perpcs.ui.state import Studio, remember
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ def example_picker(engine: "Engine", record: Studio, key: str) -> Example | None
     if record.example not in ids:
         record.example = ids[0]
     remember(key, record.example)
-    names = {example.id: display_name(example) for example in examples}
+    names = names_of(examples)
     record.example = st.radio(
         "Example person",
         ids,
         format_func=names.__getitem__,
-        captions=[example.description for example in examples],
+        captions=[shorten(example.description, 96, placeholder=" …") for example in examples],
         key=key,
         help="Made-up people who are neither sharers nor in the base model's data.",
     )

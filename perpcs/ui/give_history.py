@@ -50,6 +50,7 @@ def _example(engine: "Engine", record: Studio) -> None:
     if example is None:
         return
     with st.expander(f"Read the history ({len(example.history)} items)"):
+        st.html(f'<p class="pp-quiet">{escape(example.description)}</p>')
         st.html(items_html(example.history))
     knobs(record)
 

@@ -1,73 +1,93 @@
-"""The knobs of an assembly: preset, router, normalisation, centring, k, temperature."""
+"""The knobs of an assembly: one widget for each field of RouterOptions, made from its type, its docstring as help."""
 
-from dataclasses import replace
+import ast
+import inspect
+import textwrap
+from dataclasses import asdict, fields, replace
+from functools import lru_cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import streamlit as st
 
-from perpcs.assembly.options import PRESETS
+from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.errors import PerpcsError
 from perpcs.ui.state import Studio, remember
 
-_NAMES = {"default": "Default (measured best)", "paper": "As in the paper", "reference_code": "As in its released code"}
+_PRESET_NAMES = {
+    "default": "Default (measured best)",
+    "paper": "As in the paper",
+    "reference_code": "As in its released code",
+}
+_LABELS = {
+    "router": "Router",
+    "normalise": "Normalise",
+    "centre": "Subtract what all sharers have in common",
+    "standardise": "Divide by the spread over sharers",
+    "reduce": "From token scores to an item's score",
+    "sqrt_n": "Divide a cosine score by √n",
+    "k": "k: pieces each item keeps at a position",
+    "temperature": "Temperature",
+}
+_FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_NAMES = tuple(field.name for field in fields(RouterOptions))
 
 
 def knobs(record: Studio) -> None:
-    """An expander whose state is ``record.options``. A preset fills the others in; any of them can then be turned."""
-    changed = record.options != PRESETS["default"]
-    with st.expander("Knobs" + (" (changed)" if changed else ""), key="knobs-box"):
-        names = [*PRESETS, "own"]
-        current = next((name for name, options in PRESETS.items() if options == record.options), "own")
-        st.session_state["preset"] = current
+    """An expander that shows and turns ``record.options``. A preset sets all; any knob can then be turned alone."""
+    with st.expander("Knobs" + ("" if record.options == PRESETS["default"] else " (changed)"), key="knobs-box"):
+        st.session_state["preset"] = next((n for n, o in PRESETS.items() if o == record.options), "own")
         st.selectbox(
             "Preset",
-            names,
-            format_func=lambda name: _NAMES.get(name, "My own mix"),
+            [*PRESETS, "own"],
+            format_func=lambda name: _PRESET_NAMES.get(name, "My own mix"),
             key="preset",
             on_change=_take_preset,
             args=(record,),
             help="All but the default follow a published text to the letter, for comparison.",
         )
-        options = record.options
-        fill = {
-            "knob-router": options.router,
-            "knob-normalise": options.normalise,
-            "knob-centre": options.centre,
-            "knob-k": options.k,
-            "knob-temperature": options.temperature,
-        }
-        for key, value in fill.items():
-            remember(key, value)
-        router = st.segmented_control(
-            "Router",
-            ["gate", "prototype"],
-            key="knob-router",
-            required=True,
-            width="stretch",
-            help="What a word's activation is compared with: each piece's gate, or its owner's mean activation.",
-        )
-        k = st.slider("Pieces each item keeps at a position (k)", 1, 10, key="knob-k")
-        temperature = st.slider(
-            "Temperature", 0.05, 4.0, step=0.05, key="knob-temperature", help="Small: the best piece takes all."
-        )
-        normalise = st.segmented_control(
-            "Normalise", ["layernorm", "cosine"], key="knob-normalise", required=True, width="stretch"
-        )
-        centre = st.checkbox(
-            "Subtract the pool's mean first", key="knob-centre", help="So that what all sharers share does not decide."
-        )
-        record.options = replace(
-            options,
-            router="prototype" if router == "prototype" else "gate",
-            k=k,
-            temperature=temperature,
-            normalise="cosine" if normalise == "cosine" else "layernorm",
-            centre=centre,
-        )
+        for name in _NAMES:
+            _knob(record, name)
         st.html('<p class="pp-quiet">Used from the next assembly on.</p>')
 
 
+def _knob(record: Studio, name: str) -> None:
+    kind, value = get_type_hints(RouterOptions)[name], asdict(record.options)[name]
+    key = remember(f"knob-{name}", value)
+    common: dict[str, Any] = {"key": key, "help": field_helps()[name], "on_change": _take_knobs, "args": (record,)}
+    label = _LABELS.get(name, name.replace("_", " "))
+    if get_origin(kind) is Literal:
+        st.segmented_control(label, get_args(kind), required=True, width="stretch", **common)
+    elif kind is bool:
+        st.checkbox(label, **common)
+    elif kind is int:
+        st.slider(label, 1, 10, **common)
+    else:
+        st.select_slider(label, sorted({*_FLOATS, value, st.session_state[key]}), **common)
+
+
+def _take_knobs(record: Studio) -> None:
+    turned = {name: st.session_state[f"knob-{name}"] for name in _NAMES if f"knob-{name}" in st.session_state}
+    try:
+        record.options = replace(record.options, **turned)
+    except PerpcsError as error:  # two knobs that do not go together
+        record.failure = error
+
+
 def _take_preset(record: Studio) -> None:
-    name = st.session_state["preset"]
-    if name in PRESETS:
-        record.options = PRESETS[name]
-        for key in ("knob-router", "knob-normalise", "knob-centre", "knob-k", "knob-temperature"):
-            st.session_state.pop(key, None)
+    if st.session_state["preset"] in PRESETS:
+        record.options = PRESETS[st.session_state["preset"]]
+        for name in _NAMES:
+            st.session_state[f"knob-{name}"] = asdict(record.options)[name]
+
+
+@lru_cache
+def field_helps() -> dict[str, str]:
+    """The string under each field of RouterOptions, by the field's name; empty where there is none."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(RouterOptions))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    helps = dict.fromkeys(_NAMES, "")
+    for field, text in zip(tree.body, tree.body[1:], strict=False):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(help))):
+                helps[name] = " ".join(help.split())
+    return helps

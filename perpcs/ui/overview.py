@@ -14,7 +14,8 @@ from perpcs.tasks import TASKS
 from perpcs.ui.answers import stored_answers
 from perpcs.ui.errors import show_error
 from perpcs.ui.facts import facts_html
-from perpcs.ui.people import display_name
+from perpcs.ui.pages import page
+from perpcs.ui.people import names_of
 from perpcs.ui.state import Studio
 from perpcs.ui.strings import CLAIM, term
 from perpcs.ui.theme import is_dark
@@ -34,7 +35,7 @@ def claim(engine: "Engine") -> None:
 
 def story(engine: "Engine", record: Studio, example: Example) -> None:
     """The stepwise figure of one example, all at once or one step in front."""
-    name = display_name(example)
+    name = names_of(engine.examples(record.task))[example.id]
     try:
         assembly = engine.example_assembly(record.task, example.id)
     except PerpcsError as error:
@@ -53,15 +54,16 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.html(
-            f"<h3>How {escape(name)}’s model came about <span class='pp-tag'>precomputed</span></h3>"
-            f'<p class="pp-quiet">{escape(example.description)} Task: {escape(TASKS[record.task].title.lower())}.</p>',
+            f"<h3>How {escape(name)}’s model came about <span class='pp-tag'>precomputed</span></h3>",
             width="content",
         )
         step = st.segmented_control(
             "Step", range(len(STEPS)), format_func=lambda i: str(i + 1), key="story-step", label_visibility="collapsed"
         )
     st.html(story_html(told, step=step, dark=is_dark()))
-    text = explanation(told, step) if step is not None else "Press a number to go through it step by step."
+    task = TASKS[record.task].title.lower()
+    who = f"{name}, made up, for the task {task}: {example.description} Press a number to go through the steps."
+    text = explanation(told, step) if step is not None else who
     st.html(f'<p class="pp-note" aria-live="polite">{escape(text)}</p>')
 
 
@@ -70,10 +72,10 @@ def doors(record: Studio) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="doors"):
         if st.button("Watch an example", type="primary", icon=":material/play_arrow:", key="door-watch"):
             record.source = "example"
-            st.switch_page("pages/assemble.py")
+            st.switch_page(page("assemble"))
         if st.button("Use my own text", icon=":material/edit_note:", key="door-own"):
             record.source = "paste"
-            st.switch_page("pages/assemble.py")
+            st.switch_page(page("assemble"))
         st.html('<a class="pp-anchor" href="#how-it-works">Explain the method</a>', width="content")
 
 

@@ -27,9 +27,13 @@ class Person:
     """Where the assembly comes from, for the label beside the map."""
 
 
-def display_name(example: Example) -> str:
-    """What an example person is called."""
-    return str(example.traits.get("name") or example.id.replace("_", " ").replace("-", " ").title())
+def names_of(examples: Sequence[Example]) -> dict[str, str]:
+    """What example people are called, by id: their name, else Person A, Person B and so on."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return {
+        example.id: str(example.traits.get("name") or f"Person {letters[i] if i < 26 else i + 1}")
+        for i, example in enumerate(examples)
+    }
 
 
 def find_example(examples: Sequence[Example], example_id: str) -> Example | None:
@@ -44,7 +48,7 @@ def example_person(engine: "Engine", task: str, example: Example, live: Assembly
         PerpcsError: when the stored assembly cannot be read.
     """
     assembly = live or engine.example_assembly(task, example.id)
-    name = display_name(example)
+    name = names_of(engine.examples(task))[example.id]
     how = assembled_here(engine, assembly) if live else "precomputed"
     return Person("example", name, task, assembly, example.history, example.queries, how)
 

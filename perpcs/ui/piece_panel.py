@@ -28,14 +28,14 @@ def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[in
     facts = piece_facts(assembly, position, sharer)
     card = engine.sharers(person.task)[sharer]
     hint = "" if cell else " <span class='pp-tag'>largest weight on the map</span>"
-    st.html(f"<h2>Piece: {escape(facts.label)}, sharer {escape(facts.sharer_id)}{hint}</h2>")
+    st.html(f"<h2>Piece: {escape(facts.label)}, sharer {escape(facts.sharer_name)}{hint}</h2>")
     left, middle, right = st.columns([0.39, 0.34, 0.27], gap="medium")
     with left:
         _numbers(engine, facts)
     with middle:
         st.html(_voters(facts, person.history))
     with right:
-        st.html(_card(card, assembly, sharer))
+        st.html(_card(card, assembly, facts))
     _pick_by_name(record, assembly, facts)
 
 
@@ -75,17 +75,18 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
     return f"{head}{''.join(rows)}{tail}"
 
 
-def _card(card: Sharer, assembly: Assembly, sharer: int) -> str:
+def _card(card: Sharer, assembly: Assembly, facts: PieceFacts) -> str:
     """The sharer: numbers about a person, never their text."""
-    held = int((assembly.weights[:, sharer] > 0).sum())
-    share = 100 * float(assembly.weights[:, sharer].sum()) / (float(assembly.weights.sum()) or 1.0)
+    mine = assembly.weights[:, facts.sharer]
+    held, share = int((mine > 0).sum()), 100 * float(mine.sum()) / (float(assembly.weights.sum()) or 1.0)
     terms = f"<br>words of their cluster: {escape(', '.join(card.terms[:4]))}" if card.terms else ""
     loss = (
         f"<br>loss of the base model {card.loss[0]:.2f}, with their own pieces {card.loss[-1]:.2f}" if card.loss else ""
     )
+    whole = f"id {escape(card.id)}<br>" if card.id != facts.sharer_name else ""
     return (
-        f'<div class="pp-card"><b>{term("sharer", "Sharer")} {escape(card.id)}</b><p class="pp-quiet">'
-        f"cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>holds weight at {held} of "
+        f'<div class="pp-card"><b>{term("sharer", "Sharer")} {escape(facts.sharer_name)}</b><p class="pp-quiet">'
+        f"{whole}cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>holds weight at {held} of "
         f"{len(assembly.positions)} positions, {share:.1f} % of all weight here</p></div>"
     )
 

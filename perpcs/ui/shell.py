@@ -6,28 +6,23 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from perpcs.ui import theme
-from perpcs.ui.engine import ROOT, get_engine, people_ahead
+from perpcs.ui.engine import get_engine, people_ahead
 from perpcs.ui.links import copy_link
+from perpcs.ui.pages import pages
 from perpcs.ui.state import studio
 
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
-PAGES = {
-    "overview": st.Page(ROOT / "pages" / "overview.py", title="Overview", url_path="overview", default=True),
-    "assemble": st.Page(ROOT / "pages" / "assemble.py", title="Assemble", url_path="assemble"),
-    "compare": st.Page(ROOT / "pages" / "compare.py", title="Compare", url_path="compare"),
-}
 
-
-def masthead() -> None:
+def masthead(all_pages: list[st.Page]) -> None:
     """Name, pages, a link to what is on the screen."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
             f'<div class="pp-brand"><span aria-hidden="true">{theme.MARK}</span>Per-Pcs Studio</div>', width="content"
         )
-        for page in PAGES.values():
-            st.page_link(page)
+        for entry in all_pages:
+            st.page_link(entry)
         copy_link()
 
 
@@ -54,11 +49,12 @@ st.set_page_config(
     menu_items={"About": "Per-Pcs Studio: personal language models assembled from pieces that other people share."},
 )
 theme.apply_theme()
-page = st.navigation(list(PAGES.values()), position="hidden")
+all_pages = pages()
+page = st.navigation(all_pages, position="hidden")
 record = studio()
 if record.work is not None and record.work.about.get("page") != page.url_path:
     record.work.stop()  # nobody watches it any more
     record.work = None
-masthead()
+masthead(all_pages)
 status_line(get_engine())
 page.run()

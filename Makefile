@@ -1,0 +1,100 @@
+# Per-Pcs Studio. `make` alone says what there is. Needs git, make and a Python 3.11 or newer; the rest is fetched.
+
+POOL ?=
+PORT ?= 8501
+PYTHON ?=
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help app test lint bench screenshots pool tree clean env env-dev
+
+help:
+	@echo "make app          start the studio on port $(PORT)   (POOL=folder opens another pool, PORT=8600 another port)"
+	@echo "make test         run all tests                  (PYTEST_ARGS='-k layer' runs some of them)"
+	@echo "make lint         ruff and mypy"
+	@echo "make bench        time assembling and starting, into results/"
+	@echo "make pool         build the small town's pool from its seeds (hours), into assets/"
+	@echo "make tree         bring the file tree of README.md up to date"
+	@echo "make clean        remove the environment and the caches; build/ stays"
+	@echo "PYTHON=python3.12 names the Python that the environment is made with."
+
+app: env
+	@PERPCS_POOL="$(if $(POOL),$(POOL),$$PERPCS_POOL)" $(BIN)/python -m streamlit run app.py --server.port $(PORT)
+
+test: env-dev
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: env-dev
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
+
+bench: env-dev
+	@$(BIN)/python -m benchmarks.assembly $(if $(POOL),--pool "$(POOL)")
+	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")
+
+screenshots: env-dev
+	@echo "make screenshots is not there yet." >&2; exit 1
+
+pool: env
+	@$(BIN)/python -m perpcs.cli build smalltown
+
+tree: env
+	@$(BIN)/python tests/test_repo.py
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './build/*' -prune -exec rm -rf {} +
+
+# ---- the environment -------------------------------------------------------------------------------------------------
+# One .venv. Its stamp holds checksums of the files that say what belongs in it; while they are the same, nothing is
+# installed. A stamp is written last, so an installation that was interrupted is taken up again.
+
+env:
+	@$(call FILL,requirements.txt,installed)
+
+env-dev: env
+	@$(call FILL,requirements-dev.txt,installed-dev)
+
+# $(call FILL,file of requirements,name of the stamp)
+define FILL
+set -e; \
+say() { echo "$$*" >&2; }; \
+wanted=$$({ pwd; cat requirements.txt $(1) pyproject.toml; } | cksum); \
+if [ -f $(VENV)/$(2) ] && [ "$$(cat $(VENV)/$(2))" = "$$wanted" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
+if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+    python=; bare=; \
+    for name in $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python3.14 python); do \
+        "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+        if "$$name" -c 'import ensurepip, venv' >/dev/null 2>&1; then python=$$name; break; fi; \
+        bare=$${bare:-$$name}; \
+    done; \
+    if [ -z "$$python" ] && [ -n "$$bare" ]; then \
+        say "The Python found here ($$bare) cannot make environments: install its venv module (on Debian and Ubuntu:" \
+            "apt-get install python3-venv), or name another one with: make PYTHON=/path/to/python"; \
+        exit 1; \
+    fi; \
+    if [ -z "$$python" ]; then \
+        say "$(if $(PYTHON),$(PYTHON) is no Python 3.11 or newer,No Python 3.11 or newer was found): install one (on" \
+            "Debian and Ubuntu: apt-get install python3 python3-venv), or name it with: make PYTHON=/path/to/python"; \
+        exit 1; \
+    fi; \
+    say "Making an environment in $(VENV) with $$("$$python" --version)."; \
+    if ! "$$python" -m venv --clear $(VENV) >/dev/null 2>&1; then \
+        say "The environment $(VENV) could not be made: check that this folder may be written and has 3 GB of space."; \
+        exit 1; \
+    fi; \
+fi; \
+say "Installing $(1) into $(VENV); the first time takes a few minutes."; \
+log=$(VENV)/install.log; \
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
+if ! { $(BIN)/python -m pip install -q -r $(1) && $(BIN)/python -m pip install -q --no-deps -e .; } >$$log 2>&1; then \
+    if [ -n "$$CI" ]; then tail -n 15 $$log >&2; fi; \
+    say "The installation did not succeed: check the network and the free space (3 GB), then run make again;" \
+        "pip's words are in $$log."; \
+    exit 1; \
+fi; \
+echo "$$wanted" > $(VENV)/$(2)
+endef

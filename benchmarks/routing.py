@@ -1,0 +1,150 @@
+"""Which routing options measure best: negative log-likelihood of people's own next answers, with the controls beside.
+
+Measured on validation people of the small town: drawn like sharer candidates, but none of them is one (their ids lie
+after the pool's candidates), and none is a target or example user. So the defaults are not chosen on people that
+results are shown on.
+
+    python -m benchmarks.routing --pool smalltown        writes results/routing.json
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from perpcs.assembly.assemble import route
+from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.cli import POOLS, pool_folder
+from perpcs.data.bm25 import retrieve
+from perpcs.data.smalltown import Person, make_people
+from perpcs.files import write_json
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import Adapter, people
+from perpcs.model.likelihood import target_nll
+from perpcs.model.text import Encoded, encode_pair
+from perpcs.pool.build import versions
+from perpcs.pool.store import Pool
+from perpcs.tasks import Item, Task, get_task
+
+QUERIES = 12
+
+
+def grid() -> dict[str, RouterOptions]:
+    """The options that are compared, by name."""
+    options = dict(PRESETS)
+    for router in ("gate", "prototype"):
+        for centre, standardise in ((False, False), (True, False), (True, True)):
+            for reduce in ("mean", "pooled"):
+                for k, temperature in ((1, 0.1), (3, 0.1), (8, 0.1), (8, 0.03), (16, 0.1)):
+                    chosen = RouterOptions(
+                        router=router,
+                        centre=centre,
+                        standardise=standardise,
+                        reduce=reduce,
+                        k=k,
+                        temperature=temperature,
+                    )
+                    extra = ", centred" * centre + ", standardised" * standardise
+                    options[f"{router}{extra}, {reduce}, k = {k}, temperature {temperature:g}"] = chosen
+    return options
+
+
+def validation_people(task: str, pool: Pool, count: int) -> list[Person]:
+    """People after the pool's candidates, with more queries than candidates have."""
+    candidates = pool.task(task).candidates
+    seed = pool.manifest.users["town_seed"]
+    everyone = make_people(task, seed=seed, count=candidates + count, split="candidate", queries=QUERIES)
+    return everyone[candidates:]
+
+
+@torch.no_grad()
+def mean_nll(base: BaseModel, encoded: Sequence[Encoded], adapter: Adapter | None = None) -> float:
+    """Nats per target token."""
+    nll, counts = target_nll(base, encoded, adapter)
+    return float(nll.sum() / counts.sum())
+
+
+def encode_queries(base: BaseModel, task: Task, person: Person, with_history: bool = False) -> list[Encoded]:
+    """A person's queries with their own answers as targets."""
+    encoded = []
+    for query in person.queries:
+        shown = retrieve(query.x, person.history) if with_history else []
+        item = Item(query.x, query.gold)
+        encoded.append(encode_pair(base.tokenizer, *task.pair(item, history=shown), base.max_tokens))
+    return encoded
+
+
+def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) -> dict[str, list[float]]:
+    """Nats per target token of every method, one number a person."""
+    stored = pool.pieces(task.name, base.device, base.dtype)
+    S, P = stored.pieces.sharers, len(base.positions)
+    random = np.random.default_rng(0)
+    rows: dict[str, list[float]] = {}
+    weights: dict[str, list[np.ndarray]] = {}
+    histories = [[encode_pair(base.tokenizer, *task.pair(i), base.max_tokens) for i in p.history] for p in persons]
+    queries = [encode_queries(base, task, person) for person in persons]
+
+    def add(name: str, person: int, w: np.ndarray) -> None:
+        b = torch.from_numpy(w).to(base.dtype)[None].expand(len(queries[person]), -1, -1)
+        rows.setdefault(name, []).append(mean_nll(base, queries[person], people(stored.pieces, b)))
+
+    for person, history in enumerate(histories):
+        rows.setdefault("base", []).append(mean_nll(base, queries[person]))
+        rows.setdefault("rag", []).append(mean_nll(base, encode_queries(base, task, persons[person], True)))
+        for name, options in grid().items():
+            weights.setdefault(name, []).append(route(base, stored, history, options).weights)
+            add(name, person, weights[name][-1])
+        picks = np.zeros((P, S), dtype=np.float32)
+        np.put_along_axis(picks, random.integers(0, S, (P, 3)), 1 / 3, axis=1)
+        add("control: 3 random pieces", person, picks)
+        add("control: all pieces, uniform", person, np.full((P, S), 1 / S, dtype=np.float32))
+    for name in ("default",):
+        for person in range(len(persons)):
+            add(f"control: {name} of the next person", person, weights[name][(person + 1) % len(persons)])
+    return rows
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Mean over people with a 95 % bootstrap interval."""
+    array = np.array(values)
+    draws = np.random.default_rng(0).integers(0, len(array), (2000, len(array)))
+    low, high = np.percentile(array[draws].mean(1), [2.5, 97.5])
+    return {"mean": round(float(array.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pool", default="smalltown")
+    parser.add_argument("--people", type=int, default=24)
+    parser.add_argument("--out", type=Path, default=POOLS.parents[1] / "results" / "routing.json")
+    arguments = parser.parse_args()
+    pool = Pool(pool_folder(arguments.pool))
+    base = pool.base("cpu")
+    result: dict[str, Any] = {
+        "measure": "nats per target token of held-out answers, mean over people, 95 % bootstrap over people",
+        "pool": pool.manifest.name,
+        "pool_hash": pool.hash,
+        "people": arguments.people,
+        "queries": QUERIES,
+        "versions": versions(),
+        "options": {name: asdict(options) for name, options in grid().items()},
+        "tasks": {},
+    }
+    for part in pool.manifest.tasks:
+        persons = validation_people(part.task, pool, arguments.people)
+        rows = measure(base, pool, get_task(part.task), persons)
+        result["tasks"][part.task] = {name: summary(values) for name, values in rows.items()}
+        print(f"\n{part.task}: nats per target token, {arguments.people} people x {QUERIES} queries")
+        for name, numbers in sorted(result["tasks"][part.task].items(), key=lambda entry: entry[1]["mean"]):
+            print(f"  {numbers['mean']:.3f}  ({numbers['low']:.3f} to {numbers['high']:.3f})  {name}")
+    write_json(arguments.out, result)
+    print(json.dumps({"written": str(arguments.out)}))
+
+
+if __name__ == "__main__":
+    main()

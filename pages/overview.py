@@ -1,0 +1,17 @@
+"""Overview: the claim, three ways in, one real example from history to answer, what the pool holds."""
+
+from perpcs.ui import overview
+from perpcs.ui.choice import settle
+from perpcs.ui.engine import get_engine
+from perpcs.ui.state import studio, write_link
+
+engine, record = get_engine(), studio()
+example = settle(engine, record)
+
+overview.claim(engine)
+overview.doors(record)
+if example is not None:
+    overview.story(engine, record, example)
+overview.facts(engine, record.task)
+overview.method(engine)
+write_link(record)

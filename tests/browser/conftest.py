@@ -1,0 +1,145 @@
+"""Starts the studio as a user does, and drives Debian's Chromium.
+
+The pool is the shipped one; where it is not there (a fresh checkout without assets), a tiny town built from scratch.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "assets" / "pools" / "smalltown"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-gl=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+)
+# Streamlit looks for its server under the page's own folder first; the browser logs the miss of every deep link.
+PROBES = ("/_stcore/health", "/_stcore/host-config")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Studio:
+    """A running app."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def start(log: Path, pool: Path) -> Studio:
+    """`python -m streamlit run app.py`, until it answers."""
+    port = free_port()
+    environment = {**os.environ, "PERPCS_POOL": str(pool)}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    with open(log, "wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
+    studio, until = Studio(f"http://127.0.0.1:{port}", process, log), time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(studio.url + "/_stcore/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return studio
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.3)
+    studio.stop()
+    raise AssertionError(f"the app did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def pool(request: pytest.FixtureRequest) -> Path:
+    return SHIPPED if (SHIPPED / "manifest.json").exists() else request.getfixturevalue("tiny_town")
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory, pool: Path) -> Iterator[Studio]:
+    """One server for all tests of a run."""
+    running = start(tmp_path_factory.mktemp("studio") / "log", pool)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[Path], Studio]]:
+    """Start a fresh server of one's own: ``serve(pool)``."""
+    running: list[Studio] = []
+
+    def serve_(pool: Path) -> Studio:
+        running.append(start(tmp_path / f"log-{len(running)}", pool))
+        return running[-1]
+
+    yield serve_
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium; skipped where it or Playwright is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("No Chromium is installed.")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Watched:
+    """What went wrong in a tab, by the browser's own account."""
+
+    errors: list[str] = field(default_factory=list)
+
+    def console(self, message) -> None:
+        probe = any(message.location.get("url", "").endswith(end) for end in PROBES) and "404" in message.text
+        if message.type == "error" and not probe:
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+
+@pytest.fixture
+def open_tab(chromium, serve):  # after ``serve``, so that tabs are closed before their server
+    """Open an address in a fresh context: ``open_tab(url, width=1280, height=720, scheme="light")``.
+
+    When the test ends, every tab must have been free of console errors.
+    """
+    contexts, watched = [], Watched()
+
+    def open_(url: str, width: int = 1280, height: int = 720, scheme: str = "light", ready: str = ".st-key-statusline"):
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", watched.console)
+        tab.on("pageerror", lambda error: watched.errors.append(str(error)))
+        tab.goto(url)
+        tab.wait_for_selector(ready, timeout=120_000)
+        return tab
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert watched.errors == []

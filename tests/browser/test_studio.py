@@ -1,0 +1,148 @@
+"""The studio in a real browser: from a pasted history to answers, and what a stranger must not run into."""
+
+import json
+import time
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+SECRET = "Harbour shut by zebrafish"
+PASTE = "\n".join(
+    [
+        f"The harbour was closed on Monday after a storm damaged two boats. => {SECRET}",
+        "this line has no arrow",
+        "The bakery in Mill Lane sold out of bread by nine in the morning. => Bread gone by nine",
+        "The town council voted for a new budget on Tuesday after 14 meetings. => Budget passes at last",
+    ]
+)
+PAGES = {"": "A language model of your own", "assemble": "Assemble", "compare": "Compare"}
+FILLED = {"": ".pp-story", "assemble": ".st-key-mapbox .js-plotly-plot", "compare": ".pp-answer"}
+
+
+def overflow(tab) -> int:
+    """Pixels by which anything makes the page scroll sideways."""
+    return tab.evaluate(
+        """() => { const main = document.querySelector('[data-testid=stMain]'), page = document.documentElement;
+        return Math.max(main.scrollWidth - main.clientWidth, page.scrollWidth - page.clientWidth) }"""
+    )
+
+
+def wait_until(true, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.1)
+
+
+def map_cell(tab, row: int, column: int) -> tuple[float, float]:
+    """Where a mark of the map stands on the screen, from plotly's own axes."""
+    return tuple(
+        tab.evaluate(
+            """([row, column]) => { const plot = document.querySelector('.st-key-mapbox .js-plotly-plot');
+            const full = plot._fullLayout, box = plot.getBoundingClientRect();
+            const map = plot._fullData.find(trace => trace.type === 'scattergl');
+            const x = full[map.xaxis.replace('x', 'xaxis')], y = full[map.yaxis.replace('y', 'yaxis')];
+            return [box.left + x._offset + x.l2p(column), box.top + y._offset + y.l2p(row)] }""",
+            [row, column],
+        )
+    )
+
+
+def test_a_stranger_pastes_a_history_and_takes_their_model_home(studio, open_tab, tmp_path):
+    tab = open_tab(studio.url)
+    tab.get_by_role("button", name="Use my own text").click()
+    text = tab.get_by_role("textbox", name="Your past items, one a line")
+    text.fill(PASTE)
+    text.press("Control+Enter")
+    tab.get_by_text("3 items read, 1 row kept out.").wait_for()
+    assert "Line 2" in tab.locator(".pp-bad").inner_text()
+
+    tab.get_by_role("button", name="Assemble", exact=True).click()
+    tab.locator(".pp-live").wait_for()  # seen while it happens
+    tab.get_by_role("heading", name="You are assembled from").wait_for()
+    tab.locator(FILLED["assemble"]).wait_for()
+
+    with tab.expect_download() as waiting:
+        tab.get_by_role("button", name="Save (").click()
+    saved = tmp_path / "me.json"
+    waiting.value.save_as(saved)
+    assert saved.stat().st_size < 300_000
+    assert "zebrafish" not in saved.read_text()
+    assert json.loads(saved.read_text())["kind"] == "perpcs-assembly"
+
+    tab.get_by_role("link", name="Compare").click()
+    question = tab.get_by_role("textbox", name="Article")
+    question.fill("The council closed the harbour road on Friday after 3 warnings.")
+    question.press("Control+Enter")
+    ask = tab.get_by_role("button", name="Ask")
+    wait_until(ask.is_enabled)
+    ask.click()
+    tab.get_by_text("whole answer").nth(2).wait_for()
+    wait_until(lambda: tab.get_by_role("button", name="Stop").count() == 0, 90)
+    assert tab.locator(".pp-answer").count() == 3
+    assert tab.get_by_text("Prompt as sent").count() == 3
+    assert "zebrafish" not in tab.url
+    assert "zebrafish" not in studio.log.read_text()
+
+    again = open_tab(studio.url + "/assemble?source=saved")
+    again.locator("input[type=file]").set_input_files(saved)
+    again.get_by_role("heading", name="me is assembled from").wait_for()
+
+
+def test_clicking_the_map_explains_the_piece_and_makes_a_link(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble")
+    tab.locator(FILLED["assemble"]).wait_for()
+    tab.wait_for_timeout(1500)  # plotly draws twice
+    heading = tab.get_by_role("heading", name="Piece:")
+    before = heading.inner_text()
+    x, y = map_cell(tab, 1, 0)
+    tab.mouse.move(x - 1, y)
+    tab.mouse.click(x, y)
+    wait_until(lambda: heading.inner_text() != before)
+    assert "cell=" in tab.url
+    chosen = heading.inner_text()
+    other = open_tab(tab.url)
+    other.get_by_role("heading", name="Piece:").wait_for()
+    assert other.get_by_role("heading", name="Piece:").inner_text() == chosen
+
+
+def test_watching_can_be_stopped_and_skipped(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble")
+    tab.get_by_role("button", name="Watch it happen").click()
+    tab.get_by_role("button", name="Stop").click()
+    tab.get_by_text("Stopped. What was there before is kept.").wait_for()
+    tab.get_by_text("precomputed", exact=True).first.wait_for()
+    tab.get_by_role("button", name="Watch it happen").click()
+    tab.get_by_role("button", name="Skip the animation").click()
+    tab.get_by_text("assembled here on").wait_for()
+
+
+@pytest.mark.parametrize("page", list(PAGES))
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"), [(1280, 720, "light"), (1280, 720, "dark"), (390, 844, "light")]
+)
+def test_every_page_fits_the_screen(studio, open_tab, page, width, height, scheme):
+    tab = open_tab(f"{studio.url}/{page}", width, height, scheme)
+    tab.get_by_role("heading", name=PAGES[page]).first.wait_for()
+    tab.locator(FILLED[page]).first.wait_for()
+    tab.wait_for_timeout(800)
+    assert overflow(tab) <= 0
+
+
+@pytest.mark.parametrize("page", ["assemble", "compare"])
+def test_a_deep_link_is_the_first_request_of_a_fresh_server(open_tab, serve, pool, page):
+    fresh = serve(pool)
+    tab = open_tab(f"{fresh.url}/{page}?sort=total")
+    tab.get_by_role("heading", name=PAGES[page]).first.wait_for()
+    tab.locator(FILLED[page]).first.wait_for()
+    assert tab.locator(".st-key-masthead").count() == 1  # the shell ran, not the page alone
+    assert "sort=total" in tab.url
+    assert "Traceback" not in fresh.log.read_text()
+
+
+def test_a_missing_pool_is_told_in_two_sentences(open_tab, serve, tmp_path):
+    tab = open_tab(serve(tmp_path / "nowhere").url, ready=".pp-error")
+    assert "There is no pool in" in tab.locator(".pp-error").inner_text()
+    assert "Set PERPCS_POOL" in tab.locator(".pp-error").inner_text()
+    assert "Traceback" not in tab.content()

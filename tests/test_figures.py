@@ -1,0 +1,365 @@
+"""Figures show what the record holds: nothing lost, nothing made up, each mark traceable to its piece."""
+
+import csv
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from fakes import SHARERS, TERMS, FakeEngine
+
+from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
+from perpcs.figures.labels import label_bars, label_takeaway, shown_labels
+from perpcs.figures.live import live_map
+from perpcs.figures.order import (
+    SORTS,
+    cluster_words,
+    clusters_in_order,
+    column_order,
+    modules_of,
+    rows_of,
+    short_label,
+    short_names,
+    split_label,
+)
+from perpcs.figures.piece import largest_piece, piece_facts, selected_pieces, weight_equation
+from perpcs.figures.size import SIDE, size_html
+from perpcs.figures.story import STEPS, Story, explanation, story_html
+from perpcs.figures.style import (
+    METHOD_COLOURS,
+    bytes_text,
+    method_colour,
+    muted,
+    paper,
+    ratio_text,
+    seconds_text,
+    weight_colour,
+    weight_scale,
+)
+from perpcs.figures.worddiff import diff_html, shared_words, word_diff
+
+ENGINE = FakeEngine()
+TASK = "LaMP_4"
+ASSEMBLY = ENGINE.example_assembly(TASK, "bruno")
+PEOPLE = ENGINE.sharers(TASK)
+
+
+def luminance(colour: str) -> float:
+    """WCAG relative luminance of ``#rrggbb`` or ``rgb(r,g,b)``."""
+    if colour.startswith("#"):
+        parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    else:
+        parts = [int(float(part)) for part in colour[4:-1].split(",")]
+    linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in (part / 255 for part in parts)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def cells(figure):
+    """The two traces of the map: (not selected, selected)."""
+    return [trace for trace in figure.data if trace.type == "scattergl" and trace.customdata is not None]
+
+
+# ---- the map --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sort", list(SORTS))
+@pytest.mark.parametrize("module", [None, "v_proj"])
+def test_every_piece_is_on_the_map_exactly_once(sort, module):
+    rows = rows_of(ASSEMBLY.positions, module)
+    empty, full = cells(assembly_map(ASSEMBLY, PEOPLE, sort=sort, module=module))
+    seen = [(row[0], row[1]) for trace in (empty, full) for row in trace.customdata]
+    assert len(seen) == len(set(seen)) == len(rows) * SHARERS
+    assert {p for p, _ in seen} == set(rows)
+
+
+def test_not_selected_is_another_mark_than_a_weight_of_zero():
+    weights = ASSEMBLY.weights.copy()
+    p, s = largest_piece(ASSEMBLY)
+    weights[p, s] = 0.0  # chosen by items, but its mean rounds to 0
+    zeroed = type(ASSEMBLY)(**{**ASSEMBLY.__dict__, "weights": weights})
+    empty, full = cells(assembly_map(zeroed, PEOPLE))
+    assert (p, s) in {(row[0], row[1]) for row in full.customdata}
+    assert empty.marker.symbol != full.marker.symbol
+    assert empty.marker.size < full.marker.size
+
+
+def test_a_mark_carries_the_numbers_of_its_piece():
+    _, full = cells(assembly_map(ASSEMBLY, PEOPLE))
+    for row, colour in zip(full.customdata, full.marker.color, strict=True):
+        facts = piece_facts(ASSEMBLY, row[0], row[1])
+        assert colour == pytest.approx(facts.weight)
+        assert list(row[2:4]) == [facts.label, facts.sharer_name]
+        assert row[5] == facts.score_rank
+        assert row[6] == f"{facts.score:.3f}"
+        assert f"{facts.weight:.3f}" in row[7]
+
+
+def test_the_clicked_piece_is_marked_where_it_stands():
+    p, s = 6, 11
+    figure = assembly_map(ASSEMBLY, PEOPLE, sort="id", module="v_proj", chosen=(p, s))
+    mark = next(trace for trace in figure.data if trace.name == "clicked")
+    rows, columns = rows_of(ASSEMBLY.positions, "v_proj"), column_order(ASSEMBLY.weights, PEOPLE, "id")
+    assert (rows[mark.y[0]], columns[mark.x[0]]) == (p, s)
+    hidden = assembly_map(ASSEMBLY, PEOPLE, module="q_proj", chosen=(p, s))
+    assert not [trace for trace in hidden.data if trace.name == "clicked"]
+
+
+def test_selecting_a_mark_does_not_fade_the_others():
+    for trace in cells(assembly_map(ASSEMBLY, PEOPLE)):
+        assert trace.unselected.marker.opacity == 1
+
+
+def test_totals_over_the_columns_are_the_shares_shown_and_sum_to_100():
+    figure = assembly_map(ASSEMBLY, PEOPLE, sort="total", module="k_proj")
+    totals = next(trace for trace in figure.data if trace.name == "total")
+    assert sum(totals.y) == pytest.approx(100, abs=1e-3)
+    assert list(totals.y) == sorted(totals.y, reverse=True)  # "total" sorts by what is shown, not by all modules
+
+
+def test_the_csv_holds_every_piece_with_its_stored_weight():
+    rows = list(csv.DictReader(io.StringIO(map_csv(ASSEMBLY, PEOPLE))))
+    assert len(rows) == ASSEMBLY.weights.size
+    for row in rows[::37]:
+        p = ASSEMBLY.positions.index(f"layer {row['layer']}, {row['module']}")
+        s = ASSEMBLY.sharers.index(row["sharer"])
+        assert float(row["weight"]) == pytest.approx(float(ASSEMBLY.weights[p, s]), rel=1e-5)
+        assert int(row["items_that_chose_it"]) == len(piece_facts(ASSEMBLY, p, s).voters)
+
+
+def test_the_takeaway_says_how_many_of_how_many():
+    text = takeaway(ASSEMBLY, "Bruno")
+    assert text.startswith(f"Bruno is assembled from {ASSEMBLY.distinct_sharers()} of {SHARERS} sharers")
+    assert takeaway(ASSEMBLY, "You").startswith("You are")
+
+
+# ---- order ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sort", list(SORTS))
+def test_an_order_is_a_permutation(sort):
+    assert sorted(column_order(ASSEMBLY.weights, PEOPLE, sort)) == list(range(SHARERS))
+
+
+def test_clusters_stand_together():
+    runs = clusters_in_order(column_order(ASSEMBLY.weights, PEOPLE, "cluster"), PEOPLE)
+    assert [cluster for cluster, _, _ in runs] == sorted({sharer.cluster for sharer in PEOPLE})
+    assert sum(last - first + 1 for _, first, last in runs) == SHARERS
+
+
+def test_labels_of_positions():
+    assert split_label("layer 12, v_proj") == (12, "v_proj")
+    assert short_label("layer 12, v_proj") == "12 v"
+    assert modules_of(ASSEMBLY.positions) == ["q_proj", "k_proj", "v_proj", "o_proj"]
+    assert rows_of(ASSEMBLY.positions, "o_proj") == [3, 7, 11, 15, 19, 23]
+
+
+def test_ids_lose_only_what_all_share():
+    assert short_names(["t7-LaMP_4-candidate-00002", "t7-LaMP_4-candidate-00013"]) == ["00002", "00013"]
+    assert short_names(["s001", "s002"]) == ["s001", "s002"]  # nothing to cut at
+    assert short_names(["ann"]) == ["ann"]
+    assert short_names(["a-1", "b-1"]) == ["a-1", "b-1"]
+
+
+def test_clusters_get_different_words():
+    people = [dataclasses.replace(p, terms=("town", TERMS[p.cluster][0] + "'")) for p in PEOPLE]
+    words = cluster_words(column_order(ASSEMBLY.weights, people, "cluster"), people)
+    assert len(set(words.values())) == len(words) == 5
+    assert "'" not in "".join(words.values())
+
+
+# ---- one piece ------------------------------------------------------------------------------------------------------
+
+
+def test_votes_of_a_piece_average_to_its_weight():
+    for p, s in [(0, 0), largest_piece(ASSEMBLY), (23, 39), (7, 20)]:
+        facts = piece_facts(ASSEMBLY, p, s)
+        assert sum(voter.vote for voter in facts.voters) / facts.n_items == pytest.approx(facts.weight, abs=2e-4)
+        assert [v.vote for v in facts.voters] == sorted((v.vote for v in facts.voters), reverse=True)
+        assert facts.selected == bool(selected_pieces(ASSEMBLY)[p, s])
+
+
+def test_the_equation_holds_the_numbers():
+    facts = piece_facts(ASSEMBLY, *largest_piece(ASSEMBLY))
+    text = weight_equation(facts, shown=2)
+    assert f"{facts.weight:.3f}" in text
+    assert f"{{{facts.n_items}}}" in text
+    assert f"{facts.voters[1].vote:.2f}" in text
+    rest = sum(voter.vote for voter in facts.voters[2:])
+    assert f"{rest:.2f}_" in text
+
+
+def test_a_piece_that_is_not_there_is_an_error():
+    with pytest.raises(IndexError):
+        piece_facts(ASSEMBLY, 24, 0)
+    with pytest.raises(IndexError):
+        piece_facts(ASSEMBLY, 0, -1)
+
+
+def test_the_largest_piece_is_the_largest_of_the_rows_shown():
+    rows = rows_of(ASSEMBLY.positions, "q_proj")
+    p, s = largest_piece(ASSEMBLY, rows)
+    assert p in rows
+    assert ASSEMBLY.weights[p, s] == ASSEMBLY.weights[rows].max()
+
+
+# ---- drawn as HTML --------------------------------------------------------------------------------------------------
+
+
+def test_the_growing_map_shows_only_rows_that_were_reached():
+    columns = column_order(ASSEMBLY.weights, PEOPLE, "cluster")
+    for done in (0, 5, 24):
+        html = live_map(ASSEMBLY.weights, columns, done=done)
+        assert html.count("<i ") == int((ASSEMBLY.weights[:done] > 0).sum())
+        assert html.count("pp-row") == 24
+
+
+def story(**changes) -> Story:
+    example = ENGINE.examples(TASK)[1]
+    parts = {
+        "name": "Bruno",
+        "history": example.history,
+        "assembly": ASSEMBLY,
+        "sharers": PEOPLE,
+        "user_bytes": 1920,
+        "query": example.queries[0],
+    }
+    return Story(**{**parts, **changes})
+
+
+def test_the_story_has_its_five_steps_and_one_in_front():
+    assert story_html(story()).count('<li class="pp-step"') == len(STEPS)
+    html = story_html(story(), step=2)
+    assert html.count("pp-on") == 1
+    assert html.count("pp-off") == 4
+
+
+def test_the_story_shows_stored_answers_and_else_the_persons_own():
+    told = story_html(story(answers=(("perpcs", "Per-Pcs", "BAKERY AHOY"),)))
+    assert "BAKERY AHOY" in told
+    assert "what Bruno wrote" not in told
+    assert "what Bruno wrote" in story_html(story())
+
+
+def test_a_persons_text_cannot_break_out_of_the_story():
+    evil = (
+        ENGINE.examples(TASK)[1].history[0].__class__(x="<img src=x onerror=alert(1)>", y="<script>alert(1)</script>")
+    )
+    html = story_html(story(history=(evil,), name="<b>x"))
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "<b>x" not in html
+
+
+def test_each_explanation_has_this_examples_numbers():
+    texts = [explanation(story(), step) for step in range(len(STEPS))]
+    assert str(ASSEMBLY.n_items) in texts[0]
+    assert str(SHARERS) in texts[1]
+    assert bytes_text(1920) in texts[3]
+
+
+def test_areas_are_to_scale():
+    html = size_html(1920, 147_456)
+    small = SIDE * (1920 / 147_456) ** 0.5
+    assert f"width:{SIDE:.1f}px" in html
+    assert f"width:{small:.1f}px" in html
+
+
+# ---- labels ---------------------------------------------------------------------------------------------------------
+
+PROBABILITIES = {
+    "base": ("Base model", {"comedy": 0.7, "action": 0.2, "classic": 0.1}),
+    "perpcs": ("Per-Pcs", {"comedy": 0.1, "action": 0.1, "classic": 0.8}),
+}
+
+
+def test_the_true_label_is_always_shown():
+    values = {method: row for method, (_, row) in PROBABILITIES.items()}
+    assert shown_labels(values, None, 2) == ["classic", "comedy"]
+    assert shown_labels(values, "action", 2) == ["classic", "action"]
+
+
+def test_bars_are_the_probabilities_in_percent():
+    figure = label_bars(PROBABILITIES, truth="classic")
+    assert [trace.name for trace in figure.data] == ["Base model", "Per-Pcs"]
+    names = list(figure.data[1].y)
+    assert figure.data[1].x[names.index("<b>classic</b> ✓")] == pytest.approx(80)
+    patterns = {trace.marker.pattern.shape for trace in figure.data}
+    assert len(patterns) == 2  # told apart without colour
+
+
+def test_the_takeaway_of_the_bars():
+    assert "80 % from Per-Pcs" in label_takeaway(PROBABILITIES, "classic")
+    assert label_takeaway(PROBABILITIES, None) == "Base model prefers “comedy” and Per-Pcs prefers “classic”"
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "same"),
+    [
+        ("Bread gone by nine", "Bread gone by nine", (4, 4)),
+        ("BREAD gone", "bread gone by nine", (2, 4)),
+        ("", "bread gone", (0, 2)),
+        ("something else", "", (0, 0)),
+        ("港 の 朝", "港 の 夜", (2, 3)),
+    ],
+)
+def test_shared_words(answer, truth, same):
+    assert shared_words(answer, truth) == same
+
+
+def test_the_diff_keeps_every_word_of_both():
+    answer, truth = "The bakery sold out early, again", "Bakery sold out of bread again"
+    parts = word_diff(answer, truth)
+    ours = " ".join(part.text for part in parts if part.kind != "missing")
+    assert ours.replace(" ", "").lower() == answer.replace(" ", "").lower()
+    theirs = " ".join(part.text for part in parts if part.kind != "extra")
+    assert theirs.replace(" ", "").lower() == truth.replace(" ", "").lower()
+
+
+def test_the_diff_escapes_html():
+    assert "<script" not in diff_html("<script>alert(1)</script>", "x")
+
+
+# ---- style ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_colour_per_method_and_variants_keep_it():
+    assert len(set(METHOD_COLOURS.values())) == len(METHOD_COLOURS)
+    assert method_colour("perpcs+rag") == method_colour("perpcs")
+    assert method_colour("something new")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_more_weight_stands_out_more_from_the_background(dark):
+    steps = [contrast(weight_colour(w, 1.0, dark), paper(dark)) for w in np.linspace(0, 1, 12)]
+    assert steps == sorted(steps)
+    assert steps[-1] / steps[0] > 4
+    assert len(weight_scale(dark)) == 7
+    assert contrast(muted(dark), paper(dark)) >= 4.5
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (960, "960 bytes"), (1920, "1.9 KB"), (14_200_000, "14.2 MB"), (350_000, "350 KB")],
+)
+def test_bytes(count, text):
+    assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.412, "0.41 s"), (3.21, "3.2 s"), (42.4, "42 s"), (125, "2 min 5 s")]
+)
+def test_seconds(value, text):
+    assert seconds_text(value) == text
+
+
+def test_ratio():
+    assert ratio_text(1920, 147_456) == "1/77"
+    assert ratio_text(0, 5) == "–"

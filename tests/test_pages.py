@@ -1,0 +1,537 @@
+"""The pages, run by Streamlit's AppTest with a fake engine: what is shown, what is remembered, what is forgotten."""
+
+import dataclasses
+import inspect
+import re
+import time
+from pathlib import Path
+
+import pytest
+from fakes import Answer, FakeEngine, Step
+from streamlit.testing.v1 import AppTest
+
+from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
+from perpcs.ui import compare, engine, run, strings
+from perpcs.ui.assemble import piece_of, save_text
+from perpcs.ui.knobs import field_helps
+from perpcs.ui.people import names_of
+from perpcs.ui.reading import GUESS, as_lines, read_draft
+from perpcs.ui.state import Studio, from_link, to_link
+from perpcs.ui.work import Stopped, Work
+
+ROOT = Path(__file__).resolve().parents[1]
+SECRET = "zebrafish at midnight"
+PASTE = f"The harbour was closed after a storm => {SECRET}\nthis line has no arrow\nThe bakery sold out => Bread gone"
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A fake engine in the place of the real one, and no waiting for pictures."""
+    made = FakeEngine()
+    monkeypatch.setattr(engine, "open_engine", lambda folder: made)
+    monkeypatch.setattr(run, "TICK", 0.001)
+    monkeypatch.setattr(compare, "TICK", 0.001)
+    engine.opening.clear()
+    yield made
+    engine.opening.clear()
+
+
+def open_page(name: str = "", **link: str) -> AppTest:
+    """A new session whose first request is this page with this link."""
+    app = AppTest.from_file(str(ROOT / "perpcs" / "ui" / "shell.py"), default_timeout=30)
+    app.query_params.update(link)
+    app.run()
+    if name:
+        app.switch_page(f"../../pages/{name}.py")
+        app.query_params.update(link)
+        app.run()
+    assert not app.exception
+    return app
+
+
+def shown(app: AppTest) -> str:
+    """All text on the page, without tags."""
+    parts = [element.proto.body for element in app.get("html")]
+    parts += [element.value for element in app.markdown]
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", "", " ".join(parts), flags=re.S))
+
+
+def by_key(app: AppTest, kind: str, key: str):
+    return next(element for element in app.get(kind) if element.key == key)
+
+
+def press(app: AppTest, key: str) -> AppTest:
+    app.button(key=key).click().run()
+    assert not app.exception
+    return app
+
+
+def paste(app: AppTest, text: str) -> AppTest:
+    app.text_area[0].set_value(text).run()
+    assert not app.exception
+    return app
+
+
+# ---- the shell ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["", "assemble", "compare"])
+def test_every_page_says_what_it_runs_on(fake, page):
+    text = shown(open_page(page))
+    for part in ("Base model base, 6 layers", "No GPU was found.", "smalltown 5eed5eed", "nobody ahead of you"):
+        assert part in text
+
+
+def test_the_queue_is_told(fake):
+    fake.waiting = 2
+    assert "2 people ahead of you" in shown(open_page())
+
+
+def test_a_missing_pool_is_two_sentences_and_no_traceback(monkeypatch, tmp_path):
+    monkeypatch.setenv("PERPCS_POOL", str(tmp_path / "nowhere"))
+    engine.opening.clear()
+    app = open_page()
+    assert "There is no pool in" in shown(app)
+    assert "Set PERPCS_POOL" in shown(app)
+    assert [button.label for button in app.button] == ["Try again"]
+    engine.opening.clear()
+
+
+def test_a_bug_while_opening_is_told_without_its_message(monkeypatch):
+    def broken(folder):
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(engine, "open_engine", broken)
+    engine.opening.clear()
+    text = shown(open_page())
+    assert "RuntimeError" in text
+    assert SECRET not in text
+    engine.opening.clear()
+
+
+def test_a_name_is_a_shipped_pool_and_a_path_is_a_path(monkeypatch):
+    monkeypatch.setenv("PERPCS_POOL", "smalltown")
+    assert engine.pool_folder() == ROOT / "assets" / "pools" / "smalltown"
+    monkeypatch.setenv("PERPCS_POOL", "/tmp/my/pool")
+    assert engine.pool_folder() == Path("/tmp/my/pool")
+    monkeypatch.delenv("PERPCS_POOL")
+    assert engine.pool_folder().name == "smalltown"
+
+
+def test_the_server_starts_to_open_the_pool_before_anybody_comes(fake):
+    import asyncio
+
+    async def start():
+        async with engine.warm_start(None):
+            return engine.opening(str(engine.pool_folder()))
+
+    handle = asyncio.run(start())
+    assert handle.ready.wait(5)
+    assert handle.engine is fake
+
+
+# ---- overview -------------------------------------------------------------------------------------------------------
+
+
+def test_the_overview_has_claim_story_doors_and_facts(fake):
+    app = open_page()
+    text = shown(app)
+    assert strings.CLAIM in text
+    assert "How Ada’s model came about" in text
+    assert "precomputed" in text
+    assert {"door-watch", "door-own"} <= {button.key for button in app.button}
+    for part in ("40sharers", "960pieces", "24positions", "14.2 MB", "1.9 KB", "1/77"):
+        assert part in text.replace(" sharers", "sharers").replace(" pieces", "pieces").replace(
+            " positions", "positions"
+        )
+
+
+def test_a_step_is_explained_with_numbers(fake):
+    app = open_page()
+    by_key(app, "button_group", "story-step").set_value(1).run()
+    assert "compared with the gate of each of 40 sharers" in shown(app)
+
+
+def test_the_doors_lead_to_filled_pages(fake):
+    app = press(open_page(), "door-own")
+    assert app.session_state["studio"].source == "paste"
+    assert app.text_area
+    app = press(open_page(), "door-watch")
+    assert "Ada is assembled from" in shown(app)
+
+
+# ---- assemble -------------------------------------------------------------------------------------------------------
+
+
+def test_an_example_is_there_at_once_and_no_model_runs(fake):
+    app = open_page("assemble")
+    text = shown(app)
+    assert "Ada is assembled from 40 of 40 sharers" in text
+    assert "precomputed" in text
+    assert "items chose it" in text
+    assert app.get("plotly_chart")
+    assert fake.calls == []
+
+
+def test_watching_ends_in_the_same_state_as_not_watching(fake):
+    app = press(open_page("assemble"), "watch")
+    studio = app.session_state["studio"]
+    assert "assembled here on cpu in 0.41 s" in shown(app)
+    stored = fake.example_assembly("LaMP_4", "ada")
+    assert (studio.live[("LaMP_4", "ada")].weights == stored.weights).all()
+    assert studio.work is None
+    press(app, "back")
+    assert "precomputed" in shown(app)
+
+
+def test_a_paste_is_read_before_it_runs_and_bad_lines_are_named(fake):
+    app = open_page("assemble", source="paste")
+    assert app.button(key="assemble").disabled
+    paste(app, PASTE)
+    text = shown(app)
+    assert "2 items read, 1 row kept out." in text
+    assert "Line 2" in text
+    assert "this line has no arrow" in text
+    assert "2 of at most 2,000 items" in text
+    assert fake.calls == []
+    press(app, "assemble")
+    assert "You are assembled from" in shown(app)
+    name, task, items, _ = fake.calls[0]
+    assert (name, task, len(items)) == ("assemble", "LaMP_4", 2)
+
+
+def test_a_paste_that_cannot_be_read_says_why(fake):
+    app = paste(open_page("assemble", source="paste"), '[{"text": "never closed')
+    assert app.button(key="assemble").disabled
+    assert by_key(app, "html", None) is not None
+    assert "pp-error" in " ".join(element.proto.body for element in app.get("html"))
+
+
+def test_the_sample_can_be_assembled(fake):
+    app = press(open_page("assemble", source="paste"), "sample")
+    assert app.text_area[0].value.count(" => ") == 11
+    assert not app.button(key="assemble").disabled
+
+
+def test_text_survives_a_change_of_page(fake):
+    app = paste(open_page("assemble", source="paste"), PASTE)
+    app.switch_page("../../pages/compare.py").run()
+    app.switch_page("../../pages/assemble.py").run()
+    assert app.text_area[0].value == PASTE
+
+
+def test_the_knobs_reach_the_engine(fake):
+    app = paste(open_page("assemble", source="paste"), PASTE)
+    app.slider(key="knob-k").set_value(5).run()
+    assert app.selectbox(key="preset").value == "own"
+    app.selectbox(key="preset").set_value("paper").run()
+    assert app.slider(key="knob-k").value == PRESETS["paper"].k
+    app.select_slider(key="knob-temperature").set_value(0.5).run()
+    press(app, "assemble")
+    assert fake.calls[0][3] == dataclasses.replace(PRESETS["paper"], temperature=0.5)
+
+
+def test_every_option_has_a_knob_with_a_help_text():
+    names = {field.name for field in dataclasses.fields(RouterOptions)}
+    assert set(field_helps()) == names
+    assert all(len(text) > 20 for text in field_helps().values())
+
+
+def test_people_without_a_name_are_told_apart():
+    people = [dataclasses.replace(person, traits={}) for person in FakeEngine().examples("LaMP_4")]
+    assert list(names_of(people).values()) == [f"Person {letter}" for letter in "ABCDEF"]
+
+
+def test_an_error_of_the_engine_keeps_what_was_there(fake, monkeypatch):
+    app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
+    before = app.session_state["studio"].own
+
+    def refuse(*args, **kwargs):
+        raise PerpcsError("The items are too long.", "Shorten them.")
+
+    monkeypatch.setattr(fake, "assemble", refuse)
+    press(app, "assemble")
+    assert "The items are too long. Shorten them." in shown(app)
+    assert app.session_state["studio"].own is before
+    assert "You are assembled from" in shown(app)
+
+
+def test_filter_and_sort_are_remembered_in_the_link(fake):
+    app = open_page("assemble", module="v_proj", sort="total", cell="layer 2, v_proj~s007", user="cleo", task="LaMP_4")
+    text = shown(app)
+    assert "Cleo is assembled from" in text
+    assert "Piece: layer 2, v_proj, sharer s007" in text
+    assert by_key(app, "button_group", "module").value in ("v_proj", ["v_proj"])
+    assert {"module": ["v_proj"], "sort": ["total"], "user": ["cleo"]}.items() <= {
+        key: [value] if isinstance(value, str) else value for key, value in app.query_params.items()
+    }.items()
+
+
+def test_a_piece_can_be_chosen_without_a_mouse(fake):
+    app = open_page("assemble")
+    app.selectbox(key="piece-position").set_value("layer 5, o_proj").run()
+    app.selectbox(key="piece-sharer").set_value("s039").run()
+    assert "Piece: layer 5, o_proj, sharer s039" in shown(app)
+
+
+def test_a_saved_person_comes_back(fake):
+    app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
+    text = save_text(app.session_state["studio"].own.assembly)
+    assert SECRET not in text
+    again = open_page("assemble", source="saved")
+    again.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
+    assert "me is assembled from" in shown(again)
+    assert "its text is not in the file" in shown(again)
+    loaded = again.session_state["studio"].own.assembly
+    assert (loaded.weights == app.session_state["studio"].own.assembly.weights).all()
+
+
+def test_a_file_of_another_pool_is_refused(fake):
+    foreign = dataclasses.replace(fake.example_assembly("LaMP_4", "ada"), pool_hash="other")
+    app = open_page("assemble", source="saved")
+    app.file_uploader[0].set_value(("me.json", foreign.to_json().encode(), "application/json")).run()
+    assert "This person was assembled from another pool." in shown(app)
+    app.file_uploader[0].set_value(("me.json", b"{}", "application/json")).run()
+    assert "This file is not a saved person." in shown(app)
+
+
+def test_the_file_of_an_example_holds_no_stored_answers():
+    record = FakeEngine().example_assembly("LaMP_4", "ada")
+    record.extra["answers"] = {"q0": {"base": {"text": SECRET}}}
+    assert SECRET not in save_text(record)
+    assert Assembly.from_json(save_text(record)).extra == {}
+
+
+# ---- compare --------------------------------------------------------------------------------------------------------
+
+
+def test_all_methods_answer_a_held_out_item(fake):
+    app = press(open_page("compare"), "ask")
+    text = shown(app)
+    for title in ("Base model", "RAG", "Per-Pcs"):
+        assert title in text
+    assert "What Ada really wrote" in text
+    assert "5 of 5 words shared" in text
+    for fact in ("tokens", "first token", "stored for the person", "time to prepare", "text leaves the person"):
+        assert fact in text
+    assert [e.label for e in app.expander if e.label == "Prompt as sent"] == ["Prompt as sent"] * 3
+    name, task, query, methods, _, temperature, seed = fake.calls[0]
+    assert (name, task, methods, temperature, seed) == ("answer", "LaMP_4", ("base", "rag", "perpcs"), 0.0, 0)
+    assert query.id == "q0"
+
+
+def test_label_tasks_show_probabilities_and_right_or_wrong(fake):
+    app = press(open_page("compare", task="LaMP_2"), "ask")
+    assert "the person's own label, gets" in shown(app).replace("&#x27;", "'")
+    assert "✓ same" in shown(app)
+    assert app.get("plotly_chart")
+
+
+def test_answers_of_another_question_are_not_shown(fake):
+    app = press(open_page("compare"), "ask")
+    assert "words shared" in shown(app)
+    app.selectbox(key="query-LaMP_4-Ada").set_value("q1").run()
+    assert "words shared" not in shown(app)
+
+
+def test_stored_answers_are_shown_at_once_and_named_so(fake, monkeypatch):
+    rows = {m: {"title": m, "text": f"stored {m}", "tokens": 2} for m in ("base", "rag", "perpcs")}
+    monkeypatch.setattr(fake, "_stored", lambda task, user: {"q0": rows})
+    app = open_page("compare")
+    text = shown(app)
+    assert "stored perpcs" in text.replace("  ", " ")
+    assert "precomputed" in text
+    assert fake.calls == []
+
+
+def test_the_visitors_own_person_is_asked_with_their_own_words(fake):
+    app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
+    app.switch_page("../../pages/compare.py").run()
+    assert app.button(key="ask").disabled
+    paste(app, "The council met again")
+    press(app, "ask")
+    name, _, query, _, _, _, _ = fake.calls[-1]
+    assert (name, query.x) == ("answer", "The council met again")
+    assert strings.PRIVACY in shown(app).replace("&#x27;", "'")
+
+
+def test_a_saved_person_has_no_rag(fake):
+    app = open_page("assemble", source="saved")
+    text = save_text(fake.example_assembly("LaMP_4", "dario"))
+    app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
+    app.switch_page("../../pages/compare.py").run()
+    assert strings.NO_TEXT in shown(app)
+    paste(app, "The council met again")
+    press(app, "ask")
+    assert fake.calls[-1][3] == ("base", "perpcs")
+
+
+def test_without_a_method_nothing_can_be_asked(fake):
+    app = open_page("compare")
+    by_key(app, "button_group", "methods").set_value([]).run()
+    assert app.button(key="ask").disabled
+    assert "No method is chosen." in shown(app)
+
+
+# ---- what is forgotten, what is never said --------------------------------------------------------------------------
+
+
+def test_clear_my_data_empties_the_session(fake):
+    app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
+    app.switch_page("../../pages/compare.py").run()
+    paste(app, SECRET)
+    press(app, "ask")
+    assert SECRET in everything(app)
+    app.switch_page("../../pages/assemble.py").run()
+    press(app, "forget")
+    assert SECRET not in everything(app)
+    assert app.session_state["studio"].own is None
+    assert strings.CLEARED in shown(app)
+    assert not app.text_area[0].value
+
+
+def everything(app: AppTest) -> str:
+    state = app.session_state
+    return repr({key: state[key] for key in state.filtered_state}) if hasattr(state, "filtered_state") else repr(state)
+
+
+def test_no_text_is_ever_in_the_link(fake):
+    app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
+    app.switch_page("../../pages/compare.py").run()
+    paste(app, SECRET)
+    press(app, "ask")
+    assert "zebrafish" not in repr(dict(app.query_params))
+    filled = Studio(text=SECRET, typed=SECRET, notice=SECRET, wanted_task=SECRET)
+    assert "zebrafish" not in repr(to_link(filled))
+
+
+def test_a_link_comes_back_as_it_was():
+    record = Studio(
+        task="LaMP_2", example="fay", source="upload", module="k_proj", sort="id", methods=("base", "perpcs")
+    )
+    record.query, record.seed, record.cell = "q2", 7, ("layer 0, k_proj", "s001")
+    again = from_link(to_link(record))
+    for name in ("task", "example", "source", "module", "sort", "methods", "query", "seed", "cell"):
+        assert getattr(again, name) == getattr(record, name)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"sort": "<script>", "seed": "-3", "methods": "x,,y", "source": "none", "cell": "no mark"},
+        {"task": "A" * 5000, "user": "B" * 5000, "seed": "9" * 400},
+        {"task": "LaMP_9", "user": "nobody", "module": "conv", "cell": "layer 99, q_proj~s1"},
+    ],
+)
+def test_a_broken_link_opens_a_whole_page(fake, link):
+    record = from_link(link)
+    assert record.methods
+    assert 0 <= record.seed <= 10**6
+    for page in ("assemble", "compare"):
+        assert "Ada" in shown(open_page(page, **link))
+
+
+# ---- parts without a page -------------------------------------------------------------------------------------------
+
+
+def test_a_guess_that_the_pool_does_not_have_is_told():
+    draft = read_draft("I love this blender => 5\nBroke at once => 1\nIt is fine => 3", GUESS, ("LaMP_4",))
+    assert draft.error is None or "no sharers" in draft.error.wrong
+    assert draft.task
+
+
+def test_as_lines_reads_back():
+    items = FakeEngine().examples("LaMP_4")[0].history
+    draft = read_draft(as_lines(items, limit=99), "LaMP_4", ("LaMP_4",))
+    assert [item.y for item in draft.reading.items] == [item.y for item in items]
+
+
+def test_a_cell_that_is_not_in_the_pool_is_no_cell():
+    record = FakeEngine().example_assembly("LaMP_4", "ada")
+    assert piece_of(record, ("layer 1, k_proj", "s002")) == (5, 2)
+    assert piece_of(record, ("layer 1, k_proj", "s999")) is None
+    assert piece_of(record, None) is None
+
+
+def test_work_stops_when_told_and_the_engine_notices():
+    made = FakeEngine(delay=0.02)
+    record = Studio(task="LaMP_4")
+    run.start_assembly(made, record, "LaMP_4", made.examples("LaMP_4")[0].history, user="me")
+    work = record.work
+    while not work.reports:
+        time.sleep(0.005)
+    work.stop()
+    work.join(5)
+    assert made.stopped.is_set()
+    assert work.ended
+    assert work.result is None
+    assert len(work.reports) < 24
+
+
+def test_work_that_nobody_watches_stops_by_itself(monkeypatch):
+    monkeypatch.setattr("perpcs.ui.work.PATIENCE", 0.05)
+
+    def forever(report):
+        while True:
+            time.sleep(0.01)
+            report(1)
+
+    work = Work(forever)
+    work.join(5)
+    assert work.ended
+    assert work.stopped
+
+
+def test_stopping_is_not_mistaken_for_a_failure():
+    seen = []
+
+    def careless(report):
+        try:
+            while True:
+                time.sleep(0.002)
+                report(1)
+        except Exception as error:  # must not catch Stopped
+            seen.append(error)
+
+    work = Work(careless)
+    work.stop()
+    work.join(5)
+    assert not seen
+    assert work.error is None
+    assert not issubclass(Stopped, Exception)
+
+
+def test_every_term_is_defined_and_escaped():
+    html = strings.term("weight", "<weights>")
+    assert "&lt;weights&gt;" in html
+    assert "tabindex" in html
+    with pytest.raises(KeyError):
+        strings.term("expert")
+
+
+def test_the_fake_has_the_surface_of_the_real_engine():
+    from perpcs.personalizers import engine as real
+
+    for name in ("assemble", "answer", "check", "sharers", "examples", "example_assembly"):
+        ours = list(inspect.signature(getattr(FakeEngine, name)).parameters)
+        theirs = list(inspect.signature(getattr(real.Engine, name)).parameters)
+        assert len(ours) == len(theirs), name
+        assert ours[0] == theirs[0]
+        if name in ("assemble", "answer"):
+            assert ours == theirs
+    for ours, theirs in ((Answer, real.Answer), (Step, real.Step)):
+        assert {f.name for f in dataclasses.fields(ours)} == {f.name for f in dataclasses.fields(theirs)}
+    for name in (
+        "manifest",
+        "pool_hash",
+        "device",
+        "why_device",
+        "pool_bytes",
+        "user_bytes",
+        "adapter_bytes",
+        "waiting",
+    ):
+        assert hasattr(real.Engine, name)
+        assert hasattr(FakeEngine(), name)

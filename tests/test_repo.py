@@ -1,0 +1,294 @@
+"""What holds for the repository as a whole. Run as a program, it brings the file tree of README.md up to date.
+
+    python tests/test_repo.py
+
+A line of the tree that is there keeps its words; a new file gets the first sentence of its docstring.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TOP = {
+    *("app.py", "pages", "perpcs", "assets", "tests", "benchmarks", "results", "docs", "Makefile", "README.md"),
+    *("LICENSE", "pyproject.toml", "requirements.txt", "requirements-dev.txt", ".streamlit", ".ci", ".gitignore"),
+}
+LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "evaluate")
+"""From the bottom to the top: a module imports from its own layer and from those before it."""
+GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet")
+"""Below all layers: they import only one another."""
+RECORDS = ("perpcs.assembly.options", "perpcs.assembly.record", "perpcs.pool.manifest", "perpcs.tasks")
+"""What figures may read: numbers and words, no tensors."""
+MAX_LINES = 400
+ASSET_BYTES = 48_000_000
+
+
+def tracked():
+    """Every file that git tracks and that is there."""
+    listed = subprocess.run(("git", "ls-files", "-z"), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def modules(*folders):
+    """Python files below the folders, from the root, sorted."""
+    return sorted(
+        path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*.py") if path.is_file()
+    )
+
+
+def program():
+    return [Path("app.py"), *modules("pages", "perpcs", "benchmarks")]
+
+
+def parse(path):
+    return ast.parse((ROOT / path).read_bytes(), filename=str(path))
+
+
+def dotted(path):
+    """perpcs/model/base.py -> perpcs.model.base; a package is named like its folder."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {dotted(path) for path in modules("perpcs")}
+
+
+def imported(path):
+    """Every module that a file imports, wherever it does; submodules named by ``from package import`` included."""
+    found = set()
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = path.with_suffix("").parts[: -node.level] if node.level else ()
+            stem = ".".join([*package, *([node.module] if node.module else [])])
+            inside = {f"{stem}.{alias.name}" for alias in node.names} & NAMES
+            found |= inside or {stem}
+    return found
+
+
+def within(name, packages):
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def layer(name):
+    """The number of a module's layer, or None when it has none."""
+    parts = name.split(".")
+    return LAYERS.index(parts[1]) if len(parts) > 1 and parts[0] == "perpcs" and parts[1] in LAYERS else None
+
+
+# ---- imports ---------------------------------------------------------------------------------------------------------
+
+
+def test_imports_run_downward():
+    wrong = []
+    for path in modules("perpcs"):
+        own = layer(dotted(path))
+        if own is not None:
+            for name in sorted(imported(path)):
+                upward = layer(name) is not None and layer(name) > own
+                if upward or within(name, ("perpcs.figures", "perpcs.ui", "perpcs.cli")):
+                    wrong.append(f"{path} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_ground_imports_nothing_above_it():
+    wrong = [
+        f"{path} imports {name}"
+        for path in modules("perpcs")
+        if dotted(path) in GROUND
+        for name in imported(path)
+        if name.startswith("perpcs") and name not in GROUND
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_module_has_its_place():
+    """A new folder or file beside the layers must be given a place here."""
+    places = {*LAYERS, "figures", "ui"}
+    strays = [name for name in NAMES if name not in (*GROUND, "perpcs.cli") and name.split(".")[1] not in places]
+    assert not strays
+
+
+def test_figures_read_records_and_nothing_else():
+    allowed = (*GROUND[1:], *RECORDS, "perpcs.figures")
+    wrong = [
+        f"{path} imports {name}"
+        for path in modules("perpcs/figures")
+        for name in sorted(imported(path))
+        if (name.startswith("perpcs") and not within(name, allowed))
+        or within(name, ("streamlit", "torch", "transformers", "peft"))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_figures_load_neither_torch_nor_streamlit():
+    names = [dotted(path) for path in modules("perpcs/figures")]
+    code = f"import sys, {', '.join(names)}; print(sorted({{'torch', 'streamlit', 'transformers'}} & set(sys.modules)))"
+    done = subprocess.run((sys.executable, "-c", code), cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_the_interface_imports_streamlit_and_nothing_below_imports_the_interface():
+    wrong = []
+    for path in program():
+        interface = path == Path("app.py") or path.parts[0] == "pages" or path.parts[:2] == ("perpcs", "ui")
+        for name in sorted(imported(path)):
+            if not interface and within(name, ("streamlit", "perpcs.ui")):
+                wrong.append(f"{path} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_unpickles():
+    wrong = []
+    for path in [*program(), *modules("tests")]:
+        for name in imported(path):
+            if within(name, ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")):
+                wrong.append(f"{path} imports {name}")
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Attribute) and node.attr == "load" and getattr(node.value, "id", "") == "torch":
+                wrong.append(f"{path}:{node.lineno} loads with torch")
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                wrong.append(f"{path}:{node.value.lineno} speaks of pickle to numpy")
+    assert not wrong, "\n".join(wrong)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_top_holds_only_what_belongs_there():
+    strays = {path.parts[0] for path in tracked()} - TOP
+    assert not strays, f"These do not belong at the top: {sorted(strays)}"
+
+
+def test_assets_stay_small():
+    size = sum((ROOT / path).stat().st_size for path in tracked() if path.parts[0] == "assets")
+    assert size < ASSET_BYTES, f"assets/ holds {size / 1e6:.1f} MB"
+
+
+def test_no_file_of_the_package_is_long():
+    files = [path for path in (ROOT / "perpcs").rglob("*") if path.suffix in (".py", ".css", ".txt")]
+    lines = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in files}
+    long = {path: count for path, count in lines.items() if count >= MAX_LINES}
+    assert not long, f"Split these: {long}"
+
+
+def test_requirements_are_pinned():
+    wrong = []
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / name).read_text().splitlines():
+            words = line.partition("#")[0].strip()
+            if words and words != "-r requirements.txt" and not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9._]+", words):
+                wrong.append(f"{name}: {line}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_names_a_machine_or_a_package_host():
+    machine = re.compile(r"(?<![\w.~/-])/(?:work|root|home|Users)/[\w.]")
+    ends = {"org": ("pypi", "pythonhosted", "pytorch", "npmjs", "debian", "ubuntu", "anaconda"), "com": ("nvidia",)}
+    named = "|".join(rf"\b{name}\.{end}\b" for end, names in ends.items() for name in names)
+    hosts = re.compile(named)
+    wrong = []
+    for path in {*tracked(), *program(), *modules("tests")}:
+        try:
+            text = (ROOT / path).read_text()
+        except UnicodeDecodeError:
+            continue  # a picture or weights
+        wrong += [f"{path}: {match.group()}" for pattern in (machine, hosts) for match in pattern.finditer(text)]
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_dependencies_are_explained():
+    text = (ROOT / "docs" / "DEPENDENCIES.md").read_text()
+    pinned = [
+        line.partition("==")[0]
+        for name in ("requirements.txt", "requirements-dev.txt")
+        for line in (ROOT / name).read_text().splitlines()
+        if "==" in line
+    ]
+    missing = [name for name in pinned if f"`{name}`" not in text]
+    assert not missing, f"docs/DEPENDENCIES.md says nothing of {missing}"
+
+
+# ---- the file tree of README.md --------------------------------------------------------------------------------------
+
+TREE = re.compile(r"(?<=<!-- tree -->\n```text\n).*?(?=```\n<!-- /tree -->)", re.DOTALL)
+INDENT, COLUMN = "  ", 24
+
+
+def read_tree(text):
+    """{path: words} of the tree in README's text, in its order; the path of a folder ends with a slash."""
+    block = TREE.search(text)
+    assert block, "README.md has lost the marks around its file tree"
+    entries, parents = {}, []
+    for line in block.group().splitlines():
+        name, _, words = line.strip().partition(" ")
+        depth = (len(line) - len(line.lstrip())) // len(INDENT)
+        path = "".join(parents[:depth]) + name
+        parents = [*parents[:depth], name] if name.endswith("/") else parents[:depth]
+        entries[path] = words.strip()
+    return entries
+
+
+def in_tree():
+    """Python files that must be in the tree; the line of a folder speaks for its ``__init__.py``."""
+    return [path.as_posix() for path in modules("perpcs", "pages", "benchmarks") if path.name != "__init__.py"]
+
+
+def test_readme_shows_every_file():
+    entries = read_tree((ROOT / "README.md").read_text())
+    missing = [path for path in in_tree() if path not in entries]
+    gone = [path for path in entries if not (ROOT / path).exists()]
+    mute = [path for path, words in entries.items() if not words]
+    assert not missing, f"The tree of README.md lacks these; run `make tree`, then read the new lines: {missing}"
+    assert not gone, f"README.md shows files that are not there; run `make tree`: {gone}"
+    assert not mute, f"README.md says nothing about these: {mute}"
+
+
+def write_tree(entries):
+    """The tree as text. Folders and files stand where they stood; new ones follow their neighbours in the alphabet."""
+    lines = []
+    for path, words in entries.items():
+        depth = path.rstrip("/").count("/")
+        name = path.rstrip("/").rpartition("/")[2] + ("/" if path.endswith("/") else "")
+        lines.append(f"{INDENT * depth + name:<{COLUMN}} {words}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def first_sentence(path):
+    words = " ".join((ast.get_docstring(parse(path)) or "").partition("\n\n")[0].split())
+    sentence = re.split(r"(?<=[a-z)])\.(?:\s|$)", words, maxsplit=1)[0].rstrip(".")
+    return sentence[:1].lower() + sentence[1:] if sentence[1:2].islower() or sentence[1:2] == " " else sentence
+
+
+def update_tree():
+    """Drop lines of files that are gone, add lines for new ones."""
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    entries = {path: words for path, words in read_tree(text).items() if (ROOT / path).exists()}
+    for path in in_tree():
+        folder = ""
+        for part in path.split("/")[:-1]:  # the folders on the way to it
+            parent, folder = folder, f"{folder}{part}/"
+            if folder not in entries:
+                entries = insert(entries, parent, folder, "")
+        if path not in entries:
+            entries = insert(entries, folder, path, first_sentence(Path(path)))
+    readme.write_text(text.replace(TREE.search(text).group(), write_tree(entries)))
+
+
+def insert(entries, parent, path, words):
+    """The entries with one more: after the last of its parent's entries that comes before it in the alphabet."""
+    order = list(entries)
+    siblings = [known for known in order if known.startswith(parent) and known != parent]
+    before = [known for known in siblings if known.rstrip("/") < path.rstrip("/")]
+    at = order.index(before[-1]) + 1 if before else (order.index(parent) + 1 if parent in entries else len(order))
+    order.insert(at, path)
+    return {known: entries.get(known, words) for known in order}
+
+
+if __name__ == "__main__":
+    update_tree()
