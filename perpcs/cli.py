@@ -44,13 +44,13 @@ def pool_folder(name: str) -> Path:
 
 
 def run_build(options: argparse.Namespace) -> None:
-    from perpcs.assembly.examples import assemble_examples
+    from perpcs.personalizers.engine import Engine
+    from perpcs.personalizers.examples import complete_examples
     from perpcs.pool.build import Settings
     from perpcs.pool.from_data import DataRecipe, build_from_data
     from perpcs.pool.recipe import SMALLTOWN, TINY
     from perpcs.pool.smalltown import build_smalltown
     from perpcs.pool.stages import Workspace
-    from perpcs.pool.store import Pool
     from perpcs.pool.train import PieceSettings
 
     def say(line: str) -> None:
@@ -82,7 +82,7 @@ def run_build(options: argparse.Namespace) -> None:
     town = TINY if options.tiny else SMALLTOWN
     out = Path(options.out) if options.out else POOLS / town.name
     build_smalltown(Workspace(Path(options.work) / town.name, say), town, out)
-    count = assemble_examples(out, Pool(out).base("cpu"))
+    count = complete_examples(Engine.open(out, "cpu"))
     say(f"{count} example people assembled")
 
 

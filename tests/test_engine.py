@@ -10,7 +10,8 @@ import pytest
 
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.engine import Answer, Engine
+from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.engine import Engine
 from perpcs.personalizers.methods import METHODS, get_method
 from perpcs.personalizers.turns import Turns
 from perpcs.pool.manifest import Example

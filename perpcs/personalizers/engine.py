@@ -6,7 +6,7 @@ answer.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from perpcs.assembly.assemble import Step, assemble
-from perpcs.assembly.examples import example_assembly
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
@@ -23,34 +22,14 @@ from perpcs.model.basis import fixed
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_prompt
+from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.examples import example_answers, example_assembly
 from perpcs.personalizers.method import Person, Row
 from perpcs.personalizers.methods import get_method
 from perpcs.personalizers.turns import Turns
 from perpcs.pool.manifest import Example, Manifest, Sharer
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One method's answer so far. Methods of one call decode together, so their seconds are the batch's."""
-
-    method: str
-    title: str
-    prompt: str
-    text: str = ""
-    done: bool = False
-    valid: bool = True
-    """For tasks with labels: whether the finished text is one of them."""
-    tokens: int = 0
-    first_token_seconds: float | None = None
-    seconds: float = 0.0
-    prepare_seconds: float = 0.0
-    retrieved: tuple[Item, ...] = ()
-    bytes_stored: int = 0
-    text_leaves: bool = False
-    labels: dict[str, float] = field(default_factory=dict)
-    """Probability of each label, for tasks with labels, once done."""
 
 
 class Engine:
@@ -121,6 +100,10 @@ class Engine:
     def example_assembly(self, task: str, id: str) -> Assembly:
         """An example person's assembly as stored when the pool was built; no model is run."""
         return example_assembly(self.pool, task, id)
+
+    def example_answers(self, task: str, id: str, query: str) -> dict[str, Answer]:
+        """Stored answers to one query of an example person, by method; empty where there are none."""
+        return example_answers(self.pool, task, id, query)
 
     # ---- work --------------------------------------------------------------------------------------------------
 

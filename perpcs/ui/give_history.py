@@ -68,12 +68,19 @@ def _paste(engine: "Engine", record: Studio) -> None:
     )
     if not record.text:
         st.button("Fill in a sample", on_click=_fill_sample, args=(engine, record, key), key="sample", type="tertiary")
-        record.drafts.pop("paste", None)
         _after_input(engine, record, None)
         return
-    draft = read_draft(record.text, record.wanted_task, tasks)
-    record.drafts["paste"] = draft
-    _after_input(engine, record, draft)
+    _after_input(engine, record, _draft(record, "paste", record.text, tasks))
+
+
+def _draft(
+    record: Studio, source: str, given: str | tuple[str, bytes], tasks: tuple[str, ...], user_id: str | None = None
+) -> Draft:
+    """The reading of what was given; read again only when something about it has changed."""
+    wanted = (given, record.wanted_task, user_id)
+    if source not in record.drafts or record.drafts[source][0] != wanted:
+        record.drafts[source] = (wanted, read_draft(given, record.wanted_task, tasks, user_id))
+    return record.drafts[source][1]
 
 
 def _fill_sample(engine: "Engine", record: Studio, key: str) -> None:
@@ -92,7 +99,6 @@ def _upload(engine: "Engine", record: Studio) -> None:
         help="txt, csv, tsv, json, jsonl, and files in the formats of LaMP and Per-Pcs.",
     )
     if file is None:
-        record.drafts.pop("upload", None)
         _after_input(engine, record, None)
         return
     data = file.getvalue()
@@ -101,24 +107,20 @@ def _upload(engine: "Engine", record: Studio) -> None:
         chosen = st.selectbox(
             f"Whose history? The file holds {len(people)} people.", people, key=f"who-{record.generation}"
         )
-    draft = read_draft((file.name, data), record.wanted_task, tasks, chosen)
-    record.drafts["upload"] = draft
-    _after_input(engine, record, draft)
+    _after_input(engine, record, _draft(record, "upload", (file.name, data), tasks, chosen))
 
 
 def _saved(engine: "Engine", record: Studio) -> None:
     file = st.file_uploader("A person saved by this studio", type=["json"], key=f"saved-{record.generation}")
-    if file is not None and (
-        record.own is None or record.own.kind != "saved" or file.file_id != record.drafts.get("saved")
-    ):
+    if file is not None and file.file_id != record.loaded_file:
         try:
             assembly = Assembly.from_json(file.getvalue())
             engine.check(assembly)
-            record.own = Person("saved", assembly.user or "me", assembly.task, assembly, how=f"loaded from {file.name}")
-            record.compare_own, record.cell, record.asked = True, None, None
-            record.drafts["saved"] = file.file_id  # type: ignore[assignment]
         except PerpcsError as error:
             show_error(error)
+        else:
+            record.own = Person("saved", assembly.user or "me", assembly.task, assembly, how=f"loaded from {file.name}")
+            record.loaded_file, record.compare_own, record.cell, record.asked = file.file_id, True, None, None
     st.html('<p class="pp-quiet">The file holds weights, not text. It works with the pool it was made from.</p>')
     _privacy(record)
 

@@ -122,4 +122,4 @@ def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
     else:
         how = assembled_here(engine, work.result)
         record.own = Person("own", "You", work.about["task"], work.result, work.about["items"], (), how)
-        record.compare_own, record.cell, record.asked = True, None, None
+        record.compare_own, record.cell, record.asked, record.loaded_file = True, None, None, ""

@@ -31,8 +31,10 @@ def status_line(engine: "Engine") -> None:
     manifest = engine.manifest
     layers = len({position.layer for position in manifest.positions})
     queue = people_ahead(engine) or "nobody ahead of you"
+    size = manifest.card.get("base", {}).get("parameters", 0)
+    base = f"{size / 1e6:.3g} M parameters" if size else html.escape(manifest.base)
     parts = (
-        f"<b>Base model</b> {html.escape(manifest.base)}, {layers} layers",
+        f"<b>Base model</b> {base}, {layers} layers",
         f"<b>Device</b> {html.escape(engine.device)}: {html.escape(engine.why_device)}",
         f"<b>Pool</b> {html.escape(manifest.name)} <code>{html.escape(engine.pool_hash[:8])}</code>",
         f"<b>Queue</b> {queue}",

@@ -46,7 +46,10 @@ class Studio:
     # what it must not carry
     text: str = ""
     wanted_task: str = GUESS
-    drafts: dict[str, Draft] = field(default_factory=dict)
+    drafts: dict[str, tuple[Any, Draft]] = field(default_factory=dict)
+    """By source: what was read, and the reading of it."""
+    loaded_file: str = ""
+    """Id of the saved person's file that ``own`` came from."""
     own: Person | None = None
     """The visitor's own person: assembled here, or loaded from a file."""
     live: dict[tuple[str, str], Assembly] = field(default_factory=dict)

@@ -1,0 +1,82 @@
+"""What the app shows of its example people before any model has run: their assemblies and some answers.
+
+    pools/NAME/TASK/examples/ID.json    the person's assembly, as the person could save it
+    pools/NAME/TASK/answers.json        {person: {query: {method: fields of an Answer}}}
+
+Both name the pool's hash, so they are made by the finished pool and are not part of its manifest.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.record import Assembly
+from perpcs.files import write_json
+from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.methods import METHODS
+from perpcs.pool.store import Pool
+from perpcs.tasks import Item, get_task
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+QUERIES = 3
+"""How many of an example person's held-out queries have stored answers."""
+
+
+def complete_examples(engine: "Engine", options: RouterOptions | None = None) -> int:
+    """Assemble every example person of a pool, answer their first queries by every method, store both; how many
+    people.
+    """
+    folder, count = engine.pool.folder, 0
+    for part in engine.manifest.tasks:
+        task = get_task(part.task)
+        answers: dict[str, Any] = {}
+        for example in engine.examples(part.task):
+            person = engine.assemble(task, example.history, options=options, user=example.id)
+            person.save(assembly_path(folder, part.task, example.id))
+            answers[example.id] = {}
+            for query in example.queries[:QUERIES]:
+                snapshots = engine.answer(task, query, list(METHODS), history=example.history, assembly=person)
+                *_, final = snapshots
+                answers[example.id][query.id] = {answer.method: asdict(answer) for answer in final}
+            count += 1
+        write_json(answers_path(folder, part.task), {"pool_hash": engine.pool_hash, "answers": answers})
+    return count
+
+
+def assembly_path(folder: Path, task: str, id: str) -> Path:
+    """Where an example person's assembly lies."""
+    return folder / task / "examples" / f"{id}.json"
+
+
+def answers_path(folder: Path, task: str) -> Path:
+    """Where the stored answers of a task's example people lie."""
+    return folder / task / "answers.json"
+
+
+def example_assembly(pool: Pool, task: str, id: str) -> Assembly:
+    """An example person's stored assembly.
+
+    Raises:
+        PerpcsError: when it is not there or damaged.
+    """
+    return Assembly.load(assembly_path(pool.folder, task, id))
+
+
+def example_answers(pool: Pool, task: str, id: str, query: str) -> dict[str, Answer]:
+    """Stored answers to one query of an example person, by method; empty where there are none for this pool."""
+    path = answers_path(pool.folder, task)
+    try:
+        stored = json.loads(path.read_bytes())
+        if stored["pool_hash"] != pool.hash:
+            return {}
+        rows: dict[str, Any] = stored["answers"].get(id, {}).get(query, {})
+        return {
+            method: Answer(**{**row, "retrieved": tuple(Item(**item) for item in row["retrieved"])})
+            for method, row in rows.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # stored answers are a convenience: the app asks the model instead
