@@ -22,6 +22,7 @@ from perpcs.assembly.options import PRESETS, RouterOptions
 from perpcs.cli import POOLS, pool_folder
 from perpcs.data.bm25 import retrieve
 from perpcs.data.smalltown import Person, make_people
+from perpcs.evaluate.intervals import summary
 from perpcs.files import write_json
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, people
@@ -107,14 +108,6 @@ def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) 
         for person in range(len(persons)):
             add(f"control: {name} of the next person", person, weights[name][(person + 1) % len(persons)])
     return rows
-
-
-def summary(values: Sequence[float]) -> dict[str, float]:
-    """Mean over people with a 95 % bootstrap interval."""
-    array = np.array(values)
-    draws = np.random.default_rng(0).integers(0, len(array), (2000, len(array)))
-    low, high = np.percentile(array[draws].mean(1), [2.5, 97.5])
-    return {"mean": round(float(array.mean()), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def main() -> None:

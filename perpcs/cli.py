@@ -183,6 +183,40 @@ def run_generate(options: argparse.Namespace) -> None:
             print(f"{answer.title:<{width}}  {answer.text}")
 
 
+def run_evaluate(options: argparse.Namespace) -> None:
+    from perpcs.data import read_users
+    from perpcs.evaluate.protocol import evaluate
+    from perpcs.files import write_json
+    from perpcs.pool.store import Pool
+    from perpcs.tasks import get_task
+
+    task = get_task(options.task)
+    users = read_users(Path(options.users), task)
+    if options.limit:
+        users = users[: options.limit]
+    pool = Pool(pool_folder(options.pool))
+    base = pool.base(options.device)
+    methods = [name.strip() for name in options.methods.split(",") if name.strip()]
+    result = evaluate(
+        base, pool, task, users, methods, with_texts=options.with_texts, say=lambda line: print(line, flush=True)
+    )
+    write_json(Path(options.out), result)
+    measure = {"text": "rouge-L", "rating": "mae", "label": "accuracy"}[task.kind]
+    width = max(len(name) for name in methods)
+    print(f"{result['users']} people, {result['queries']} queries; mean over people (95 % interval)")
+    for name in methods:
+        numbers = result["methods"][name]
+        cells = [
+            f"{key} {numbers[key]['mean']:.3f} ({numbers[key]['low']:.3f} to {numbers[key]['high']:.3f})"
+            for key in ("nll", measure)
+            if key in numbers
+        ]
+        print(
+            f"{name:<{width}}  {'   '.join(cells)}   {numbers['prepare_seconds']:.2f} s   {numbers['bytes']:,.0f} bytes"
+        )
+    print(f"written to {options.out}")
+
+
 def run_validate(options: argparse.Namespace) -> None:
     from perpcs.pool.validate import validate
 
@@ -260,6 +294,18 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument("--json", action="store_true")
     generate.set_defaults(run=run_generate)
+
+    measure = commands.add_parser("evaluate", help="measure methods on held-out people")
+    _add_pool(measure)
+    measure.add_argument("--task", required=True, help="LaMP task, for example LaMP_4")
+    measure.add_argument("--users", required=True, help="file of target users with queries and true answers")
+    measure.add_argument(
+        "--methods", default="base,rag,perpcs,wrong:perpcs,oppu,wrong:oppu", help="(default: %(default)s)"
+    )
+    measure.add_argument("--limit", type=int, help="only the first so many users")
+    measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
+    measure.add_argument("--out", required=True, help="JSON file to write")
+    measure.set_defaults(run=run_evaluate)
 
     check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
     check.add_argument("pool", help="folder, or name under assets/pools")

@@ -20,7 +20,7 @@ class Part:
 def word_diff(answer: str, truth: str) -> list[Part]:
     """The answer's words in order, with those it lacks put where the truth has them; case does not count."""
     ours, theirs = _words(answer), _words(truth)
-    matcher = difflib.SequenceMatcher(None, [w.lower() for w in ours], [w.lower() for w in theirs], autojunk=False)
+    matcher = difflib.SequenceMatcher(None, [w.key for w in ours], [w.key for w in theirs], autojunk=False)
     parts: list[Part] = []
     for what, a0, a1, b0, b1 in matcher.get_opcodes():
         if what == "equal":
@@ -35,8 +35,8 @@ def word_diff(answer: str, truth: str) -> list[Part]:
 
 def shared_words(answer: str, truth: str) -> tuple[int, int]:
     """(words of the truth that the answer has in order, words of the truth); punctuation does not count."""
-    same = sum(len([w for w in _words(p.text) if w[0].isalnum()]) for p in word_diff(answer, truth) if p.kind == "same")
-    return same, len([word for word in _words(truth) if word[0].isalnum()])
+    same = sum(len(_counted(part.text)) for part in word_diff(answer, truth) if part.kind == "same")
+    return same, len(_counted(truth))
 
 
 def diff_html(answer: str, truth: str) -> str:
@@ -47,12 +47,25 @@ def diff_html(answer: str, truth: str) -> str:
     )
 
 
-def _words(text: str) -> list[str]:
-    return [word for word in _WORD.findall(text) if not word.isspace()]
+@dataclass(frozen=True)
+class _Word:
+    text: str
+    spaced: bool
+    """Whether a space stood before it."""
+
+    @property
+    def key(self) -> str:
+        return self.text.lower()
 
 
-def _join(words: list[str]) -> str:
-    text = ""
-    for word in words:
-        text += word if not text or not (word[0].isalnum() or word in "([“\"'") else f" {word}"
-    return text
+def _words(text: str) -> list[_Word]:
+    found = _WORD.findall(text)
+    return [_Word(word, i > 0 and found[i - 1].isspace()) for i, word in enumerate(found) if not word.isspace()]
+
+
+def _counted(text: str) -> list[str]:
+    return [word.text for word in _words(text) if word.text[0].isalnum()]
+
+
+def _join(words: list[_Word]) -> str:
+    return "".join((" " if word.spaced and i else "") + word.text for i, word in enumerate(words))

@@ -148,5 +148,5 @@ def repeat_rows(factors: Factors | None, times: int) -> Factors | None:
     return Factors(
         A.repeat_interleave(times, 0) if own else A,
         Bt.repeat_interleave(times, 0) if own else Bt,
-        c.repeat_interleave(times, 0),
+        c if len(c) == 1 else c.repeat_interleave(times, 0),  # one row of coefficients serves every row
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from html import escape
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -104,7 +105,7 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
     record.example = st.selectbox("Example person", list(names), format_func=names.__getitem__, key=key)
     person = current_example(engine, record)
     description = next(example.description for example in examples if example.id == record.example)
-    st.html(f'<p class="pp-quiet">{escape(description)}</p>')
+    st.html(f'<p class="pp-quiet">{escape(shorten(description, 96, placeholder=" …"))}</p>')
     return person
 
 

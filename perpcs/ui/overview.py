@@ -60,11 +60,11 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         step = st.segmented_control(
             "Step", range(len(STEPS)), format_func=lambda i: str(i + 1), key="story-step", label_visibility="collapsed"
         )
-    st.html(story_html(told, step=step, dark=is_dark()))
     task = TASKS[record.task].title.lower()
-    who = f"{name}, made up, for the task {task}: {example.description} Press a number to go through the steps."
+    who = f"{name} is made up; the task: {task}. {example.description} Press a number to go through the steps."
     text = explanation(told, step) if step is not None else who
     st.html(f'<p class="pp-note" aria-live="polite">{escape(text)}</p>')
+    st.html(story_html(told, step=step, dark=is_dark()))
 
 
 def doors(record: Studio) -> None:
@@ -82,7 +82,7 @@ def doors(record: Studio) -> None:
 def facts(engine: "Engine", task: str) -> None:
     """What the pool holds and what a person weighs."""
     manifest, pool = engine.manifest, engine.manifest.task(task)
-    positions = len(manifest.positions)
+    positions, licence = len(manifest.positions), escape(manifest.licence.rstrip("."))
     pieces = round(pool.sharers * positions * pool.share_ratio)
     rows = (
         (f"{pool.sharers}", term("sharer", "sharers")),
@@ -98,7 +98,7 @@ def facts(engine: "Engine", task: str) -> None:
     left.html(
         f'<p class="pp-quiet">Counted for {escape(TASKS[task].title.lower())}: n = {pool.sharers} sharers chosen from '
         f"{pool.candidates} candidates by {escape(pool.selection)}, share ratio {pool.share_ratio:g}, "
-        f"rank {manifest.rank}, stored as {escape(manifest.dtype)}. Licence: {escape(manifest.licence.rstrip('.'))}.</p>"
+        f"rank {manifest.rank}, stored as {escape(manifest.dtype)}. Licence: {licence}.</p>"
     )
     limits = [str(limit) for limit in manifest.card.get("limits", ())]
     if limits:

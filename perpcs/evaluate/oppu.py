@@ -1,0 +1,29 @@
+"""OPPU (Tan et al., 2024) in its simplest honest form: one LoRA trained for one person on their history alone.
+
+It is trained by the code that trains a sharer's pieces, with the settings that the pool's sharers had, and its rows
+carry their own A and B through the shared layer.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import Adapter, Factors
+from perpcs.model.text import Encoded
+from perpcs.pool.train import PieceSettings, TrainedPieces, train_pieces
+
+
+def train_oppu(
+    base: BaseModel, histories: Sequence[Sequence[Encoded]], ids: Sequence[str], settings: PieceSettings
+) -> TrainedPieces:
+    """A LoRA for each person; nobody's items touch anybody else's numbers (``train_pieces``)."""
+    return train_pieces(base, histories, ids, settings)
+
+
+def own_adapter(base: BaseModel, trained: TrainedPieces, owner: torch.Tensor, settings: PieceSettings) -> Adapter:
+    """The adapter of a batch whose row b belongs to person owner[b]: each row carries its own LoRA whole."""
+    A = [a.to(base.device, base.dtype)[owner] for a in trained.A]
+    Bt = [b.mT.to(base.device, base.dtype)[owner] for b in trained.B]
+    c = torch.full((1, 1, settings.rank), settings.alpha / settings.rank, device=base.device, dtype=base.dtype)
+    return lambda p, x: Factors(A[p], Bt[p], c)

@@ -1,0 +1,217 @@
+"""Evaluating methods on held-out people: greedy answers, likelihoods, seconds, and the controls, as one JSON.
+
+Every method prepares each person from their history alone, then answers their queries, which lie after it.
+``wrong-user`` forms give every person what was prepared for the next one: what personalises must get worse by that.
+
+    base        the query alone                       perpcs:ROUTER   assembled by that router, other options default
+    rag         one retrieved history item shown      oppu            a LoRA trained for the person
+    wrong:X     X prepared for the next person
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from perpcs import __version__
+from perpcs.assembly.assemble import assemble
+from perpcs.assembly.options import RouterOptions, router_options
+from perpcs.data.bm25 import retrieve
+from perpcs.errors import PerpcsError
+from perpcs.evaluate.intervals import paired, summary
+from perpcs.evaluate.metrics import score_person
+from perpcs.evaluate.oppu import own_adapter, train_oppu
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import Adapter, Factors, people
+from perpcs.model.decode import decode, text_of
+from perpcs.model.likelihood import label_log_probs, target_nll
+from perpcs.model.text import encode_pair, encode_prompt
+from perpcs.pool.build import versions
+from perpcs.pool.store import Pool
+from perpcs.pool.train import PieceSettings
+from perpcs.tasks import Item, Query, Task, User
+
+Say = Callable[[str], None]
+_ROWS = 24
+"""Queries answered in one batch."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a method keeps of every person: how a row of a batch is adapted, and whether history is shown."""
+
+    adapter: Callable[[torch.Tensor], Adapter | None]
+    """For rows that belong to the people ``owner`` (b,): their adapter."""
+    shows_history: bool = False
+    seconds: float = 0.0
+    """Seconds to prepare one person, mean."""
+    bytes: float = 0.0
+    """Bytes kept of one person, mean."""
+
+
+def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], method: str) -> Prepared:
+    """Prepare all people for a method.
+
+    Raises:
+        PerpcsError: for a method that is not known.
+    """
+    name, _, router = method.partition(":")
+    began = time.perf_counter()
+    if name == "base" and not router:
+        return Prepared(lambda owner: None)
+    if name == "rag" and not router:
+        kept = np.mean([sum(len(f"{i.x}{i.y or ''}".encode()) for i in user.history) for user in users])
+        return Prepared(lambda owner: None, shows_history=True, bytes=float(kept))
+    if name == "perpcs":
+        options = router_options("default", router=router) if router else RouterOptions()
+        pieces = pool.pieces(task.name, base.device, base.dtype).pieces
+        found = [assemble(base, pool, task, user.history, options=options).weights for user in users]
+        weights = torch.from_numpy(np.stack(found)).to(base.device, base.dtype)
+        seconds = (time.perf_counter() - began) / len(users)
+        return Prepared(lambda owner: people(pieces, weights[owner]), seconds=seconds, bytes=2.0 * found[0].size)
+    if name == "oppu" and not router:
+        settings = PieceSettings(**pool.task(task.name).training["pieces"])
+        encoded = [
+            [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in user.history] for user in users
+        ]
+        trained = train_oppu(base, encoded, [user.id for user in users], settings)
+        seconds = (time.perf_counter() - began) / len(users)
+        size = 2.0 * settings.rank * sum(position.n + position.d for position in base.positions)
+        return Prepared(lambda owner: own_adapter(base, trained, owner, settings), seconds=seconds, bytes=size)
+    known = "base, rag, perpcs, perpcs:gate, perpcs:prototype, oppu, and wrong: before any of them"
+    raise PerpcsError(f"Unknown method {method!r}.", f"Use some of: {known}.")
+
+
+@torch.no_grad()
+def answer_all(
+    base: BaseModel, task: Task, users: Sequence[User], prepared: Prepared, shift: int = 0
+) -> list[list[dict[str, Any]]]:
+    """Every person's queries answered: per person a list of {id, answer, nll, tokens, labels}.
+
+    Args:
+        shift: person i answers with what was prepared for person i + shift: 0, or 1 for the wrong user.
+    """
+    asked = [(u, q) for u, user in enumerate(users) for q in range(len(user.queries))]
+    out: list[list[dict[str, Any]]] = [[{} for _ in user.queries] for user in users]
+    for at in range(0, len(asked), _ROWS):
+        part = asked[at : at + _ROWS]
+        owner = torch.tensor([(u + shift) % len(users) for u, _ in part], device=base.device)
+        adapter = prepared.adapter(owner)
+        shown = [_shown(users[(u + shift) % len(users)], users[u].queries[q], prepared) for u, q in part]
+        queries = [users[u].queries[q] for u, q in part]
+        for (u, q), row in zip(part, _answer_batch(base, task, queries, shown, adapter), strict=True):
+            out[u][q] = {"id": users[u].queries[q].id, **row}
+    return out
+
+
+def _shown(user: User, query: Query, prepared: Prepared) -> list[Item]:
+    return retrieve(query.x, user.history) if prepared.shows_history else []
+
+
+def _answer_batch(
+    base: BaseModel, task: Task, queries: Sequence[Query], shown: Sequence[Sequence[Item]], adapter: Adapter | None
+) -> list[dict[str, Any]]:
+    prompts = [task.prompt(query, history=items) for query, items in zip(queries, shown, strict=True)]
+    targets = [
+        encode_pair(base.tokenizer, prompt, f" {query.gold}", base.max_tokens)
+        for prompt, query in zip(prompts, queries, strict=True)
+    ]
+    nll, counts = target_nll(base, targets, adapter)
+    rows: list[dict[str, Any]] = [
+        {"nll": float(total) / float(count), "tokens": int(count)} for total, count in zip(nll, counts, strict=True)
+    ]
+    if task.labels and not task.history_instruction:
+        factors: list[Factors | None] | None = None
+        if adapter is not None:
+            blank = torch.zeros(len(prompts), 1, 1, device=base.device, dtype=base.dtype)
+            factors = [adapter(p, blank) for p in range(len(base.positions))]
+        shares = label_log_probs(base, prompts, task.labels, factors).exp()
+        for row, share in zip(rows, shares.tolist(), strict=True):
+            row["labels"] = dict(zip(task.labels, [round(value, 5) for value in share], strict=True))
+    ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, task.max_new_tokens) for prompt in prompts]
+    *_, last = decode(base, ids, adapter, max_new_tokens=task.max_new_tokens)
+    for row, new in zip(rows, last, strict=True):
+        row["answer"] = text_of(base, new)
+    return rows
+
+
+def evaluate(
+    base: BaseModel,
+    pool: Pool,
+    task: Task,
+    users: Sequence[User],
+    methods: Sequence[str],
+    *,
+    with_texts: bool = False,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Run methods on people with queries whose true answers are known.
+
+    Returns:
+        ``methods.NAME.METRIC.{mean,low,high,n_users}``, always with ``nll`` (nats per target token); the differences to
+        ``base``; per-example rows, with answers and true answers only if ``with_texts``; settings, versions, pool hash.
+
+    Raises:
+        PerpcsError: for an unknown method, or people without queries or true answers.
+    """
+    people_with = [user for user in users if user.queries and user.history]
+    if not people_with:
+        raise PerpcsError("Nobody in the file has both a history and queries.", "Give users with `query` entries.")
+    if any(query.gold is None for user in people_with for query in user.queries):
+        raise PerpcsError("A query has no true answer.", "Give every query its `gold`, or the outputs file.")
+    results: dict[str, Any] = {}
+    examples: dict[str, Any] = {}
+    by_user: dict[str, dict[str, list[float]]] = {}
+    ready: dict[str, Prepared] = {}
+    for method in methods:
+        plain = method.removeprefix("wrong:")
+        if plain not in ready:
+            say(f"{plain}: preparing {len(people_with)} people")
+            ready[plain] = prepare(base, pool, task, people_with, plain)
+        say(f"{method}: answering")
+        rows = answer_all(base, task, people_with, ready[plain], shift=int(plain != method))
+        scores = [_person_scores(task, user, own) for user, own in zip(people_with, rows, strict=True)]
+        names = sorted({name for score in scores for name in score})
+        by_user[method] = {name: [score[name] for score in scores if name in score] for name in names}
+        results[method] = {name: summary(values) for name, values in by_user[method].items()}
+        if "base" in by_user and method != "base":
+            results[method]["nll_minus_base"] = paired(by_user[method]["nll"], by_user["base"]["nll"])
+        results[method]["prepare_seconds"] = round(ready[plain].seconds, 4)
+        results[method]["bytes"] = ready[plain].bytes
+        examples[method] = [_example_rows(user, own, with_texts) for user, own in zip(people_with, rows, strict=True)]
+    return {
+        "kind": "perpcs-evaluation",
+        "task": task.name,
+        "task_version": task.version,
+        "pool": pool.manifest.name,
+        "pool_hash": pool.hash,
+        "users": len(people_with),
+        "queries": sum(len(user.queries) for user in people_with),
+        "units": {"nll": "nats per target token", "prepare_seconds": "seconds per user", "bytes": "bytes per user"},
+        "settings": {"decoding": "greedy", "router": asdict(RouterOptions()), "rows": _ROWS},
+        "versions": {"perpcs": __version__, **versions()},
+        "methods": results,
+        "examples": examples,
+    }
+
+
+def _person_scores(task: Task, user: User, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    golds = [query.gold or "" for query in user.queries]
+    scores = score_person(task, [row["answer"] for row in rows], golds)
+    tokens = sum(row["tokens"] for row in rows)
+    scores["nll"] = sum(row["nll"] * row["tokens"] for row in rows) / tokens
+    if all("labels" in row for row in rows):
+        best = [max(row["labels"], key=row["labels"].__getitem__) for row in rows]
+        scores["likelihood_accuracy"] = sum(b == g for b, g in zip(best, golds, strict=True)) / len(golds)
+    return scores
+
+
+def _example_rows(user: User, rows: Sequence[dict[str, Any]], with_texts: bool) -> dict[str, Any]:
+    hidden = set() if with_texts else {"answer"}
+    kept = [{key: value for key, value in row.items() if key not in hidden} for row in rows]
+    if with_texts:
+        kept = [{**row, "gold": query.gold} for row, query in zip(kept, user.queries, strict=True)]
+    return {"user": user.id, "history": len(user.history), "queries": kept}

@@ -1,0 +1,117 @@
+"""The ruler: measures against hand-made numbers, intervals, invalid answers, and what a result file holds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perpcs.cli import main
+from perpcs.errors import PerpcsError
+from perpcs.evaluate.intervals import paired, summary
+from perpcs.evaluate.metrics import macro_f1, rouge, score_person
+from perpcs.evaluate.protocol import answer_all, evaluate, prepare
+from perpcs.pool.store import Pool
+from perpcs.tasks import User, get_task
+
+
+def test_rating_errors_are_true_mae_and_rmse_and_invalid_answers_are_left_out() -> None:
+    scores = score_person(get_task("LaMP_3"), ["1", "5", "4", "great"], ["2", "3", "4", "5"])
+    assert scores["mae"] == pytest.approx((1 + 2 + 0) / 3)
+    assert scores["rmse"] == pytest.approx(((1 + 4 + 0) / 3) ** 0.5)
+    assert scores["invalid"] == 0.25
+    assert scores["accuracy"] == 0.25
+
+
+def test_a_person_with_no_valid_rating_has_no_error_at_all() -> None:
+    scores = score_person(get_task("LaMP_3"), ["great"], ["5"])
+    assert "mae" not in scores
+    assert scores["invalid"] == 1.0
+
+
+def test_label_tasks_count_invalid_answers_as_wrong() -> None:
+    scores = score_person(get_task("LaMP_2"), ["comedy", "funny", "action", "action"], ["comedy"] * 3 + ["action"])
+    assert scores["accuracy"] == 0.5
+    assert scores["invalid"] == 0.25
+    assert scores["f1"] == pytest.approx((2 / 4 + 2 / 3) / 2)
+
+
+def test_macro_f1_equals_scikit_learn_over_the_true_labels() -> None:
+    from sklearn.metrics import f1_score
+
+    golds = ["a", "b", "a", "c", "b", "a"]
+    said = ["a", "a", "a", "c", "b", "x"]
+    labels = sorted(set(golds))
+    assert macro_f1(said, golds) == pytest.approx(f1_score(golds, said, labels=labels, average="macro"))
+
+
+def test_rouge_of_equal_strings_is_one_in_any_script() -> None:
+    for text in ("Council approves bridge", "Η γέφυρα", "橋 を 渡る"):
+        assert rouge(text, text) == {"rouge1": pytest.approx(1), "rougeL": pytest.approx(1)}
+    assert rouge("bridge approved", "approved bridge")["rougeL"] == pytest.approx(0.5)
+    assert rouge("no words alike", "Council approves bridge")["rouge1"] == 0
+
+
+def test_intervals_hold_the_mean_and_shrink_with_people() -> None:
+    few, many = summary([0.0, 1.0] * 5), summary([0.0, 1.0] * 200)
+    for one in (few, many):
+        assert one["low"] < one["mean"] == 0.5 < one["high"]
+    assert many["high"] - many["low"] < few["high"] - few["low"]
+    assert summary([0.3] * 8) == {"mean": 0.3, "low": 0.3, "high": 0.3, "n_users": 8}
+
+
+def test_paired_differences_see_what_separate_intervals_hide() -> None:
+    base = [0.1 * i for i in range(20)]
+    better = [value - 0.05 for value in base]
+    difference = paired(better, base)
+    assert difference["high"] < 0
+    assert summary(better)["high"] > summary(base)["low"]
+
+
+def people_of(tmp_path: Path, task: str, count: int = 3) -> Path:
+    assert main(["smalltown", "--seed", "5", "--users", str(count), "--out", str(tmp_path), "--task", task]) == 0
+    return tmp_path / task / "target_users.json"
+
+
+@pytest.mark.parametrize("task", ["LaMP_4", "LaMP_2"])
+def test_the_result_file_holds_every_method_with_interval_and_no_text(
+    tiny_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    users = people_of(tmp_path, task)
+    methods = "base,rag,perpcs:prototype,wrong:perpcs:prototype,oppu,wrong:oppu"
+    command = ["evaluate", "--pool", str(tiny_town), "--task", task, "--users", str(users), "--methods", methods]
+    assert main([*command, "--limit", "2", "--out", str(tmp_path / "out.json")]) == 0
+    assert "wrong:oppu" in capsys.readouterr().out
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert set(result["methods"]) == set(methods.split(","))
+    for numbers in result["methods"].values():
+        assert numbers["nll"]["low"] <= numbers["nll"]["mean"] <= numbers["nll"]["high"]
+        assert numbers["nll"]["n_users"] == 2
+    assert result["methods"]["oppu"]["bytes"] > result["methods"]["perpcs:prototype"]["bytes"]
+    gold = json.loads(users.read_text())[0]["query"][0]["gold"]
+    assert task == "LaMP_2" or gold not in (tmp_path / "out.json").read_text(), "texts only with --with-texts"
+
+
+def test_oppu_learns_its_person_and_not_another(tiny_town: Path, tmp_path: Path) -> None:
+    """On the history itself, which OPPU may fit: its own person's text gets likelier than by the wrong person's."""
+    from perpcs.data import read_users
+    from perpcs.tasks import Query
+
+    task, pool = get_task("LaMP_4"), Pool(tiny_town)
+    base = pool.base("cpu")
+    users = read_users(people_of(tmp_path, "LaMP_4"), task)
+    users = [User(u.id, u.history, tuple(Query(i.x, i.y, i.id) for i in u.history[:6])) for u in users]
+    ready = prepare(base, pool, task, users, "oppu")
+    means = []
+    for shift in (0, 1):
+        rows = answer_all(base, task, users, ready, shift)
+        means.append(sum(row["nll"] for own in rows for row in own))
+    assert means[0] < means[1]
+
+
+def test_bad_calls_are_said(tiny_town: Path) -> None:
+    task, pool = get_task("LaMP_4"), Pool(tiny_town)
+    base = pool.base("cpu")
+    with pytest.raises(PerpcsError, match="both a history and queries"):
+        evaluate(base, pool, task, [User("a", ())], ["base"])
+    with pytest.raises(PerpcsError, match="Unknown method 'magic'"):
+        prepare(base, pool, task, [], "magic")
