@@ -40,18 +40,10 @@ def grid() -> dict[str, RouterOptions]:
     options = dict(PRESETS)
     for router in ("gate", "prototype"):
         for centre, standardise in ((False, False), (True, False), (True, True)):
-            for reduce in ("mean", "pooled"):
-                for k, temperature in ((1, 0.1), (3, 0.1), (8, 0.1), (8, 0.03), (16, 0.1)):
-                    chosen = RouterOptions(
-                        router=router,
-                        centre=centre,
-                        standardise=standardise,
-                        reduce=reduce,
-                        k=k,
-                        temperature=temperature,
-                    )
-                    extra = ", centred" * centre + ", standardised" * standardise
-                    options[f"{router}{extra}, {reduce}, k = {k}, temperature {temperature:g}"] = chosen
+            for reduce, k in (("mean", 3), ("pooled", 1), ("pooled", 3), ("pooled", 8)):
+                chosen = RouterOptions(router=router, centre=centre, standardise=standardise, reduce=reduce, k=k)
+                extra = ", centred" * centre + ", standardised" * standardise
+                options[f"{router}{extra}, {reduce}, k = {k}"] = chosen
     return options
 
 
@@ -113,7 +105,7 @@ def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", default="smalltown")
-    parser.add_argument("--people", type=int, default=24)
+    parser.add_argument("--people", type=int, default=10)
     parser.add_argument("--out", type=Path, default=POOLS.parents[1] / "results" / "routing.json")
     arguments = parser.parse_args()
     pool = Pool(pool_folder(arguments.pool))

@@ -16,6 +16,7 @@ import numpy as np
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
+from perpcs.personalizers.answer import Answer
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
 from perpcs.positions import Position
 from perpcs.tasks import Item, Query, Task
@@ -41,24 +42,6 @@ class Step:
     batches: int
     weights: np.ndarray
     seconds: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    method: str
-    title: str
-    text: str
-    done: bool
-    valid: bool
-    tokens: int
-    first_token_seconds: float | None
-    seconds: float
-    prompt: str
-    retrieved: tuple[Item, ...]
-    bytes_stored: int
-    prepare_seconds: float
-    text_leaves: bool
-    labels: dict[str, float]
 
 
 def _random(*words: object) -> np.random.Generator:
@@ -98,11 +81,7 @@ def _examples(task: str) -> tuple[Example, ...]:
         items = [write((index + n // 6) % 5, index, n) for n in range(14 + index)]
         queries = tuple(Query(x=item.x, gold=item.y, id=f"q{i}") for i, item in enumerate(items[-3:]))
         what = f"{name} writes about the {TERMS[index % 5][0]} and {STYLES[index]}."
-        people.append(
-            Example(
-                id=name.lower(), description=what, history=tuple(items[:-3]), queries=queries, traits={"name": name}
-            )
-        )
+        people.append(Example(id=name.lower(), description=what, history=tuple(items[:-3]), queries=queries, name=name))
     return tuple(people)
 
 
@@ -136,6 +115,7 @@ class FakeEngine:
         self.adapter_bytes = len(positions) * RANK * 2 * WIDTH * 2
         self.delay, self.waiting, self.stopped = delay, waiting, threading.Event()
         self.calls: list[tuple[Any, ...]] = []
+        self.stored: dict[tuple[str, str, str], dict[str, Answer]] = {}
         self._examples = {task.task: _examples(task.task) for task in tasks}
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
@@ -154,11 +134,14 @@ class FakeEngine:
     def examples(self, task: str) -> tuple[Example, ...]:
         return self._examples[task]
 
-    def example_assembly(self, task: str, example_id: str) -> Assembly:
+    def example_assembly(self, task: str, id: str) -> Assembly:
         for example in self._examples[task]:
-            if example.id == example_id:
+            if example.id == id:
                 return self._assemble(task, example.history, RouterOptions(), example.id)
-        raise PerpcsError(f"There is no example {example_id!r}.", "Choose another example.")
+        raise PerpcsError(f"There is no example {id!r}.", "Choose another example.")
+
+    def example_answers(self, task: str, id: str, query: str) -> dict[str, Answer]:
+        return self.stored.get((task, id, query), {})
 
     def check(self, assembly: Assembly) -> None:
         if assembly.pool_hash != self.pool_hash:
@@ -203,7 +186,6 @@ class FakeEngine:
             weight = np.exp(top - top.max(1, keepdims=True))
             choices[i], votes[i] = order, weight / weight.sum(1, keepdims=True)
             total += score.astype(np.float32)
-        extra = {"answers": {}} if user == "me" else {"answers": self._stored(task, user)}
         record = Assembly(
             weights=np.zeros(total.shape, np.float32),
             scores=total / len(items),
@@ -218,13 +200,9 @@ class FakeEngine:
             tokens=31 * len(items),
             seconds=0.41,
             user=user,
-            extra=extra,
         )
         record.weights[:] = record.item_weights().mean(axis=0)
         return record
-
-    def _stored(self, task: str, user: str) -> dict[str, Any]:
-        return {}
 
     def answer(
         self,

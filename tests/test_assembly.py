@@ -427,6 +427,14 @@ def test_selection_is_top_k_and_softmax(scores, shared, k, cosine, temperature):
         assert not weight[row, len(best) :].any()
 
 
+def test_equal_scores_keep_the_order_of_the_sharers():
+    """Of many too: sorting of a few numbers is stable by chance."""
+    shared = torch.arange(500) % 3 > 0
+    index, weight = select(torch.zeros(2, 500), shared, 16, RouterOptions(k=4))
+    assert index.tolist() == [[1, 2, 4, 5]] * 2
+    torch.testing.assert_close(weight, torch.full((2, 4), 0.25))
+
+
 def test_the_prototype_router_compares_with_prototypes(tiny_base):
     base = tiny_base("llama")
     task, encoded, plain = random_task_pieces(base), encode(base), replace(SHARP, centre=False)

@@ -125,7 +125,8 @@ def test_repeated_rows_get_the_factors_of_their_row():
     x = torch.randn(b, 4, 5, dtype=torch.float64)
     own = Factors(torch.randn(b, q, 5).double(), torch.randn(b, q, 6).double(), torch.randn(b, 1, q).double())
     one = Factors(own.A[0], own.Bt[0], own.c)
-    for factors in (own, one):
+    same = Factors(own.A[0], own.Bt[0], own.c[:1])  # one row of coefficients for all
+    for factors in (own, one, same):
         once = low_rank(x, factors).repeat_interleave(3, 0)
         again = low_rank(x.repeat_interleave(3, 0), repeat_rows(factors, 3))
         torch.testing.assert_close(again, once, atol=1e-12, rtol=1e-12)

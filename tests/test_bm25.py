@@ -21,7 +21,7 @@ def test_scores_are_those_of_rank_bm25(documents, query):
 
 
 @settings(max_examples=50, deadline=None)
-@given(documents=corpus, query=document, k1=st.floats(0.5, 3), b=st.floats(0, 1), epsilon=st.floats(0, 1))
+@given(documents=corpus, query=document, k1=st.floats(0.5, 3), b=st.floats(0, 0.99), epsilon=st.floats(0, 1))
 def test_other_constants_mean_the_same(documents, query, k1, b, epsilon):
     theirs = BM25Okapi(documents, k1=k1, b=b, epsilon=epsilon).get_scores(query)
     assert BM25(documents, k1, b, epsilon).scores(query) == pytest.approx(theirs.tolist(), abs=1e-9, rel=1e-9)
@@ -47,6 +47,10 @@ def test_what_a_person_answered_is_searched_too():
     history = [Item("an article", "Boats return"), Item("an article", "Milk stops fire"), Item("free boats")]
     assert retrieve("boats milk", history[:2], 1)[0].y == "Milk stops fire"
     assert retrieve("boats", history, 1) == [history[2]]
+
+
+def test_an_empty_item_scores_nothing_where_rank_bm25_divides_by_zero():
+    assert BM25([["boats"], [], ["milk", "fire"]], b=1.0).scores(["milk"])[1] == 0
 
 
 def test_nothing_to_search_is_no_error():

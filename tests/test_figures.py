@@ -323,6 +323,11 @@ def test_the_diff_keeps_every_word_of_both():
     assert theirs.replace(" ", "").lower() == truth.replace(" ", "").lower()
 
 
+def test_the_diff_keeps_punctuation_where_it_stood():
+    (part,) = word_diff("'totally dull': after 7 hours!", "'totally dull': after 7 hours!")
+    assert part.text == "'totally dull': after 7 hours!"
+
+
 def test_the_diff_escapes_html():
     assert "<script" not in diff_html("<script>alert(1)</script>", "x")
 

@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import Answer, FakeEngine, Step
+from fakes import FakeEngine, Step
 from streamlit.testing.v1 import AppTest
 
 from perpcs.assembly.options import PRESETS, RouterOptions
-from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
+from perpcs.personalizers.answer import Answer
 from perpcs.ui import compare, engine, run, strings
-from perpcs.ui.assemble import piece_of, save_text
+from perpcs.ui.assemble import piece_of
 from perpcs.ui.knobs import field_helps
 from perpcs.ui.people import names_of
 from perpcs.ui.reading import GUESS, as_lines, read_draft
@@ -240,7 +240,7 @@ def test_every_option_has_a_knob_with_a_help_text():
 
 
 def test_people_without_a_name_are_told_apart():
-    people = [dataclasses.replace(person, traits={}) for person in FakeEngine().examples("LaMP_4")]
+    people = [dataclasses.replace(person, name="") for person in FakeEngine().examples("LaMP_4")]
     assert list(names_of(people).values()) == [f"Person {letter}" for letter in "ABCDEF"]
 
 
@@ -278,7 +278,7 @@ def test_a_piece_can_be_chosen_without_a_mouse(fake):
 
 def test_a_saved_person_comes_back(fake):
     app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
-    text = save_text(app.session_state["studio"].own.assembly)
+    text = app.session_state["studio"].own.assembly.to_json()
     assert SECRET not in text
     again = open_page("assemble", source="saved")
     again.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
@@ -295,13 +295,6 @@ def test_a_file_of_another_pool_is_refused(fake):
     assert "This person was assembled from another pool." in shown(app)
     app.file_uploader[0].set_value(("me.json", b"{}", "application/json")).run()
     assert "This file is not a saved person." in shown(app)
-
-
-def test_the_file_of_an_example_holds_no_stored_answers():
-    record = FakeEngine().example_assembly("LaMP_4", "ada")
-    record.extra["answers"] = {"q0": {"base": {"text": SECRET}}}
-    assert SECRET not in save_text(record)
-    assert Assembly.from_json(save_text(record)).extra == {}
 
 
 # ---- compare --------------------------------------------------------------------------------------------------------
@@ -336,14 +329,23 @@ def test_answers_of_another_question_are_not_shown(fake):
     assert "words shared" not in shown(app)
 
 
-def test_stored_answers_are_shown_at_once_and_named_so(fake, monkeypatch):
-    rows = {m: {"title": m, "text": f"stored {m}", "tokens": 2} for m in ("base", "rag", "perpcs")}
-    monkeypatch.setattr(fake, "_stored", lambda task, user: {"q0": rows})
-    app = open_page("compare")
-    text = shown(app)
-    assert "stored perpcs" in text.replace("  ", " ")
+def test_stored_answers_are_shown_at_once_and_named_so(fake):
+    rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True, tokens=2) for m in ("base", "rag", "perpcs")}
+    fake.stored["LaMP_4", "ada", "q0"] = rows
+    text = shown(open_page("compare"))
+    assert "stored perpcs" in text
     assert "precomputed" in text
+    assert "stored base" in shown(open_page())  # the last step of the overview's figure
     assert fake.calls == []
+    assert "stored perpcs" not in shown(open_page("compare", query="q1"))
+
+
+def test_stored_answers_do_not_stand_in_for_a_new_assembly(fake):
+    rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True) for m in ("base", "rag", "perpcs")}
+    fake.stored["LaMP_4", "ada", "q0"] = rows
+    app = press(open_page("assemble"), "watch")
+    app.switch_page("../../pages/compare.py").run()
+    assert "stored perpcs" not in shown(app)
 
 
 def test_the_visitors_own_person_is_asked_with_their_own_words(fake):
@@ -359,7 +361,7 @@ def test_the_visitors_own_person_is_asked_with_their_own_words(fake):
 
 def test_a_saved_person_has_no_rag(fake):
     app = open_page("assemble", source="saved")
-    text = save_text(fake.example_assembly("LaMP_4", "dario"))
+    text = fake.example_assembly("LaMP_4", "dario").to_json()
     app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
     app.switch_page("../../pages/compare.py").run()
     assert strings.NO_TEXT in shown(app)
@@ -512,26 +514,14 @@ def test_every_term_is_defined_and_escaped():
 
 
 def test_the_fake_has_the_surface_of_the_real_engine():
+    from perpcs.assembly import assemble
     from perpcs.personalizers import engine as real
 
-    for name in ("assemble", "answer", "check", "sharers", "examples", "example_assembly"):
+    for name in ("assemble", "answer", "check", "sharers", "examples", "example_assembly", "example_answers"):
         ours = list(inspect.signature(getattr(FakeEngine, name)).parameters)
-        theirs = list(inspect.signature(getattr(real.Engine, name)).parameters)
-        assert len(ours) == len(theirs), name
-        assert ours[0] == theirs[0]
-        if name in ("assemble", "answer"):
-            assert ours == theirs
-    for ours, theirs in ((Answer, real.Answer), (Step, real.Step)):
-        assert {f.name for f in dataclasses.fields(ours)} == {f.name for f in dataclasses.fields(theirs)}
-    for name in (
-        "manifest",
-        "pool_hash",
-        "device",
-        "why_device",
-        "pool_bytes",
-        "user_bytes",
-        "adapter_bytes",
-        "waiting",
-    ):
+        assert ours == list(inspect.signature(getattr(real.Engine, name)).parameters), name
+    assert [f.name for f in dataclasses.fields(Step)] == [f.name for f in dataclasses.fields(assemble.Step)]
+    facts = "manifest pool_hash device why_device pool_bytes user_bytes adapter_bytes waiting"
+    for name in facts.split():
         assert hasattr(real.Engine, name)
         assert hasattr(FakeEngine(), name)

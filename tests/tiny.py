@@ -5,6 +5,7 @@ width 32; grouped-query attention where the family has it. transformers computes
 model's dtype; ``exact`` replaces them by their float64 twins, or rounding would hide behind every tolerance.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -182,9 +183,7 @@ def _random_AB(base: BaseModel, sharers: int, rank: int, seed: int) -> tuple[lis
 
 
 def _normal(seed: int, name: str, *shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(
-        seed * 1_000_003 + sum(ord(c) * 31**i for i, c in enumerate(name)) % 2**40
-    )
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 

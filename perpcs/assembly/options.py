@@ -1,7 +1,7 @@
 """The knobs of an assembly, as one flat record that the command line, the app and the stored record share.
 
 Presets: ``paper`` follows section 2.5 of Per-Pcs to the letter, ``reference_code`` the scoring of its released code
-(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/RESULTS.md).
+(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (results/routing.json).
 """
 
 from dataclasses import dataclass, fields, replace
@@ -14,13 +14,13 @@ from perpcs.errors import PerpcsError
 class RouterOptions:
     """How pieces are scored and chosen. Field docstrings are the help texts of the command line and the app."""
 
-    router: Literal["gate", "prototype"] = "gate"
+    router: Literal["gate", "prototype"] = "prototype"
     """What a target token's activation is compared with: each piece's trained gate, or its owner's mean activation."""
     normalise: Literal["cosine", "layernorm"] = "cosine"
     """How gate and activation are normalised before their product."""
     centre: bool = True
     """Subtract what all sharers have in common from keys and activations first (not in the paper)."""
-    standardise: bool = False
+    standardise: bool = True
     """Divide by the spread over sharers, dimension by dimension, after centring (not in the paper)."""
     reduce: Literal["sum", "mean", "pooled"] = "pooled"
     """Sum or mean of token scores, or one score of the mean activation (``pooled``: not in the paper)."""
@@ -53,8 +53,12 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 
 PRESETS: dict[str, RouterOptions] = {
     "default": RouterOptions(),
-    "paper": RouterOptions(normalise="cosine", centre=False, reduce="sum", sqrt_n=True, temperature=1.0),
-    "reference_code": RouterOptions(normalise="layernorm", centre=False, reduce="mean", temperature=1.0),
+    "paper": RouterOptions(
+        router="gate", normalise="cosine", centre=False, standardise=False, reduce="sum", sqrt_n=True, temperature=1.0
+    ),
+    "reference_code": RouterOptions(
+        router="gate", normalise="layernorm", centre=False, standardise=False, reduce="mean", temperature=1.0
+    ),
 }
 
 

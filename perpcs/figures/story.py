@@ -18,6 +18,8 @@ from perpcs.figures.style import MARK, bytes_text, method_colour
 from perpcs.pool.manifest import Sharer
 from perpcs.tasks import Item, Query
 
+SLIPS = 2
+"""Items of the history that the figure shows."""
 STEPS = ("History", "Scores", "Pieces", "Assembled model", "Answer")
 
 
@@ -77,10 +79,10 @@ def _clip(text: str, chars: int) -> str:
 
 def _history(story: Story) -> tuple[str, str]:
     slips = []
-    for item in story.history[-3:]:
+    for item in story.history[-SLIPS:]:
         given = f"<small>{_clip(item.x, 54)}</small>" if item.y is not None else ""
         slips.append(f'<div class="pp-slip">{given}<b>{_clip(item.y or item.x, 58)}</b></div>')
-    return "".join(slips), f"3 of {story.assembly.n_items} items"
+    return "".join(slips), f"the last {len(slips)} of {story.assembly.n_items} items"
 
 
 def _scores(story: Story) -> tuple[str, str]:

@@ -38,11 +38,15 @@ class BaseSettings:
     feed_forward: int = 768
     vocabulary: int = 3072
     max_tokens: int = 512
-    steps: int = 5600
+    steps: int = 4000
     batch_tokens: int = 3072
     """Padded tokens of a step."""
     rate: float = 1.5e-3
     warmup: int = 200
+    horizon: int = 5600
+    """The rate follows half a cosine that would end at this step ..."""
+    cooldown: int = 850
+    """... and leaves it for a straight line down to a twentieth over the last so many steps."""
     weight_decay: float = 0.01
     prompt_loss: float = 0.1
     """Weight of prompt tokens in the loss; target tokens weigh 1."""
@@ -196,11 +200,15 @@ def train_base(
 
 
 def _schedule(step: int, settings: BaseSettings) -> float:
-    """Linear warm-up, then half a cosine down to a twentieth of the rate."""
+    """Linear warm-up, half a cosine towards the horizon, then a straight line down to a twentieth of the rate."""
     if step < settings.warmup:
         return (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    leave = settings.steps - settings.cooldown
+    done = (min(step, leave) - settings.warmup) / max(1, settings.horizon - settings.warmup)
+    on_cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
+    if step <= leave:
+        return on_cosine
+    return on_cosine + (0.05 - on_cosine) * (step - leave) / settings.cooldown
 
 
 def _loss(model: Any, batch: tuple[torch.Tensor, torch.Tensor], device: str) -> torch.Tensor:

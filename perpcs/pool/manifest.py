@@ -46,6 +46,8 @@ class Example:
     history: tuple[Item, ...]
     queries: tuple[Query, ...]
     traits: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    """What the app calls them."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ def read_examples(folder: Path) -> tuple[Example, ...]:
                 history=tuple(task.read_item(fields) for fields in row["profile"]),
                 queries=tuple(task.read_query(query["input"], query["gold"], query["id"]) for query in row["query"]),
                 traits=row["traits"],
+                name=row.get("name", ""),
             )
             for row in read_json(folder / "examples.json")
         )

@@ -42,7 +42,7 @@ SMALLTOWN = Recipe(
         TaskRecipe("LaMP_4", base_users=7200, candidates=240, sharers=40),
         TaskRecipe("LaMP_2", base_users=1800, candidates=240, sharers=40),
     ),
-    base=BaseSettings(steps=5600),
+    base=BaseSettings(),
 )
 
 TINY = Recipe(
@@ -53,7 +53,7 @@ TINY = Recipe(
         TaskRecipe("LaMP_2", base_users=30, candidates=16, sharers=6, examples=2),
     ),
     base=BaseSettings(
-        width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, batch_tokens=3072, evaluate_every=60
+        width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, cooldown=40, evaluate_every=60
     ),
     settings=Settings(pieces=PieceSettings(epochs=1), gates=GateSettings(steps=6)),
 )

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from perpcs.data.smalltown import Person, describe, make_people, release_fields
+from perpcs.data.smalltown import Person, describe, invented_name, make_people, release_fields
 from perpcs.pool.base_stage import TOWN_VERSION, base_stage
 from perpcs.pool.build import TaskPeople, build_tasks, copy_base, finish, versions
 from perpcs.pool.manifest import Manifest
@@ -59,7 +59,12 @@ def town_people(recipe: Recipe, part: TaskRecipe) -> TaskPeople:
     # Ids do not depend on how much a person wrote, so base users are drawn again with one item each.
     base = make_people(part.task, seed=seed, count=part.base_users, split="base", history=(1, 1), queries=0)
     rows = [
-        {**release_fields(person), "description": describe(person), "traits": dict(person.traits)}
+        {
+            **release_fields(person),
+            "name": invented_name(person.id),
+            "description": describe(person),
+            "traits": dict(person.traits),
+        }
         for person in example_people(recipe, part)
     ]
     return TaskPeople(

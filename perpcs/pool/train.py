@@ -28,7 +28,7 @@ class PieceSettings:
     rank: int = 4
     alpha: float = 8.0
     epochs: int = 3
-    batch: int = 8
+    batch: int = 4
     rate: float = 2e-3
     shared_init: bool = True
     """All sharers start from the same A, so that their pieces live in like subspaces."""

@@ -1,13 +1,15 @@
-"""Answers as the screens show them, whether they were just made or stored with an example's assembly."""
+"""Answers as Compare shows them, whether they were just made or stored with the pool."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from perpcs.assembly.record import Assembly
-from perpcs.tasks import Item, Query
+from perpcs.personalizers.answer import Answer
+from perpcs.tasks import Query
 from perpcs.ui.people import Person
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
 
 
 @dataclass
@@ -17,43 +19,16 @@ class Asked:
     person: Person
     query: Query
     methods: tuple[str, ...]
-    answers: tuple[Any, ...] = ()
-    """The engine's Answer records, or stored ones with the same fields."""
+    answers: tuple[Answer, ...] = ()
     stored: bool = False
     stopped: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
-def stored_answers(assembly: Assembly, query: Query | None, methods: Sequence[str]) -> tuple[Any, ...]:
-    """Answers that were computed when the pool was built; none where any of ``methods`` is missing.
-
-    They lie in ``assembly.extra["answers"][query.id][method]`` as the fields of an Answer.
-    """
-    if query is None:
+def stored_answers(
+    engine: "Engine", task: str, example_id: str, query: Query | None, methods: Sequence[str]
+) -> tuple[Answer, ...]:
+    """An example person's answers that were computed when the pool was built; none where one of ``methods`` lacks."""
+    if query is None or not methods:
         return ()
-    rows = assembly.extra.get("answers", {}).get(query.id, {})
-    if not methods or not all(method in rows for method in methods):
-        return ()
-    return tuple(_answer(method, rows[method]) for method in methods)
-
-
-def _answer(method: str, row: dict[str, Any]) -> Any:
-    blank = {
-        "method": method,
-        "title": method,
-        "text": "",
-        "done": True,
-        "valid": True,
-        "tokens": 0,
-        "first_token_seconds": None,
-        "seconds": 0.0,
-        "prompt": "",
-        "retrieved": (),
-        "bytes_stored": 0,
-        "prepare_seconds": 0.0,
-        "text_leaves": False,
-        "labels": {},
-    }
-    known = {key: value for key, value in row.items() if key in blank}
-    known["retrieved"] = tuple(item if isinstance(item, Item) else Item(**item) for item in known.get("retrieved", ()))
-    return SimpleNamespace(**{**blank, **known})
+    rows = engine.example_answers(task, example_id, query.id)
+    return tuple(rows[method] for method in methods) if all(method in rows for method in methods) else ()

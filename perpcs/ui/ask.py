@@ -181,7 +181,7 @@ def _decoding(record: Studio, person: Person) -> None:
 def _start(engine: "Engine", record: Studio, question: Question) -> None:
     person, query, methods = question.person, question.query, question.methods
     assert query is not None
-    asked = Asked(person, query, methods, settings={"temperature": record.temperature, "seed": record.seed})
+    asked = Asked(person, query, methods)
     most, temperature, seed = record.max_new_tokens or None, record.temperature, record.seed
 
     def do(report: Any) -> None:

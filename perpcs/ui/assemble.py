@@ -1,6 +1,5 @@
 """The right side of Assemble: the map of the current person, or the assembly while it happens."""
 
-import json
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -152,7 +151,7 @@ def _actions(engine: "Engine", record: Studio, person: Person) -> None:
     ):
         start_assembly(engine, record, person.task, person.history, user=record.example)
         st.rerun()
-    text = save_text(person.assembly)
+    text = person.assembly.to_json()
     st.download_button(
         f"Save ({bytes_text(len(text.encode()))})",
         text,
@@ -187,13 +186,6 @@ def _csv(assembly: Assembly, person: Person, sharers: tuple[Sharer, ...]) -> Non
 def file_name(person: Person) -> str:
     """Letters and digits of the person's name, for a file."""
     return "".join(ch for ch in person.name if ch.isascii() and ch.isalnum()).lower() or "me"
-
-
-def save_text(assembly: Assembly) -> str:
-    """The file of a person: the record without stored answers, which quote an example's texts."""
-    data = json.loads(assembly.to_json())
-    data.get("extra", {}).pop("answers", None)
-    return json.dumps(data, indent=1, sort_keys=True)
 
 
 def _take_click(record: Studio, assembly: Assembly) -> None:

@@ -2,13 +2,14 @@
 
 import time
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from perpcs.figures.labels import label_bars, label_takeaway
 from perpcs.figures.style import CHART_CONFIG, bytes_text, method_colour, seconds_text
 from perpcs.figures.worddiff import diff_html, shared_words
+from perpcs.personalizers.answer import Answer
 from perpcs.tasks import TASKS, Query
 from perpcs.ui.answers import Asked, stored_answers
 from perpcs.ui.ask import Question, title_of
@@ -31,7 +32,7 @@ def answers_panel(engine: "Engine", record: Studio, question: Question) -> None:
         _stream(engine, record)
     asked = record.asked if _same(record.asked, question) else None
     if asked is None and question.query is not None:
-        stored = () if question.person.how != "precomputed" else _stored(question)
+        stored = () if question.person.how != "precomputed" else _stored(engine, record, question)
         asked = Asked(question.person, question.query, question.methods, stored, stored=True) if stored else None
     with st.container(key="finished"):
         if question.query is not None:
@@ -49,8 +50,8 @@ def answers_panel(engine: "Engine", record: Studio, question: Question) -> None:
             )
 
 
-def _stored(question: Question) -> tuple[Any, ...]:
-    return stored_answers(question.person.assembly, question.query, question.methods)
+def _stored(engine: "Engine", record: Studio, question: Question) -> tuple[Answer, ...]:
+    return stored_answers(engine, question.person.task, record.example, question.query, question.methods)
 
 
 def _same(asked: Asked | None, question: Question) -> bool:
@@ -113,7 +114,7 @@ def _stream(engine: "Engine", record: Studio) -> None:
     st.rerun()
 
 
-def _aligned(asked: Asked) -> list[Any]:
+def _aligned(asked: Asked) -> list[Answer | None]:
     """An answer or None for each method, in the order of the columns."""
     by_method = {answer.method: answer for answer in asked.answers}
     return [by_method.get(method) for method in asked.methods]
@@ -140,7 +141,7 @@ def _columns(asked: Asked) -> None:
     _bars(asked)
 
 
-def _card(asked: Asked, method: str, answer: Any, writing: bool = False) -> str:
+def _card(asked: Asked, method: str, answer: Answer | None, writing: bool = False) -> str:
     """One column: title, the answer with its difference to the truth, the facts."""
     title = title_of(method)
     head = f"<h3>{escape(title)}<small>{_verdict(asked, answer)}</small></h3>"
@@ -156,7 +157,7 @@ def _card(asked: Asked, method: str, answer: Any, writing: bool = False) -> str:
     return f'<div class="pp-answer" style="--m:{method_colour(method)}">{head}{body}{facts}</div>'
 
 
-def _verdict(asked: Asked, answer: Any) -> str:
+def _verdict(asked: Asked, answer: Answer | None) -> str:
     """What stands beside the title: invalid, right or wrong, or how many words are shared with the truth."""
     if answer is None or not answer.done:
         return ""
@@ -171,7 +172,7 @@ def _verdict(asked: Asked, answer: Any) -> str:
     return f"{same} of {words} words shared"
 
 
-def _facts(answer: Any) -> str:
+def _facts(answer: Answer) -> str:
     rows = (
         ("tokens", f"{answer.tokens}"),
         ("first token", seconds_text(answer.first_token_seconds)),
@@ -183,7 +184,7 @@ def _facts(answer: Any) -> str:
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>"
 
 
-def _details(answer: Any) -> None:
+def _details(answer: Answer) -> None:
     with st.expander("Prompt as sent"):
         st.code(answer.prompt, language=None, wrap_lines=True)
     if answer.retrieved:

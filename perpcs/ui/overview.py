@@ -1,6 +1,7 @@
 """The parts of the overview page."""
 
 from html import escape
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -42,7 +43,7 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         show_error(error)
         return
     query = example.queries[0] if example.queries else None
-    stored = stored_answers(assembly, query, ("base", "perpcs"))
+    stored = stored_answers(engine, record.task, example.id, query, ("base", "perpcs"))
     told = Story(
         name=name,
         history=example.history,
@@ -60,8 +61,8 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         step = st.segmented_control(
             "Step", range(len(STEPS)), format_func=lambda i: str(i + 1), key="story-step", label_visibility="collapsed"
         )
-    task = TASKS[record.task].title.lower()
-    who = f"{name} is made up; the task: {task}. {example.description} Press a number to go through the steps."
+    task, about = TASKS[record.task].title.lower(), shorten(example.description, 100, placeholder=" …")
+    who = f"{name} is made up; the task: {task}. {about}"
     text = explanation(told, step) if step is not None else who
     st.html(f'<p class="pp-note" aria-live="polite">{escape(text)}</p>')
     st.html(story_html(told, step=step, dark=is_dark()))

@@ -31,8 +31,7 @@ def names_of(examples: Sequence[Example]) -> dict[str, str]:
     """What example people are called, by id: their name, else Person A, Person B and so on."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return {
-        example.id: str(example.traits.get("name") or f"Person {letters[i] if i < 26 else i + 1}")
-        for i, example in enumerate(examples)
+        example.id: example.name or f"Person {letters[i] if i < 26 else i + 1}" for i, example in enumerate(examples)
     }
 
 

@@ -19,6 +19,38 @@ PASTE = "\n".join(
 PAGES = {"": "A language model of your own", "assemble": "Assemble", "compare": "Compare"}
 FILLED = {"": ".pp-story", "assemble": ".st-key-mapbox .js-plotly-plot", "compare": ".pp-answer"}
 
+# WCAG contrast of every visible text with what is behind it; the list of those below 4.5 (3 for large text).
+POOR_CONTRAST = """() => {
+  const numbers = text => text.split(/[ ,\\/]+/).map(Number);
+  const parse = colour => {
+    const rgb = colour.match(/^rgba?\\(([^)]+)\\)/), srgb = colour.match(/^color\\(srgb ([^)]+)\\)/);
+    const p = numbers((rgb || srgb)[1]);
+    return [...p.slice(0, 3).map(v => srgb ? 255 * v : v), p[3] ?? 1];
+  };
+  const over = (top, under) => [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
+  const linear = v => v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+  const luminance = c => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+  const parents = element => { const all = []; for (let e = element; e; e = e.parentElement) all.push(e); return all };
+  const behind = element => {
+    let colour = [255, 255, 255, 1];
+    for (const e of parents(element).reverse()) colour = over(parse(getComputedStyle(e).backgroundColor), colour);
+    return colour;
+  };
+  const poor = [], walker = document.createTreeWalker(document.querySelector('.stApp'), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode.textContent.trim(), e = walker.currentNode.parentElement;
+    if (!text || e.closest('svg, style, script, [aria-hidden=true], :disabled, [data-testid=stIconMaterial]')) continue;
+    const style = getComputedStyle(e), box = e.getBoundingClientRect();
+    const opacity = parents(e).reduce((product, p) => product * getComputedStyle(p).opacity, 1);
+    if (!box.width || !box.height || !opacity || !e.checkVisibility({visibilityProperty: true})) continue;
+    const back = behind(e), [r, g, b, a] = parse(style.color);
+    const one = luminance(over([r, g, b, a * opacity], back)), other = luminance(back);
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) poor.push([ratio.toFixed(2), text.slice(0, 60)]);
+  }
+  return poor;
+}"""
+
 
 def overflow(tab) -> int:
     """Pixels by which anything makes the page scroll sideways."""
@@ -128,6 +160,28 @@ def test_every_page_fits_the_screen(studio, open_tab, page, width, height, schem
     tab.locator(FILLED[page]).first.wait_for()
     tab.wait_for_timeout(800)
     assert overflow(tab) <= 0
+    assert tab.evaluate(POOR_CONTRAST) == []
+
+
+def test_the_contrast_check_can_fail(studio, open_tab):
+    tab = open_tab(studio.url)
+    tab.locator(".pp-lede").wait_for()
+    tab.evaluate("() => { document.querySelector('.pp-lede').style.color = '#bbb' }")
+    assert tab.evaluate(POOR_CONTRAST)
+
+
+def test_pages_and_terms_are_reached_by_keyboard(studio, open_tab):
+    tab = open_tab(studio.url)
+    tab.locator(FILLED[""]).wait_for()
+    reached = []
+    for _ in range(14):
+        tab.keyboard.press("Tab")
+        reached.append(tab.evaluate("() => document.activeElement.innerText.trim().split('\\n').pop()"))
+    for name in ("Assemble", "Compare", "base model", "Watch an example", "Use my own text", "Explain the method"):
+        assert name in reached, reached
+    tab.locator(".pp-term").first.focus()
+    shown = tab.evaluate("() => getComputedStyle(document.activeElement, '::after').content")
+    assert "the same for everybody" in shown
 
 
 @pytest.mark.parametrize("page", ["assemble", "compare"])

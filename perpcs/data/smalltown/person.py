@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from perpcs.data.smalltown import headlines, movies
+from perpcs.data.smalltown import headlines, movies, names
 from perpcs.data.smalltown.maker import Maker, Traits, draw_traits
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Item, Query, User
@@ -102,6 +102,11 @@ def _make_person(maker: Maker, seed: int, split: str, index: int, low: int, high
         history=tuple(Item(x=one.x, y=one.y, id=str(first_id + i)) for i, one in enumerate(made[:length])),
         queries=tuple(Query(x=one.x, gold=one.y, id=str(first_id + length + i)) for i, one in enumerate(made[length:])),
     )
+
+
+def invented_name(id: str) -> str:
+    """What a person of that id is called: a first name, the same at every call."""
+    return names.first_name(random.Random(id), held_out=True)
 
 
 def describe(person: Person) -> str:
