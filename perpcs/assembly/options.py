@@ -66,10 +66,12 @@ def router_options(preset: str = "default", **changes: Any) -> RouterOptions:
     """The options of a preset with the given changes; a change of None keeps the preset's value.
 
     Raises:
-        PerpcsError: for an unknown preset or a value out of range.
+        PerpcsError: for an unknown preset or option, or a value out of range.
     """
     if preset not in PRESETS:
         raise PerpcsError(f"Unknown preset {preset!r}.", f"Use one of: {', '.join(PRESETS)}.")
     known = {field.name for field in fields(RouterOptions)}
-    given = {name: value for name, value in changes.items() if value is not None and name in known}
-    return replace(PRESETS[preset], **given)
+    for name in changes:
+        if name not in known:
+            raise PerpcsError(f"Unknown routing option {name!r}.", f"Use one of: {', '.join(sorted(known))}.")
+    return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})

@@ -280,7 +280,7 @@ def copy_base(folder: Path, target: Path, dtype: str = "float16") -> tuple[BaseM
     target.mkdir(parents=True, exist_ok=True)
     kind = getattr(torch, dtype)
     for file in folder.iterdir():
-        if file.name == "model.safetensors":
+        if file.suffix == ".safetensors" and file.name.startswith("model"):  # large models come in several files
             rounded = {name: tensor.to(kind) for name, tensor in load_file(file).items()}
             write_atomic(target / file.name, save(rounded, metadata={"format": "pt"}))
         elif file.suffix in (".json", ".txt", ".model") and file.name != "done.json":
