@@ -35,7 +35,9 @@ from perpcs.tasks import get_task
 
 TASK = get_task("LaMP_4")
 CLOSE = {"atol": 1e-10, "rtol": 1e-10}
-SHARP = RouterOptions(normalise="layernorm", centre=True, standardise=False, reduce="mean", temperature=0.1)
+SHARP = RouterOptions(
+    router="gate", normalise="layernorm", centre=True, standardise=False, reduce="mean", temperature=0.1
+)
 """Weights far from uniform, so that what chooses them is seen."""
 
 
@@ -108,7 +110,7 @@ NAIVE = {
     "paper": (replace(PRESETS["paper"], temperature=0.05), paper_score, math.sqrt),
     "reference_code": (replace(PRESETS["reference_code"], temperature=0.2), reference_score, lambda n: 1.0),
     "centred": (
-        RouterOptions(normalise="cosine", centre=True, standardise=False, reduce="pooled", sqrt_n=False),
+        RouterOptions(router="gate", normalise="cosine", centre=True, standardise=False, reduce="pooled", sqrt_n=False),
         centred_score,
         lambda n: 1.0,
     ),

@@ -97,17 +97,17 @@ def tiny_pool_with_examples(tmp_path_factory):
     """A random pool with an example person of each task, so that every page has something to show."""
     from tiny import write_tiny_pool
 
-    from perpcs.assembly.examples import assemble_examples
     from perpcs.data.smalltown import describe, make_people, release_fields
     from perpcs.files import write_json
-    from perpcs.pool.store import Pool
+    from perpcs.personalizers.engine import Engine
+    from perpcs.personalizers.examples import complete_examples
 
     folder = write_tiny_pool(tmp_path_factory.mktemp("pools") / "tiny")
     for task in ("LaMP_4", "LaMP_2"):
         people = make_people(task, seed=1, count=2, split="target", history=(4, 4), queries=1)
         rows = [{**release_fields(one), "description": describe(one), "traits": dict(one.traits)} for one in people]
         write_json(folder / task / "examples.json", rows)
-    assemble_examples(folder, Pool(folder).base("cpu", "float32"))
+    complete_examples(Engine.open(folder, "cpu", "float32"))
     return folder
 
 

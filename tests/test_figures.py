@@ -172,6 +172,15 @@ def test_clusters_get_different_words():
     assert "'" not in "".join(words.values())
 
 
+def test_many_clusters_are_not_drawn_apart():
+    alone = [dataclasses.replace(person, cluster=i) for i, person in enumerate(PEOPLE)]
+    ticks = assembly_map(ASSEMBLY, alone, sort="cluster").layout.xaxis3.ticktext
+    assert len(ticks) <= 10
+    assert set(ticks) <= set(ASSEMBLY.sharers)
+    words = assembly_map(ASSEMBLY, PEOPLE, sort="cluster").layout.xaxis3.ticktext
+    assert set(words) == {terms[0] for terms in TERMS}
+
+
 # ---- one piece ------------------------------------------------------------------------------------------------------
 
 

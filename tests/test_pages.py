@@ -151,7 +151,7 @@ def test_the_overview_has_claim_story_doors_and_facts(fake):
 def test_a_step_is_explained_with_numbers(fake):
     app = open_page()
     by_key(app, "button_group", "story-step").set_value(1).run()
-    assert "compared with the gate of each of 40 sharers" in shown(app)
+    assert f"compared with the {PRESETS['default'].router} of each of 40 sharers" in shown(app)
 
 
 def test_the_doors_lead_to_filled_pages(fake):
@@ -168,7 +168,8 @@ def test_the_doors_lead_to_filled_pages(fake):
 def test_an_example_is_there_at_once_and_no_model_runs(fake):
     app = open_page("assemble")
     text = shown(app)
-    assert "Ada is assembled from 40 of 40 sharers" in text
+    record = fake.example_assembly("LaMP_4", "ada")
+    assert f"Ada is assembled from {record.distinct_sharers()} of 40 sharers" in text
     assert "precomputed" in text
     assert "items chose it" in text
     assert app.get("plotly_chart")

@@ -31,6 +31,8 @@ from perpcs.figures.piece import selected_pieces
 from perpcs.figures.style import MARK, base_layout, faint, ink, muted, paper, weight_scale
 from perpcs.pool.manifest import Sharer
 
+MOST_CLUSTERS = 10
+"""More clusters than these (many pools take one sharer from each) are not drawn apart."""
 _HOVER = (
     "<b>%{customdata[2]}</b><br>sharer %{customdata[3]} · cluster %{customdata[4]}<br>"
     "score %{customdata[6]} (rank %{customdata[5]} of %{customdata[8]})<br>%{customdata[7]}<extra></extra>"
@@ -286,8 +288,9 @@ def _lay_out(
     figure.add_annotation(
         text="effective<br>sharers", x=1, y=0.995, xanchor="right", yanchor="top", align="right", **small
     )
-    if sort == "cluster":
-        for _, first, _ in clusters_in_order(columns, sharers)[1:]:
+    runs = clusters_in_order(columns, sharers)
+    if sort == "cluster" and len(runs) <= MOST_CLUSTERS:
+        for _, first, _ in runs[1:]:
             figure.add_shape(
                 type="line",
                 x0=first - 0.5,
@@ -319,9 +322,9 @@ def _lay_out(
 def _column_ticks(
     assembly: Assembly, sharers: Sequence[Sharer], columns: list[int], sort: str
 ) -> tuple[list[float], list[str]]:
-    """Where ticks stand under the columns and what they say: cluster words, or some ids."""
-    if sort == "cluster":
-        runs = clusters_in_order(columns, sharers)
+    """Where ticks stand under the columns and what they say: cluster words where they have room, else some ids."""
+    runs = clusters_in_order(columns, sharers)
+    if sort == "cluster" and len(runs) <= MOST_CLUSTERS:
         words = cluster_words(columns, sharers)
         return [(first + last) / 2 for _, first, last in runs], [words[cluster][:12] for cluster, _, _ in runs]
     names, step = short_names(assembly.sharers), max(1, round(len(columns) / 8))

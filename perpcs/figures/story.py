@@ -58,7 +58,7 @@ def story_html(story: Story, *, step: int | None = None, dark: bool = False) -> 
 def explanation(story: Story, step: int) -> str:
     """One or two sentences on a step, with this example's numbers."""
     a = story.assembly
-    compared = "the mean activation" if a.router.get("router") == "prototype" else "the gate"
+    compared = f"the {a.router.get('router', 'gate')}"
     k, position = a.choices.shape[2], a.positions[story.position]
     return (
         f"{a.n_items} past items of {story.name}. Nobody trains on them; the model reads them once.",
@@ -122,13 +122,13 @@ def _assembled(story: Story, dark: bool) -> tuple[str, str]:
 def _answer(story: Story) -> tuple[str, str]:
     if story.query is None:
         return "", "no held-out item"
-    body = f'<div class="pp-slip pp-ask"><small>{_clip(story.query.x, 84)}</small></div>'
+    body = f'<div class="pp-slip pp-ask"><small>{_clip(story.query.x, 52)}</small></div>'
     said = [(method_colour(method), title, text) for method, title, text in story.answers[:3]]
     if not said and story.query.gold:
         said = [(MARK, f"what {story.name} wrote", story.query.gold)]
     for colour, title, text in said:
         body += (
             f'<div class="pp-slip pp-said" style="border-color:{colour}"><small>{html.escape(title)}</small>'
-            f"<b>{_clip(text, 70)}</b></div>"
+            f"<b>{_clip(text, 50)}</b></div>"
         )
     return body, "an item that was held out" if story.answers else "an item that was held out; ask it on Compare"

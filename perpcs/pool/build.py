@@ -6,7 +6,7 @@
     6 write     share masks, pool folder, manifest
 
 Where people come from is another file's matter: smalltown.py draws them from seeds, from_data.py reads them.
-Example people are assembled afterwards (assembly/examples.py), because that needs the finished pool.
+Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
 """
 
 import shutil

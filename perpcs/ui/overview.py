@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from perpcs.assembly.options import PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
@@ -61,8 +62,8 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         step = st.segmented_control(
             "Step", range(len(STEPS)), format_func=lambda i: str(i + 1), key="story-step", label_visibility="collapsed"
         )
-    task, about = TASKS[record.task].title.lower(), shorten(example.description, 100, placeholder=" …")
-    who = f"{name} is made up; the task: {task}. {about}"
+    task, about = TASKS[record.task].title.lower(), shorten(example.description, 90, placeholder=" …")
+    who = f"{name} is made up; the task: {task}. {about} Press a number to go through the steps."
     text = explanation(told, step) if step is not None else who
     st.html(f'<p class="pp-note" aria-live="polite">{escape(text)}</p>')
     st.html(story_html(told, step=step, dark=is_dark()))
@@ -112,14 +113,15 @@ def method(engine: "Engine") -> None:
     manifest = engine.manifest
     st.container(key="part-method").html('<h2 id="how-it-works">How it works</h2>')
     left, right = st.columns([0.5, 0.5], gap="large")
+    compared = term(PRESETS["default"].router)
     left.html(
         f'<div class="pp-prose"><p>Each {term("sharer")} once adapted the {term("base model")} to their own text. The '
-        f"adapter is cut into {term('piece', 'pieces')}, one at each {term('position')}, and each piece gets a "
-        f"{term('gate')}: a vector that says for which words it helped.</p>"
-        f"<p>Your {term('history')} is read once. At every position your words are compared with all gates; each "
-        f"{term('item')} picks the pieces that fit best and weighs them. The mean over your items is your "
-        f"{term('weight')} for a piece. The picked pieces act at once, so that later layers already read with them."
-        "</p></div>"
+        f"adapter is cut into {term('piece', 'pieces')}, one at each {term('position')}. With each piece come a "
+        f"{term('gate')} and a {term('prototype')}: vectors that say which words it is for.</p>"
+        f"<p>Your {term('history')} is read once. Everywhere your words are compared with the {compared} of each "
+        f"piece; each {term('item')} picks the pieces that fit best and weighs them. The mean over your items is your "
+        f"{term('weight')} for a piece. The picked pieces act at once, so that later layers already read with them.</p>"
+        "</div>"
     )
     right.html(
         '<div class="pp-prose"><div class="pp-eq">y = W x + '

@@ -132,7 +132,7 @@ def test_clicking_the_map_explains_the_piece_and_makes_a_link(studio, open_tab):
     tab.mouse.move(x - 1, y)
     tab.mouse.click(x, y)
     wait_until(lambda: heading.inner_text() != before)
-    assert "cell=" in tab.url
+    wait_until(lambda: "cell=" in tab.url)  # written when the run ends
     chosen = heading.inner_text()
     other = open_tab(tab.url)
     other.get_by_role("heading", name="Piece:").wait_for()
