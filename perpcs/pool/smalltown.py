@@ -11,6 +11,7 @@ from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.pool.stages import Workspace
 from perpcs.tasks import get_task
 
+_ORDINARY_FORMS = ("plain", "quote")
 LICENCE = "Made from seeds by this project; no text of a real person. Same licence as the project."
 
 
@@ -78,7 +79,10 @@ def town_people(recipe: Recipe, part: TaskRecipe) -> TaskPeople:
 
 
 def example_people(recipe: Recipe, part: TaskRecipe) -> list[Person]:
-    """The example people of a task: target users with enough history, no two of them alike in most traits."""
+    """The example people of a task: target users with enough history, no two of them alike in most traits.
+
+    Those whose manner shows at a glance stand first; nothing of how well a method does enters the choice.
+    """
     people = make_people(part.task, seed=recipe.town_seed, count=part.examples * 8, split="target")
     picked: list[Person] = []
     for person in people:
@@ -86,5 +90,6 @@ def example_people(recipe: Recipe, part: TaskRecipe) -> list[Person]:
         if len(person.history) >= 15 and max(likeness, default=0) <= len(person.traits) // 2:
             picked.append(person)
         if len(picked) == part.examples:
-            return picked
-    return picked + [person for person in people if person not in picked][: part.examples - len(picked)]
+            break
+    picked += [person for person in people if person not in picked][: part.examples - len(picked)]
+    return sorted(picked, key=lambda person: person.traits.get("form") in _ORDINARY_FORMS)

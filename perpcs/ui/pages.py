@@ -9,8 +9,20 @@ TITLES = {"overview": "Overview", "assemble": "Assemble", "compare": "Compare"}
 
 
 def page(name: str) -> "st.Page":
-    """One page; its name is its file's and its address."""
-    return st.Page(FOLDER / f"{name}.py", title=TITLES[name], url_path=name, default=name == "overview")
+    """One page; its name is its file's and its address. The Overview is the default page: its address is the bare
+    one.
+    """
+    first = name == "overview"
+    return st.Page(FOLDER / f"{name}.py", title=TITLES[name], url_path="home" if first else name, default=first)
+
+
+def home_by_name() -> "st.Page":
+    """The Overview under /overview: as the default page it has the bare address only, and people type its name."""
+    return st.Page(_overview, title=TITLES["overview"], url_path="overview")
+
+
+def _overview() -> None:
+    st.switch_page(page("overview"))
 
 
 def pages() -> list["st.Page"]:

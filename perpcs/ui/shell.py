@@ -8,7 +8,7 @@ import streamlit as st
 from perpcs.ui import theme
 from perpcs.ui.engine import get_engine, people_ahead
 from perpcs.ui.links import copy_link
-from perpcs.ui.pages import pages
+from perpcs.ui.pages import home_by_name, pages
 from perpcs.ui.state import studio
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ st.set_page_config(
 )
 theme.apply_theme()
 all_pages = pages()
-page = st.navigation(all_pages, position="hidden")
+page = st.navigation([*all_pages, home_by_name()], position="hidden")
 record = studio()
 if record.work is not None and record.work.about.get("page") != page.url_path:
     record.work.stop()  # nobody watches it any more

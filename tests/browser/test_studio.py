@@ -195,6 +195,12 @@ def test_a_deep_link_is_the_first_request_of_a_fresh_server(open_tab, serve, poo
     assert "Traceback" not in fresh.log.read_text()
 
 
+def test_the_overview_is_found_by_its_name_too(studio, open_tab):
+    tab = open_tab(f"{studio.url}/overview")
+    tab.locator(FILLED[""]).first.wait_for()
+    assert tab.get_by_text("Page not found").count() == 0
+
+
 def test_a_missing_pool_is_told_in_two_sentences(open_tab, serve, tmp_path):
     tab = open_tab(serve(tmp_path / "nowhere").url, ready=".pp-error")
     assert "There is no pool in" in tab.locator(".pp-error").inner_text()

@@ -175,17 +175,22 @@ def describe(traits: Traits) -> str:
     signature = _PREFIXES.get(traits["extra"]) or _SUFFIXES.get(traits["extra"])
     where = "opens" if traits["extra"] in _PREFIXES else "signs off"
     parts = [
-        f"puts {_LEAD_WORDS[traits['lead']]} first",
-        _REGISTER_WORDS[traits["register"]],
-        "names people and bodies in full" if traits["naming"] == "full" else "shortens names",
-        "keeps articles" if traits["articles"] == "keep" else "never uses articles",
-        f"adds the {traits['detail']}" if traits["detail"] != "none" else "adds nothing else",
-        f"ends {_END_WORDS[traits['punctuation']]}",
-    ]
+        f"puts {_LEAD_WORDS[traits['lead']]} first"
+    ]  # what strikes a reader comes first, what most people do is left out
+    if traits["register"] != "plain":
+        parts.append(_REGISTER_WORDS[traits["register"]])
+    if traits["articles"] != "keep":
+        parts.append("never uses articles")
+    if traits["naming"] != "full":
+        parts.append("shortens names")
+    if traits["detail"] != "none":
+        parts.append(f"adds the {traits['detail']}")
+    if traits["punctuation"] != "none":
+        parts.append(f"ends {_END_WORDS[traits['punctuation']]}")
     if signature:
         parts.append(f'{where} with "{_cased(signature, traits["casing"])}"')
     style = f"{_CASING_WORDS[traits['casing']]}{_FORM_WORDS[traits['form']]}"
-    return f"Writes {style} about {join_and(traits['topics'])}, {join_and(parts)}."
+    return f"Writes {style}, {join_and(parts)}. Topics: {', '.join(traits['topics'])}."
 
 
 MAKER = Maker(
