@@ -15,6 +15,7 @@ help:
 	@echo "make test         run all tests                  (PYTEST_ARGS='-k layer' runs some of them)"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        time assembling and starting, into results/"
+	@echo "make screenshots  pictures of every page, light and dark, into docs/screenshots"
 	@echo "make pool         build the small town's pool from its seeds (hours), into assets/"
 	@echo "make tree         bring the file tree of README.md up to date"
 	@echo "make clean        remove the environment and the caches; build/ stays"
@@ -36,7 +37,7 @@ bench: env-dev
 	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")
 
 screenshots: env-dev
-	@echo "make screenshots is not there yet." >&2; exit 1
+	@$(BIN)/python tests/browser/screenshots.py
 
 pool: env
 	@$(BIN)/python -m perpcs.cli build smalltown

@@ -111,6 +111,11 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
             config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{person.name}-map", "scale": 2}},
             alt=takeaway(assembly, person.name),
         )
+        if assembly.router.get("router") == "prototype" and not record.module:
+            st.html(
+                '<p class="pp-quiet">q, k and v of a layer read the same input, so their rows choose alike; '
+                "o reads what attention made of it.</p>"
+            )
         with st.container(horizontal=True):
             _csv(assembly, person, sharers)
             if person.kind == "example" and person.how != "precomputed":
