@@ -95,7 +95,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[Path], Studio]]:
         one.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # closed with its tests: Playwright's event loop would forbid one to later tests
 def chromium():
     """Debian's Chromium. Without one these tests are skipped by hand, and fail where CI promises one."""
     sync_api = pytest.importorskip("playwright.sync_api")
