@@ -1,5 +1,8 @@
 """The one error class for what a person can cause and mend."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class PerpcsError(Exception):
     """Something a person can put right: one sentence on what is wrong, one on what to do.
@@ -11,3 +14,11 @@ class PerpcsError(Exception):
         super().__init__(f"{wrong} {do}")
         self.wrong = wrong
         self.do = do
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> PerpcsError:
+    """The error for a name that is none of the known ones, with the nearest of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return PerpcsError(f"Unknown {what} {name!r}.", f"{hint}Known {what}s: {', '.join(names)}.")

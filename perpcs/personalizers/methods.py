@@ -1,8 +1,6 @@
 """The registry of methods, one line each."""
 
-import difflib
-
-from perpcs.errors import PerpcsError
+from perpcs.errors import unknown
 from perpcs.personalizers import base, perpcs, rag
 from perpcs.personalizers.method import Method
 
@@ -24,6 +22,4 @@ def get_method(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
-    near = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise PerpcsError(f"Unknown method {name!r}.", f"{hint}Known methods: {', '.join(METHODS)}.")
+    raise unknown("method", name, METHODS)

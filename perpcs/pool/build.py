@@ -254,8 +254,32 @@ def check_disjoint(groups: dict[str, Sequence[str]]) -> None:
                 )
 
 
-def finish(target: Path, manifest: Manifest, final: Path, say: Say) -> None:
-    """Write the manifest and put the finished folder in place of an older one."""
+def finish(
+    target: Path,
+    final: Path,
+    say: Say,
+    base: BaseModel,
+    base_sum: str,
+    tasks: tuple[TaskPool, ...],
+    settings: Settings,
+    **facts: Any,
+) -> None:
+    """Write the manifest and put the finished folder in place of an older one.
+
+    Args:
+        facts: what only the caller knows: name, title, licence, users, card.
+    """
+    manifest = Manifest(
+        base="base",
+        base_hash=base_sum,
+        rank=settings.pieces.rank,
+        alpha=settings.pieces.alpha,
+        dtype=settings.dtype,
+        positions=base.positions,
+        tasks=tasks,
+        created_with=versions(),
+        **facts,
+    )
     write_manifest(target, manifest)
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)

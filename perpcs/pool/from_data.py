@@ -19,8 +19,7 @@ from perpcs.files import hash_file
 from perpcs.model.base import load_base
 from perpcs.model.text import encode_pair
 from perpcs.pool.adapt import base_pairs
-from perpcs.pool.build import Settings, TaskPeople, build_tasks, copy_base, finish, versions
-from perpcs.pool.manifest import Manifest
+from perpcs.pool.build import Settings, TaskPeople, build_tasks, copy_base, finish
 from perpcs.pool.stages import Workspace, throttled
 from perpcs.pool.train import PieceSettings, TrainedPieces, train_pieces
 from perpcs.quiet import quiet_transformers
@@ -67,25 +66,23 @@ def build_from_data(space: Workspace, recipe: DataRecipe, final: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     base, base_sum = copy_base(base_folder, target / "base")
     tasks = build_tasks(space, base, base_key, people, recipe.settings, target)
-    manifest = Manifest(
+    finish(
+        target,
+        final,
+        space.say,
+        base,
+        base_sum,
+        tasks,
+        recipe.settings,
         name=recipe.name,
         title=recipe.name,
-        base="base",
-        base_hash=base_sum,
-        rank=recipe.settings.pieces.rank,
-        alpha=recipe.settings.pieces.alpha,
-        dtype=recipe.settings.dtype,
-        positions=base.positions,
-        tasks=tasks,
         licence=recipe.licence,
         users={
             "base": {part.task.name: len(part.base_ids) for part in people},
             "candidates": {part.task.name: len(part.candidates) for part in people},
         },
         card={"base": {"from": recipe.base, "adaptation": asdict(recipe.adaptation), **result}},
-        created_with=versions(),
     )
-    finish(target, manifest, final, space.say)
 
 
 def _adapt_stage(space: Workspace, recipe: DataRecipe, users: dict[str, Any]) -> tuple[str, Path, Any]:

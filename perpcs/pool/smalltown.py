@@ -5,8 +5,7 @@ from pathlib import Path
 
 from perpcs.data.smalltown import Person, describe, invented_name, make_people, release_fields
 from perpcs.pool.base_stage import TOWN_VERSION, base_stage
-from perpcs.pool.build import TaskPeople, build_tasks, copy_base, finish, versions
-from perpcs.pool.manifest import Manifest
+from perpcs.pool.build import TaskPeople, build_tasks, copy_base, finish
 from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.pool.stages import Workspace
 from perpcs.tasks import get_task
@@ -23,16 +22,16 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
     base, base_sum = copy_base(base_folder, target / "base")
     people = [town_people(recipe, part) for part in recipe.tasks]
     tasks = build_tasks(space, base, base_key, people, recipe.settings, target)
-    manifest = Manifest(
+    finish(
+        target,
+        final,
+        space.say,
+        base,
+        base_sum,
+        tasks,
+        recipe.settings,
         name=recipe.name,
         title=recipe.title,
-        base="base",
-        base_hash=base_sum,
-        rank=recipe.settings.pieces.rank,
-        alpha=recipe.settings.pieces.alpha,
-        dtype=recipe.settings.dtype,
-        positions=base.positions,
-        tasks=tasks,
         licence=LICENCE,
         users={
             "base": {part.task: part.base_users for part in recipe.tasks},
@@ -48,9 +47,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
                 "Texts far from news sentences or film descriptions get poor answers.",
             ],
         },
-        created_with=versions(),
     )
-    finish(target, manifest, final, space.say)
 
 
 def town_people(recipe: Recipe, part: TaskRecipe) -> TaskPeople:

@@ -1,8 +1,6 @@
 """The table of tasks. Input formats follow LaMP (Salemi et al., 2024), prompts the sections of the paper's Table 6."""
 
-import difflib
-
-from perpcs.errors import PerpcsError
+from perpcs.errors import unknown
 from perpcs.tasks.task import Task
 
 MOVIE_TAGS = (
@@ -148,6 +146,4 @@ def get_task(name: str) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    near = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise PerpcsError(f"Unknown task {name!r}.", f"{hint}Known tasks: {', '.join(TASKS)}.")
+    raise unknown("task", name, TASKS)
