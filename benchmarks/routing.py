@@ -28,7 +28,7 @@ from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, people
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded, encode_pair
-from perpcs.pool.build import versions
+from perpcs.pool.build import encode_histories, versions
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Task, get_task
 
@@ -79,7 +79,7 @@ def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) 
     random = np.random.default_rng(0)
     rows: dict[str, list[float]] = {}
     weights: dict[str, list[np.ndarray]] = {}
-    histories = [[encode_pair(base.tokenizer, *task.pair(i), base.max_tokens) for i in p.history] for p in persons]
+    histories = encode_histories(base, task, [person.user for person in persons])
     queries = [encode_queries(base, task, person) for person in persons]
 
     def add(name: str, person: int, w: np.ndarray) -> None:

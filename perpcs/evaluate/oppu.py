@@ -1,24 +1,14 @@
 """OPPU (Tan et al., 2024) in its simplest honest form: one LoRA trained for one person on their history alone.
 
-It is trained by the code that trains a sharer's pieces, with the settings that the pool's sharers had, and its rows
-carry their own A and B through the shared layer.
+It is trained by ``train_pieces``, the code that trains a sharer's pieces, with the settings that the pool's sharers
+had, and its rows carry their own A and B through the shared layer.
 """
-
-from collections.abc import Sequence
 
 import torch
 
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Factors
-from perpcs.model.text import Encoded
-from perpcs.pool.train import PieceSettings, TrainedPieces, train_pieces
-
-
-def train_oppu(
-    base: BaseModel, histories: Sequence[Sequence[Encoded]], ids: Sequence[str], settings: PieceSettings
-) -> TrainedPieces:
-    """A LoRA for each person; nobody's items touch anybody else's numbers (``train_pieces``)."""
-    return train_pieces(base, histories, ids, settings)
+from perpcs.pool.train import PieceSettings, TrainedPieces
 
 
 def own_adapter(base: BaseModel, trained: TrainedPieces, owner: torch.Tensor, settings: PieceSettings) -> Adapter:

@@ -23,15 +23,16 @@ from perpcs.data.bm25 import retrieve
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.metrics import score_person
-from perpcs.evaluate.oppu import own_adapter, train_oppu
+from perpcs.evaluate.oppu import own_adapter
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Factors, people
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
-from perpcs.pool.build import versions
+from perpcs.personalizers.rag import text_bytes
+from perpcs.pool.build import encode_histories, versions
 from perpcs.pool.store import Pool
-from perpcs.pool.train import PieceSettings
+from perpcs.pool.train import PieceSettings, train_pieces
 from perpcs.tasks import Item, Query, Task, User
 
 Say = Callable[[str], None]
@@ -63,7 +64,7 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
     if name == "base" and not router:
         return Prepared(lambda owner: None)
     if name == "rag" and not router:
-        kept = np.mean([sum(len(f"{i.x}{i.y or ''}".encode()) for i in user.history) for user in users])
+        kept = np.mean([text_bytes(user.history) for user in users])
         return Prepared(lambda owner: None, shows_history=True, bytes=float(kept))
     if name == "perpcs":
         options = router_options("default", router=router) if router else RouterOptions()
@@ -74,13 +75,10 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
         return Prepared(lambda owner: people(pieces, weights[owner]), seconds=seconds, bytes=2.0 * found[0].size)
     if name == "oppu" and not router:
         settings = PieceSettings(**pool.task(task.name).training["pieces"])
-        encoded = [
-            [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in user.history] for user in users
-        ]
-        trained = train_oppu(base, encoded, [user.id for user in users], settings)
+        trained = train_pieces(base, encode_histories(base, task, users), [user.id for user in users], settings)
         seconds = (time.perf_counter() - began) / len(users)
-        size = 2.0 * settings.rank * sum(position.n + position.d for position in base.positions)
-        return Prepared(lambda owner: own_adapter(base, trained, owner, settings), seconds=seconds, bytes=size)
+        size = pool.manifest.adapter_bytes
+        return Prepared(lambda owner: own_adapter(base, trained, owner, settings), seconds=seconds, bytes=float(size))
     known = "base, rag, perpcs, perpcs:gate, perpcs:prototype, oppu, and wrong: before any of them"
     raise PerpcsError(f"Unknown method {method!r}.", f"Use some of: {known}.")
 

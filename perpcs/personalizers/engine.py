@@ -86,10 +86,9 @@ class Engine:
         """Bytes of a person's weights as half floats, for the task with most sharers."""
         return 2 * len(self.manifest.positions) * max(part.sharers for part in self.manifest.tasks)
 
-    @cached_property
+    @property
     def adapter_bytes(self) -> int:
-        """Bytes of a LoRA of the pool's rank as half floats: what a method that trains one a person stores."""
-        return 2 * self.manifest.rank * sum(position.n + position.d for position in self.manifest.positions)
+        return self.manifest.adapter_bytes
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
         return self.pool.sharers(task)

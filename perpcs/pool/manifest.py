@@ -96,6 +96,11 @@ class Manifest:
         """The factor s in front of B A: alpha / r."""
         return self.alpha / self.rank
 
+    @property
+    def adapter_bytes(self) -> int:
+        """Bytes of a LoRA of the pool's rank as half floats: what a method that trains one a person stores."""
+        return 2 * self.rank * sum(position.n + position.d for position in self.positions)
+
     def task(self, name: str) -> TaskPool:
         """The pool's part for one task.
 

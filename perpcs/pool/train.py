@@ -117,9 +117,7 @@ def train_pieces(
         A0.append(torch.stack([_initial_A(id, position.path, position.n, settings) for id in ids]))
         B0.append(torch.zeros(len(ids), position.d, settings.rank))
     losses: list[list[float]] = [[] for _ in ids]
-    longest = max(len(item.ids) for history in histories for item in history)
-    size = max(1, group_tokens // (settings.batch * longest))
-    groups = [list(range(at, min(at + size, len(ids)))) for at in range(0, len(ids), size)]
+    groups = _groups(histories, settings.batch, group_tokens)
     for done, group in enumerate(groups):
         parameters = [
             tensor[group].to(base.device).requires_grad_() for pair in zip(A0, B0, strict=True) for tensor in pair
@@ -163,9 +161,7 @@ def train_gates(
         Per position (S, n).
     """
     gates = [torch.zeros(len(ids), position.n) for position in base.positions]
-    longest = max(len(item.ids) for history in histories for item in history)
-    size = max(1, group_tokens // (settings.batch * longest))
-    groups = [list(range(at, min(at + size, len(ids)))) for at in range(0, len(ids), size)]
+    groups = _groups(histories, settings.batch, group_tokens)
     scale = piece_settings.alpha / piece_settings.rank
     for done, group in enumerate(groups):
         parameters = [gate[group].to(base.device).requires_grad_() for gate in gates]
@@ -244,6 +240,13 @@ def _descend(
         if on_step:
             on_step(step + 1, steps)
     return [[round(float(nll / max(count, 1)), 4) for nll, count in own] for own in totals]
+
+
+def _groups(histories: Sequence[Sequence[Encoded]], batch: int, group_tokens: int) -> list[list[int]]:
+    """Sharers that are trained together: as many as have about ``group_tokens`` padded tokens a step."""
+    longest = max(len(item.ids) for history in histories for item in history)
+    size = max(1, group_tokens // (batch * longest))
+    return [list(range(at, min(at + size, len(histories)))) for at in range(0, len(histories), size)]
 
 
 def _initial_A(id: str, path: str, n: int, settings: PieceSettings) -> Tensor:
