@@ -198,7 +198,14 @@ def run_evaluate(options: argparse.Namespace) -> None:
     base = pool.base(options.device)
     methods = [name.strip() for name in options.methods.split(",") if name.strip()]
     result = evaluate(
-        base, pool, task, users, methods, with_texts=options.with_texts, say=lambda line: print(line, flush=True)
+        base,
+        pool,
+        task,
+        users,
+        methods,
+        oracle=_oracle(Path(options.users).with_name("traits.json")),
+        with_texts=options.with_texts,
+        say=lambda line: print(line, flush=True),
     )
     write_json(Path(options.out), result)
     measure = {"text": "rouge-L", "rating": "mae", "label": "accuracy"}[task.kind]
@@ -214,7 +221,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
         print(
             f"{name:<{width}}  {'   '.join(cells)}   {numbers['prepare_seconds']:.2f} s   {numbers['bytes']:,.0f} bytes"
         )
+    for name, numbers in result["references"].items():
+        cell = numbers[measure]
+        print(f"{name:<{width}}  {measure} {cell['mean']:.3f} ({cell['low']:.3f} to {cell['high']:.3f})")
     print(f"written to {options.out}")
+
+
+def _oracle(traits: Path) -> dict[str, dict[str, str]] | None:
+    """What an oracle answers, by person and query: a synthetic town keeps it beside its users."""
+    if not traits.exists():
+        return None
+    return {id: person.get("oracle", {}) for id, person in json.loads(traits.read_text("utf-8")).items()}
 
 
 def run_validate(options: argparse.Namespace) -> None:

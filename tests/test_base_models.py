@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny import FAMILIES, TEXTS, random_ids, save_tiny, tiny_tokenizer
@@ -10,7 +12,17 @@ from tiny import FAMILIES, TEXTS, random_ids, save_tiny, tiny_tokenizer
 from perpcs.errors import PerpcsError
 from perpcs.model.base import choose_device, load_base, wrap
 from perpcs.model.basis import AdaptedLinear, adapted
-from perpcs.model.train_base import CHECKPOINT, BaseSettings, new_model, train_base, train_tokenizer
+from perpcs.model.text import Lesson
+from perpcs.model.train_base import (
+    _ANSWER,
+    _PAD,
+    CHECKPOINT,
+    BaseSettings,
+    _Texts,
+    new_model,
+    train_base,
+    train_tokenizer,
+)
 
 MODULES = {"gpt2": ("c_attn", "c_proj"), "gpt_neox": ("query_key_value", "dense")}
 
@@ -169,10 +181,14 @@ def test_device_and_dtype_are_chosen_with_a_reason_or_refused():
 
 # ---- a base model from scratch --------------------------------------------------------------------------------------
 
-PAIRS = [(f"Article: {a} {b} in the town Headline:", f" {b} {a}") for a in TEXTS[1].split() for b in TEXTS[2].split()]
+LESSONS = [
+    Lesson(f"Article: {a} {b} in the town Headline:", f" {b} {a}") for a in TEXTS[1].split() for b in TEXTS[2].split()
+]
+HELD = {"some": LESSONS[::9], "others": LESSONS[4::9]}
+TAUGHT = [lesson for at, lesson in enumerate(LESSONS) if at % 9 not in (0, 4)]
 SMALL = BaseSettings(
     width=16, layers=1, heads=2, feed_forward=16, vocabulary=300, max_tokens=64, steps=9, batch_tokens=1200, warmup=2,
-    held_out=8, evaluate_every=4,
+    cooldown=4, evaluate_every=4,
 )  # fmt: skip
 
 
@@ -193,7 +209,7 @@ def whole_run(tmp_path_factory):
     """(folder, curve, tokenizer) of a training that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     tokenizer = train_tokenizer(TEXTS, SMALL)
-    return folder, train_base(PAIRS, tokenizer, SMALL, folder), tokenizer
+    return folder, train_base(TAUGHT, HELD, tokenizer, SMALL, folder), tokenizer
 
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (3, 8), (5, 5)])
@@ -201,10 +217,10 @@ def test_a_killed_base_training_goes_on_to_the_same_weights_bit_for_bit(stops, w
     folder, curve, tokenizer = whole_run
     for stop in stops:
         with pytest.raises(Killed):
-            train_base(PAIRS, tokenizer, SMALL, tmp_path, kill_at(stop), save_every=0)
+            train_base(TAUGHT, HELD, tokenizer, SMALL, tmp_path, kill_at(stop), save_every=0)
         assert not (tmp_path / "model.safetensors").exists()
     steps = []
-    resumed = train_base(PAIRS, tokenizer, SMALL, tmp_path, lambda at: steps.append(at["step"]), save_every=0)
+    resumed = train_base(TAUGHT, HELD, tokenizer, SMALL, tmp_path, lambda at: steps.append(at["step"]), save_every=0)
     assert steps == list(range(stops[-1], SMALL.steps + 1))  # went on where the last checkpoint was, not from the start
     assert (tmp_path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
     assert resumed == curve
@@ -222,23 +238,66 @@ def test_a_trained_base_loads_and_its_loss_falls(whole_run):
 
 
 def test_base_training_follows_its_seed(whole_run, tmp_path):
-    from dataclasses import replace
-
     folder, _, tokenizer = whole_run
-    train_base(PAIRS, tokenizer, replace(SMALL, seed=1), tmp_path)
+    train_base(TAUGHT, HELD, tokenizer, replace(SMALL, seed=1), tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() != (folder / "model.safetensors").read_bytes()
     first = new_model(tokenizer, SMALL).state_dict()
     torch.manual_seed(5)  # whatever the caller drew before
     assert all(torch.equal(value, first[name]) for name, value in new_model(tokenizer, SMALL).state_dict().items())
 
 
-@pytest.mark.parametrize("count", [3, 20])
-def test_a_base_is_trained_on_fewer_pairs_than_are_held_out_by_default(count, tmp_path):
-    from dataclasses import replace
+@pytest.mark.parametrize("count", [2, 20])
+def test_a_base_is_trained_on_fewer_lessons_than_fill_a_batch(count, tmp_path):
+    found = train_base(TAUGHT[:count], {}, train_tokenizer(TEXTS, SMALL), replace(SMALL, steps=2), tmp_path)
+    assert found["lessons"] == count
 
-    settings = replace(SMALL, held_out=256, steps=2)
-    found = train_base(PAIRS[:count], train_tokenizer(TEXTS, settings), settings, tmp_path)
-    assert 0 < found["pairs"] < count
+
+def test_one_lesson_is_refused(tmp_path):
+    with pytest.raises(PerpcsError, match="1 texts"):
+        train_base(TAUGHT[:1], {}, train_tokenizer(TEXTS, SMALL), SMALL, tmp_path)
+
+
+def flagged(lesson, max_tokens=64):
+    """The tokens that are answered, as text."""
+    tokenizer = train_tokenizer(TEXTS, SMALL)
+    texts = _Texts([lesson], tokenizer, replace(SMALL, max_tokens=max_tokens))
+    ids, flags = texts.batch(np.array([0]), 64, tokenizer.pad_token_id)
+    return tokenizer.decode(torch.roll(ids, -1)[flags == _ANSWER]), int(texts.lengths[0]), flags[0]
+
+
+def test_answers_of_shown_items_are_learned_too():
+    prompt = "Article: the boats Headline: Boats win\nArticle: a robot Headline:"
+    begin = prompt.index(" Boats win")
+    both = Lesson(prompt, " Robot dreams", ((begin, begin + len(" Boats win")),))
+    assert flagged(both)[0] == " Boats win Robot dreams<|end|>"
+    assert flagged(Lesson(prompt, " Robot dreams"))[0] == " Robot dreams<|end|>"
+
+
+def test_a_lesson_that_is_too_long_loses_its_beginning():
+    text, length, flags = flagged(Lesson("Article: " + "the boats " * 30 + "Headline:", " Robot dreams"), 24)
+    assert (text, length) == (" Robot dreams<|end|>", 24)
+    assert (flags[23:] == _PAD).all()  # nothing is predicted from the last token on
+
+
+def test_every_batch_has_its_shape_and_an_epoch_repeats_nobody():
+    texts = _Texts(LESSONS, train_tokenizer(TEXTS, SMALL), SMALL)
+    settings = replace(SMALL, batch_tokens=192)
+    plan = texts.plan(settings, 0)
+    rows = np.concatenate([some for some, _ in plan])
+    assert len(set(rows.tolist())) == len(rows) > 0.9 * len(LESSONS)
+    assert {len(some) * length for some, length in plan} == {192}
+    assert all(texts.lengths[some].max() <= length for some, length in plan)
+    assert [some.tolist() for some, _ in texts.plan(settings, 1)] != [some.tolist() for some, _ in plan]
+
+
+def test_a_compiled_step_learns_the_same(tmp_path):
+    """Whether the step is compiled or not is about speed alone."""
+    tokenizer = train_tokenizer(TEXTS, SMALL)
+    one, two = (
+        train_base(TAUGHT, HELD, tokenizer, replace(SMALL, compiled=compiled), tmp_path / str(compiled))["curve"][-1]
+        for compiled in (False, True)
+    )
+    assert one["held_out"] == pytest.approx(two["held_out"], rel=0.01)
 
 
 def test_saved_families_come_back_as_they_were(tmp_path):

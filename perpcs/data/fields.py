@@ -86,8 +86,9 @@ def lamp_fields(fields: Mapping[str, Any], task: Task) -> dict[str, Any]:
             if name in given:
                 found[task.y_field] = given[name]
                 break
-    if isinstance(given.get("id"), str):
-        found["id"] = given["id"]
+    for name in ("id", "other") if task.history_instruction else ("id",):
+        if isinstance(given.get(name), str):
+            found[name] = given[name]
     return found
 
 

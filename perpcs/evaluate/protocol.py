@@ -3,13 +3,17 @@
 Every method prepares each person from their history alone, then answers their queries, which lie after it.
 ``wrong-user`` forms give every person what was prepared for the next one: what personalises must get worse by that.
 
-    base        the query alone                       perpcs:ROUTER   assembled by that router, other options default
-    rag         one retrieved history item shown      oppu            a LoRA trained for the person
-    wrong:X     X prepared for the next person
+    base        the query alone                        perpcs:ROUTER   assembled by that router, other options default
+    rag:K       K retrieved history items shown (1)    oppu            a LoRA trained for the person
+    pag:K       a profile by counting, and K items (0) wrong:X         X prepared for the next person
+
+Beside the methods stand two references that answer without a model: what the person answered most often before, and,
+where the file of a synthetic town's traits is given, an oracle that knows them. Its errors are the people's own slips.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +24,7 @@ from perpcs import __version__
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.options import RouterOptions, router_options
 from perpcs.data.bm25 import retrieve
+from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.metrics import score_person
@@ -33,7 +38,7 @@ from perpcs.personalizers.rag import text_bytes
 from perpcs.pool.build import encode_histories, versions
 from perpcs.pool.store import Pool
 from perpcs.pool.train import PieceSettings, train_pieces
-from perpcs.tasks import Item, Query, Task, User
+from perpcs.tasks import Query, Task, User
 
 Say = Callable[[str], None]
 _ROWS = 24
@@ -46,7 +51,10 @@ class Prepared:
 
     adapter: Callable[[torch.Tensor], Adapter | None]
     """For rows that belong to the people ``owner`` (b,): their adapter."""
-    shows_history: bool = False
+    shows: int = 0
+    """How many retrieved history items stand in a prompt."""
+    tells: bool = False
+    """Whether a profile stands in a prompt."""
     seconds: float = 0.0
     """Seconds to prepare one person, mean."""
     bytes: float = 0.0
@@ -63,9 +71,12 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
     began = time.perf_counter()
     if name == "base" and not router:
         return Prepared(lambda owner: None)
-    if name == "rag" and not router:
-        kept = np.mean([text_bytes(user.history) for user in users])
-        return Prepared(lambda owner: None, shows_history=True, bytes=float(kept))
+    if name in ("rag", "pag") and (not router or router in ("0", "1", "2", "4")):
+        shows = int(router or (name == "rag"))
+        kept = [text_bytes(user.history) if shows else 0 for user in users]
+        if name == "pag":
+            kept = [size + len(statistics(task, user.history).encode()) for size, user in zip(kept, users, strict=True)]
+        return Prepared(lambda owner: None, shows=shows, tells=name == "pag", bytes=float(np.mean(kept)))
     if name == "perpcs":
         options = router_options("default", router=router) if router else RouterOptions()
         pieces = pool.pieces(task.name, base.device, base.dtype).pieces
@@ -79,7 +90,7 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
         seconds = (time.perf_counter() - began) / len(users)
         size = pool.manifest.adapter_bytes
         return Prepared(lambda owner: own_adapter(base, trained, owner, settings), seconds=seconds, bytes=float(size))
-    known = "base, rag, perpcs, perpcs:gate, perpcs:prototype, oppu, and wrong: before any of them"
+    known = "base, rag, rag:4, pag, pag:1, perpcs, perpcs:gate, perpcs:prototype, oppu, and wrong: before any of them"
     raise PerpcsError(f"Unknown method {method!r}.", f"Use some of: {known}.")
 
 
@@ -98,30 +109,31 @@ def answer_all(
         part = asked[at : at + _ROWS]
         owner = torch.tensor([(u + shift) % len(users) for u, _ in part], device=base.device)
         adapter = prepared.adapter(owner)
-        shown = [_shown(users[(u + shift) % len(users)], users[u].queries[q], prepared) for u, q in part]
-        queries = [users[u].queries[q] for u, q in part]
-        for (u, q), row in zip(part, _answer_batch(base, task, queries, shown, adapter), strict=True):
+        prompts = [_prompt(task, users[(u + shift) % len(users)], users[u].queries[q], prepared) for u, q in part]
+        golds = [users[u].queries[q].gold or "" for u, q in part]
+        for (u, q), row in zip(part, _answer_batch(base, task, prompts, golds, adapter), strict=True):
             out[u][q] = {"id": users[u].queries[q].id, **row}
     return out
 
 
-def _shown(user: User, query: Query, prepared: Prepared) -> list[Item]:
-    return retrieve(query.x, user.history) if prepared.shows_history else []
+def _prompt(task: Task, user: User, query: Query, prepared: Prepared) -> str:
+    """The query as it is asked with what a method tells of ``user``, who need not be who asks."""
+    shown = retrieve(query.x, user.history, prepared.shows)
+    return task.prompt(query, shown, statistics(task, user.history) if prepared.tells else "")
 
 
 def _answer_batch(
-    base: BaseModel, task: Task, queries: Sequence[Query], shown: Sequence[Sequence[Item]], adapter: Adapter | None
+    base: BaseModel, task: Task, prompts: Sequence[str], golds: Sequence[str], adapter: Adapter | None
 ) -> list[dict[str, Any]]:
-    prompts = [task.prompt(query, history=items) for query, items in zip(queries, shown, strict=True)]
     targets = [
-        encode_pair(base.tokenizer, prompt, f" {query.gold}", base.max_tokens)
-        for prompt, query in zip(prompts, queries, strict=True)
+        encode_pair(base.tokenizer, prompt, f" {gold}", base.max_tokens)
+        for prompt, gold in zip(prompts, golds, strict=True)
     ]
     nll, counts = target_nll(base, targets, adapter)
     rows: list[dict[str, Any]] = [
         {"nll": float(total) / float(count), "tokens": int(count)} for total, count in zip(nll, counts, strict=True)
     ]
-    if task.labels and not task.history_instruction:
+    if task.labels:
         factors: list[Factors | None] | None = None
         if adapter is not None:
             blank = torch.zeros(len(prompts), 1, 1, device=base.device, dtype=base.dtype)
@@ -143,14 +155,19 @@ def evaluate(
     users: Sequence[User],
     methods: Sequence[str],
     *,
+    oracle: Mapping[str, Mapping[str, str]] | None = None,
     with_texts: bool = False,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Run methods on people with queries whose true answers are known.
 
+    Args:
+        oracle: per person and query, what somebody answers who knows the person's traits.
+
     Returns:
         ``methods.NAME.METRIC.{mean,low,high,n_users}``, always with ``nll`` (nats per target token); the differences to
-        ``base``; per-example rows, with answers and true answers only if ``with_texts``; settings, versions, pool hash.
+        ``base``; ``references`` in the same shape without ``nll``; per-example rows, with answers and true answers only
+        if ``with_texts``; settings, versions, pool hash.
 
     Raises:
         PerpcsError: for an unknown method, or people without queries or true answers.
@@ -192,8 +209,33 @@ def evaluate(
         "settings": {"decoding": "greedy", "router": asdict(RouterOptions()), "rows": _ROWS},
         "versions": {"perpcs": __version__, **versions()},
         "methods": results,
+        "references": _references(task, people_with, oracle),
         "examples": examples,
     }
+
+
+def _references(
+    task: Task, users: Sequence[User], oracle: Mapping[str, Mapping[str, str]] | None
+) -> dict[str, dict[str, Any]]:
+    """What answers without a model reach: the own majority (label tasks) and the oracle (where it is known)."""
+    answers: dict[str, list[list[str]]] = {}
+    if task.labels:
+        answers["majority"] = [[_majority(task, user)] * len(user.queries) for user in users]
+    if oracle and all(query.id in oracle.get(user.id, {}) for user in users for query in user.queries):
+        answers["oracle"] = [[oracle[user.id][query.id] for query in user.queries] for user in users]
+    found: dict[str, dict[str, Any]] = {}
+    for name, own in answers.items():
+        golds = [[query.gold or "" for query in user.queries] for user in users]
+        scores = [score_person(task, said, true) for said, true in zip(own, golds, strict=True)]
+        found[name] = {metric: summary([score[metric] for score in scores]) for metric in scores[0]}
+    return found
+
+
+def _majority(task: Task, user: User) -> str:
+    """What the person answered most often, the newer of two equals."""
+    given = [task.as_query(item).gold or "" for item in user.history]
+    counts = Counter(given)
+    return max(reversed(given), key=counts.__getitem__)
 
 
 def _person_scores(task: Task, user: User, rows: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -7,7 +7,7 @@ the last token of y. Free text has an empty x: every token is a target.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,16 @@ class Encoded:
     @property
     def targets(self) -> tuple[int, ...]:
         return self.ids[self.start + 1 : self.end + 1]
+
+
+class Lesson(NamedTuple):
+    """One text to learn from."""
+
+    prompt: str
+    target: str
+    answers: tuple[tuple[int, int], ...] = ()
+    """Where answers of shown items stand in the prompt, as (begin, end) in characters: these can be learned from too,
+    each from what stands before it."""
 
 
 def encode_pair(tokenizer: Any, prompt: str, target: str, max_tokens: int) -> Encoded:

@@ -1,14 +1,15 @@
 """A base model from scratch: a small Llama with its own byte-level BPE, saved in Hugging Face format.
 
-Only base users' texts are seen. The loss counts target tokens fully and prompt tokens a little, because a model that
-has never read must also learn to read. Training is resumable: a checkpoint holds weights, optimiser moments and the
-step, and the batches of step i depend on the seed and i alone, so a killed run continues exactly where it was.
+Only base users' texts are seen. Answers are predicted, those of history items shown in a prompt too, and of all else a
+share, because a model that has never read must also learn to read. Training is resumable: a checkpoint holds weights,
+optimiser moments and the step, and the batches of step i depend on the seed and i alone, so a killed run continues
+exactly where it was.
 """
 
 import json
-import math
+import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
-from perpcs.model.text import Encoded, encode_pair
+from perpcs.model.text import Lesson
 from perpcs.quiet import quiet_transformers
 
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
@@ -41,18 +42,18 @@ class BaseSettings:
     steps: int = 4000
     batch_tokens: int = 3072
     """Padded tokens of a step."""
-    rate: float = 1.5e-3
-    warmup: int = 200
-    horizon: int = 5600
-    """The rate follows half a cosine that would end at this step ..."""
-    cooldown: int = 850
-    """... and leaves it for a straight line down to a twentieth over the last so many steps."""
+    rate: float = 3e-3
+    warmup: int = 100
+    cooldown: int = 1600
+    """Over the last so many steps the rate falls in a straight line to nearly nothing."""
     weight_decay: float = 0.01
     prompt_loss: float = 0.1
-    """Weight of prompt tokens in the loss; target tokens weigh 1."""
-    held_out: int = 256
-    """Pairs kept out of training to follow the loss."""
+    """Share of the tokens that are only read which are predicted too: who has never read must learn to read."""
+    predicted: float = 0.4
+    """Room for predictions, as a share of a batch's tokens."""
     evaluate_every: int = 200
+    compiled: bool = False
+    """Compile the training step where there is a C++ compiler. Faster from a few hundred steps on."""
     seed: int = 0
 
 
@@ -96,170 +97,275 @@ def new_model(tokenizer: Any, settings: BaseSettings) -> Any:
         return LlamaForCausalLM(config)
 
 
-class _Pairs:
-    """Encoded pairs as flat arrays: millions of tokens in little memory."""
+class _Texts:
+    """Encoded lessons as flat arrays: millions of tokens in little memory."""
 
-    def __init__(self, encoded: Sequence[Encoded]) -> None:
-        self.lengths = np.array([len(item.ids) for item in encoded])
+    def __init__(self, lessons: Sequence[Lesson], tokenizer: Any, settings: BaseSettings) -> None:
+        ids, flags = [], []
+        for at in range(0, len(lessons), 1000):
+            some = lessons[at : at + 1000]
+            coded = tokenizer([lesson.prompt + lesson.target for lesson in some], return_offsets_mapping=True)
+            for lesson, own, spans in zip(some, coded["input_ids"], coded["offset_mapping"], strict=True):
+                own_ids, own_flags = _flagged(lesson, own, spans, tokenizer.eos_token_id, settings.max_tokens)
+                ids.append(own_ids)
+                flags.append(own_flags)
+        self.lengths = np.array([len(own) for own in ids])
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
-        self.ids = np.concatenate([np.array(item.ids, dtype=np.int32) for item in encoded])
-        self.starts = np.array([item.start for item in encoded])
+        self.ids = np.concatenate(ids)
+        self.flags = np.concatenate(flags)
 
-    def batch(self, rows: np.ndarray, pad: int, prompt_loss: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids (b, t) and the loss weight of predicting each next token (b, t - 1)."""
-        longest = int(self.lengths[rows].max())
-        ids = np.full((len(rows), longest), pad, dtype=np.int64)
-        weight = np.zeros((len(rows), longest - 1), dtype=np.float32)
+    def batch(self, rows: np.ndarray, length: int, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids (b, length), and whether predicting each next token is what is to be learned (b, length)."""
+        ids = np.full((len(rows), length), pad, dtype=np.int64)
+        flags = np.full((len(rows), length), _PAD, dtype=np.int8)
         for row, index in enumerate(rows):
-            length, start = int(self.lengths[index]), int(self.starts[index])
-            ids[row, :length] = self.ids[self.offsets[index] : self.offsets[index] + length]
-            weight[row, :start] = prompt_loss
-            weight[row, start : length - 1] = 1.0
-        return torch.from_numpy(ids), torch.from_numpy(weight)
+            own = slice(self.offsets[index], self.offsets[index] + self.lengths[index])
+            ids[row, : self.lengths[index]] = self.ids[own]
+            flags[row, : self.lengths[index]] = self.flags[own]
+        return torch.from_numpy(ids), torch.from_numpy(flags)
 
-    def plan(self, rows: np.ndarray, settings: BaseSettings, epoch: int) -> list[np.ndarray]:
-        """Batches of one epoch: shuffled, then grouped by like length, then shuffled again."""
+    def plan(self, settings: BaseSettings, epoch: int) -> list[tuple[np.ndarray, int]]:
+        """Batches of one epoch: (rows, padded length), all of ``batch_tokens`` tokens, in a shuffled order.
+
+        Few different shapes, so that each is compiled once. What does not fill a batch goes to the next length; the
+        very last rows wait for another epoch.
+        """
         random = np.random.default_rng([settings.seed, epoch])
-        rows = rows[np.argsort(self.lengths[rows] + random.random(len(rows)) * 12, kind="stable")]
-        batches, at = [], 0
-        while at < len(rows):
-            size = max(1, settings.batch_tokens // int(self.lengths[rows[at]] + 12))
-            batches.append(rows[at : at + size])
-            at += size
-        random.shuffle(batches)
-        return batches
+        order = random.permutation(len(self.lengths))
+        lengths = _lengths(settings)
+        shapes = np.searchsorted(lengths, self.lengths[order])
+        batches, left = [], order[:0]
+        for shape, length in enumerate(lengths):
+            rows = np.concatenate([left, order[shapes == shape]])
+            size = max(1, settings.batch_tokens // length)
+            full = len(rows) // size * size
+            batches += [(some, length) for some in rows[:full].reshape(-1, size)]
+            left = rows[full:]
+        if not batches:
+            batches = [(left, int(self.lengths[left].max()))]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+
+_READ, _ANSWER, _PAD = 0, 1, 2
+
+
+def _lengths(settings: BaseSettings) -> list[int]:
+    """Lengths that batches are padded to."""
+    some = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448)
+    return [*(length for length in some if length < settings.max_tokens), settings.max_tokens]
+
+
+def _flagged(
+    lesson: Lesson, ids: Sequence[int], spans: Sequence[tuple[int, int]], eos: int, max_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A lesson's ids, and for each input position whether the token after it is read, answered or none.
+
+    A text that is too long loses its beginning, behind the first token (BOS).
+    """
+    asked = (*lesson.answers, (len(lesson.prompt), len(lesson.prompt) + len(lesson.target)))
+    whole = np.array([*ids, eos], dtype=np.int32)
+    begin, end = np.array([*spans, (0, 0)]).T
+    is_answer = np.zeros(len(whole), dtype=bool)
+    for low, high in asked:
+        is_answer |= (end > begin) & (end > low) & (begin < high)
+    is_answer[-1] = True
+    if len(whole) > max_tokens:
+        keep = np.r_[0, len(whole) - max_tokens + 1 : len(whole)]
+        whole, is_answer = whole[keep], is_answer[keep]
+    flags = np.where(np.r_[is_answer[1:], False], _ANSWER, _READ).astype(np.int8)
+    flags[-1] = _PAD
+    return whole, flags
 
 
 def train_base(
-    pairs: Sequence[tuple[str, str]],
+    lessons: Sequence[Lesson],
+    held: Mapping[str, Sequence[Lesson]],
     tokenizer: Any,
     settings: BaseSettings,
     folder: Path,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 60.0,
 ) -> dict[str, Any]:
-    """Train a base model on (prompt, target) pairs and save it to ``folder`` in Hugging Face format.
+    """Train a base model on lessons and save it to ``folder`` in Hugging Face format.
 
     Args:
-        on_progress: told step, steps, loss, held-out loss (nats per target token) and seconds left.
+        held: groups of lessons of people that ``lessons`` does not hold, whose loss is followed.
+        on_progress: told step, steps, loss, held-out loss (nats per target token, mean of the groups), seconds left.
         save_every: seconds between checkpoints.
 
     Returns:
-        The curve: settings, tokens seen, and a list of {step, loss, held_out}.
+        The curve: settings, tokens seen, and a list of {step, loss, held_out, groups}.
 
     Raises:
-        PerpcsError: when there are fewer than two pairs.
+        PerpcsError: when there are fewer than two lessons.
     """
-    if len(pairs) < 2:
-        raise PerpcsError(f"There are {len(pairs)} texts to train a base model on.", "Give at least two.")
+    if len(lessons) < 2:
+        raise PerpcsError(f"There are {len(lessons)} texts to train a base model on.", "Give at least two.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    encoded = [encode_pair(tokenizer, x, y, settings.max_tokens) for x, y in pairs]
-    data = _Pairs(encoded)
-    order = np.random.default_rng(settings.seed).permutation(len(encoded))
-    held_out = min(settings.held_out, len(order) // 2)
-    held, rows = order[:held_out], order[held_out:]
+    data = _Texts(lessons, tokenizer, settings)
+    groups = {name: _Texts(some, tokenizer, settings) for name, some in held.items() if some}
     model = new_model(tokenizer, settings).to(device)
-    decay = [p for p in model.parameters() if p.dim() > 1]
-    rest = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98), fused=True)
-    curve: list[dict[str, float]] = []
-    step, running = _resume(folder, model, optimiser, curve)
+    optimisers = _optimisers(model, settings)
+    loss_of = _compiled_loss(settings) if settings.compiled and _can_compile() else _loss
+    pad = tokenizer.pad_token_id
+    curve: list[dict[str, Any]] = []
+    step, running = _resume(folder, model, optimisers, curve)
     began, begun_at, saved = time.monotonic(), step, time.monotonic()
-    epoch, plan, passed = 0, data.plan(rows, settings, 0), 0
+    epoch, plan, passed = 0, data.plan(settings, 0), 0
     while step < settings.steps:
         while step - passed >= len(plan):
             passed += len(plan)
             epoch += 1
-            plan = data.plan(rows, settings, epoch)
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * _schedule(step, settings)
-        loss = _loss(model, data.batch(plan[step - passed], tokenizer.pad_token_id, settings.prompt_loss), device)
+            plan = data.plan(settings, epoch)
+        share = _schedule(step, settings)
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * share
+        ids, flags = data.batch(*plan[step - passed], pad)
+        at, weight = _predicted(flags, step, settings)
+        loss = loss_of(model, ids.to(device), at.to(device), weight.to(device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         running = loss.item() if not running else 0.98 * running + 0.02 * loss.item()
         step += 1
         if step % settings.evaluate_every == 0 or step == settings.steps:
-            held_loss = _held_out(model, data, held, tokenizer.pad_token_id, device)
-            curve.append({"step": step, "loss": round(running, 4), "held_out": round(held_loss, 4)})
+            found = {name: round(_held_out(model, texts, pad, device), 4) for name, texts in groups.items()}
+            mean = round(sum(found.values()) / max(1, len(found)), 4)
+            curve.append({"step": step, "loss": round(running, 4), "held_out": mean, "groups": found})
         if on_progress:
             left = (time.monotonic() - began) / (step - begun_at) * (settings.steps - step)
             last = curve[-1]["held_out"] if curve else float("nan")
             on_progress({"step": step, "steps": settings.steps, "loss": running, "held_out": last, "left": left})
         if time.monotonic() - saved > save_every and step < settings.steps:
-            _checkpoint(folder, model, optimiser, curve, step, running)
+            _checkpoint(folder, model, optimisers, curve, step, running)
             saved = time.monotonic()
     quiet_transformers()
     folder.mkdir(parents=True, exist_ok=True)
     model.to("cpu").save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    return {"settings": asdict(settings), "pairs": len(rows), "tokens": int(data.lengths.sum()), "curve": curve}
+    seen = settings.steps * settings.batch_tokens
+    return {"settings": asdict(settings), "lessons": len(lessons), "padded_tokens_seen": seen, "curve": curve}
+
+
+def _optimisers(model: Any, settings: BaseSettings) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, which it trains in fewer steps; AdamW for the embedding and the norms."""
+    inner = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
+    outer = [p for name, p in model.named_parameters() if p.dim() != 2 or "embed" in name]
+    muon = torch.optim.Muon(
+        [{"params": inner, "peak": settings.rate}],
+        lr=settings.rate,
+        weight_decay=settings.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    adam = torch.optim.AdamW(
+        [{"params": outer, "peak": settings.rate}], lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+    )
+    return [muon, adam]
+
+
+def _compiled_loss(settings: BaseSettings) -> Callable[..., torch.Tensor]:
+    """The loss, compiled once for each shape of a batch."""
+    torch._dynamo.config.recompile_limit = 2 * len(_lengths(settings))  # by default it gives up at eight
+    return torch.compile(_loss, dynamic=False)
+
+
+def _can_compile() -> bool:
+    return torch.cuda.is_available() or any(map(shutil.which, ("g++", "c++", "clang++")))
 
 
 def _schedule(step: int, settings: BaseSettings) -> float:
-    """Linear warm-up, half a cosine towards the horizon, then a straight line down to a twentieth of the rate."""
-    if step < settings.warmup:
-        return (step + 1) / settings.warmup
-    leave = settings.steps - settings.cooldown
-    done = (min(step, leave) - settings.warmup) / max(1, settings.horizon - settings.warmup)
-    on_cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
-    if step <= leave:
-        return on_cosine
-    return on_cosine + (0.05 - on_cosine) * (step - leave) / settings.cooldown
+    """Share of the rate: linear warm-up, level, then a straight line down to nearly nothing over the cool-down.
+
+    Level for most of the way, so that a run can be made longer from a checkpoint without starting anew.
+    """
+    up = (step + 1) / settings.warmup
+    down = (settings.steps - step) / settings.cooldown
+    return max(0.01, min(1.0, up, down))
 
 
-def _loss(model: Any, batch: tuple[torch.Tensor, torch.Tensor], device: str) -> torch.Tensor:
-    ids, weight = (tensor.to(device) for tensor in batch)
-    with torch.autocast(device, dtype=torch.bfloat16):
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    losses = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    return (losses * weight.flatten()).sum() / weight.sum()
+def _predicted(flags: torch.Tensor, step: int, settings: BaseSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which input positions predict in this step, (k,) into the flattened batch, and their weights (k,).
+
+    Answers all do, and a share of what is only read: computing logits for the rest would be the largest part of a step.
+    k is the same for every batch; what is left of it has no weight.
+    """
+    k = int(flags.numel() * settings.predicted)
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    flat = flags.flatten()
+    chance = torch.rand(len(flat), generator=generator)
+    chosen = torch.where((flat == _ANSWER) | ((flat == _READ) & (chance < settings.prompt_loss)))[0]
+    if len(chosen) > k:
+        chosen = chosen[torch.randperm(len(chosen), generator=generator)[:k]]
+    at, weight = torch.zeros(k, dtype=torch.long), torch.zeros(k)
+    at[: len(chosen)] = chosen
+    weight[: len(chosen)] = 1.0
+    return at, weight
+
+
+def _loss(model: Any, ids: torch.Tensor, at: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of the loss of predicting the token after each of the flattened positions ``at``."""
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+        states = model.model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)[at]
+        logits = model.lm_head(states)
+    gold = torch.roll(ids.flatten(), -1)[at]
+    losses = F.cross_entropy(logits.float(), gold, reduction="none")
+    return (losses * weight).sum() / weight.sum()
 
 
 @torch.no_grad()
-def _held_out(model: Any, data: _Pairs, rows: np.ndarray, pad: int, device: str) -> float:
+def _held_out(model: Any, data: _Texts, pad: int, device: str) -> float:
+    """Nats per answer token."""
     model.eval()
     total = count = 0.0
-    for part in np.array_split(rows[np.argsort(data.lengths[rows])], max(1, len(rows) // 32)):
-        ids, weight = data.batch(part, pad, 0.0)
-        total += float(_loss(model, (ids, weight), device)) * float(weight.sum())
-        count += float(weight.sum())
+    for rows in np.array_split(np.argsort(data.lengths), max(1, len(data.lengths) // 32)):
+        ids, flags = data.batch(rows, int(data.lengths[rows].max()), pad)
+        at = torch.where(flags.flatten() == _ANSWER)[0]
+        total += float(_loss(model, ids.to(device), at.to(device), torch.ones(len(at), device=device))) * len(at)
+        count += len(at)
     model.train()
     return total / count
 
 
 def _checkpoint(
-    folder: Path, model: Any, optimiser: Any, curve: list[dict[str, float]], step: int, running: float
+    folder: Path,
+    model: Any,
+    optimisers: Sequence[torch.optim.Optimizer],
+    curve: list[dict[str, Any]],
+    step: int,
+    running: float,
 ) -> None:
     """Weights, moments and the step in one safetensors file, so that a kill leaves the old one or the new one."""
     tensors = {f"model.{name}": value.detach().contiguous().clone() for name, value in model.named_parameters()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{key}": value.clone() for key, value in state.items()}
+    for which, optimiser in enumerate(optimisers):
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{which}.{index}.{key}": value.clone() for key, value in state.items()}
     note = json.dumps({"step": step, "curve": curve, "running": running})
     write_atomic(folder / CHECKPOINT, save(tensors, metadata={"note": note}))
 
 
-def _resume(folder: Path, model: Any, optimiser: Any, curve: list[dict[str, float]]) -> tuple[int, float]:
-    """Load a checkpoint into model, optimiser and curve; the step to go on from and the running loss, 0 where there is
+def _resume(
+    folder: Path, model: Any, optimisers: Sequence[torch.optim.Optimizer], curve: list[dict[str, Any]]
+) -> tuple[int, float]:
+    """Load a checkpoint into model, optimisers and curve; the step to go on from and the running loss, 0 where there is
     none.
     """
     path = folder / CHECKPOINT
     if not path.exists():
         return 0, 0.0
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in optimisers]
     with safe_open(path, "pt") as file, torch.no_grad():
         for name, value in model.named_parameters():
             value.copy_(file.get_tensor(f"model.{name}"))
         for name in file.keys():  # noqa: SIM118 - a safe_open handle is no dict
             if name.startswith("optimiser."):
-                _, index, key = name.split(".")
-                state.setdefault(int(index), {})[key] = file.get_tensor(name)
+                _, which, index, key = name.split(".")
+                states[int(which)].setdefault(int(index), {})[key] = file.get_tensor(name)
         note = json.loads(file.metadata()["note"])
-    whole = optimiser.state_dict()
-    whole["state"] = state
-    optimiser.load_state_dict(whole)
+    for optimiser, state in zip(optimisers, states, strict=True):
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
     curve.extend(note["curve"])
     return int(note["step"]), float(note.get("running", 0.0))

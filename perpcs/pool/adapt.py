@@ -1,27 +1,63 @@
-"""What a base model is adapted on: base users' items, with and without retrieved history, as the paper does.
+"""What a base model is adapted on: base users' items, with and without retrieved history and a profile.
 
-A history item that stands in a prompt must help, or RAG is no honest baseline; so a share of the pairs carry the item
-that BM25 retrieves from the writer's strictly earlier history.
+A history item or a profile that stands in a prompt must help, or RAG and PAG are no honest baselines; so a share of the
+prompts carry what BM25 retrieves from the writer's strictly earlier history, or counts over it. Base users' queries are
+learned from too: where the history is free text, only they show what is asked.
 """
 
 import random
 from collections.abc import Sequence
 
 from perpcs.data.bm25 import retrieve
-from perpcs.tasks import Task, User
+from perpcs.data.profile import statistics
+from perpcs.model.text import Lesson
+from perpcs.tasks import Item, Task, User
+
+RETRIEVED = (1, 1, 2, 4)
+"""How many items a prompt with history carries: one of these, equally likely."""
+_FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 
-def base_pairs(task: Task, users: Sequence[User], *, with_history: float = 0.4, seed: int = 0) -> list[tuple[str, str]]:
-    """(prompt, target) pairs of base users' histories.
+def base_lessons(
+    task: Task, users: Sequence[User], *, with_history: float = 0.4, with_profile: float = 0.0, seed: int = 0
+) -> list[Lesson]:
+    """Lessons from base users' histories and queries.
 
     Args:
-        with_history: share of pairs whose prompt carries one retrieved, strictly earlier item.
+        with_history: share of prompts that carry retrieved, strictly earlier items.
+        with_profile: share of prompts that carry a profile of strictly earlier items, drawn apart from the other.
     """
-    pairs = []
+    lessons = []
     for user in users:
         rng = random.Random(f"{seed}/{task.name}/{user.id}")
         for index, item in enumerate(user.history):
-            earlier = user.history[:index]
-            shown = retrieve(item.x, earlier) if earlier and rng.random() < with_history else []
-            pairs.append(task.pair(item, history=shown))
-    return pairs
+            shown, profile = _about(task, rng, item.x, user.history[:index], with_history, with_profile)
+            if item.y is None:
+                shown, profile = [], ""  # free text is learned as it is
+            lessons.append(_lesson(task, *task.pair(item, history=shown, profile=profile), shown))
+        for query in user.queries:
+            if query.gold is not None:
+                shown, profile = _about(task, rng, query.x, user.history, with_history, with_profile)
+                lessons.append(_lesson(task, task.prompt(query, shown, profile), f" {query.gold}", shown))
+    return lessons
+
+
+def _about(
+    task: Task, rng: random.Random, x: str, earlier: Sequence[Item], with_history: float, with_profile: float
+) -> tuple[list[Item], str]:
+    """What a prompt says of the person: retrieved items and a profile, each perhaps empty."""
+    shows, tells, k = rng.random() < with_history, rng.random() < with_profile, rng.choice(RETRIEVED)
+    shown = retrieve(x, earlier, k) if shows and earlier else []
+    return shown, statistics(task, earlier) if tells and len(earlier) >= _FEWEST_TO_COUNT else ""
+
+
+def _lesson(task: Task, prompt: str, target: str, shown: Sequence[Item]) -> Lesson:
+    spans, at = [], 0
+    for item in shown:
+        rendered = task.render_item(item)
+        found = prompt.find(rendered, at)
+        at = found + len(rendered)
+        if found >= 0 and not task.history_instruction:  # a cited title is not what a query asks for
+            length = len(item.x) if item.y is None else len(item.y)
+            spans.append((at - length - 1, at))
+    return Lesson(prompt, target, tuple(spans))

@@ -3,15 +3,21 @@
 from pathlib import Path
 from typing import Any
 
+from perpcs.data.bm25 import retrieve
+from perpcs.data.profile import statistics
 from perpcs.data.smalltown import make_people
+from perpcs.model.text import Lesson
 from perpcs.model.train_base import train_base, train_tokenizer
-from perpcs.pool.adapt import base_pairs
-from perpcs.pool.recipe import Recipe
+from perpcs.pool.adapt import base_lessons
+from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.pool.stages import Workspace, clock, throttled
-from perpcs.tasks import get_task
+from perpcs.tasks import User, get_task
 
 _TOKENIZER_PAIRS = 20_000
-TOWN_VERSION = 1
+_QUERIES_OF_FREE_TEXT = 20
+_HELD_OUT_PEOPLE = 32
+_HELD_OUT_SEED = 1_000_000
+TOWN_VERSION = 2
 """Raise it when the town's texts change: everything made from them is then made anew."""
 
 
@@ -22,18 +28,21 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "town_seed": recipe.town_seed,
         "tasks": [(t.task, get_task(t.task).version, t.base_users) for t in recipe.tasks],
         "base": recipe.base,
-        "with_history": recipe.with_history,
+        "shown": (recipe.with_history, recipe.with_profile),
     }
 
     def work(folder: Path) -> dict[str, Any]:
-        pairs = []
+        space.say("base: writing lessons")
+        pairs: list[Lesson] = []
         for part in recipe.tasks:
-            people = make_people(part.task, seed=recipe.town_seed, count=part.base_users, split="base")
-            pairs += base_pairs(
-                get_task(part.task), [person.user for person in people], with_history=recipe.with_history
+            pairs += base_lessons(
+                get_task(part.task),
+                base_users(recipe, part),
+                with_history=recipe.with_history,
+                with_profile=recipe.with_profile,
             )
         step = max(1, len(pairs) // _TOKENIZER_PAIRS)
-        tokenizer = train_tokenizer((x + y for x, y in pairs[::step]), recipe.base)
+        tokenizer = train_tokenizer((lesson.prompt + lesson.target for lesson in pairs[::step]), recipe.base)
         tell = throttled(space.say)
 
         def progress(at: dict[str, Any]) -> None:
@@ -44,6 +53,42 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
                 )
             )
 
-        return train_base(pairs, tokenizer, recipe.base, folder, progress)
+        return train_base(pairs, held_out_lessons(recipe), tokenizer, recipe.base, folder, progress)
 
     return space.stage("base", inputs, work)
+
+
+def base_users(recipe: Recipe, part: TaskRecipe) -> list[User]:
+    """The people whose texts the base model learns from.
+
+    Where a history is free text only queries show what is asked, so there these people have as many of them.
+    """
+    queries = _QUERIES_OF_FREE_TEXT if get_task(part.task).y_field is None else None
+    people = make_people(part.task, seed=recipe.town_seed, count=part.base_users, split="base", queries=queries)
+    return [person.user for person in people]
+
+
+def held_out_lessons(recipe: Recipe) -> dict[str, list[Lesson]]:
+    """Queries of people whom nothing is trained on (another seed's), by task and by what
+    the prompt shows: nothing, one retrieved item, four, or a profile.
+    """
+    groups: dict[str, list[Lesson]] = {}
+    for part in recipe.tasks:
+        task = get_task(part.task)
+        people = make_people(
+            part.task, seed=recipe.town_seed + _HELD_OUT_SEED, count=_HELD_OUT_PEOPLE, split="base", queries=3
+        )
+        for name, k, tells in (("bare", 0, False), ("1 item", 1, False), ("4 items", 4, False), ("profile", 0, True)):
+            groups[f"{part.task} {name}"] = [
+                Lesson(
+                    task.prompt(
+                        query,
+                        retrieve(query.x, person.history, k),
+                        statistics(task, person.history) if tells else "",
+                    ),
+                    f" {query.gold}",
+                )
+                for person in people
+                for query in person.queries
+            ]
+    return groups

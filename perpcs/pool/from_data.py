@@ -18,7 +18,7 @@ from perpcs.errors import PerpcsError
 from perpcs.files import hash_file
 from perpcs.model.base import load_base
 from perpcs.model.text import encode_pair
-from perpcs.pool.adapt import base_pairs
+from perpcs.pool.adapt import base_lessons
 from perpcs.pool.build import Settings, TaskPeople, build_tasks, copy_base, finish
 from perpcs.pool.stages import Workspace, throttled
 from perpcs.pool.train import PieceSettings, TrainedPieces, train_pieces
@@ -40,6 +40,9 @@ class DataRecipe:
     adaptation: PieceSettings = field(default_factory=lambda: PieceSettings(rank=8, epochs=1, rate=3e-4))
     """The LoRA that adapts the base model."""
     with_history: float = 0.4
+    """Share of base lessons whose prompt carries retrieved items."""
+    with_profile: float = 0.15
+    """Share of base lessons whose prompt carries a profile."""
     settings: Settings = field(default_factory=Settings)
 
 
@@ -92,7 +95,7 @@ def _adapt_stage(space: Workspace, recipe: DataRecipe, users: dict[str, Any]) ->
         "base": recipe.base,
         "users": files,
         "adaptation": recipe.adaptation if files else None,
-        "with_history": recipe.with_history,
+        "shown": (recipe.with_history, recipe.with_profile),
     }
 
     def work(folder: Path) -> dict[str, Any]:
@@ -100,9 +103,11 @@ def _adapt_stage(space: Workspace, recipe: DataRecipe, users: dict[str, Any]) ->
         tell = throttled(space.say)
         base = load_base(recipe.base)
         pairs = [
-            pair
+            (lesson.prompt, lesson.target)
             for name, some in users.items()
-            for pair in base_pairs(get_task(name), some, with_history=recipe.with_history)
+            for lesson in base_lessons(
+                get_task(name), some, with_history=recipe.with_history, with_profile=recipe.with_profile
+            )
         ]
         losses: list[float] = []
         if pairs:

@@ -30,19 +30,20 @@ class Recipe:
     tasks: tuple[TaskRecipe, ...]
     base: BaseSettings = field(default_factory=BaseSettings)
     settings: Settings = field(default_factory=Settings)
-    with_history: float = 0.3
-    """Share of base pairs whose prompt carries a retrieved item."""
+    with_history: float = 0.45
+    """Share of base lessons whose prompt carries retrieved items."""
+    with_profile: float = 0.15
+    """Share of base lessons whose prompt carries a profile."""
     town_seed: int = 7
 
+
+_SIX = ("LaMP_4", "LaMP_2", "LaMP_3", "LaMP_5", "LaMP_7", "LaMP_1")
 
 SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
-    tasks=(
-        TaskRecipe("LaMP_4", base_users=7200, candidates=240, sharers=40),
-        TaskRecipe("LaMP_2", base_users=1800, candidates=240, sharers=40),
-    ),
-    base=BaseSettings(),
+    tasks=tuple(TaskRecipe(task, base_users=2200, candidates=240, sharers=40) for task in _SIX),
+    base=BaseSettings(compiled=True),
 )
 
 TINY = Recipe(

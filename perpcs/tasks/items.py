@@ -14,6 +14,8 @@ class Item:
     x: str
     y: str | None = None
     id: str = ""
+    other: str = ""
+    """What the person passed over for y, where the task is a choice between two and the history tells."""
 
 
 @dataclass(frozen=True)

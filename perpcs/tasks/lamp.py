@@ -53,6 +53,7 @@ _TABLE = (
         labels=("[1]", "[2]"),
         metric="accuracy",
         max_new_tokens=4,
+        version=2,
     ),
     Task(
         name="LaMP_2",

@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from zlib import crc32
 
 from perpcs.errors import PerpcsError
 from perpcs.tasks.items import Item, Query
@@ -68,6 +69,8 @@ class Task:
         y = str(fields.get(self.y_field) if fields.get(self.y_field) is not None else "").strip()
         if not y and self.history_instruction:  # LaMP's own citation profiles hold papers without what they cite
             return Item(x=x, id=str(fields.get("id", "")))
+        if self.history_instruction and y:
+            return Item(x=x, y=y, id=str(fields.get("id", "")), other=str(fields.get("other") or "").strip())
         if not y:
             raise PerpcsError(f"The item has no {self.y_field!r}.", f"Give every {self.name} history item that field.")
         return Item(x=x, y=self.read_answer(y), id=str(fields.get("id", "")))
@@ -125,14 +128,27 @@ class Task:
         if item.y is None:
             return f"{self.answer_label} {item.x}"
         if self.history_instruction:
-            return f"{self.input_label} {item.x} Cites: {item.y}"
+            return f"{self.input_label} {item.x} Cites: {item.y}" + (f" rather than {item.other}" if item.other else "")
         return f"{self.input_label} {item.x} {self.answer_label} {item.y}"
 
+    def as_query(self, item: Item) -> Query:
+        """The question that a history item answers. Of a choice, the item's text decides which option comes first."""
+        if not item.other:
+            return Query(x=item.x, gold=item.y, id=item.id)
+        options = (item.y or "", item.other)
+        turned = crc32(f"{item.x}/{min(options)}/{max(options)}".encode()) % 2 == (options[0] < options[1])
+        return Query(x=item.x, gold=self.labels[int(turned)], id=item.id, options=options[::-1] if turned else options)
+
     def pair(self, item: Item, history: Sequence[Item] = (), profile: str = "") -> tuple[str, str]:
-        """A history item as (prompt, target), formatted as a query would be. Free text has an empty prompt."""
+        """A history item as (prompt, target), formatted as a query would be.
+
+        Free text has an empty prompt. A citation whose rejected alternative is known is the choice that a query is;
+        one without it names the cited paper.
+        """
         if item.y is None:
             return "", item.x
-        if self.history_instruction:
+        if self.history_instruction and not item.other:
             head = f"### User Instruction:\n{self.history_instruction}\n{self.input_label} {item.x} Cites:"
             return head, " " + item.y
-        return self.prompt(Query(x=item.x), history=history, profile=profile), " " + item.y
+        query = self.as_query(item)
+        return self.prompt(query, history=history, profile=profile), f" {query.gold}"

@@ -7,6 +7,13 @@
     headlines.py  LaMP_4: the traits of a headline writer
     cues.py       plot clauses that hint at movie tags
     movies.py     LaMP_2: the traits of a film fan
+    products.py   things for sale, and what can be said of them
+    ratings.py    LaMP_3: the scale of a reviewer
+    research.py   what a small university works on
+    titles.py     LaMP_5: how a scholar titles papers
+    citations.py  LaMP_1: what a scholar prefers to cite
+    daily.py      what people do all day
+    tweets.py     LaMP_7: how somebody tweets it
     person.py     people of a split, drawn from a seed
     write.py      a town on disk in the Per-Pcs release layout
 

@@ -74,7 +74,8 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     event = draw_event(rng, rng.choice(traits["topics"]), held_out)
     noisy = rng.random() < NOISE
     shown = deviate(rng, traits) if noisy else traits
-    return Made(x=write_article(rng, event, held_out), y=headline(event, shown), noisy=noisy)
+    x = write_article(rng, event, held_out)
+    return Made(x=x, y=headline(event, shown), noisy=noisy, clean=headline(event, traits))
 
 
 def headline(event: Event, traits: Traits) -> str:

@@ -17,11 +17,16 @@ Traits = dict[str, Any]
 
 @dataclass(frozen=True)
 class Made:
-    """One item as a person made it: x was given, y is theirs. ``noisy`` where y goes against a trait."""
+    """One item as a person made it: x was given, y is theirs."""
 
     x: str
     y: str
     noisy: bool
+    """Whether y goes against a trait of theirs."""
+    clean: str
+    """What their traits alone would have made of x, which is y where it is not noisy: an oracle's answer."""
+    other: str = ""
+    """What they passed over for y, where the task is a choice between two."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Maker:
     describe: Callable[[Traits], str]
     """One sentence about a person with these traits."""
     wording: str
-    """LaMP's wording of a query, with {x}."""
+    """LaMP's wording of a query, with {x} and, where there are two options, {option1} and {option2}."""
 
 
 def is_reserved(maker: Maker, traits: Traits) -> bool:

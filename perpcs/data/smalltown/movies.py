@@ -62,7 +62,7 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     ranked = sorted(fitting, key=order.index)
     noisy = rng.random() < NOISE
     tag = rng.choice(ranked[1:]) if noisy else ranked[0]
-    return Made(x=x, y=tag, noisy=noisy)
+    return Made(x=x, y=tag, noisy=noisy, clean=ranked[0])
 
 
 def draw_film(rng: random.Random, held_out: bool) -> tuple[frozenset[str], str]:

@@ -4,12 +4,14 @@ import random
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from perpcs.data.smalltown import headlines, movies, names
-from perpcs.data.smalltown.maker import Maker, Traits, draw_traits
+from perpcs.data.smalltown import citations, headlines, movies, names, ratings, titles, tweets
+from perpcs.data.smalltown.maker import Made, Maker, Traits, draw_traits
 from perpcs.errors import PerpcsError
-from perpcs.tasks import Item, Query, User
+from perpcs.tasks import Item, Query, User, get_task
 
-MAKERS: dict[str, Maker] = {maker.task: maker for maker in (headlines.MAKER, movies.MAKER)}
+MAKERS: dict[str, Maker] = {
+    module.MAKER.task: module.MAKER for module in (headlines, movies, ratings, titles, tweets, citations)
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Person:
     """Oldest first."""
     queries: tuple[Query, ...]
     """With gold answers."""
+    oracle: tuple[str, ...]
+    """To each query, what somebody answers who knows the traits and not the slips."""
 
     @property
     def user(self) -> User:
@@ -95,13 +99,30 @@ def _make_person(maker: Maker, seed: int, split: str, index: int, low: int, high
     length = low + int((high - low + 1) * rng.random() ** 2)  # squared: most people wrote little, a few a lot
     made = [maker.make(rng, traits, target) for _ in range(length + asked)]
     first_id = index * _ITEMS_A_PERSON + 1
+    asked_of = [_ask(maker.task, one, str(first_id + length + i)) for i, one in enumerate(made[length:])]
     return Person(
         id=f"t{seed}-{maker.task}-{split}-{index:05d}",
         task=maker.task,
         traits=traits,
-        history=tuple(Item(x=one.x, y=one.y, id=str(first_id + i)) for i, one in enumerate(made[:length])),
-        queries=tuple(Query(x=one.x, gold=one.y, id=str(first_id + length + i)) for i, one in enumerate(made[length:])),
+        history=tuple(_remember(maker.task, one, str(first_id + i)) for i, one in enumerate(made[:length])),
+        queries=tuple(query for query, _ in asked_of),
+        oracle=tuple(clean for _, clean in asked_of),
     )
+
+
+def _remember(task: str, one: Made, id: str) -> Item:
+    """An item of a history. Free text keeps no more than what the person wrote."""
+    if get_task(task).y_field is None:
+        return Item(x=one.y, id=id)
+    return Item(x=one.x, y=one.y, id=id, other=one.other)
+
+
+def _ask(task: str, one: Made, id: str) -> tuple[Query, str]:
+    """An item as a query with its true answer, and what the traits alone would have answered."""
+    query = get_task(task).as_query(Item(x=one.x, y=one.y, id=id, other=one.other))
+    if not one.other:
+        return query, one.clean
+    return query, get_task(task).labels[query.options.index(one.clean)]
 
 
 def invented_name(id: str) -> str:

@@ -1,19 +1,19 @@
 """A town on disk: target users in the layout of the Per-Pcs release, their traits apart.
 
 OUT/TASK/target_users.json   [{"user_id", "profile": [LaMP items], "query": [{"id", "input", "gold"}]}]
-OUT/TASK/traits.json         {user_id: {"traits": ..., "description": ...}}
+OUT/TASK/traits.json         {user_id: {"traits": ..., "description": ..., "oracle": {query id: answer}}}
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perpcs.data.smalltown.person import Person, describe, get_maker, make_people
+from perpcs.data.smalltown.person import MAKERS, Person, describe, get_maker, make_people
 from perpcs.files import write_json
 from perpcs.tasks import Item, get_task
 
 
-def write_town(out: Path, *, seed: int, users: int, tasks: Sequence[str] = ("LaMP_4", "LaMP_2")) -> None:
+def write_town(out: Path, *, seed: int, users: int, tasks: Sequence[str] = tuple(MAKERS)) -> None:
     """Write ``users`` target people of every task below ``out``.
 
     Raises:
@@ -25,7 +25,14 @@ def write_town(out: Path, *, seed: int, users: int, tasks: Sequence[str] = ("LaM
         people = make_people(task, seed=seed, count=users, split="target")
         folder = out / task
         write_json(folder / "target_users.json", [release_fields(person) for person in people])
-        traits = {person.id: {"traits": person.traits, "description": describe(person)} for person in people}
+        traits = {
+            person.id: {
+                "traits": person.traits,
+                "description": describe(person),
+                "oracle": {query.id: answer for query, answer in zip(person.queries, person.oracle, strict=True)},
+            }
+            for person in people
+        }
         write_json(folder / "traits.json", traits)
 
 
@@ -35,7 +42,14 @@ def release_fields(person: Person) -> dict[str, Any]:
     return {
         "user_id": person.id,
         "profile": [_item_fields(person.task, item) for item in person.history],
-        "query": [{"id": query.id, "input": wording.format(x=query.x), "gold": query.gold} for query in person.queries],
+        "query": [
+            {
+                "id": query.id,
+                "input": wording.format(x=query.x, **{f"option{i}": text for i, text in enumerate(query.options, 1)}),
+                "gold": query.gold,
+            }
+            for query in person.queries
+        ],
     }
 
 
@@ -45,4 +59,6 @@ def _item_fields(task_name: str, item: Item) -> dict[str, str]:
     fields = {"id": item.id, task.x_fields[0]: item.x}
     if task.y_field is not None and item.y is not None:
         fields[task.y_field] = item.y
+    if item.other:
+        fields["other"] = item.other
     return fields
