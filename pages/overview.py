@@ -1,6 +1,7 @@
-"""Overview: the claim, three ways in, one real example from history to answer, what the pool holds."""
+"""Overview: the claim, three ways in, one real example from history to answer, what the pool is and how good."""
 
 from perpcs.ui import overview
+from perpcs.ui.card import model_card
 from perpcs.ui.choice import settle
 from perpcs.ui.engine import get_engine
 from perpcs.ui.state import studio, write_link
@@ -14,4 +15,5 @@ if example is not None:
     overview.story(engine, record, example)
 overview.facts(engine, record.task)
 overview.method(engine)
+model_card(engine)
 write_link(record)

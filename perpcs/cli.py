@@ -185,13 +185,14 @@ def run_generate(options: argparse.Namespace) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
+    from perpcs.data.others import with_others
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
     from perpcs.pool.store import Pool
     from perpcs.tasks import get_task
 
     task = get_task(options.task)
-    users = read_users(Path(options.users), task)
+    users = with_others(task, read_users(Path(options.users), task))
     if options.limit:
         users = users[: options.limit]
     pool = Pool(pool_folder(options.pool))

@@ -21,6 +21,16 @@ from perpcs.tasks import Item, get_task
 from perpcs.tasks.lamp import MOVIE_TAGS
 
 TASK_NAMES = tuple(MAKERS)
+X_WORDS = {
+    "LaMP_1": (5, 16),
+    "LaMP_2": (18, 42),
+    "LaMP_3": (20, 45),
+    "LaMP_4": (18, 42),
+    "LaMP_5": (25, 45),
+    "LaMP_7": (12, 26),
+}
+"""Fewest and most words of what is given."""
+TWEET_WORDS = (8, 22)
 LITTLE_WORDS = set(words("a an the in on by amid after why did how saw was it breaking local update evening post read"))
 LITTLE_WORDS |= {"more", "just"}
 
@@ -42,7 +52,10 @@ def test_same_arguments_same_people_and_more_people_change_none(task, split):
 
 def test_a_known_person_stays_the_same_across_processes():
     """Guards against Python's salted hash(): set and str hashes differ between runs."""
-    code = "from perpcs.data.smalltown import make_people; print(make_people('LaMP_4', seed=5, count=2, split='base'))"
+    code = (
+        "from perpcs.data.smalltown import MAKERS, make_people\n"
+        "for task in MAKERS: print(make_people(task, seed=5, count=2, split='base'))"
+    )
     out = [
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": salt}, capture_output=True, text=True, check=True
@@ -50,6 +63,7 @@ def test_a_known_person_stays_the_same_across_processes():
         for salt in ("1", "2")
     ]
     assert out[0] == out[1]
+    assert out[0].count("\n") == len(TASK_NAMES)
 
 
 @pytest.mark.parametrize("task", TASK_NAMES)
@@ -79,7 +93,35 @@ def test_sizes_and_ids(task, split):
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"\d+", text) for text in ids)
     assert people[12].id == f"t1-{task}-{split}-00012" == people[12].user.id
-    assert all(18 <= len(item.x.split()) <= 42 for person in people for item in person.history)
+    for kept in ("history", "queries"):
+        least, most = TWEET_WORDS if (task, kept) == ("LaMP_7", "history") else X_WORDS[task]
+        assert all(least <= len(item.x.split()) <= most for person in people for item in getattr(person, kept)), kept
+
+
+@pytest.mark.parametrize("task", TASK_NAMES)
+def test_what_histories_and_queries_hold(task):
+    people = make_people(task, seed=2, count=20, split="target")
+    items = [item for person in people for item in person.history]
+    queries = [query for person in people for query in person.queries]
+    assert all(len(person.oracle) == len(person.queries) for person in people)
+    golds = {query.gold for query in queries}
+    answers = {answer for person in people for answer in person.oracle}
+    labels = set(get_task(task).labels)
+    assert (golds | answers <= labels) if labels else len(golds) > len(queries) / 2
+    if task == "LaMP_7":
+        assert all(item.y is None for item in items)
+        assert not {item.x for item in items} & {query.x for query in queries}
+    elif labels and task != "LaMP_1":
+        assert {item.y for item in items} <= labels
+    else:
+        assert all(item.y and item.y != item.x for item in items)
+    if task == "LaMP_1":
+        assert all(item.other and item.other != item.y for item in items)
+        assert all(len(set(query.options)) == len(query.options) == 2 for query in queries)
+        assert golds == {"[1]", "[2]"}
+    else:
+        assert not any(item.other for item in items)
+        assert not any(query.options for query in queries)
 
 
 def test_sizes_can_be_overridden():
@@ -98,7 +140,14 @@ def test_the_release_layout_reads_back_as_the_same_people(task, tmp_path):
         assert tuple(kept.read_item(fields) for fields in row["profile"]) == person.history
         assert tuple(kept.read_query(**fields) for fields in row["query"]) == person.queries
     apart = json.loads((tmp_path / task / "traits.json").read_text())
-    assert apart == {p.id: {"traits": p.traits, "description": describe(p)} for p in people}
+    assert apart == {
+        person.id: {
+            "traits": person.traits,
+            "description": describe(person),
+            "oracle": dict(zip([query["id"] for query in row["query"]], person.oracle, strict=True)),
+        }
+        for person, row in zip(people, rows, strict=True)
+    }
     assert sorted(path.name for path in (tmp_path / task).iterdir()) == ["target_users.json", "traits.json"]
 
 
@@ -229,5 +278,6 @@ def test_what_cannot_be_made_is_said(wrong):
 def test_traits_stay_out_of_what_a_method_sees():
     (person,) = make_people("LaMP_4", seed=1, count=1, split="target")
     assert not hasattr(person.user, "traits")
+    assert not hasattr(person.user, "oracle")
     assert isinstance(person.history[0], Item)
-    assert person.user == replace(person, traits={}).user
+    assert person.user == replace(person, traits={}, oracle=()).user

@@ -12,12 +12,13 @@ cache, and nothing after the last position: that position's adapter ends the pas
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from perpcs.assembly.descent import fit_weights, item_gradients
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import item_scores, routing_keys, select
@@ -72,7 +73,8 @@ def assemble(
     pieces = pool.pieces(task.name, base.device, base.dtype)
     began = time.perf_counter()
     encoded = [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in items]
-    chosen = route(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
+    run = descend if options.router in ("gradient", "fit") else route
+    chosen = run(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
     return Assembly(
         weights=chosen.weights.astype(np.float32),
         scores=chosen.scores.astype(np.float32),
@@ -148,3 +150,61 @@ def route(
         with contextlib.suppress(_PassEnds):
             base.hidden(ids, choose)
     return Routed((weights / N).numpy(), (totals / N).numpy(), index, votes)
+
+
+def descend(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    options: RouterOptions,
+    *,
+    on_position: Callable[[Step], None] | None = None,
+    batch_tokens: int = 8192,
+    began: float | None = None,
+) -> Routed:
+    """Weights by the loss. Votes are each item's own gradients: the weights are not their mean.
+
+    With ``gradient`` the k pieces of the largest mean gradient share a position by softmax, in units of their spread;
+    with ``fit`` every piece has the weight that the descent gives it.
+    """
+    began = time.perf_counter() if began is None else began
+    P, S = len(base.positions), task.pieces.sharers
+
+    def tell(number: int, of: int, weights: np.ndarray) -> None:
+        if on_position:
+            seconds = time.perf_counter() - (began or 0.0)
+            on_position(Step(P - 1, P, number, of, weights.astype(np.float32), seconds))
+
+    passes = len(length_batches([len(item.ids) for item in encoded], batch_tokens))
+    total = passes + (options.steps if options.router == "fit" else 0)
+    nothing = np.zeros((P, S))
+    gains = item_gradients(
+        base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda number, _: tell(number, total, nothing)
+    )
+    index, votes = _own_choices(gains, options)
+    mean = gains.mean(axis=0)
+    if options.router == "fit":
+        weights = fit_weights(
+            base,
+            task,
+            encoded,
+            options,
+            on_step=lambda step, now: tell(passes + step, total, now.cpu().numpy()),
+        )
+    else:
+        weights = nothing
+        for p, mask in enumerate(task.mask):
+            scores = torch.from_numpy(mean[p] / max(float(mean[p].std()), 1e-12))[None]
+            picked, weight = select(scores, mask.cpu(), base.positions[p].n, replace(options, sqrt_n=False))
+            weights[p, picked[0].numpy()] = weight[0].numpy()
+        tell(total - 1, total, weights)
+    return Routed(weights, mean, index, votes)
+
+
+def _own_choices(gains: np.ndarray, options: RouterOptions) -> tuple[np.ndarray, np.ndarray]:
+    """Of each item the k pieces that would help it most, (N, P, k), and their shares of what these help it."""
+    k = min(options.k, gains.shape[2])
+    index = np.argsort(-gains, axis=2, kind="stable")[:, :, :k]
+    gain = np.maximum(np.take_along_axis(gains, index, axis=2), 0)
+    share = gain / np.maximum(gain.sum(axis=2, keepdims=True), 1e-12)
+    return np.where(gain > 0, index, -1).astype(np.int16), share.astype(np.float16)

@@ -14,8 +14,9 @@ from perpcs.errors import PerpcsError
 class RouterOptions:
     """How pieces are scored and chosen. Field docstrings are the help texts of the command line and the app."""
 
-    router: Literal["gate", "prototype"] = "prototype"
-    """What a target token's activation is compared with: each piece's trained gate, or its owner's mean activation."""
+    router: Literal["gate", "prototype", "gradient", "fit"] = "prototype"
+    """Compare a target token's activation with each piece's trained gate, or with its owner's mean activation; or look
+    at the loss: its gradient by each piece's weight, or a few steps of descent on the weights alone."""
     normalise: Literal["cosine", "layernorm"] = "cosine"
     """How gate and activation are normalised before their product."""
     centre: bool = True
@@ -30,6 +31,14 @@ class RouterOptions:
     """Pieces kept at each position for each item."""
     temperature: float = 0.1
     """Scores are divided by it before the softmax; small = the best piece takes all."""
+    steps: int = 20
+    """Fit: steps of descent, each over eight items."""
+    rate: float = 0.1
+    """Fit: learning rate of the first step; it falls to nothing."""
+    shrink: float = 0.02
+    """Fit: pull of the weights towards 0, the base model; it keeps a handful of items from being overfitted."""
+    signed: bool = True
+    """Fit: whether a weight may fall below 0, which takes a piece's manner away instead of adding it."""
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -38,12 +47,19 @@ class RouterOptions:
                 raise PerpcsError(f"{name} is {value!r}.", f"Use one of: {', '.join(map(str, allowed))}.")
         if not isinstance(self.k, int) or self.k < 1:
             raise PerpcsError(f"k is {self.k}.", "Use a whole number of at least 1.")
+        if not isinstance(self.steps, int) or not 1 <= self.steps <= 1000:
+            raise PerpcsError(f"steps is {self.steps}.", "Use a whole number from 1 to 1000.")
+        if not self.rate > 0 or not self.shrink >= 0:
+            raise PerpcsError(
+                "The rate or the shrinkage is out of range.", "Use a rate above 0 and a shrinkage from 0."
+            )
         if not self.temperature > 0:
             raise PerpcsError(f"The temperature is {self.temperature}.", "Use a number above 0.")
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
-    "router": ("gate", "prototype"),
+    "router": ("gate", "prototype", "gradient", "fit"),
+    "signed": (True, False),
     "normalise": ("cosine", "layernorm"),
     "centre": (True, False),
     "standardise": (True, False),

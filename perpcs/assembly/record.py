@@ -60,6 +60,11 @@ class Assembly:
     def n_items(self) -> int:
         return int(self.choices.shape[0])
 
+    @property
+    def additive(self) -> bool:
+        """Whether the weights are the mean of the items' votes. Where the loss decided, votes only say who gains."""
+        return self.router.get("router") not in ("gradient", "fit")
+
     def item_weights(self) -> np.ndarray:
         """Every item's own weights, float32 (N, P, S): what the mean is the mean of."""
         n, p, _ = self.choices.shape

@@ -36,6 +36,8 @@ class Lesson(NamedTuple):
     answers: tuple[tuple[int, int], ...] = ()
     """Where answers of shown items stand in the prompt, as (begin, end) in characters: these can be learned from too,
     each from what stands before it."""
+    weight: int = 1
+    """How much a token of an answer counts beside others."""
 
 
 def encode_pair(tokenizer: Any, prompt: str, target: str, max_tokens: int) -> Encoded:

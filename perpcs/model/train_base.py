@@ -115,7 +115,7 @@ class _Texts:
         self.flags = np.concatenate(flags)
 
     def batch(self, rows: np.ndarray, length: int, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids (b, length), and whether predicting each next token is what is to be learned (b, length)."""
+        """Ids (b, length), and what predicting each next token is worth (b, length), see ``_flagged``."""
         ids = np.full((len(rows), length), pad, dtype=np.int64)
         flags = np.full((len(rows), length), _PAD, dtype=np.int8)
         for row, index in enumerate(rows):
@@ -146,7 +146,7 @@ class _Texts:
         return [batches[i] for i in random.permutation(len(batches))]
 
 
-_READ, _ANSWER, _PAD = 0, 1, 2
+_READ, _PAD = 0, -1  # anything else is an answer's weight
 
 
 def _lengths(settings: BaseSettings) -> list[int]:
@@ -158,7 +158,8 @@ def _lengths(settings: BaseSettings) -> list[int]:
 def _flagged(
     lesson: Lesson, ids: Sequence[int], spans: Sequence[tuple[int, int]], eos: int, max_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A lesson's ids, and for each input position whether the token after it is read, answered or none.
+    """A lesson's ids, and for each input position the weight of an answer that the token after it belongs to, or
+    whether that token is only read, or there is none.
 
     A text that is too long loses its beginning, behind the first token (BOS).
     """
@@ -172,7 +173,7 @@ def _flagged(
     if len(whole) > max_tokens:
         keep = np.r_[0, len(whole) - max_tokens + 1 : len(whole)]
         whole, is_answer = whole[keep], is_answer[keep]
-    flags = np.where(np.r_[is_answer[1:], False], _ANSWER, _READ).astype(np.int8)
+    flags = np.where(np.r_[is_answer[1:], False], lesson.weight, _READ).astype(np.int8)
     flags[-1] = _PAD
     return whole, flags
 
@@ -297,12 +298,12 @@ def _predicted(flags: torch.Tensor, step: int, settings: BaseSettings) -> tuple[
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
     flat = flags.flatten()
     chance = torch.rand(len(flat), generator=generator)
-    chosen = torch.where((flat == _ANSWER) | ((flat == _READ) & (chance < settings.prompt_loss)))[0]
+    chosen = torch.where((flat > _READ) | ((flat == _READ) & (chance < settings.prompt_loss)))[0]
     if len(chosen) > k:
         chosen = chosen[torch.randperm(len(chosen), generator=generator)[:k]]
     at, weight = torch.zeros(k, dtype=torch.long), torch.zeros(k)
     at[: len(chosen)] = chosen
-    weight[: len(chosen)] = 1.0
+    weight[: len(chosen)] = flat[chosen].clamp(min=1).float()
     return at, weight
 
 
@@ -323,7 +324,7 @@ def _held_out(model: Any, data: _Texts, pad: int, device: str) -> float:
     total = count = 0.0
     for rows in np.array_split(np.argsort(data.lengths), max(1, len(data.lengths) // 32)):
         ids, flags = data.batch(rows, int(data.lengths[rows].max()), pad)
-        at = torch.where(flags.flatten() == _ANSWER)[0]
+        at = torch.where(flags.flatten() > _READ)[0]
         total += float(_loss(model, ids.to(device), at.to(device), torch.ones(len(at), device=device))) * len(at)
         count += len(at)
     model.train()

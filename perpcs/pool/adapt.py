@@ -15,6 +15,8 @@ from perpcs.tasks import Item, Task, User
 
 RETRIEVED = (1, 1, 2, 4)
 """How many items a prompt with history carries: one of these, equally likely."""
+LABEL_WEIGHT = 4
+"""How much a token of a label counts beside one of a text: a label has few of them, and one of these decides."""
 _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 
@@ -60,4 +62,4 @@ def _lesson(task: Task, prompt: str, target: str, shown: Sequence[Item]) -> Less
         if found >= 0 and not task.history_instruction:  # a cited title is not what a query asks for
             length = len(item.x) if item.y is None else len(item.y)
             spans.append((at - length - 1, at))
-    return Lesson(prompt, target, tuple(spans))
+    return Lesson(prompt, target, tuple(spans), LABEL_WEIGHT if task.labels else 1)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from perpcs.data import read_users
+from perpcs.data.others import with_others
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file
 from perpcs.model.base import load_base
@@ -59,8 +60,8 @@ def build_from_data(space: Workspace, recipe: DataRecipe, final: Path) -> None:
         task, folder = get_task(name), recipe.data / name
         candidates = folder / "sharer_candidates.json"
         adapters = folder / "base_users.json"
-        users = read_users(candidates, task)
-        base_users = read_users(adapters, task) if adapters.exists() else []
+        users = with_others(task, read_users(candidates, task))
+        base_users = with_others(task, read_users(adapters, task)) if adapters.exists() else []
         sources[name] = base_users
         key = {"candidates": hash_file(candidates), "task": name}
         people.append(TaskPeople(task, [user.id for user in base_users], users, recipe.sharers, key))

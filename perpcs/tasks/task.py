@@ -49,6 +49,11 @@ class Task:
     """Instruction for a history item where it differs from the query's (citations)."""
     version: int = 1
 
+    @property
+    def has_options(self) -> bool:
+        """Whether a query is a choice between two texts that it names."""
+        return "option1" in self.query_pattern
+
     # ---- reading LaMP fields -------------------------------------------------------------------------------------
 
     def read_item(self, fields: Mapping[str, Any]) -> Item:
@@ -87,7 +92,7 @@ class Task:
         options = tuple(groups[name].strip() for name in ("option1", "option2") if groups.get(name))
         if not x:
             raise PerpcsError("The query is empty.", "Type or paste the text to answer for.")
-        if "option1" in self.query_pattern and len(options) != 2:
+        if self.has_options and len(options) != 2:
             raise PerpcsError(
                 "The query does not name its two references.",
                 'Write: title "...", which reference is related? [1]: "..." [2]: "..."',

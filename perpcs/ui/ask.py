@@ -114,6 +114,8 @@ def _fill_sample(engine: "Engine", record: Studio, person: Person, key: str) -> 
     queries = [query for example in engine.examples(person.task) for query in example.queries]
     if queries:
         record.typed = st.session_state[key] = queries[0].x
+        for number, option in enumerate(queries[0].options, start=1):
+            st.session_state[f"{key}-option{number}"] = option
 
 
 def _query(engine: "Engine", record: Studio, person: Person) -> tuple[Query | None, PerpcsError | None]:
@@ -135,12 +137,21 @@ def _query(engine: "Engine", record: Studio, person: Person) -> tuple[Query | No
             return by_id[record.query], None
     task = TASKS[person.task]
     key = remember(f"typed-{record.generation}", record.typed)
-    record.typed = st.text_area(task.input_label.rstrip(":"), key=key, height=130, help=task.instruction)
+    noun = task.input_label.rstrip(":")
+    record.typed = st.text_area(noun, key=key, height=68 if task.has_options else 130, help=task.instruction)
+    if task.has_options:
+        for number, option in enumerate(record.typed_options, start=1):
+            remember(f"{key}-option{number}", option)
+        first = st.text_input("Reference [1]", key=f"{key}-option1")
+        record.typed_options = first, st.text_input("Reference [2]", key=f"{key}-option2")
     if not record.typed.strip():
         st.button("Fill in a sample", on_click=_fill_sample, args=(engine, record, person, key), type="tertiary")
-        return None, PerpcsError(
-            "There is no question yet.", f"Type or paste one: {task.input_label.rstrip(':').lower()}."
-        )
+        return None, PerpcsError("There is no question yet.", f"Type or paste one: {noun.lower()}.")
+    if task.has_options:
+        options = tuple(" ".join(option.split()) for option in record.typed_options)
+        if not all(options):
+            return None, PerpcsError("A reference is missing.", "Name the two references to choose between.")
+        return Query(x=" ".join(record.typed.split()), options=options), None
     try:
         return get_task(person.task).read_query(record.typed), None
     except PerpcsError as error:

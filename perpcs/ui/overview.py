@@ -102,9 +102,6 @@ def facts(engine: "Engine", task: str) -> None:
         f"{pool.candidates} candidates by {escape(pool.selection)}, share ratio {pool.share_ratio:g}, "
         f"rank {manifest.rank}, stored as {escape(manifest.dtype)}. Licence: {licence}.</p>"
     )
-    limits = [str(limit) for limit in manifest.card.get("limits", ())]
-    if limits:
-        left.html(f'<p class="pp-note"><b>What it cannot do.</b> {escape(" ".join(limits))}</p>')
     right.html(size_html(engine.user_bytes, engine.adapter_bytes))
 
 

@@ -60,6 +60,8 @@ class Studio:
     """Compare's last question and answers."""
     typed: str = ""
     """A query typed on Compare."""
+    typed_options: tuple[str, str] = ("", "")
+    """What it is a choice between, where the task is one."""
     max_new_tokens: int = 0
     temperature: float = 0.0
     failure: PerpcsError | None = None

@@ -21,6 +21,16 @@ TERMS = {
     "full adapter": "What training a separate adapter for each person stores (the method OPPU), at the same rank.",
     "RAG": "Retrieval: similar items of the history are pasted into the prompt; the model itself is not personal.",
     "Per-Pcs": "The assembled model: pieces of sharers, weighted for this person. The prompt holds no history.",
+    "OPPU": "One full adapter trained for this person on their history alone: what can be had at the cost of training.",
+    "wrong user": "A control: everybody gets the weights of the next person. What personalises must get worse by it.",
+    "majority": "Needs no model: what the person answered most often before. There is one for tasks with labels only.",
+    "oracle": "Knows how each invented person was made; what it misses are the slips that they were given.",
+    "accuracy": "Share of answers that are the person's own label; higher is better.",
+    "MAE": "Mean absolute error between the answered and the true rating, in stars; lower is better.",
+    "ROUGE-L": "F-measure of the longest common run of words of an answer and the true one, 0 to 1; higher is better.",
+    "NLL": "Negative log-likelihood of the true answer, in nats per target token; lower is better.",
+    "interval": "The people were drawn again many times, with replacement; 95 of 100 means of such draws lie in it.",
+    "held out": "Kept out of training, to see whether what was learned holds for what was never seen.",
     "precomputed": "Computed when the pool was built and stored with it; shown without running the model.",
 }
 
@@ -32,6 +42,8 @@ CLEARED = "Cleared. Nothing of your text, your file or your assembled person is 
 CLAIM = "A language model of your own, assembled from pieces that other people chose to share."
 NO_TEXT = "A saved person holds weights and no text, so RAG has no history to retrieve from."
 TOKEN_SECONDS = "Time from pressing Ask to the first token; all methods share one batch."
+NO_GROUP_TWICE = "Base users, sharers and target users have nobody in common; a build in which they do is refused."
+NOT_SAID = "Its maker does not say."
 BYTES_STORED = "What has to be kept for this person so that the method can answer."
 
 

@@ -11,7 +11,9 @@ the problem or about the method of the paper's title.
     first      "kind": the kind decides, and the focus only between two of a kind; "focus": the other way round
     areas      what they write papers on, subject matter only
 
-The two references of an item are drawn alike, so the title favours neither; only the person does.
+Some families and the problem have more friends than others (POPULARITY), and of some items one reference has nothing to
+do with the paper, which nobody cites but by a slip: so a model that knows nobody does better than chance, and no better
+than that.
 """
 
 import random
@@ -29,9 +31,13 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "second thoughts": ("replication", "critique"),
 }
 KINDS = tuple(kind for family in FAMILIES.values() for kind in family)
+POPULARITY = (5, 3, 2, 1)
+"""How much likelier each family is to come next in somebody's order."""
 FOCUSES = ("problem", "method")
-DIFFER = {"kind and focus": 0.5, "kind": 0.3, "focus": 0.2}
-"""In what the two references of an item differ, and how often."""
+_FOCUS_SHARES = (3, 2)
+DIFFER = {"kind and focus": 0.4, "kind": 0.2, "focus": 0.15, "fit": 0.25}
+"""In what the two references of an item differ, and how often. Of those that differ in fit, one is about neither the
+problem nor the method, but about another paper's."""
 
 # {t} is a problem (singular) or a method (plural), so no verb may agree with it. {q} is an adjective of the kind,
 # {N} the invented name of a system, {P} a place, {F} a family name, {n} a number, {w} a group of people.
@@ -157,13 +163,16 @@ _METHODS = _unmarked(METHODS)
 
 def draw(rng: random.Random) -> Traits:
     """A new researcher."""
-    families = list(FAMILIES)
-    rng.shuffle(families)
+    left = dict(zip(FAMILIES, POPULARITY, strict=True))
+    families: list[str] = []
+    while left:
+        families += rng.choices(tuple(left), tuple(left.values()))
+        del left[families[-1]]
     return {
         "families": families,
         "inside": rng.choice(_INSIDE),
         "bias": rng.choice(_BIASES),
-        "focus": rng.choice(FOCUSES),
+        "focus": rng.choices(FOCUSES, _FOCUS_SHARES)[0],
         "first": rng.choice(_FIRST),
         "areas": sorted(rng.sample(AREA_NAMES, rng.randint(2, 3))),
     }
@@ -183,7 +192,9 @@ def taste(traits: Traits) -> tuple[str, ...]:
 
 
 def rank(traits: Traits, kind: str, focus: str) -> tuple[int, int]:
-    """The place of a reference in a person's taste, the lowest first."""
+    """The place of a reference in a person's taste, the lowest first; what does not fit the paper comes last."""
+    if focus == "neither":
+        return len(KINDS), 1
     place, away = taste(traits).index(kind), int(focus != traits["focus"])
     return (place, away) if traits["first"] == "kind" else (away, place)
 
@@ -202,15 +213,17 @@ Reference = tuple[tuple[str, str], str]
 
 
 def draw_choice(rng: random.Random, area_name: str, held_out: bool) -> tuple[str, Reference, Reference]:
-    """The title of a paper, and two references that fit it; nothing here knows whose they are."""
+    """The title of a paper, and two references, at least one of which fits it; nothing here knows whose they are."""
     problems, methods, data = _LISTS[area_name]
     problem = rng.choice(problems)
     method, another = _two_methods(rng, methods, problem)
-    topics = {"problem": problem, "method": method}
+    topics = {"problem": problem, "method": method, "neither": _elsewhere(rng, area_name, f"{problem} {method}")}
     x = _paper(rng, AREAS[area_name], problem, method, another, rng.choice(data), held_out)
     (differ,) = rng.choices(tuple(DIFFER), tuple(DIFFER.values()))
-    kinds = rng.sample(KINDS, 2) if "kind" in differ else [rng.choice(KINDS)] * 2
+    kinds = rng.sample(KINDS, 2) if differ in ("kind", "kind and focus", "fit") else [rng.choice(KINDS)] * 2
     focuses = rng.sample(FOCUSES, 2) if "focus" in differ else [rng.choice(FOCUSES)] * 2
+    if differ == "fit":
+        focuses[rng.randrange(2)] = "neither"
     if kinds[0] == kinds[1]:
         wordings = rng.sample(WORDINGS[kinds[0]], 2)
     else:
@@ -220,6 +233,15 @@ def draw_choice(rng: random.Random, area_name: str, held_out: bool) -> tuple[str
         for kind, focus, wording in zip(kinds, focuses, wordings, strict=True)
     )
     return x, one, two
+
+
+def _elsewhere(rng: random.Random, area_name: str, taken: str) -> str:
+    """A problem of another area that shares no word with what the paper is about."""
+    while True:
+        other = rng.choice(AREA_NAMES)
+        problem = rng.choice(_LISTS[other][0])
+        if other != area_name and not set(problem.split()) & set(taken.split()):
+            return problem
 
 
 def _two_methods(rng: random.Random, methods: tuple[str, ...], problem: str) -> tuple[str, str]:

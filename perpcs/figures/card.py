@@ -1,0 +1,137 @@
+"""What a pool's manifest says of how it was made, as rows and sentences; what it does not say is left out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from perpcs.figures.curve import is_number, title_of
+from perpcs.figures.style import bytes_text
+from perpcs.pool.manifest import Manifest
+
+Fact = tuple[str, str]
+"""A number and the words that say what it counts, both plain text."""
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one: a card may come from a stranger or an older program."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def base_card(manifest: Manifest) -> Mapping[str, Any]:
+    """The card's part on the base model; empty where it has none."""
+    return mapping(manifest.card.get("base"))
+
+
+def data_text(manifest: Manifest) -> str:
+    """What the pool was made from, as its maker wrote it; empty where they wrote nothing."""
+    data = manifest.card.get("data")
+    return data.strip() if isinstance(data, str) else ""
+
+
+def limits(manifest: Manifest) -> tuple[str, ...]:
+    """What the pool's maker says it cannot do."""
+    found = manifest.card.get("limits")
+    return tuple(str(limit) for limit in found) if isinstance(found, list | tuple) else ()
+
+
+def people_rows(manifest: Manifest, examples: Mapping[str, int]) -> list[tuple[str, str, str, str, str]]:
+    """Per task: its title, base users, candidates, sharers, example people; a dash where a number is not known."""
+    base = mapping(manifest.users.get("base"))
+    rows = []
+    for pool in manifest.tasks:
+        counts = (base.get(pool.task), pool.candidates, pool.sharers, examples.get(pool.task))
+        first, *others = (f"{count:,}" if is_number(count) else "–" for count in counts)
+        rows.append((title_of(pool.task), first, *others))
+    return rows  # type: ignore[return-value]
+
+
+def base_facts(manifest: Manifest) -> list[Fact]:
+    """Size and training of the base model in numbers."""
+    base = base_card(manifest)
+    settings = mapping(base.get("settings"))
+    facts = []
+    if is_number(base.get("parameters")):
+        facts.append((f"{base['parameters'] / 1e6:.3g} M", "parameters"))
+    layers = settings.get("layers")
+    if is_number(layers):
+        facts.append((f"{layers:,}", "layers"))
+    else:
+        facts.append((f"{len({position.layer for position in manifest.positions})}", "adapted layers"))
+    sizes = (("width", "width"), ("vocabulary", "tokens in the vocabulary"), ("max_tokens", "tokens at once"))
+    for key, words in sizes:
+        if is_number(settings.get(key)):
+            facts.append((f"{settings[key]:,}", words))
+    lessons = base.get("lessons", base.get("pairs"))
+    if is_number(lessons) and lessons:
+        facts.append((f"{lessons:,}", "lessons from base users"))
+    if is_number(base.get("padded_tokens_seen")):
+        facts.append((_short(base["padded_tokens_seen"]), "tokens seen in training, padding included"))
+    return facts
+
+
+def base_sentences(manifest: Manifest) -> list[str]:
+    """How the base model came about, where it was taken from somewhere and taught the tasks."""
+    base = base_card(manifest)
+    said = []
+    if isinstance(base.get("from"), str):
+        said.append(f"Taken from {base['from']}.")
+    losses = base.get("losses")
+    adaptation = mapping(base.get("adaptation"))
+    if isinstance(losses, list) and losses and all(map(is_number, losses)):
+        rank, epochs = adaptation.get("rank"), adaptation.get("epochs")
+        how = f" of rank {rank}" if is_number(rank) else ""
+        how += f" in {epochs} epoch{'s' if epochs != 1 else ''}" if is_number(epochs) else ""
+        said.append(
+            f"Base users taught it the tasks by one LoRA{how}, merged into its weights: training loss from "
+            f"{losses[0]:.2f} to {losses[-1]:.2f} nats per target token."
+        )
+    elif base.get("pairs") == 0:
+        said.append("Taken as it is: no base users taught it the tasks.")
+    return said
+
+
+def piece_facts_of(manifest: Manifest, pool_bytes: int) -> list[Fact]:
+    """Rank, alpha, positions, sharers a task and bytes."""
+    number = 4 if manifest.dtype == "float32" else 2
+    own = manifest.adapter_bytes // 2 * number
+    modules = list(dict.fromkeys(position.module for position in manifest.positions))
+    layers = len({position.layer for position in manifest.positions})
+    tasks = len(manifest.tasks)
+    return [
+        (f"{manifest.rank}", "rank of a piece"),
+        (f"{manifest.alpha:g}", f"alpha: a piece is multiplied by alpha / rank = {manifest.scale:g}"),
+        (f"{len(manifest.positions)}", f"positions: {layers} layers, {', '.join(modules)}"),
+        (_range(pool.sharers for pool in manifest.tasks), f"sharers a task, {tasks} task{'s' if tasks != 1 else ''}"),
+        (bytes_text(own), f"all pieces of one sharer, {manifest.dtype}"),
+        (bytes_text(pool_bytes), "the whole pool on disk"),
+    ]
+
+
+def training_sentences(manifest: Manifest) -> list[str]:
+    """How pieces and gates were trained, one sentence where tasks agree."""
+    by_text: dict[str, list[str]] = {}
+    for pool in manifest.tasks:
+        parts = [_settings(name, mapping(pool.training.get(name))) for name in ("pieces", "gates")]
+        text = ". ".join(part for part in parts if part)
+        if text:
+            by_text.setdefault(text, []).append(title_of(pool.task))
+    if [len(tasks) for tasks in by_text.values()] == [len(manifest.tasks)]:
+        return [f"Trained per sharer with the base model frozen. {next(iter(by_text))}."]
+    return [f"{', '.join(tasks)}: {text}." for text, tasks in by_text.items()]
+
+
+def _settings(what: str, settings: Mapping[str, Any]) -> str:
+    """``pieces: 3 epochs, batches of 4, learning rate 0.002``."""
+    words = (("epochs", "{:g} epochs"), ("steps", "{:g} steps"), ("batch", "batches of {:g}"))
+    parts = [text.format(settings[key]) for key, text in words if is_number(settings.get(key))]
+    if is_number(settings.get("rate")):
+        parts.append(f"learning rate {settings['rate']:g}")
+    return f"{what.capitalize()}: {', '.join(parts)}" if parts else ""
+
+
+def _range(counts: Iterable[int]) -> str:
+    some: Sequence[int] = sorted(set(counts))
+    return "–" if not some else f"{some[0]}" if len(some) == 1 else f"{some[0]} to {some[-1]}"
+
+
+def _short(count: float) -> str:
+    return f"{count / 1e9:.3g} G" if count >= 1e9 else f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count:,.0f}"

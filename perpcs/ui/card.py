@@ -1,0 +1,201 @@
+"""The model card of the pool: data, base model, pieces, measured quality, limits. It runs no model."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from perpcs.errors import PerpcsError
+from perpcs.evaluate.results import Evaluation, Measure, commands, read_evaluations
+from perpcs.figures import card as rows
+from perpcs.figures.curve import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
+from perpcs.figures.style import CHART_CONFIG
+from perpcs.tasks import TASKS
+from perpcs.ui.engine import DEFAULT_POOL, ROOT
+from perpcs.ui.facts import facts_html
+from perpcs.ui.strings import NO_GROUP_TWICE, NOT_SAID, term
+from perpcs.ui.theme import is_dark
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+    from perpcs.pool.manifest import Manifest
+
+RESULTS = ROOT / "results"
+"""Where ``perpcs evaluate`` is told to write; the card reads it and nothing else."""
+_METRICS = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L"}
+_METHODS = {
+    "base": ("base model", "Base model"),
+    "rag": ("RAG", "RAG"),
+    "perpcs": ("Per-Pcs", "Per-Pcs"),
+    "wrong": ("wrong user", "Per-Pcs, wrong user"),
+    "oppu": ("OPPU", "OPPU"),
+    "majority": ("majority", "Own majority"),
+    "oracle": ("oracle", "Oracle"),
+}
+_LINE = "border:0;border-bottom:1px solid color-mix(in srgb, currentColor 14%, transparent)"
+_CELL = f"{_LINE};padding:0.28rem 0 0.28rem 0.8rem;text-align:right;vertical-align:top"
+_NAME = f"{_LINE};padding:0.28rem 0;text-align:left;vertical-align:top;font-weight:400"
+_GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.4rem 2.6rem"
+
+
+def model_card(engine: "Engine") -> None:
+    """The section at the end of Overview: what the pool is, as far as its maker and results/ tell."""
+    manifest = engine.manifest
+    st.container(key="part-card").html('<h2 id="model-card" style="margin-top:1.6rem">What this pool is</h2>')
+    lines = curve_lines(rows.base_card(manifest).get("curve"))
+    left, right = st.columns([0.5, 0.5], gap="large") if lines else (st.container(), None)
+    left.html(_data(engine))
+    left.html(_base(manifest))
+    if right is not None:
+        with right:
+            _curve(manifest.name, lines)
+    facts = ((escape(number), escape(words)) for number, words in rows.piece_facts_of(manifest, engine.pool_bytes))
+    how = " ".join(rows.training_sentences(manifest))
+    st.html(f"<h3>{term('piece', 'Pieces')}</h3>{facts_html(facts, 'Facts about the pieces')}{_quiet(escape(how))}")
+    st.html(_quality(manifest, read_evaluations(RESULTS, engine.pool_hash)))
+    st.html(_limits(manifest))
+
+
+def _data(engine: "Engine") -> str:
+    """What it was made from, and how many people were what."""
+    manifest = engine.manifest
+    counts: dict[str, int] = {}
+    for pool in manifest.tasks:
+        try:
+            counts[pool.task] = len(engine.examples(pool.task))
+        except PerpcsError:
+            continue  # told where the examples are shown
+    head = ("task", "base users", "candidates", term("sharer", "sharers"), "example people")
+    table = table_html(
+        "People of the pool, by task",
+        head,
+        ([escape(cell) for cell in row] for row in rows.people_rows(manifest, counts)),
+    )
+    return (
+        f"<h3>Data and people</h3><p>{escape(rows.data_text(manifest) or NOT_SAID)}</p>{table}"
+        f"{_quiet(f'Numbers of people. Sharers were chosen from the candidates. {escape(NO_GROUP_TWICE)}')}"
+    )
+
+
+def _base(manifest: "Manifest") -> str:
+    facts = ((escape(number), escape(words)) for number, words in rows.base_facts(manifest))
+    said = " ".join(rows.base_sentences(manifest))
+    return (
+        f"<h3>{term('base model', 'Base model')}</h3>{facts_html(facts, 'Facts about the base model')}"
+        f"{_quiet(escape(said))}"
+    )
+
+
+def _curve(name: str, lines: dict[str, list[tuple[int, float]]]) -> None:
+    """The held-out curve of the base model's training, its takeaway over it, its numbers to take away."""
+    title = curve_title(lines)
+    st.html(f"<h3>{escape(title)}</h3>")
+    st.plotly_chart(
+        curve_figure(lines, dark=is_dark()),
+        theme=None,
+        width="stretch",
+        key="base-curve",
+        alt=title,
+        config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{name}-base-curve", "scale": 2}},
+    )
+    shown = "" if ALL in lines else "; the prompts show nothing of a person"
+    st.html(_quiet(f"The base model alone, on texts that were {term('held out')}{shown}."))
+    st.download_button(
+        "CSV of this curve",
+        curve_csv(lines),
+        f"perpcs-{name}-base-curve.csv",
+        "text/csv",
+        on_click="ignore",
+        key="curve-csv",
+        type="tertiary",
+        icon=":material/table:",
+    )
+
+
+def _quality(manifest: "Manifest", measured: dict[str, Evaluation]) -> str:
+    """A table per measured task; where there is none, how to make one."""
+    tasks = [pool.task for pool in manifest.tasks]
+    there = [measured[task] for task in tasks if task in measured]
+    missing = [task for task in tasks if task not in measured]
+    parts = ["<h3>Quality</h3>"]
+    if there:
+        metrics = list(dict.fromkeys(_METRICS[TASKS[one.task].metric] for one in there))
+        parts.append(
+            _quiet(
+                f"Means over people, in brackets the {term('interval', '95 % interval')}. "
+                f"{', '.join(map(term, metrics))}; {term('NLL')} in nats per target token. Held-out people, greedy "
+                "answers."
+            )
+        )
+        parts.append(f'<div style="{_GRID};margin-top:0.8rem">{"".join(map(_quality_table, there))}</div>')
+    if missing:
+        town = "town_seed" in manifest.users or manifest.name == DEFAULT_POOL
+        typed = commands(missing[0], town=town, shipped=manifest.name == DEFAULT_POOL)
+        which = f" for {', '.join(title_of(task).lower() for task in missing)}" if there else ""
+        then = ", then ".join(f"<code>{escape(line)}</code>" for line in typed)
+        parts.append(
+            '<p class="pp-note" style="overflow-wrap:anywhere;margin-top:0.6rem">No evaluation of this pool lies in '
+            f"<code>results/</code>{escape(which)}; make one with {then}{', task by task' if missing[1:] else ''}.</p>"
+        )
+    return "".join(parts)
+
+
+def _quality_table(one: Evaluation) -> str:
+    metric = TASKS[one.task].metric
+    body = []
+    for row in one.rows:
+        word, shown = _METHODS[row.kind]
+        name = term(word, f"{shown} ({row.variant})" if row.variant else shown)
+        body.append([name, _measure(row.metric, one.users), _measure(row.nll, one.users)])
+    caption = (
+        f"<b>{escape(title_of(one.task))}</b>, n = {one.users:,} people, {one.queries:,} queries "
+        f'<small class="pp-quiet">from results/{escape(one.file)}</small>'
+    )
+    sense = "lower" if metric == "mae" else "higher"
+    measure = f"{_METRICS[metric]}<br><small>{sense} is better</small>"
+    head = ("method", measure, "NLL<br><small>lower is better</small>")
+    return table_html(caption, head, body)
+
+
+def _measure(value: Measure | None, users: int) -> str:
+    """``0.503 [0.455, 0.550]``; with its own n where not everybody counts."""
+    if value is None:
+        return '<span aria-label="not measured">–</span>'
+    count = f", n = {value.people:,}" if value.people != users else ""
+    return (
+        f'<span style="white-space:nowrap">{value.mean:.3f}</span> <small class="pp-quiet" style="white-space:nowrap">'
+        f"[{value.low:.3f}, {value.high:.3f}]{count}</small>"
+    )
+
+
+def _limits(manifest: "Manifest") -> str:
+    said = rows.limits(manifest)
+    items = "".join(f'<li style="list-style:disc;margin-left:1.2rem">{escape(limit)}</li>' for limit in said)
+    limits = f'<ul class="pp-prose">{items}</ul>' if said else f"<p>{NOT_SAID}</p>"
+    licence = escape(manifest.licence) or NOT_SAID
+    return f'<h3>Limits</h3>{limits}<h3 style="margin-top:0.8rem">Licence</h3><p>{licence}</p>'
+
+
+def table_html(caption: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A sober table; all cells are HTML, the first of a row is its heading."""
+    first, *others = head
+    top = f'<th scope="col" style="{_NAME}">{first}</th>' + "".join(
+        f'<th scope="col" style="{_CELL};font-weight:400">{word}</th>' for word in others
+    )
+    lines = "".join(
+        f'<tr><th scope="row" style="{_NAME}">{name}</th>'
+        + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
+        + "</tr>"
+        for name, *cells in body
+    )
+    return (
+        '<table style="width:100%;border-collapse:collapse;margin:0.3rem 0 0.5rem;font-size:0.9rem;line-height:1.35;'
+        'font-variant-numeric:tabular-nums"><caption style="caption-side:top;text-align:left;padding:0 0 0.2rem;'
+        f'color:inherit">{caption}</caption><thead class="pp-quiet"><tr>{top}</tr></thead>'
+        f"<tbody>{lines}</tbody></table>"
+    )
+
+
+def _quiet(html: str) -> str:
+    return f'<p class="pp-quiet">{html}</p>' if html else ""
