@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perpcs.assembly.assemble import route
+from perpcs.assembly.assemble import weigh
 from perpcs.assembly.options import PRESETS, RouterOptions
 from perpcs.cli import POOLS, pool_folder
 from perpcs.data.bm25 import retrieve
@@ -30,7 +30,7 @@ from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded, encode_pair
 from perpcs.pool.build import encode_histories, versions
 from perpcs.pool.store import Pool
-from perpcs.tasks import Item, Task, get_task
+from perpcs.tasks import Task, get_task
 
 QUERIES = 12
 
@@ -40,10 +40,18 @@ def grid() -> dict[str, RouterOptions]:
     options = dict(PRESETS)
     for router in ("gate", "prototype"):
         for centre, standardise in ((False, False), (True, False), (True, True)):
-            for reduce, k in (("mean", 3), ("pooled", 1), ("pooled", 3), ("pooled", 8)):
-                chosen = RouterOptions(router=router, centre=centre, standardise=standardise, reduce=reduce, k=k)
-                extra = ", centred" * centre + ", standardised" * standardise
-                options[f"{router}{extra}, {reduce}, k = {k}"] = chosen
+            chosen = RouterOptions(router=router, centre=centre, standardise=standardise, reduce="pooled")
+            options[f"{router}{', centred' * centre}{', standardised' * standardise}"] = chosen
+        options[f"{router}, centred, standardised, token by token"] = RouterOptions(router=router, reduce="mean")
+        for k in (1, 8):
+            options[f"{router}, centred, standardised, k = {k}"] = RouterOptions(router=router, k=k)
+    for k in (1, 3, 8):
+        options[f"gradient, k = {k}"] = RouterOptions(router="gradient", k=k, temperature=1.0)
+    for steps, rate in ((10, 0.1), (20, 0.05), (20, 0.1), (40, 0.1)):
+        options[f"fit, {steps} steps, rate {rate:g}"] = RouterOptions(router="fit", steps=steps, rate=rate)
+    for shrink in (0.0, 0.005, 0.1):
+        options[f"fit, 20 steps, shrinkage {shrink:g}"] = RouterOptions(router="fit", shrink=shrink)
+    options["fit, 20 steps, never below 0"] = RouterOptions(router="fit", signed=False)
     return options
 
 
@@ -67,8 +75,7 @@ def encode_queries(base: BaseModel, task: Task, person: Person, with_history: bo
     encoded = []
     for query in person.queries:
         shown = retrieve(query.x, person.history) if with_history else []
-        item = Item(query.x, query.gold)
-        encoded.append(encode_pair(base.tokenizer, *task.pair(item, history=shown), base.max_tokens))
+        encoded.append(encode_pair(base.tokenizer, task.prompt(query, shown), f" {query.gold}", base.max_tokens))
     return encoded
 
 
@@ -90,7 +97,7 @@ def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) 
         rows.setdefault("base", []).append(mean_nll(base, queries[person]))
         rows.setdefault("rag", []).append(mean_nll(base, encode_queries(base, task, persons[person], True)))
         for name, options in grid().items():
-            weights.setdefault(name, []).append(route(base, stored, history, options).weights)
+            weights.setdefault(name, []).append(weigh(base, stored, history, options).weights)
             add(name, person, weights[name][-1])
         picks = np.zeros((P, S), dtype=np.float32)
         np.put_along_axis(picks, random.integers(0, S, (P, 3)), 1 / 3, axis=1)
@@ -106,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", default="smalltown")
     parser.add_argument("--people", type=int, default=10)
+    parser.add_argument("--task", action="append", help="only this task; may be given again")
     parser.add_argument("--out", type=Path, default=POOLS.parents[1] / "results" / "routing.json")
     arguments = parser.parse_args()
     pool = Pool(pool_folder(arguments.pool))
@@ -121,6 +129,8 @@ def main() -> None:
         "tasks": {},
     }
     for part in pool.manifest.tasks:
+        if arguments.task and part.task not in arguments.task:
+            continue
         persons = validation_people(part.task, pool, arguments.people)
         rows = measure(base, pool, get_task(part.task), persons)
         result["tasks"][part.task] = {name: summary(values) for name, values in rows.items()}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from perpcs.assembly.descent import fit_weights, item_gradients
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.options import BY_LOSS, RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import item_scores, routing_keys, select
 from perpcs.errors import PerpcsError
@@ -73,8 +73,7 @@ def assemble(
     pieces = pool.pieces(task.name, base.device, base.dtype)
     began = time.perf_counter()
     encoded = [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in items]
-    run = descend if options.router in ("gradient", "fit") else route
-    chosen = run(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
+    chosen = weigh(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
     return Assembly(
         weights=chosen.weights.astype(np.float32),
         scores=chosen.scores.astype(np.float32),
@@ -101,6 +100,21 @@ class Routed:
     scores: np.ndarray
     index: np.ndarray
     votes: np.ndarray
+
+
+def weigh(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    options: RouterOptions,
+    *,
+    on_position: Callable[[Step], None] | None = None,
+    batch_tokens: int = 8192,
+    began: float | None = None,
+) -> Routed:
+    """Weights of encoded items by the router that the options name."""
+    run = descend if options.router in BY_LOSS else route
+    return run(base, task, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
 
 
 @torch.no_grad()
@@ -176,7 +190,7 @@ def descend(
             on_position(Step(P - 1, P, number, of, weights.astype(np.float32), seconds))
 
     passes = len(length_batches([len(item.ids) for item in encoded], batch_tokens))
-    total = passes + (options.steps if options.router == "fit" else 0)
+    total = passes + (options.steps if options.router == "fit" else 1)
     nothing = np.zeros((P, S))
     gains = item_gradients(
         base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda number, _: tell(number, total, nothing)

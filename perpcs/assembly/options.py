@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from perpcs.errors import PerpcsError
 
+BY_LOSS = ("gradient", "fit")
+"""Routers that look at the loss; the others look at activations."""
+
 
 @dataclass(frozen=True)
 class RouterOptions:

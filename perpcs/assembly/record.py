@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from perpcs.assembly.options import BY_LOSS
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 
@@ -63,7 +64,7 @@ class Assembly:
     @property
     def additive(self) -> bool:
         """Whether the weights are the mean of the items' votes. Where the loss decided, votes only say who gains."""
-        return self.router.get("router") not in ("gradient", "fit")
+        return self.router.get("router") not in BY_LOSS
 
     def item_weights(self) -> np.ndarray:
         """Every item's own weights, float32 (N, P, S): what the mean is the mean of."""
@@ -78,25 +79,30 @@ class Assembly:
         return kept.mean(axis=0) if len(kept) else np.zeros_like(self.weights)
 
     def effective_sharers(self) -> np.ndarray:
-        """exp of the entropy of each position's weights, (P,): 1 = one sharer holds all, S = all alike, 0 = none."""
-        total = self.weights.sum(axis=1, keepdims=True)
-        share = np.divide(self.weights, total, out=np.zeros_like(self.weights), where=total > 0)
+        """exp of the entropy of each position's weights, (P,): 1 = one sharer holds all, S = all alike, 0 = none.
+
+        Here and below a weight under 0 counts by its size.
+        """
+        size = np.abs(self.weights)
+        total = size.sum(axis=1, keepdims=True)
+        share = np.divide(size, total, out=np.zeros_like(size), where=total > 0)
         logs = np.log(share, out=np.zeros_like(share), where=share > 0)
         return np.where(total[:, 0] > 0, np.exp(-(share * logs).sum(axis=1)), 0.0)
 
     def top_share(self) -> np.ndarray:
         """Largest weight over the sum of weights at each position, (P,)."""
-        total = self.weights.sum(axis=1)
-        return np.divide(self.weights.max(axis=1), total, out=np.zeros_like(total), where=total > 0)
+        size = np.abs(self.weights)
+        total = size.sum(axis=1)
+        return np.divide(size.max(axis=1), total, out=np.zeros_like(total), where=total > 0)
 
     def distinct_sharers(self) -> int:
         """How many sharers hold any weight anywhere."""
-        return int((self.weights.max(axis=0) > 0).sum())
+        return int((self.weights != 0).any(axis=0).sum())
 
     def top_sharers(self, count: int = 5) -> list[tuple[str, float]]:
         """Sharers by their share of all weight, largest first."""
-        total = float(self.weights.sum()) or 1.0
-        share = self.weights.sum(axis=0) / total
+        size = np.abs(self.weights)
+        share = size.sum(axis=0) / (float(size.sum()) or 1.0)
         order = np.argsort(-share, kind="stable")[:count]
         return [(self.sharers[i], float(share[i])) for i in order if share[i] > 0]
 

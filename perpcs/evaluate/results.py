@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from perpcs.assembly.options import RouterOptions
 from perpcs.tasks import TASKS
@@ -147,11 +147,10 @@ def _named(methods: Mapping[str, Any], name: str, usual: Sequence[str]) -> tuple
 def _measure(value: Any) -> Measure | None:
     """A {mean, low, high, n_users} with finite numbers, or None."""
     cell = _mapping(value)
-    numbers = [cell.get(key) for key in ("mean", "low", "high")]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < 1e18 for n in numbers):
-        return None
-    people = cell.get("n_users")
-    return Measure(*map(float, numbers), people) if _is_count(people) else None
+    mean, low, high, people = (cell.get(key) for key in ("mean", "low", "high", "n_users"))
+    if _is_number(mean) and _is_number(low) and _is_number(high) and _is_count(people):
+        return Measure(float(mean), float(low), float(high), people)
+    return None
 
 
 def _router(result: Mapping[str, Any]) -> str:
@@ -159,7 +158,11 @@ def _router(result: Mapping[str, Any]) -> str:
     return named if isinstance(named, str) else RouterOptions().router
 
 
-def _is_count(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

@@ -66,7 +66,7 @@ def assembly_map(
         chosen: (position, sharer) of the piece that was clicked.
     """
     rows = rows_of(assembly.positions, module)
-    columns = column_order(assembly.weights[rows], sharers, sort)
+    columns = column_order(np.abs(assembly.weights[rows]), sharers, sort)
     height = _row_height(len(rows)) * len(rows)
     figure = make_subplots(
         rows=2,
@@ -143,11 +143,13 @@ def _add_map(
             for _, _, p, s in cells
         ]
         if selected:
-            largest = float(assembly.weights[rows].max()) or 1.0
+            largest = float(np.abs(assembly.weights[rows]).max()) or 1.0
+            how = "mean<br>over" if assembly.additive else "fitted<br>to"
             marker = {
-                "symbol": "square",
+                # A weight below 0 takes a manner away: another shape, because colour tells the size.
+                "symbol": ["square" if assembly.weights[p, s] >= 0 else "diamond-open" for _, _, p, s in cells],
                 "size": size,
-                "color": [float(assembly.weights[p, s]) for _, _, p, s in cells],
+                "color": [abs(float(assembly.weights[p, s])) for _, _, p, s in cells],
                 "colorscale": weight_scale(dark),
                 "cmin": 0,
                 "cmax": largest,
@@ -167,7 +169,7 @@ def _add_map(
                     "nticks": 4,
                     "tickfont": {"size": 11, "color": muted(dark)},
                     "title": {
-                        "text": f"weight, mean<br>over {assembly.n_items} items",
+                        "text": f"weight, {how} {assembly.n_items} items",
                         "side": "right",
                         "font": {"size": 12, "color": muted(dark)},
                     },
@@ -194,7 +196,7 @@ def _add_map(
 
 
 def _add_totals(figure: go.Figure, assembly: Assembly, rows: list[int], columns: list[int], dark: bool) -> None:
-    share = assembly.weights[rows].sum(axis=0)
+    share = np.abs(assembly.weights[rows]).sum(axis=0)
     share = 100 * share / (share.sum() or 1.0)
     figure.add_trace(
         go.Bar(

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import plotly.graph_objects as go
 
@@ -124,6 +124,6 @@ def _span(ends: Mapping[str, float]) -> str:
     return f"between {ends[low]:.2f} ({low.lower()}) and {ends[high]:.2f} ({high.lower()})"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value of somebody's JSON can be shown as a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18

@@ -34,13 +34,13 @@ def live_map(
         label: what a screen reader says.
     """
     p_count, s_count = weights.shape
-    top = largest or float(weights.max()) or 1.0
+    top = largest or float(np.abs(weights).max()) or 1.0
     rows = []
     for p in range(p_count):
         state = " pp-new" if p == newest else "" if p < done else " pp-ahead"
         cells = ""
         if p < done:
-            shown = [(x, float(weights[p, s])) for x, s in enumerate(columns) if weights[p, s] > 0]
+            shown = [(x, abs(float(weights[p, s]))) for x, s in enumerate(columns) if weights[p, s] != 0]
             cells = "".join(
                 f'<i style="left:{100 * x / s_count:.2f}%;background:{weight_colour(weight, top, dark)}"></i>'
                 for x, weight in shown

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,10 +40,14 @@ class PieceFacts:
     n_items: int
     voters: tuple[Voter, ...]
     """Largest vote first. Empty where no item chose the piece: it is "not selected", not a weight of 0."""
+    router: dict[str, Any]
+    """Router and its options, as they were run."""
+    additive: bool = True
+    """Whether the weight is the mean of the votes; where the loss decided, votes only say which items gain."""
 
     @property
     def selected(self) -> bool:
-        return bool(self.voters)
+        return bool(self.voters) if self.additive else self.weight != 0
 
 
 def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
@@ -70,18 +75,22 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         n_sharers=len(assembly.sharers),
         n_items=assembly.n_items,
         voters=tuple(sorted(voters, key=lambda voter: (-voter.vote, voter.item))),
+        router=assembly.router,
+        additive=assembly.additive,
     )
 
 
 def largest_piece(assembly: Assembly, rows: Sequence[int] | None = None) -> tuple[int, int]:
     """(position, sharer) of the largest weight, among ``rows`` where given: what a map shows before anyone clicks."""
     chosen = list(rows) if rows is not None else list(range(len(assembly.positions)))
-    best = int(np.argmax(assembly.weights[chosen]))
+    best = int(np.argmax(np.abs(assembly.weights[chosen])))
     return chosen[best // len(assembly.sharers)], best % len(assembly.sharers)
 
 
 def selected_pieces(assembly: Assembly) -> np.ndarray:
     """Which pieces any item chose, bool (P, S): what tells "not selected" from a weight that rounds to 0."""
+    if not assembly.additive:
+        return assembly.weights != 0
     n, p, k = assembly.choices.shape
     chosen = np.zeros((p, len(assembly.sharers) + 1), dtype=bool)  # the last column takes the -1 of "none"
     rows = np.broadcast_to(np.arange(p)[None, :, None], (n, p, k))
@@ -91,6 +100,19 @@ def selected_pieces(assembly: Assembly) -> np.ndarray:
 
 def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     """LaTeX: how the weight came about, with this piece's numbers; the largest ``shown`` votes are written out."""
+    if facts.router.get("router") == "fit":
+        steps = facts.router.get("steps", 0)
+        return (
+            r"\begin{aligned} w &\leftarrow w - \eta\, \tfrac{\partial}{\partial w} \bigl( \text{loss} + \lambda "
+            rf"\textstyle\sum w^2 \bigr) \\ w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}} "
+            rf"\text{{ after {steps} steps from }} 0 \end{{aligned}}"
+        )
+    if facts.router.get("router") == "gradient":
+        return (
+            r"\begin{aligned} g_{p,s} &= -\tfrac{1}{N} \textstyle\sum_i \partial\, \text{loss}_i / \partial w_{p,s} = "
+            rf"{facts.score:.3f} \\ w_{{p,s}} &= \operatorname{{softmax}}_k(g_p / \sigma_p)_s = "
+            rf"\mathbf{{{facts.weight:.3f}}} \end{{aligned}}"
+        )
     terms = [f"{voter.vote:.2f}" for voter in facts.voters[:shown]] or ["0"]
     more = len(facts.voters) - shown
     if more > 0:

@@ -60,12 +60,25 @@ def explanation(story: Story, step: int) -> str:
     a = story.assembly
     compared = f"the {a.router.get('router', 'gate')}"
     k, position = a.choices.shape[2], a.positions[story.position]
-    return (
-        f"{a.n_items} past items of {story.name}. Nobody trains on them; the model reads them once.",
+    read = "Nobody trains a model on them; the model reads them" + (" once." if a.additive else ".")
+    by_activation = (
         f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "
         f"{len(a.sharers)} sharers. A higher bar: this sharer's piece fits words like these better.",
         f"Each item picks its best {k} pieces and weighs them; the weight shown is the mean over {a.n_items} items. "
         f"The picked pieces act at once, so later layers read an already more personal text.",
+    )
+    fitted = (
+        f"In {a.router.get('steps', 1)} small steps the weights alone follow that slope, at all positions together; "
+        "shown: where they end at this one."
+    )
+    by_loss = (
+        f"At {position}, one pass backwards tells for the piece of each of {len(a.sharers)} sharers how much the loss "
+        f"on {story.name}'s own words falls with its weight. A higher bar: this sharer's piece helps more.",
+        fitted if a.router.get("router") == "fit" else f"The {k} pieces that help most share the position.",
+    )
+    return (
+        f"{a.n_items} past items of {story.name}. {read}",
+        *(by_activation if a.additive else by_loss),
         f"The same at all {len(a.positions)} positions gives {len(a.positions)} x {len(a.sharers)} weights. That table "
         f"is {story.name}'s whole personal model: {bytes_text(story.user_bytes)}.",
         f"The base model stays as it is; the weights say how much of each piece is added when writing as {story.name}.",
@@ -90,7 +103,7 @@ def _scores(story: Story) -> tuple[str, str]:
     columns = column_order(a.weights, story.sharers, "cluster")
     scores = a.scores[p]
     low, span = float(scores.min()), float(np.ptp(scores)) or 1.0
-    chosen = set(np.argsort(-a.weights[p], kind="stable")[: a.choices.shape[2]].tolist())
+    chosen = set(np.argsort(-np.abs(a.weights[p]), kind="stable")[: a.choices.shape[2]].tolist())
     heights = {s: 5 + 95 * (float(scores[s]) - low) / span for s in columns}
     bars = "".join(
         f'<i class="{"pp-top" if s in chosen else ""}" style="height:{heights[s]:.0f}%"></i>' for s in columns
@@ -101,13 +114,13 @@ def _scores(story: Story) -> tuple[str, str]:
 
 def _pieces(story: Story) -> tuple[str, str]:
     a, p = story.assembly, story.position
-    order = np.argsort(-a.weights[p], kind="stable")[:5]
-    largest, names = float(a.weights[p, order[0]]) or 1.0, short_names(a.sharers)
+    order = np.argsort(-np.abs(a.weights[p]), kind="stable")[:5]
+    largest, names = abs(float(a.weights[p, order[0]])) or 1.0, short_names(a.sharers)
     rows = "".join(
         f'<div class="pp-bar"><code>{html.escape(names[s])}</code>'
-        f'<i style="width:{100 * a.weights[p, s] / largest:.0f}%"></i><span>{a.weights[p, s]:.2f}</span></div>'
+        f'<i style="width:{100 * abs(a.weights[p, s]) / largest:.0f}%"></i><span>{a.weights[p, s]:.2f}</span></div>'
         for s in order.tolist()
-        if a.weights[p, s] > 0
+        if a.weights[p, s] != 0
     )
     return rows, "weights of the pieces chosen there"
 

@@ -27,7 +27,20 @@ _LABELS = {
     "sqrt_n": "Divide a cosine score by √n",
     "k": "k: pieces each item keeps at a position",
     "temperature": "Temperature",
+    "steps": "Steps of descent",
+    "rate": "Learning rate",
+    "shrink": "Shrinkage",
+    "signed": "Weights may fall below 0",
 }
+_ACTIVATIONS, _ALL = ("gate", "prototype"), ("gate", "prototype", "gradient", "fit")
+_APPLIES = {
+    "k": _ALL,
+    "temperature": ("gate", "prototype", "gradient"),
+    "router": _ALL,
+    **dict.fromkeys(("steps", "rate", "shrink", "signed"), ("fit",)),
+}
+"""Routers that look at an option; the others are those of activations."""
+_MOST = {"k": 10, "steps": 60}
 _FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _NAMES = tuple(field.name for field in fields(RouterOptions))
 
@@ -46,7 +59,8 @@ def knobs(record: Studio) -> None:
             help="All but the default follow a published text to the letter, for comparison.",
         )
         for name in _NAMES:
-            _knob(record, name)
+            if record.options.router in _APPLIES.get(name, _ACTIVATIONS):
+                _knob(record, name)
         st.html('<p class="pp-quiet">Used from the next assembly on.</p>')
 
 
@@ -60,7 +74,7 @@ def _knob(record: Studio, name: str) -> None:
     elif kind is bool:
         st.checkbox(label, **common)
     elif kind is int:
-        st.slider(label, 1, 10, **common)
+        st.slider(label, 1, _MOST[name], **common)
     else:
         st.select_slider(label, sorted({*_FLOATS, value, st.session_state[key]}), **common)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from perpcs.assembly.options import PRESETS
+from perpcs.assembly.options import BY_LOSS, PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
@@ -30,7 +30,7 @@ def claim(engine: "Engine") -> None:
     """What this is, in one sentence, and what it costs in a second one."""
     st.html(
         f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">Nobody trains on what you wrote. A shared '
-        f"{term('base model')} reads it once and decides, layer by layer, which {term('piece', 'pieces')} of which "
+        f"{term('base model')} reads it and decides, layer by layer, which {term('piece', 'pieces')} of which "
         f"{term('sharer', 'sharers')} to add for you. What is yours fits in {bytes_text(engine.user_bytes)}.</p>"
     )
 
@@ -110,14 +110,11 @@ def method(engine: "Engine") -> None:
     manifest = engine.manifest
     st.container(key="part-method").html('<h2 id="how-it-works">How it works</h2>')
     left, right = st.columns([0.5, 0.5], gap="large")
-    compared = term(PRESETS["default"].router)
     left.html(
         f'<div class="pp-prose"><p>Each {term("sharer")} once adapted the {term("base model")} to their own text. The '
         f"adapter is cut into {term('piece', 'pieces')}, one at each {term('position')}. With each piece come a "
         f"{term('gate')} and a {term('prototype')}: vectors that say which words it is for.</p>"
-        f"<p>Your {term('history')} is read once. Everywhere your words are compared with the {compared} of each "
-        f"piece; each {term('item')} picks the pieces that fit best and weighs them. The mean over your items is your "
-        f"{term('weight')} for a piece. The picked pieces act at once, so that later layers already read with them.</p>"
+        f"{_routing(PRESETS['default'].router)}"
         "</div>"
     )
     right.html(
@@ -128,4 +125,20 @@ def method(engine: "Engine") -> None:
         "all of them 0 you get the base model back, exactly.</p>"
         f"<p>On Compare the same question goes to the {term('base model')}, to {term('RAG')} and to {term('Per-Pcs')}, "
         "in one batch, with the same seed.</p></div>"
+    )
+
+
+def _routing(router: str) -> str:
+    """How the default router finds a person's weights, in a paragraph."""
+    history, piece, weight = term("history"), term("piece"), term("weight")
+    if router in BY_LOSS:
+        return (
+            f"<p>Your {history} is read a few times, forwards and backwards. Each pass tells how much the loss on your "
+            f"own words would fall with the {weight} of each {piece}; the weights, and nothing else, take a small step "
+            "that way. No matrix of the model or of anybody’s piece ever changes.</p>"
+        )
+    return (
+        f"<p>Your {history} is read once. Everywhere your words are compared with the {term(router)} of each {piece}; "
+        f"each {term('item')} picks the pieces that fit best and weighs them. The mean over your items is your "
+        f"{weight} for a piece. The picked pieces act at once, so that later layers already read with them.</p>"
     )

@@ -3,6 +3,7 @@
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
 from perpcs.assembly.record import Assembly
@@ -53,6 +54,15 @@ def _numbers(engine: "Engine", facts: PieceFacts) -> None:
 def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
     """Which history items chose the piece, largest vote first."""
     head = f"<b>{len(facts.voters)} of {facts.n_items} items chose it</b>"
+    if not facts.additive:
+        k = facts.router.get("k", 1)
+        head = (
+            f"<b>For {len(facts.voters)} of {facts.n_items} items it is among the {k} that help most here</b>"
+            "<p class='pp-quiet'>The bars: its part of what these would lower the item’s loss by, one small step from "
+            "the base model.</p>"
+        )
+        if not facts.voters:
+            return head
     if not facts.voters:
         return (
             f"{head}<p class='pp-quiet'>No item kept this piece among its best at this position. It is not selected, "
@@ -77,8 +87,9 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
 
 def _card(card: Sharer, assembly: Assembly, facts: PieceFacts) -> str:
     """The sharer: numbers about a person, never their text."""
-    mine = assembly.weights[:, facts.sharer]
-    held, share = int((mine > 0).sum()), 100 * float(mine.sum()) / (float(assembly.weights.sum()) or 1.0)
+    size = np.abs(assembly.weights)
+    mine = size[:, facts.sharer]
+    held, share = int((mine > 0).sum()), 100 * float(mine.sum()) / (float(size.sum()) or 1.0)
     terms = f"<br>words of their cluster: {escape(', '.join(card.terms[:4]))}" if card.terms else ""
     loss = (
         f"<br>loss of the base model {card.loss[0]:.2f}, with their own pieces {card.loss[-1]:.2f}" if card.loss else ""

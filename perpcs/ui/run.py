@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import streamlit as st
 
+from perpcs.assembly.options import BY_LOSS
 from perpcs.assembly.record import Assembly
 from perpcs.figures.live import live_map
 from perpcs.figures.order import column_order
@@ -36,6 +37,7 @@ class Frame(NamedTuple):
     batch: int
     batches: int
     row: np.ndarray
+    """The weights of that position, (S,); of all positions, (P, S), where they move together."""
 
 
 def start_assembly(engine: "Engine", record: Studio, task: str, items: Sequence[Item], *, user: str) -> None:
@@ -43,10 +45,11 @@ def start_assembly(engine: "Engine", record: Studio, task: str, items: Sequence[
     if record.work is not None:
         record.work.stop()
     options, items = record.options, tuple(items)
+    by_loss = options.router in BY_LOSS
 
     def do(report: Any) -> Assembly:
         def on_position(step: Any) -> None:
-            row = np.array(step.weights[step.position], dtype=np.float32)
+            row = np.array(step.weights if by_loss else step.weights[step.position], dtype=np.float32)
             report(Frame(step.position, step.positions, step.batch, step.batches, row))
 
         return engine.assemble(get_task(task), items, options=options, user=user, on_position=on_position)
@@ -68,24 +71,31 @@ def watch(engine: "Engine", record: Studio) -> None:
     canvas = np.zeros((len(engine.manifest.positions), len(sharers)), dtype=np.float32)
     columns = column_order(canvas, sharers, "cluster")
     for frame in work.reports[: work.shown]:
-        canvas[frame.position] = frame.row
+        _paint(canvas, frame)
     while not (work.stopped or (work.ended and (work.skipped or work.error or work.shown >= len(work.reports)))):
         work.beat()
         reached = len(work.reports)
         if reached > work.shown:
-            steps = work.reports[0].positions * work.reports[0].batches
+            first = work.reports[0]
+            steps = first.batches * (1 if first.row.ndim == 2 else first.positions)
             upto = reached if work.skipped else min(reached, work.shown + max(1, round(steps / PICTURES)))
             for frame in work.reports[work.shown : upto]:
-                canvas[frame.position] = frame.row
+                _paint(canvas, frame)
             work.shown = upto
             done = len(canvas) if frame.batch else frame.position + 1
-            picture.html(
-                live_map(canvas, columns, done=done, newest=frame.position, dark=is_dark(), label="The map so far")
-            )
+            newest = frame.position if frame.row.ndim == 1 else None
+            picture.html(live_map(canvas, columns, done=done, newest=newest, dark=is_dark(), label="The map so far"))
         head.html(_progress(engine, work))
         time.sleep(TICK)
     _finish(engine, record, work)
     st.rerun()
+
+
+def _paint(canvas: np.ndarray, frame: Frame) -> None:
+    if frame.row.ndim == 2:
+        canvas[:] = frame.row
+    else:
+        canvas[frame.position] = frame.row
 
 
 def _progress(engine: "Engine", work: Work[Any]) -> str:
@@ -94,10 +104,13 @@ def _progress(engine: "Engine", work: Work[Any]) -> str:
         queue = people_ahead(engine, mine=1) or "reading the history"
         return _bar(f"Assembling: {queue}", seconds_text(work.elapsed), 0)
     frame = work.reports[work.shown - 1]
+    took = seconds_text(work.elapsed) + (" (done; shown slower than it was)" if work.ended else "")
+    if frame.row.ndim == 2:
+        where = f"<b>All positions at once</b>, pass {frame.batch + 1} of {frame.batches}"
+        return _bar(where, took, (frame.batch + 1) / frame.batches)
     label = engine.manifest.positions[frame.position].label
     batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
     share = (frame.batch * frame.positions + frame.position + 1) / (frame.batches * frame.positions)
-    took = seconds_text(work.elapsed) + (" (done; shown slower than it was)" if work.ended else "")
     where = f"<b>{escape(label)}</b>, position {frame.position + 1} of {frame.positions}{batch}"
     return _bar(where, took, share)
 

@@ -1,0 +1,139 @@
+"""Laws of the routers that look at the loss: exact gradients, an order that does not matter, a loss that falls."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny import ITEMS, SHARERS, load_tiny, merged_model, random_task_pieces, save_tiny, write_tiny_pool
+
+from perpcs.assembly.assemble import assemble, descend
+from perpcs.assembly.descent import fit_weights, item_gradients, on_one_basis
+from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
+from perpcs.model.likelihood import target_nll
+from perpcs.model.text import encode_pair
+from perpcs.pool.store import Pool
+from perpcs.tasks import get_task
+
+TASK = get_task("LaMP_4")
+FIT = RouterOptions(router="fit", steps=12)
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def folder(request, tmp_path_factory):
+    return save_tiny(request.param, tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def base(folder):
+    return load_tiny(folder)
+
+
+def encode(base, items=ITEMS):
+    return [encode_pair(base.tokenizer, *TASK.pair(item), base.max_tokens) for item in items]
+
+
+def mean_loss(base, task, encoded, weights):
+    with torch.no_grad():
+        nll, counts = target_nll(base, encoded, on_one_basis(task, torch.from_numpy(weights).to(base.dtype)[None]))
+    return float(nll.sum() / counts.sum())
+
+
+def test_weights_on_one_basis_are_the_merged_model(base, folder):
+    task = random_task_pieces(base)
+    weights = torch.linspace(-0.5, 0.9, len(base.positions) * SHARERS, dtype=torch.float64).view(-1, SHARERS)
+    plain = merged_model(folder, base, task.pieces, weights)
+    item = encode(base)[0]
+    ids = torch.tensor([item.ids])
+    log_probs = torch.log_softmax(plain(ids).logits[0, item.start : item.end], -1)
+    expected = -log_probs.detach()[range(item.end - item.start), torch.tensor(item.targets)].sum()
+    nll, _ = target_nll(base, [item], on_one_basis(task, weights[None]))
+    assert float(nll[0].detach()) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_a_gradient_is_what_a_small_step_changes(base):
+    task, encoded = random_task_pieces(base), encode(base)[:3]
+    gains = item_gradients(base, task, encoded)
+    assert gains.shape == (3, len(base.positions), SHARERS)
+    step = 1e-5
+    for i, p, s in ((0, 0, 1), (1, 3, 4), (2, len(base.positions) - 1, 0)):
+        weights = np.zeros((len(base.positions), SHARERS))
+        weights[p, s] = step
+        up, down = (mean_loss(base, task, [encoded[i]], sign * weights) for sign in (1, -1))
+        assert gains[i, p, s] == pytest.approx(-(up - down) / (2 * step), rel=1e-4, abs=1e-7)
+
+
+def test_an_items_gradient_does_not_depend_on_its_neighbours(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    together = item_gradients(base, task, encoded)
+    alone = np.concatenate([item_gradients(base, task, [item]) for item in encoded])
+    turned = item_gradients(base, task, encoded[::-1], batch_tokens=100)[::-1]
+    np.testing.assert_allclose(together, alone, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(together, turned, rtol=1e-8, atol=1e-10)
+
+
+def test_fitting_lowers_the_loss_and_moves_nothing_else(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    before = {name: value.clone() for name, value in base.model.state_dict().items()}
+    weights = fit_weights(base, task, encoded, FIT)
+    assert mean_loss(base, task, encoded, weights) < mean_loss(base, task, encoded, np.zeros_like(weights)) - 0.1
+    assert all(torch.equal(value, before[name]) for name, value in base.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in base.model.parameters())
+    np.testing.assert_array_equal(weights, fit_weights(base, task, encoded, FIT))
+
+
+def test_shrinkage_pulls_towards_the_base_model(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    sizes = [
+        np.square(fit_weights(base, task, encoded, replace(FIT, shrink=shrink))).sum() for shrink in (0.0, 0.1, 10.0)
+    ]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_unsigned_weights_never_fall_below_zero(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    assert fit_weights(base, task, encoded, FIT).min() < 0
+    assert fit_weights(base, task, encoded, replace(FIT, signed=False)).min() == 0
+
+
+@pytest.mark.parametrize("router", ["gradient", "fit"])
+def test_a_piece_that_is_not_shared_gets_nothing(base, router):
+    mask = torch.ones(len(base.positions), SHARERS, dtype=torch.bool)
+    mask[1, 2] = mask[3] = False
+    found = descend(base, random_task_pieces(base, mask), encode(base), RouterOptions(router=router, steps=3))
+    assert found.weights[1, 2] == 0
+    assert not found.weights[3].any()
+    assert found.weights[0].any()
+    assert not (found.index[:, 1] == 2).any()
+    assert (found.index[:, 3] == -1).all()
+
+
+def test_the_gradient_router_takes_the_k_pieces_of_the_largest_mean_gradient(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    found = descend(base, task, encoded, RouterOptions(router="gradient", k=2))
+    mean = item_gradients(base, task, encoded).mean(axis=0)
+    for p in range(len(base.positions)):
+        assert set(np.flatnonzero(found.weights[p])) == set(np.argsort(-mean[p])[:2])
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("router", ["gradient", "fit"])
+def test_a_person_is_assembled_saved_and_loaded(router, tmp_path):
+    pool = Pool(write_tiny_pool(tmp_path / "pool"))
+    base = pool.base("cpu", "float64")
+    steps = []
+    options = RouterOptions(router=router, steps=4)
+    person = assemble(base, pool, TASK, ITEMS, options=options, on_position=steps.append)
+    assert person.router["router"] == router
+    assert not person.additive
+    np.testing.assert_allclose(steps[-1].weights, person.weights, atol=1e-6)
+    assert [step.batch for step in steps] == list(range(steps[-1].batches))
+    assert Assembly.from_json(person.to_json()).to_json() == person.to_json()
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 1.5}, {"rate": 0.0}, {"shrink": -1.0}, {"signed": "no"}])
+def test_impossible_options_are_refused(wrong):
+    with pytest.raises(PerpcsError):
+        RouterOptions(router="fit", **wrong)
