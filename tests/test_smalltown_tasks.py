@@ -467,7 +467,7 @@ def test_every_value_of_every_trait_changes_every_tweet():
 
 def test_tweets_keep_the_words_of_what_is_said_in_order_and_add_only_their_style():
     rng = random.Random(7)
-    extras = {word for name in ("opener", "closer") for value in tweets.STYLE[name] for word in seen(value)}
+    extras = {word for name in ("opener", "closer", "emoji") for value in tweets.STYLE[name] for word in seen(value)}
     for _ in range(600):
         traits = {**tweets.draw(rng), "spelling": "standard"}
         said = tweets.draw_said(rng, rng.choice(traits["subjects"]), False)

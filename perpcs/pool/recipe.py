@@ -49,10 +49,7 @@ SMALLTOWN = Recipe(
 TINY = Recipe(
     name="smalltown-tiny",
     title="Small town, tiny",
-    tasks=(
-        TaskRecipe("LaMP_4", base_users=60, candidates=16, sharers=6, examples=2),
-        TaskRecipe("LaMP_2", base_users=30, candidates=16, sharers=6, examples=2),
-    ),
+    tasks=tuple(TaskRecipe(task, base_users=30, candidates=12, sharers=5, examples=2) for task in _SIX),
     base=BaseSettings(
         width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, cooldown=40, evaluate_every=60
     ),
