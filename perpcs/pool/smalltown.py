@@ -39,12 +39,16 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
             "town_seed": recipe.town_seed,
         },
         card={
-            "data": "A synthetic small town: people with known traits, invented names, places and films.",
+            "data": (
+                "A synthetic small town: people with known traits, drawn from a seed, and what they wrote. All names, "
+                "places, films and papers are invented. docs/SMALLTOWN.md describes it."
+            ),
             "base": {"parameters": sum(p.numel() for p in base.model.parameters()), **curve},
             "limits": [
                 "It knows the small town and nothing of the world.",
-                "It copies words it has never seen, and sometimes misspells them.",
-                "Texts far from news sentences or film descriptions get poor answers.",
+                "It copies words that it has never seen, and sometimes misspells them.",
+                "Texts unlike the town's articles, abstracts, reviews, films and tweets get poor answers.",
+                "Traits are simpler and steadier than people: what a method reaches here is not what it reaches on you.",
             ],
         },
     )

@@ -1,7 +1,7 @@
 """Which task and which example person are on the screen, made valid for this pool."""
 
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -29,16 +29,20 @@ def settle(engine: "Engine", record: Studio) -> Example | None:
     return example
 
 
+_SIDE_BY_SIDE = 2  # more titles than these do not fit beside each other
+
+
 def task_picker(engine: "Engine", record: Studio, key: str) -> None:
     """The kind of text, where the pool has more than one."""
     tasks = pool_tasks(engine)
     if len(tasks) > 1:
         if st.session_state.get(key) not in tasks:
             st.session_state[key] = record.task
-        picked = st.segmented_control(
-            "Kind of text", tasks, format_func=lambda name: TASKS[name].title, key=key, required=True
-        )
-        record.task = picked or record.task
+        about: dict[str, Any] = {"format_func": lambda name: TASKS[name].title, "key": key}
+        if len(tasks) > _SIDE_BY_SIDE:
+            record.task = st.selectbox("Kind of text", tasks, **about)
+        else:
+            record.task = st.segmented_control("Kind of text", tasks, required=True, **about) or record.task
 
 
 def example_picker(engine: "Engine", record: Studio, key: str) -> Example | None:

@@ -77,8 +77,9 @@ def _question(person: Person, query: Query) -> None:
         f'<div class="pp-quote">{shown}{options}</div>'
     )
     if query.gold:
+        did = "chose" if task.labels else "wrote"
         st.html(
-            f'<div class="pp-truth"><small>What {escape(person.name)} really wrote (held out, never shown to a method)'
+            f'<div class="pp-truth"><small>What {escape(person.name)} really {did} (held out, never shown to a method)'
             f"</small><b>{escape(query.gold)}</b></div>"
         )
 
