@@ -48,7 +48,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
                 "It knows the small town and nothing of the world.",
                 "It copies words that it has never seen, and sometimes misspells them.",
                 "Texts unlike the town's articles, abstracts, reviews, films and tweets get poor answers.",
-                "Traits are simpler and steadier than people: what a method reaches here is not what it reaches on you.",
+                "Traits are simpler and steadier than people: what a method reaches here it need not reach on you.",
             ],
         },
     )
