@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
 from perpcs.positions import Position
-from perpcs.tasks import Item, Query, Task
+from perpcs.tasks import Item, Query, Task, get_task
 
 LAYERS, MODULES, SHARERS, WIDTH, RANK = 6, ("q_proj", "k_proj", "v_proj", "o_proj"), 40, 192, 8
 TERMS = (
@@ -74,12 +74,21 @@ def _film(topic: int, style: int, n: int) -> Item:
     )
 
 
+def _paper(topic: int, style: int, n: int) -> Item:
+    noun, other, last = TERMS[topic]
+    return Item(x=f"Paper {n} on the {noun}", y=f"A survey of the {other}", id=f"p{n}", other=f"Against the {last} {n}")
+
+
+_WRITERS = {"LaMP_4": _headline, "LaMP_2": _film, "LaMP_1": _paper}
+
+
 def _examples(task: str) -> tuple[Example, ...]:
-    write = _headline if task == "LaMP_4" else _film
+    write = _WRITERS[task]
     people = []
     for index, name in enumerate(NAMES):
         items = [write((index + n // 6) % 5, index, n) for n in range(14 + index)]
-        queries = tuple(Query(x=item.x, gold=item.y, id=f"q{i}") for i, item in enumerate(items[-3:]))
+        asked = [get_task(task).as_query(item) for item in items[-3:]]
+        queries = tuple(replace(query, id=f"q{i}") for i, query in enumerate(asked))
         what = f"{name} writes about the {TERMS[index % 5][0]} and {STYLES[index]}."
         people.append(Example(id=name.lower(), description=what, history=tuple(items[:-3]), queries=queries, name=name))
     return tuple(people)
@@ -88,13 +97,13 @@ def _examples(task: str) -> tuple[Example, ...]:
 class FakeEngine:
     """See the module's docstring."""
 
-    def __init__(self, delay: float = 0.0, waiting: int = 0) -> None:
+    def __init__(self, delay: float = 0.0, waiting: int = 0, tasks: Sequence[str] = ("LaMP_4", "LaMP_2")) -> None:
         positions = tuple(
             Position(layer, module, f"model.layers.{layer}.self_attn.{module}", WIDTH, WIDTH)
             for layer in range(LAYERS)
             for module in MODULES
         )
-        tasks = tuple(TaskPool(name, 1, SHARERS, 120, "history cluster", 1.0, 0, {}) for name in ("LaMP_4", "LaMP_2"))
+        parts = tuple(TaskPool(name, 1, SHARERS, 120, "history cluster", 1.0, 0, {}) for name in tasks)
         self.manifest = Manifest(
             name="smalltown",
             title="Small town",
@@ -104,7 +113,7 @@ class FakeEngine:
             alpha=16.0,
             dtype="float16",
             positions=positions,
-            tasks=tasks,
+            tasks=parts,
             licence="CC0-1.0",
             users={"base": 300, "candidates": 120},
         )
@@ -116,7 +125,7 @@ class FakeEngine:
         self.delay, self.waiting, self.stopped = delay, waiting, threading.Event()
         self.calls: list[tuple[Any, ...]] = []
         self.stored: dict[tuple[str, str, str], dict[str, Answer]] = {}
-        self._examples = {task.task: _examples(task.task) for task in tasks}
+        self._examples = {name: _examples(name) for name in tasks}
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
         self.manifest.task(task)
@@ -161,10 +170,13 @@ class FakeEngine:
         weights, start = np.zeros_like(done.weights), time.monotonic()
         for p in range(len(done.positions)):
             time.sleep(self.delay)
+            together = not done.additive  # a descent moves all positions in every step
+            weights[:] = done.weights * (p + 1) / len(done.positions) if together else weights
             weights[p] = done.weights[p]
+            where = (len(done.positions) - 1, len(done.positions), p, len(done.positions)) if together else None
             if on_position is not None:
                 try:
-                    on_position(Step(p, len(done.positions), 0, 1, weights, time.monotonic() - start))
+                    on_position(Step(*(where or (p, len(done.positions), 0, 1)), weights, time.monotonic() - start))
                 except BaseException:
                     self.stopped.set()
                     raise
@@ -196,12 +208,14 @@ class FakeEngine:
             sharers=tuple(s.id for s in sharers),
             pool=self.manifest.name,
             pool_hash=self.pool_hash,
-            router={"router": options.router, "k": k, "temperature": options.temperature},
+            router={"router": options.router, "k": k, "temperature": options.temperature, "steps": options.steps},
             tokens=31 * len(items),
             seconds=0.41,
             user=user,
         )
         record.weights[:] = record.item_weights().mean(axis=0)
+        if not record.additive:  # a descent gives every piece a weight of either sign
+            record.weights[:] = _random(task, len(items)).normal(0, 0.2, record.weights.shape)
         return record
 
     def answer(

@@ -1,0 +1,117 @@
+"""Pages with the rarer kinds of text and routers: a choice between two references, weights that a descent found."""
+
+import numpy as np
+import pytest
+from fakes import FakeEngine
+from test_pages import by_key, open_page, press, shown
+
+from perpcs.assembly.options import RouterOptions
+from perpcs.figures.assembly_map import assembly_map
+from perpcs.figures.piece import piece_facts, selected_pieces, weight_equation
+from perpcs.ui import compare, engine, run
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A fake engine with three kinds of text."""
+    made = FakeEngine(tasks=("LaMP_4", "LaMP_2", "LaMP_1"))
+    monkeypatch.setattr(engine, "open_engine", lambda folder: made)
+    monkeypatch.setattr(run, "TICK", 0.001)
+    monkeypatch.setattr(compare, "TICK", 0.001)
+    engine.opening.clear()
+    yield made
+    engine.opening.clear()
+
+
+def test_many_kinds_of_text_are_a_list(fake):
+    app = open_page("assemble")
+    app.selectbox(key="task").set_value("LaMP_1").run()
+    assert not app.exception
+    assert "18" in shown(app)
+    assert "A survey of" in shown(app)
+
+
+def test_a_held_out_choice_shows_both_references_and_what_was_chosen(fake):
+    app = press(open_page("compare", task="LaMP_1"), "ask")
+    text = shown(app)
+    assert "[1]" in text
+    assert "[2]" in text
+    assert "What Ada really chose" in text
+    _, task, query, *_ = fake.calls[0]
+    assert (task, len(query.options)) == ("LaMP_1", 2)
+    assert query.gold in ("[1]", "[2]")
+
+
+def test_a_typed_choice_needs_its_two_references(fake):
+    app = open_page("compare", task="LaMP_1")
+    by_key(app, "button_group", "query-kind").set_value("My own words").run()
+    app.text_area[0].set_value("Paper on tides").run()
+    assert "A reference is missing." in shown(app)
+    assert app.button(key="ask").disabled
+    app.text_input[0].set_value("A survey of boats").run()
+    app.text_input[1].set_value("Against tides").run()
+    press(app, "ask")
+    query = fake.calls[-1][2]
+    assert (query.x, query.options) == ("Paper on tides", ("A survey of boats", "Against tides"))
+
+
+def test_a_sample_fills_in_the_references_too(fake):
+    app = open_page("compare", task="LaMP_1")
+    by_key(app, "button_group", "query-kind").set_value("My own words").run()
+    next(button for button in app.button if button.label == "Fill in a sample").click().run()
+    assert not app.exception
+    assert all(field.value for field in app.text_input[:2])
+    assert not app.button(key="ask").disabled
+
+
+def fitted(fake):
+    example = fake.examples("LaMP_4")[0]
+    return fake._assemble("LaMP_4", example.history, RouterOptions(router="fit"), "ada")
+
+
+def test_only_the_knobs_of_the_router_are_shown(fake):
+    app = open_page("assemble")
+    assert "knob-steps" not in app.session_state
+    by_key(app, "button_group", "knob-router").set_value("fit").run()
+    assert not app.exception
+    assert app.slider(key="knob-steps").value == RouterOptions().steps
+    assert "knob-shrink" in [element.key for element in app.select_slider]
+    assert "knob-centre" not in [element.key for element in app.checkbox]
+
+
+def test_a_fitted_person_is_watched_and_shown(fake):
+    app = open_page("assemble")
+    by_key(app, "button_group", "knob-router").set_value("fit").run()
+    press(app, "watch")
+    text = shown(app)
+    assert fake.calls[-1][3].router == "fit"
+    assert "items it is among the 3 that help most here" in text
+    assert any("steps from" in latex.value for latex in app.get("latex")) or "20 steps" in text
+
+
+def test_every_piece_of_a_fitted_person_is_selected_and_signs_differ_in_shape(fake):
+    person = fitted(fake)
+    assert selected_pieces(person).all()
+    figure = assembly_map(person, fake.sharers("LaMP_4"))
+    marks = next(trace for trace in figure.data if trace.name == "selected piece")
+    assert set(marks.marker.symbol) == {"square", "diamond-open"}
+    assert min(marks.marker.color) >= 0
+    assert "fitted" in marks.marker.colorbar.title.text
+
+
+@pytest.mark.parametrize("router", ["fit", "gradient"])
+def test_the_equation_of_a_weight_by_loss_holds_its_number(fake, router):
+    example = fake.examples("LaMP_4")[0]
+    person = fake._assemble("LaMP_4", example.history, RouterOptions(router=router), "ada")
+    facts = piece_facts(person, 3, 7)
+    assert f"{facts.weight:.3f}" in weight_equation(facts)
+    assert facts.selected
+
+
+def test_sizes_count_where_weights_have_signs(fake):
+    person = fitted(fake)
+    assert person.distinct_sharers() == 40
+    assert (person.effective_sharers() > 1).all()
+    share = np.abs(person.weights).max(axis=1) / np.abs(person.weights).sum(axis=1)
+    np.testing.assert_allclose(person.top_share(), share, rtol=1e-6)
+    assert all(share > 0 for _, share in person.top_sharers())
