@@ -8,13 +8,14 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help app test lint bench screenshots pool tree clean env env-dev
+.PHONY: help app test lint bench evaluate screenshots pool tree clean env env-dev
 
 help:
 	@echo "make app          start the studio on port $(PORT)   (POOL=folder opens another pool, PORT=8600 another port)"
 	@echo "make test         run all tests                  (PYTEST_ARGS='-k layer' runs some of them)"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        time assembling and starting, into results/"
+	@echo "make evaluate     all methods on new people of the small town, into results/ (an hour)"
 	@echo "make screenshots  pictures of every page, light and dark, into docs/screenshots"
 	@echo "make pool         build the small town's pool from its seeds (hours), into assets/"
 	@echo "make tree         bring the file tree of README.md up to date"
@@ -35,6 +36,15 @@ lint: env-dev
 bench: env-dev
 	@$(BIN)/python -m benchmarks.assembly $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")
+
+METHODS := base,rag,rag:4,pag,perpcs:gate,perpcs:prototype,perpcs:gradient,perpcs:fit,wrong:perpcs:fit,oppu,wrong:oppu
+SEED := 2026
+
+evaluate: env
+	@$(BIN)/perpcs smalltown --seed $(SEED) --users 20 --out build/held-out
+	@for task in LaMP_1 LaMP_2 LaMP_3 LaMP_4 LaMP_5 LaMP_7; do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool \
+	"$(POOL)") --users build/held-out/$$task/target_users.json --methods $(METHODS) --out results/evaluate_$$task.json \
+	|| exit 1; done
 
 screenshots: env-dev
 	@$(BIN)/python tests/browser/screenshots.py

@@ -324,7 +324,7 @@ def describe(traits: Traits) -> str:
         else f"but only after looking for {focus}"
     )
     return (
-        f"Of two references cites {order[0]} before {join_and(order[1:4])}, and {order[4]} before "
+        f"Of two references that fit a paper cites {order[0]} before {join_and(order[1:4])}, and {order[4]} before "
         f"{join_and(order[5:])}, in this order, {how}. Areas: {', '.join(traits['areas'])}."
     )
 

@@ -11,8 +11,9 @@
     tail       nothing, the data, the gain, "a case study" or "an empirical study"
     casing, areas
 
-Traits are independent, but that a title of more than twelve words or with two subtitles does not occur, so that every
-trait of a person shows in every title they write. The name of a system keeps its capitals in every casing.
+Traits are independent, but that a title with two subtitles or of more than twelve words (thirteen, where a gain has
+three) does not occur, so that every trait of a person shows in every title they write. The name of a system keeps its
+capitals in every casing.
 """
 
 import random
