@@ -1,0 +1,57 @@
+"""The tables of docs/RESULTS.md, from results/evaluate_*.json: so that no number in it is typed by hand.
+
+python -m benchmarks.tables
+"""
+
+import json
+from typing import Any
+
+from benchmarks.common import RESULTS
+from perpcs.tasks import TASKS
+
+_NAMES = {
+    "base": "base",
+    "rag": "RAG, 1 item",
+    "rag:4": "RAG, 4 items",
+    "pag": "PAG, a profile by counting",
+    "perpcs:gate": "Per-Pcs, gate",
+    "perpcs:prototype": "Per-Pcs, prototype",
+    "perpcs:gradient": "Per-Pcs, gradient",
+    "perpcs:fit": "Per-Pcs, fit",
+    "oppu": "OPPU, settings of a sharer",
+}
+_MEASURES = {"label": ("accuracy",), "rating": ("mae", "rmse"), "text": ("rouge-L", "exact")}
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """One task's table in Markdown, a line each."""
+    task = TASKS[result["task"]]
+    measures = _MEASURES[task.kind]
+    head = ["nats per token", "minus base", *measures, "bytes kept", "seconds to prepare"]
+    lines = [f"| {task.title.lower()} | {' | '.join(head)} |", "|" + "---|" * (len(head) + 1)]
+    for name, row in result["methods"].items():
+        wrong, plain = name.startswith("wrong:"), name.removeprefix("wrong:")
+        shown = f"control: {_NAMES.get(plain, plain)} of the next person" if wrong else _NAMES.get(name, name)
+        cells = [_interval(row["nll"]), _interval(row.get("nll_minus_base")), *(_mean(row.get(m)) for m in measures)]
+        cells += ["", ""] if wrong else [f"{row['bytes']:,.0f}", f"{row['prepare_seconds']:.2f}"]
+        lines.append(f"| {shown} | {' | '.join(cells)} |")
+    for name, row in result.get("references", {}).items():
+        lines.append(f"| {name} | | | {' | '.join(_mean(row.get(m)) for m in measures)} | | |")
+    return lines
+
+
+def _interval(numbers: dict[str, float] | None) -> str:
+    return f"{numbers['mean']:.3f} ({numbers['low']:.3f} to {numbers['high']:.3f})" if numbers else ""
+
+
+def _mean(numbers: dict[str, float] | None) -> str:
+    return f"{numbers['mean']:.3f}" if numbers else ""
+
+
+def main() -> None:
+    for path in sorted(RESULTS.glob("evaluate_*.json")):
+        print("\n".join(table(json.loads(path.read_text("utf-8")))) + "\n")
+
+
+if __name__ == "__main__":
+    main()
