@@ -5,7 +5,9 @@
 For each task of the pool, with people of the small town that nothing was trained on:
 
 assembling    seconds from the items to the record, tokenising included; over one forward pass of the same tokens in
-              the same batches through the base model, without head and cache (tokenising not included)
+              the same batches through the base model, without head and cache (tokenising not included); by `prototype`,
+              which costs what `gate` costs
+fitting       the same by `fit`, the default
 bytes         a person's weights (P x S half floats) and the saved file, over a LoRA of the pool's rank (half floats)
 reading       tokens/s of one pass over a batch of different people, over the same batch of the base model
 answering     the same for decoding: prompts and the first new tokens; gathering the people's columns is included
@@ -22,6 +24,7 @@ import torch
 
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, take_turns, write_result
 from perpcs.assembly.assemble import assemble
+from perpcs.assembly.options import router_options
 from perpcs.assembly.record import Assembly
 from perpcs.data.smalltown import make_people
 from perpcs.model.base import BaseModel
@@ -83,20 +86,22 @@ def measure_task(base: BaseModel, pool: Pool, task: Task, *, items: int, users: 
     }
 
 
-@torch.no_grad()
 def assembling(base: BaseModel, pool: Pool, task: Task, history: Sequence[Item], repeats: int) -> dict[str, Any]:
     """Seconds of an assembly and of a plain pass over the same tokens."""
     encoded = [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in history]
     order = length_batches([len(item.ids) for item in encoded], BATCH_TOKENS)
     batches = [pad_right([encoded[row].ids for row in rows], base.pad, base.device) for rows in order]
 
+    @torch.no_grad()
     def plain() -> None:
         for ids in batches:
             base.hidden(ids)
 
-    whole, forward = take_turns(
-        (lambda: assemble(base, pool, task, history, batch_tokens=BATCH_TOKENS), plain), repeats
-    )
+    def by(router: str) -> Assembly:
+        options = router_options("default", router=router)
+        return assemble(base, pool, task, history, options=options, batch_tokens=BATCH_TOKENS)
+
+    whole, fitted, forward = take_turns((lambda: by("prototype"), lambda: by("fit"), plain), repeats)
     return {
         "items": len(history),
         "tokens": sum(len(item.ids) for item in encoded),
@@ -104,6 +109,7 @@ def assembling(base: BaseModel, pool: Pool, task: Task, history: Sequence[Item],
         "assembly": whole,
         "forward": forward,
         "over_forward": ratio(whole["median_s"], forward["median_s"]),
+        "fitting": {**fitted, "over_forward": ratio(fitted["median_s"], forward["median_s"])},
     }
 
 
@@ -164,7 +170,7 @@ def ratio(a: float, b: float) -> float:
 def table(result: dict[str, Any]) -> list[list[object]]:
     """The numbers that decide, as rows."""
     rows: list[list[object]] = [
-        ["task", "items", "seconds", "over a pass", "bytes", "over a LoRA", "reading", "answering"]
+        ["task", "items", "seconds", "over a pass", "by fit", "bytes", "over a LoRA", "reading", "answering"]
     ]
     for name, task in result["tasks"].items():
         made, kept = task["assembling"], task["bytes"]
@@ -174,6 +180,7 @@ def table(result: dict[str, Any]) -> list[list[object]]:
                 made["items"],
                 f"{made['assembly']['median_s']:.2f}",
                 f"{made['over_forward']:.2f}",
+                f"{made['fitting']['median_s']:.2f}",
                 f"{kept['weights']:,}",
                 f"1/{1 / kept['weights_over_adapter']:.0f}",
                 f"{task['reading']['throughput_over_base']:.2f}",

@@ -29,6 +29,8 @@ TERMS = (
     ("football", "goal", "league"),
     ("garden", "roses", "bees"),
 )
+ROUTED = RouterOptions(router="prototype")
+"""How stored people were assembled: so that votes and weights belong together, and no model is needed to say why."""
 METHODS = {"base": "Base model", "rag": "RAG", "perpcs": "Per-Pcs"}
 NAMES = ("Ada", "Bruno", "Cleo", "Dario", "Elif", "Fay")
 STYLES = ("asks a question", "shouts", "puts the number first", "rhymes", "stays dry", "ends with a wink")
@@ -146,7 +148,7 @@ class FakeEngine:
     def example_assembly(self, task: str, id: str) -> Assembly:
         for example in self._examples[task]:
             if example.id == id:
-                return self._assemble(task, example.history, RouterOptions(), example.id)
+                return self._assemble(task, example.history, ROUTED, example.id)
         raise PerpcsError(f"There is no example {id!r}.", "Choose another example.")
 
     def example_answers(self, task: str, id: str, query: str) -> dict[str, Answer]:

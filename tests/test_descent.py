@@ -77,25 +77,37 @@ def test_an_items_gradient_does_not_depend_on_its_neighbours(base):
 def test_fitting_lowers_the_loss_and_moves_nothing_else(base):
     task, encoded = random_task_pieces(base), encode(base)
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
-    weights = fit_weights(base, task, encoded, FIT)
+    weights, _ = fit_weights(base, task, encoded, FIT)
     assert mean_loss(base, task, encoded, weights) < mean_loss(base, task, encoded, np.zeros_like(weights)) - 0.1
     assert all(torch.equal(value, before[name]) for name, value in base.model.state_dict().items())
     assert all(parameter.grad is None for parameter in base.model.parameters())
-    np.testing.assert_array_equal(weights, fit_weights(base, task, encoded, FIT))
+    np.testing.assert_array_equal(weights, fit_weights(base, task, encoded, FIT)[0])
 
 
 def test_shrinkage_pulls_towards_the_base_model(base):
     task, encoded = random_task_pieces(base), encode(base)
     sizes = [
-        np.square(fit_weights(base, task, encoded, replace(FIT, shrink=shrink))).sum() for shrink in (0.0, 0.1, 10.0)
+        np.square(fit_weights(base, task, encoded, replace(FIT, shrink=shrink))[0]).sum() for shrink in (0.0, 0.1, 10.0)
     ]
     assert sizes[0] > sizes[1] > sizes[2]
 
 
 def test_unsigned_weights_never_fall_below_zero(base):
     task, encoded = random_task_pieces(base), encode(base)
-    assert fit_weights(base, task, encoded, FIT).min() < 0
-    assert fit_weights(base, task, encoded, replace(FIT, signed=False)).min() == 0
+    assert fit_weights(base, task, encoded, replace(FIT, signed=True))[0].min() < 0
+    assert fit_weights(base, task, encoded, FIT)[0].min() == 0
+
+
+def test_the_first_step_tells_each_items_gradient(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    _, gains = fit_weights(base, task, encoded, replace(FIT, steps=1))
+    np.testing.assert_allclose(gains, item_gradients(base, task, encoded), rtol=1e-8, atol=1e-10)
+
+
+def test_items_that_no_step_comes_to_ask_for_nothing(base):
+    task, encoded = random_task_pieces(base), encode(base) * 3
+    _, gains = fit_weights(base, task, encoded, replace(FIT, steps=1))
+    assert (np.abs(gains).sum(axis=(1, 2)) > 0).sum() == 8
 
 
 @pytest.mark.parametrize("router", ["gradient", "fit"])

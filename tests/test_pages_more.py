@@ -70,12 +70,13 @@ def fitted(fake):
 
 def test_only_the_knobs_of_the_router_are_shown(fake):
     app = open_page("assemble")
-    assert "knob-steps" not in app.session_state
-    by_key(app, "button_group", "knob-router").set_value("fit").run()
-    assert not app.exception
     assert app.slider(key="knob-steps").value == RouterOptions().steps
     assert "knob-shrink" in [element.key for element in app.select_slider]
     assert "knob-centre" not in [element.key for element in app.checkbox]
+    by_key(app, "button_group", "knob-router").set_value("gate").run()
+    assert not app.exception
+    assert "knob-steps" not in [element.key for element in app.slider]
+    assert "knob-centre" in [element.key for element in app.checkbox]
 
 
 def test_a_fitted_person_is_watched_and_shown(fake):

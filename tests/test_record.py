@@ -20,6 +20,9 @@ from perpcs.errors import PerpcsError
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 
+ROUTED = RouterOptions(router="prototype", temperature=0.2)
+"""Weights are the mean of votes, so what follows from votes can be checked."""
+
 
 def make(n=4, p=3, s=5, k=2, seed=0):
     """A record whose weights are the mean of its items' votes; some items chose fewer than k pieces."""
@@ -58,9 +61,7 @@ RECORD = make()
 def person(tiny_pool_folder):
     """A person as assembling makes them."""
     pool = Pool(tiny_pool_folder)
-    return assemble(
-        pool.base("cpu", "float64"), pool, get_task("LaMP_4"), ITEMS, options=RouterOptions(temperature=0.2)
-    )
+    return assemble(pool.base("cpu", "float64"), pool, get_task("LaMP_4"), ITEMS, options=ROUTED)
 
 
 # ---- what the numbers say -------------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ def test_leaving_an_item_out_is_an_assembly_without_it(person, tiny_pool_folder)
     base = pool.base("cpu", "float64")
     for index in (0, 3, len(ITEMS) - 1):
         rest = ITEMS[:index] + ITEMS[index + 1 :]
-        again = assemble(base, pool, get_task("LaMP_4"), rest, options=RouterOptions(temperature=0.2))
+        again = assemble(base, pool, get_task("LaMP_4"), rest, options=ROUTED)
         np.testing.assert_allclose(person.without_item(index), again.weights, atol=1e-3)
         assert np.abs(person.without_item(index) - person.weights).max() > 0.01
     assert not make(n=1).without_item(0).any()

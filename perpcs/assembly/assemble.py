@@ -189,30 +189,24 @@ def descend(
             seconds = time.perf_counter() - (began or 0.0)
             on_position(Step(P - 1, P, number, of, weights.astype(np.float32), seconds))
 
-    passes = len(length_batches([len(item.ids) for item in encoded], batch_tokens))
-    total = passes + (options.steps if options.router == "fit" else 1)
-    nothing = np.zeros((P, S))
-    gains = item_gradients(
-        base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda number, _: tell(number, total, nothing)
-    )
-    index, votes = _own_choices(gains, options)
-    mean = gains.mean(axis=0)
     if options.router == "fit":
-        weights = fit_weights(
-            base,
-            task,
-            encoded,
-            options,
-            on_step=lambda step, now: tell(passes + step, total, now.cpu().numpy()),
+        weights, gains = fit_weights(
+            base, task, encoded, options, on_step=lambda step, now: tell(step, options.steps, now)
         )
     else:
-        weights = nothing
+        passes = len(length_batches([len(item.ids) for item in encoded], batch_tokens))
+        weights = np.zeros((P, S))
+        gains = item_gradients(
+            base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda at, _: tell(at, passes + 1, weights)
+        )
         for p, mask in enumerate(task.mask):
-            scores = torch.from_numpy(mean[p] / max(float(mean[p].std()), 1e-12))[None]
+            mean = gains[:, p].mean(axis=0)
+            scores = torch.from_numpy(mean / max(float(mean.std()), 1e-12))[None]
             picked, weight = select(scores, mask.cpu(), base.positions[p].n, replace(options, sqrt_n=False))
             weights[p, picked[0].numpy()] = weight[0].numpy()
-        tell(total - 1, total, weights)
-    return Routed(weights, mean, index, votes)
+        tell(passes, passes + 1, weights)
+    index, votes = _own_choices(gains, options)
+    return Routed(weights, gains.mean(axis=0), index, votes)
 
 
 def _own_choices(gains: np.ndarray, options: RouterOptions) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Routers that look at the loss instead of the activations: `gradient` and `fit`.
 
     gradient    g_ips = - d loss_i / d w_ps at w = 0     one forward and one backward pass give it for every piece
-    fit         w <- w - rate * Adam( d (mean loss over a few items + shrink * sum w^2) / d w )      a few steps, from 0
+    fit         w <- max(0, w - rate * Adam(d (loss of a few items + shrink * sum w^2) / d w))       a few steps, from 0
 
 Only w moves: no gradient of any weight matrix is computed. Both see the pieces of all sharers on one basis, so a pass
 costs little more than one of the base model. Neither is in the paper; what they reach stands in docs/RESULTS.md.
@@ -72,31 +72,46 @@ def fit_weights(
     task: TaskPieces,
     encoded: Sequence[Encoded],
     options: RouterOptions,
-    on_step: Callable[[int, Tensor], None] | None = None,
-) -> np.ndarray:
-    """Weights (P, S) after a few steps of descent on them alone.
+    on_step: Callable[[int, np.ndarray], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights after a few steps of descent on them alone, each over a few items.
+
+    Every row of a batch has the weights as a leaf of its own, so that the step also tells what each item asked for.
 
     Args:
         on_step: told the number of the step and the weights after it.
+
+    Returns:
+        Weights (P, S), and for each item (N, P, S) how much its loss would have fallen with the weight of each piece
+        when it was first read; 0 for an item that no step came to.
     """
     P, S = len(base.positions), task.pieces.sharers
     mask = torch.stack(list(task.mask)).to(base.device, base.dtype)
     w = torch.zeros(P, S, device=base.device, dtype=base.dtype, requires_grad=True)
     optimiser = torch.optim.Adam([w], lr=options.rate, betas=_BETAS)
     order = _order(len(encoded), options.steps * _BATCH)
+    gains = np.zeros((len(encoded), P, S), dtype=np.float64 if base.dtype == torch.float64 else np.float32)
+    read: set[int] = set()
     for step in range(options.steps):
         optimiser.param_groups[0]["lr"] = options.rate * (1 - step / options.steps)
-        some = [encoded[i] for i in dict.fromkeys(order[step * _BATCH : (step + 1) * _BATCH])]
-        nll, counts = target_nll(base, some, on_one_basis(task, (w * mask)[None]))
-        loss = nll.sum() / counts.sum() + options.shrink * w.square().sum()
-        (w.grad,) = torch.autograd.grad(loss, w)
+        rows = list(dict.fromkeys(order[step * _BATCH : (step + 1) * _BATCH]))
+        own = w.detach().expand(len(rows), -1, -1).clone().requires_grad_()
+        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task, own))
+        (slopes,) = torch.autograd.grad(nll.sum() / counts.sum(), own)
+        slopes = slopes * mask
+        w.grad = slopes.sum(0) + 2 * options.shrink * w.detach()
         optimiser.step()
         if not options.signed:
             with torch.no_grad():
                 w.clamp_(min=0)
+        shares = (counts / counts.sum()).clamp(min=1e-12)[:, None, None]
+        for place, row in enumerate(rows):
+            if row not in read:
+                read.add(row)
+                gains[row] = (-slopes / shares)[place].cpu().numpy()
         if on_step:
-            on_step(step, w.detach())
-    return (w * mask).detach().cpu().numpy()
+            on_step(step, w.detach().cpu().numpy())
+    return w.detach().cpu().numpy(), gains
 
 
 def _order(count: int, wanted: int) -> list[int]:

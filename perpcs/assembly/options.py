@@ -17,7 +17,7 @@ BY_LOSS = ("gradient", "fit")
 class RouterOptions:
     """How pieces are scored and chosen. Field docstrings are the help texts of the command line and the app."""
 
-    router: Literal["gate", "prototype", "gradient", "fit"] = "prototype"
+    router: Literal["gate", "prototype", "gradient", "fit"] = "fit"
     """Compare a target token's activation with each piece's trained gate, or with its owner's mean activation; or look
     at the loss: its gradient by each piece's weight, or a few steps of descent on the weights alone."""
     normalise: Literal["cosine", "layernorm"] = "cosine"
@@ -38,9 +38,9 @@ class RouterOptions:
     """Fit: steps of descent, each over eight items."""
     rate: float = 0.1
     """Fit: learning rate of the first step; it falls to nothing."""
-    shrink: float = 0.02
+    shrink: float = 0.005
     """Fit: pull of the weights towards 0, the base model; it keeps a handful of items from being overfitted."""
-    signed: bool = True
+    signed: bool = False
     """Fit: whether a weight may fall below 0, which takes a piece's manner away instead of adding it."""
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
     tasks=tuple(TaskRecipe(task, base_users=2200, candidates=240, sharers=40) for task in _SIX),
-    base=BaseSettings(vocabulary=4096, steps=12_000, warmup=200, cooldown=3_600, evaluate_every=400, compiled=True),
+    base=BaseSettings(vocabulary=4096, steps=9_000, warmup=200, cooldown=3_000, evaluate_every=400, compiled=True),
 )
 
 TINY = Recipe(
