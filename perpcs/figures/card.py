@@ -123,6 +123,7 @@ def _settings(what: str, settings: Mapping[str, Any]) -> str:
     """``pieces: 3 epochs, batches of 4, learning rate 0.002``."""
     words = (("epochs", "{:g} epochs"), ("steps", "{:g} steps"), ("batch", "batches of {:g}"))
     parts = [text.format(settings[key]) for key, text in words if is_number(settings.get(key))]
+    parts = ["1 epoch" if part == "1 epochs" else part for part in parts]
     if is_number(settings.get("rate")):
         parts.append(f"learning rate {settings['rate']:g}")
     return f"{what.capitalize()}: {', '.join(parts)}" if parts else ""

@@ -17,6 +17,7 @@ class TaskRecipe:
     candidates: int
     """Synthetic people from whom the sharers are chosen."""
     sharers: int
+    """0 where the base model learns the task and the pool does not offer it."""
     examples: int = 6
     """Example people of the app: synthetic, and target users."""
 

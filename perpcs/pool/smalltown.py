@@ -20,7 +20,8 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
     target = space.folder / f"out-{recipe.name}"
     shutil.rmtree(target, ignore_errors=True)
     base, base_sum = copy_base(base_folder, target / "base")
-    people = [town_people(recipe, part) for part in recipe.tasks]
+    offered = [part for part in recipe.tasks if part.sharers]
+    people = [town_people(recipe, part) for part in offered]
     tasks = build_tasks(space, base, base_key, people, recipe.settings, target)
     finish(
         target,
@@ -35,7 +36,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
         licence=LICENCE,
         users={
             "base": {part.task: part.base_users for part in recipe.tasks},
-            "candidates": {part.task: part.candidates for part in recipe.tasks},
+            "candidates": {part.task: part.candidates for part in offered},
             "town_seed": recipe.town_seed,
         },
         card={
