@@ -113,6 +113,10 @@ def run_assemble(options: argparse.Namespace) -> None:
         temperature=options.temperature,
         centre=options.centre,
         standardise=options.standardise,
+        steps=options.steps,
+        rate=options.rate,
+        shrink=options.shrink,
+        signed=options.signed,
     )
     user, reading = read_history_file(Path(options.history), task, options.user)
     engine = Engine.open(pool_folder(options.pool), options.device)
@@ -287,7 +291,11 @@ def build_parser() -> argparse.ArgumentParser:
     assemble.add_argument("--user", help="which user of a file of users")
     assemble.add_argument("--out", required=True, help="file to save the person to")
     assemble.add_argument("--preset", default="default", help="default, paper or reference_code (default: %(default)s)")
-    assemble.add_argument("--router", help="gate or prototype")
+    assemble.add_argument("--router", help="gate, prototype, gradient or fit")
+    assemble.add_argument("--steps", type=int, help="fit: steps of descent on the weights")
+    assemble.add_argument("--rate", type=float, help="fit: learning rate of the first step")
+    assemble.add_argument("--shrink", type=float, help="fit: pull of the weights towards the base model")
+    assemble.add_argument("--signed", action=argparse.BooleanOptionalAction, help="fit: weights may fall below 0")
     assemble.add_argument("--normalise", help="cosine or layernorm")
     assemble.add_argument("--reduce", help="sum, mean or pooled, over target tokens")
     assemble.add_argument("--k", type=int, help="pieces kept at each position for each item")

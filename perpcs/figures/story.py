@@ -60,7 +60,7 @@ def explanation(story: Story, step: int) -> str:
     a = story.assembly
     compared = f"the {a.router.get('router', 'gate')}"
     k, position = a.choices.shape[2], a.positions[story.position]
-    read = "Nobody trains a model on them; the model reads them" + (" once." if a.additive else ".")
+    read = "No network is trained on them; the base model reads them" + (" once." if a.additive else ".")
     by_activation = (
         f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "
         f"{len(a.sharers)} sharers. A higher bar: this sharer's piece fits words like these better.",

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 def claim(engine: "Engine") -> None:
     """What this is, in one sentence, and what it costs in a second one."""
     st.html(
-        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">Nobody trains on what you wrote. A shared '
-        f"{term('base model')} reads it and decides, layer by layer, which {term('piece', 'pieces')} of which "
-        f"{term('sharer', 'sharers')} to add for you. What is yours fits in {bytes_text(engine.user_bytes)}.</p>"
+        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">No network is trained for you. A shared '
+        f"{term('base model')} reads what you wrote and finds, layer by layer, how much of which "
+        f"{term('sharer', 'sharers')}’ {term('piece', 'pieces')} to add. What is yours fits in "
+        f"{bytes_text(engine.user_bytes)}.</p>"
     )
 
 
