@@ -27,9 +27,9 @@ class PieceSettings:
 
     rank: int = 4
     alpha: float = 8.0
-    epochs: int = 3
+    epochs: int = 4
     batch: int = 4
-    rate: float = 2e-3
+    rate: float = 4e-3
     shared_init: bool = True
     """All sharers start from the same A, so that their pieces live in like subspaces."""
     seed: int = 0
@@ -39,7 +39,7 @@ class PieceSettings:
 class GateSettings:
     """How gates are trained after the pieces, which stay frozen (section 2.4)."""
 
-    steps: int = 60
+    steps: int = 40
     batch: int = 6
     rate: float = 1e-2
     seed: int = 0
