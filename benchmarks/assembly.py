@@ -77,7 +77,8 @@ def measure_task(base: BaseModel, pool: Pool, task: Task, *, items: int, users: 
     many = make_people(
         task.name, seed=seed, count=users, split="target", history=(SHORT_HISTORY, SHORT_HISTORY), queries=1
     )
-    assemblies = [assemble(base, pool, task, person.history) for person in many]
+    few_steps = router_options("default", steps=3)  # as dense as after all steps, which is what serving depends on
+    assemblies = [assemble(base, pool, task, person.history, options=few_steps) for person in many]
     queries = [person.queries[0] for person in many]
     return {
         "assembling": assembling(base, pool, task, one.history, repeats),

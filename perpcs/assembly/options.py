@@ -1,7 +1,7 @@
 """The knobs of an assembly, as one flat record that the command line, the app and the stored record share.
 
 Presets: ``paper`` follows section 2.5 of Per-Pcs to the letter, ``reference_code`` the scoring of its released code
-(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (results/routing.json).
+(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/RESULTS.md).
 """
 
 from dataclasses import dataclass, fields, replace
