@@ -167,6 +167,7 @@ def test_a_curve_without_groups_is_one_line():
 def test_a_loss_that_rises_is_said_to_rise():
     assert " rose from 1.00 to 2.00 " in curve_title({ALL: [(1, 1.0), (2, 2.0)]})
     assert "fell for 1 of 2 tasks" in curve_title({"A": [(1, 1.0), (2, 2.0)], "B": [(1, 1.0), (2, 0.5)]})
+    assert "fell for 1 of 2 tasks" in curve_title({"A": [(1, 1.0), (2, 0.99)], "B": [(1, 1.0), (2, 0.5)]})
     assert curve_title({ALL: [(7, 1.0)]}) == "At step 7 the held-out loss is 1.00 nats per target token"
 
 

@@ -60,7 +60,7 @@ def curve_title(lines: Lines) -> str:
         before, after = next(iter(lines.values()))[0][1], next(iter(ends.values()))
         how = "fell" if after < before else "rose" if after > before else "stayed"
         return f"{when} {how} from {before:.2f} to {after:.2f} {UNIT}"
-    fell = sum(line[-1][1] < line[0][1] for line in lines.values())
+    fell = sum(line[-1][1] < 0.95 * line[0][1] for line in lines.values())  # less is noise, not learning
     for_whom = f"all {len(lines)}" if fell == len(lines) else f"{fell} of {len(lines)}"
     return f"{when} fell for {for_whom} tasks and ended {_span(ends)} {UNIT}"
 
