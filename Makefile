@@ -15,7 +15,7 @@ help:
 	@echo "make test         run all tests                  (PYTEST_ARGS='-k layer' runs some of them)"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        time assembling and starting, into results/"
-	@echo "make evaluate     all methods on new people of the small town, into results/ (an hour)"
+	@echo "make evaluate     all methods on new people of the small town, into results/ (half an hour)"
 	@echo "make screenshots  pictures of every page, light and dark, into docs/screenshots"
 	@echo "make pool         build the small town's pool from its seeds (hours), into assets/"
 	@echo "make tree         bring the file tree of README.md up to date"
