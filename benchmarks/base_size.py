@@ -19,8 +19,7 @@ from perpcs.data.smalltown import make_people
 from perpcs.model.base import load_base
 from perpcs.model.text import Lesson, encode_pair, length_batches, pad_right
 from perpcs.model.train_base import BaseSettings, train_base, train_tokenizer
-from perpcs.pool.adapt import base_lessons
-from perpcs.pool.base_stage import base_users, held_out_lessons
+from perpcs.pool.base_stage import held_out_lessons, town_lessons
 from perpcs.pool.build import versions
 from perpcs.pool.recipe import SMALLTOWN
 from perpcs.tasks import get_task
@@ -32,16 +31,6 @@ SIZES = {
     "384 x 4": {"width": 384, "layers": 4, "heads": 12, "feed_forward": 1152},
 }
 _TRIAL = 40  # steps that tell how fast a size is
-
-
-def lessons_of(users: int) -> list[Lesson]:
-    """Lessons of so many base users a task."""
-    lessons: list[Lesson] = []
-    for part in SMALLTOWN.tasks:
-        some = base_users(SMALLTOWN, replace(part, base_users=users))
-        shown = {"with_history": SMALLTOWN.with_history, "with_profile": SMALLTOWN.with_profile}
-        lessons += base_lessons(get_task(part.task), some, **shown)
-    return lessons
 
 
 def measure(size: dict[str, int], lessons: list[Lesson], seconds: float) -> dict[str, Any]:
@@ -94,7 +83,8 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=600, help="base users a task")
     parser.add_argument("--out", type=Path, default=RESULTS / "base_size.json")
     arguments = parser.parse_args()
-    lessons = lessons_of(arguments.users)
+    fewer = tuple(replace(part, base_users=arguments.users) for part in SMALLTOWN.tasks)
+    lessons = town_lessons(replace(SMALLTOWN, tasks=fewer))
     sizes = {name: measure(size, lessons, 60 * arguments.minutes) for name, size in SIZES.items()}
     rows = [
         (name, f"{row['parameters'] / 1e6:.2f} M", f"{row['held_out']:.4f}", row["pass_over_50_items"]["median_s"])

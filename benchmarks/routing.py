@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from perpcs.assembly.assemble import weigh
+from perpcs.assembly.assemble import weigher
 from perpcs.assembly.options import PRESETS, RouterOptions
 from perpcs.cli import POOLS, pool_folder
-from perpcs.data.bm25 import retrieve
 from perpcs.data.smalltown import Person, make_people
 from perpcs.evaluate.intervals import summary
 from perpcs.files import write_json
@@ -28,6 +27,7 @@ from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, people
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded, encode_pair
+from perpcs.pool.adapt import prompt_about
 from perpcs.pool.build import encode_histories, versions
 from perpcs.pool.store import Pool
 from perpcs.tasks import Task, get_task
@@ -74,8 +74,8 @@ def encode_queries(base: BaseModel, task: Task, person: Person, with_history: bo
     """A person's queries with their own answers as targets."""
     encoded = []
     for query in person.queries:
-        shown = retrieve(query.x, person.history) if with_history else []
-        encoded.append(encode_pair(base.tokenizer, task.prompt(query, shown), f" {query.gold}", base.max_tokens))
+        prompt = prompt_about(task, query, person.history, int(with_history))
+        encoded.append(encode_pair(base.tokenizer, prompt, f" {query.gold}", base.max_tokens))
     return encoded
 
 
@@ -97,7 +97,7 @@ def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) 
         rows.setdefault("base", []).append(mean_nll(base, queries[person]))
         rows.setdefault("rag", []).append(mean_nll(base, encode_queries(base, task, persons[person], True)))
         for name, options in grid().items():
-            weights.setdefault(name, []).append(weigh(base, stored, history, options).weights)
+            weights.setdefault(name, []).append(weigher(options)(base, stored, history, options).weights)
             add(name, person, weights[name][-1])
         picks = np.zeros((P, S), dtype=np.float32)
         np.put_along_axis(picks, random.integers(0, S, (P, 3)), 1 / 3, axis=1)

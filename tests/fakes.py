@@ -274,3 +274,15 @@ class FakeEngine:
             text_leaves=method == "rag",
             labels=labels,
         )
+
+
+def put_in_place(monkeypatch: Any, made: FakeEngine) -> Iterator[FakeEngine]:
+    """The body of a fixture: pages open this engine, and nobody waits for pictures."""
+    from perpcs.ui import compare, engine, run
+
+    monkeypatch.setattr(engine, "open_engine", lambda folder: made)
+    monkeypatch.setattr(run, "TICK", 0.001)
+    monkeypatch.setattr(compare, "TICK", 0.001)
+    engine.opening.clear()
+    yield made
+    engine.opening.clear()

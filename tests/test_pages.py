@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import FakeEngine, Step
+from fakes import FakeEngine, Step, put_in_place
 from streamlit.testing.v1 import AppTest
 
 from perpcs.assembly.options import PRESETS, RouterOptions
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.tasks import get_task
-from perpcs.ui import compare, engine, run, strings
+from perpcs.ui import engine, run, strings
 from perpcs.ui.assemble import piece_of
 from perpcs.ui.knobs import field_helps
 from perpcs.ui.people import names_of
@@ -30,13 +30,7 @@ PASTE = f"The harbour was closed after a storm => {SECRET}\nthis line has no arr
 @pytest.fixture
 def fake(monkeypatch):
     """A fake engine in the place of the real one, and no waiting for pictures."""
-    made = FakeEngine()
-    monkeypatch.setattr(engine, "open_engine", lambda folder: made)
-    monkeypatch.setattr(run, "TICK", 0.001)
-    monkeypatch.setattr(compare, "TICK", 0.001)
-    engine.opening.clear()
-    yield made
-    engine.opening.clear()
+    yield from put_in_place(monkeypatch, FakeEngine())
 
 
 def open_page(name: str = "", **link: str) -> AppTest:

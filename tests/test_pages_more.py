@@ -2,25 +2,18 @@
 
 import numpy as np
 import pytest
-from fakes import FakeEngine
+from fakes import FakeEngine, put_in_place
 from test_pages import by_key, open_page, press, shown
 
 from perpcs.assembly.options import RouterOptions
 from perpcs.figures.assembly_map import assembly_map
 from perpcs.figures.piece import piece_facts, selected_pieces, weight_equation
-from perpcs.ui import compare, engine, run
 
 
 @pytest.fixture
 def fake(monkeypatch):
     """A fake engine with three kinds of text."""
-    made = FakeEngine(tasks=("LaMP_4", "LaMP_2", "LaMP_1"))
-    monkeypatch.setattr(engine, "open_engine", lambda folder: made)
-    monkeypatch.setattr(run, "TICK", 0.001)
-    monkeypatch.setattr(compare, "TICK", 0.001)
-    engine.opening.clear()
-    yield made
-    engine.opening.clear()
+    yield from put_in_place(monkeypatch, FakeEngine(tasks=("LaMP_4", "LaMP_2", "LaMP_1")))
 
 
 def test_many_kinds_of_text_are_a_list(fake):

@@ -13,7 +13,7 @@ from perpcs.data.smalltown import MAKERS, SPLITS, describe, make_people, names, 
 from perpcs.data.smalltown.events import TOPIC_NAMES, draw_event, write_article
 from perpcs.data.smalltown.headlines import STYLE, deviate, headline
 from perpcs.data.smalltown.maker import Made, is_reserved
-from perpcs.data.smalltown.movies import FAMILIES, draw_film, taste
+from perpcs.data.smalltown.movies import FAMILIES, SHELF, draw_film, taste
 from perpcs.data.smalltown.topics import TOPICS
 from perpcs.data.smalltown.words import VERBS, words
 from perpcs.errors import PerpcsError
@@ -228,9 +228,11 @@ def test_a_film_gets_the_first_fitting_tag_of_its_fan():
         traits = maker.draw(rng)
         order = taste(traits)
         assert sorted(order) == sorted(MOVIE_TAGS)
-        fitting, x = draw_film(random.Random(seed), False)
+        assert len(set(traits["shelf"])) == SHELF
+        fitting, x = draw_film(random.Random(seed), traits["shelf"], False)
         made = maker.make(random.Random(seed), traits, False)
         assert made.x == x
+        assert fitting <= set(traits["shelf"])
         assert 2 <= len(fitting) <= 4
         assert made.y in fitting
         assert (made.y == min(fitting, key=order.index)) == (not made.noisy)
@@ -238,7 +240,8 @@ def test_a_film_gets_the_first_fitting_tag_of_its_fan():
 
 def test_taste_decides_and_the_description_does_not():
     maker, rng = MAKERS["LaMP_2"], random.Random(9)
-    one, other = maker.draw(rng), maker.draw(rng)
+    one = maker.draw(rng)
+    other = {**maker.draw(rng), "shelf": one["shelf"]}
     pairs = [(maker.make(random.Random(i), one, False), maker.make(random.Random(i), other, False)) for i in range(200)]
     same = [(a, b) for a, b in pairs if not a.noisy]
     assert all(a.noisy == b.noisy for a, b in pairs)

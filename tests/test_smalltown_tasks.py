@@ -113,26 +113,17 @@ def kind_of(reference: str) -> str:
     return found[0]
 
 
-def focus_of(reference: str, paper: str) -> str:
-    """Whether a reference is about the problem or the method of a paper, or about neither."""
+def fits(reference: str, paper: str) -> bool:
+    """Whether a reference names the problem or the method of a paper."""
     reference, paper = reference.lower(), paper.lower()
-    phrases_of = {
-        "problem": [phrase for area in AREAS.values() for phrase in area.problems],
-        "method": [*METHODS, *(phrase for area in AREAS.values() for phrase in area.methods)],
-    }
-    found = [
-        focus for focus, rows in phrases_of.items() if any(phrase in paper and phrase in reference for phrase in rows)
-    ]
-    assert len(found) <= 1, (reference, paper, found)
-    return found[0] if found else "neither"
+    phrases = [*METHODS, *(phrase for area in AREAS.values() for phrase in (*area.problems, *area.methods))]
+    return any(phrase in paper and phrase in reference for phrase in phrases)
 
 
 RESEARCHER = {
     "families": ["findings", "overviews", "second thoughts", "resources"],
     "inside": "21",
     "bias": "place",
-    "focus": "method",
-    "first": "kind",
     "areas": ["robotics"],
 }
 
@@ -143,15 +134,8 @@ def test_the_order_of_kinds_by_hand():
     assert citations.taste(RESEARCHER) == by_place
     assert citations.taste({**RESEARCHER, "bias": "family"}) == by_family
     assert citations.taste({**RESEARCHER, "bias": "family", "inside": "12"})[:3] == ("theory", "user study", "survey")
-    by_kind, by_focus = RESEARCHER, {**RESEARCHER, "first": "focus"}
-    liked, disliked = ("user study", "problem"), ("data set", "method")
-    assert citations.rank(by_kind, *liked) < citations.rank(by_kind, *disliked)
-    assert citations.rank(by_focus, *liked) > citations.rank(by_focus, *disliked)
-    for traits in (by_kind, by_focus):
-        assert citations.rank(traits, "tool", "method") < citations.rank(traits, "tool", "problem")
-        assert citations.rank(traits, "tool", "method") < citations.rank(traits, "survey", "method")
-        fitting = [citations.rank(traits, kind, focus) for kind in by_place for focus in ("problem", "method")]
-        assert citations.rank(traits, "user study", "neither") > max(fitting)
+    assert [citations.rank(RESEARCHER, kind, True) for kind in by_place] == list(range(8))
+    assert citations.rank(RESEARCHER, "user study", False) > citations.rank(RESEARCHER, "data set", True)
 
 
 def test_some_tastes_are_more_common_than_others():
@@ -160,21 +144,16 @@ def test_some_tastes_are_more_common_than_others():
     first = Counter(traits["families"][0] for traits in drawn)
     for family, weight in zip(citations.FAMILIES, citations.POPULARITY, strict=True):
         assert abs(first[family] / 3000 - weight / sum(citations.POPULARITY)) < 0.03
-    assert 0.56 < sum(traits["focus"] == "problem" for traits in drawn) / 3000 < 0.64
     assert all(sorted(traits["families"]) == sorted(citations.FAMILIES) for traits in drawn)
 
 
 @pytest.mark.parametrize("split", ["base", "target"])
 def test_what_is_cited_follows_from_the_texts_and_the_traits(split):
-    """Kind and focus are read off the titles alone, and the preference is worked out here."""
+    """Kind and fit are read off the titles alone, and the preference is worked out here."""
 
     def preferred(person, paper, references):
-        order, traits = citations.taste(person.traits), person.traits
-        keys = []
-        for reference in references:
-            focus = focus_of(reference, paper)
-            place, away = order.index(kind_of(reference)), focus != traits["focus"]
-            keys.append((focus == "neither", *((place, away) if traits["first"] == "kind" else (away, place))))
+        order = citations.taste(person.traits)
+        keys = [(not fits(reference, paper), order.index(kind_of(reference))) for reference in references]
         assert keys[0] != keys[1]
         return keys[1] < keys[0]
 
@@ -188,22 +167,14 @@ def test_what_is_cited_follows_from_the_texts_and_the_traits(split):
     assert 0.05 < slips / total < 0.16
 
 
-def test_references_differ_as_often_as_is_documented_and_nothing_favours_one():
+def test_references_fit_as_often_as_is_documented_and_nothing_favours_one():
     rng = random.Random(4)
     drawn = [citations.draw_choice(rng, rng.choice(AREA_NAMES), False) for _ in range(2000)]
-    counts: Counter[str] = Counter()
-    for _, ((kind, focus), _), ((other_kind, other_focus), _) in drawn:
-        if "neither" in (focus, other_focus):
-            assert kind != other_kind
-            assert focus != other_focus
-            counts["fit"] += 1
-        else:
-            counts[" and ".join(["kind"] * (kind != other_kind) + ["focus"] * (focus != other_focus))] += 1
-    assert set(counts) == set(citations.DIFFER)
-    for differing, share in citations.DIFFER.items():
-        assert abs(counts[differing] / len(drawn) - share) < 0.04
-    misfits = [one[0][1] == "neither" for _, one, two in drawn if "neither" in (one[0][1], two[0][1])]
+    assert all(one[0][0] != two[0][0] for _, one, two in drawn)
+    misfits = [not one[0][1] for _, one, two in drawn if not (one[0][1] and two[0][1])]
+    assert abs(len(misfits) / len(drawn) - citations.UNFIT) < 0.04
     assert 0.42 < sum(misfits) / len(misfits) < 0.58
+    assert all(one[0][1] or two[0][1] for _, one, two in drawn)
     for place in (1, 2):
         kinds = Counter(choice[place][0][0] for choice in drawn)
         assert set(kinds) == set(citations.KINDS)
@@ -248,30 +219,23 @@ def test_an_oracle_is_right_but_for_slips(task):
 
 # ---- ratings --------------------------------------------------------------------------------------------------------
 
-FAIR = {"focus": "all", "ignores": "none", "breaker": "none", "strictness": "fair", "spread": "ends"}
+FAIR = {"focus": "service", "second": "ease", "strictness": "fair"}
 
 
 @pytest.mark.parametrize(
     ("levels", "traits", "expected"),
     [
-        ({"price": 1, "looks": 1, "ease": -1}, {}, 4),  # 3 + 1.5 / 3 = 3.5, half up
-        ({"price": -1, "looks": -1, "ease": 1}, {}, 3),  # 3 - 1.5 / 3 = 2.5, half up
-        ({"price": 2, "quality": -1}, {}, 4),  # 3 + 1.5 * 0.5 = 3.75
-        ({"price": 2, "quality": -1}, {"spread": "middle"}, 3),  # 3 + 0.8 * 0.5 = 3.4
-        ({"price": 2, "quality": -1}, {"focus": "price"}, 5),  # 3 + 1.5 * (10 - 1) / 6 = 5.25
-        ({"price": 2, "quality": -1}, {"focus": "quality"}, 2),  # 3 + 1.5 * (2 - 5) / 6 = 2.25
-        ({"price": 2, "quality": -1}, {"focus": "looks"}, 4),  # not mentioned: 3.75
-        ({"price": 2, "quality": -1}, {"ignores": "quality"}, 5),  # 3 + 1.5 * 2 = 6, clipped
-        ({"price": 2, "quality": -1}, {"ignores": "price"}, 2),  # 3 - 1.5 = 1.5, half up
-        ({"price": 2, "quality": -1}, {"breaker": "quality", "focus": "price"}, 2),  # 5, but for the breaker
-        ({"price": 2, "quality": 1}, {"breaker": "quality"}, 5),  # it does not disappoint
-        ({"price": 2, "looks": 1}, {"breaker": "quality"}, 5),  # it is not mentioned
-        ({"price": -2, "quality": -2}, {"breaker": "quality"}, 1),  # 3 - 3 = 0, clipped; the breaker lifts nothing
-        ({"price": -2, "quality": -2}, {"strictness": "harsh"}, 1),  # -1, clipped
-        ({"price": 2, "quality": 2}, {"strictness": "generous"}, 5),  # 7, clipped
-        ({"price": 1, "quality": 1}, {"strictness": "harsh"}, 4),  # 3 + 1.5 - 1 = 3.5, half up
-        ({"price": 1, "quality": -2}, {"strictness": "generous", "spread": "middle"}, 4),  # 3 - 0.4 + 1 = 3.6
-        ({"price": 1, "quality": -2}, {"strictness": "generous", "breaker": "quality"}, 2),
+        ({"price": 1, "looks": 1, "quality": -1}, {}, 3),  # neither counts more: 3 + 1.3 / 3 = 3.43
+        ({"price": 2, "quality": -1}, {}, 4),  # 3 + 1.3 * 0.5 = 3.65
+        ({"price": 2, "quality": -1}, {"focus": "price"}, 5),  # 3 + 1.3 * (12 - 1) / 7 = 5.04
+        ({"price": 2, "quality": -1}, {"focus": "quality"}, 2),  # 3 + 1.3 * (2 - 6) / 7 = 2.26
+        ({"price": 2, "quality": -1}, {"focus": "quality", "second": "price"}, 3),  # 3 + 1.3 * (4 - 6) / 8 = 2.68
+        ({"price": 2, "quality": -1}, {"second": "quality"}, 3),  # 3 + 1.3 * (2 - 2) / 3
+        ({"price": 2, "quality": -1}, {"second": "price", "strictness": "harsh"}, 3),  # 3 + 1.3 * (4 - 1) / 3 - 1
+        ({"price": -2, "quality": -2}, {"strictness": "harsh"}, 1),  # -0.6, clipped
+        ({"price": 2, "quality": 2}, {"strictness": "generous"}, 5),  # 6.6, clipped
+        ({"price": 1, "quality": 1}, {"strictness": "harsh"}, 3),  # 3 + 1.3 - 1 = 3.3
+        ({"price": 1, "quality": -2}, {"strictness": "generous"}, 3),  # 3 - 0.65 + 1 = 3.35
     ],
 )
 def test_scores_by_hand(levels, traits, expected):
@@ -285,13 +249,12 @@ def test_scores_follow_from_the_levels_and_cover_the_scale():
         traits = maker.draw(rng)
         levels, x = ratings.draw_review(random.Random(seed), False)
         made = maker.make(random.Random(seed), traits, False)
-        weigh = {aspect: 5 if aspect == traits["focus"] else 1 for aspect in levels if aspect != traits["ignores"]}
+        weigh = {
+            aspect: 6 if aspect == traits["focus"] else 2 if aspect == traits["second"] else 1 for aspect in levels
+        }
         mean = Fraction(sum(weight * levels[aspect] for aspect, weight in weigh.items()), sum(weigh.values()))
-        exact = 3 + {"ends": Fraction(3, 2), "middle": Fraction(4, 5)}[traits["spread"]] * mean
-        exact += {"harsh": -1, "fair": 0, "generous": 1}[traits["strictness"]]
+        exact = 3 + Fraction(13, 10) * mean + {"harsh": -1, "fair": 0, "generous": 1}[traits["strictness"]]
         points = sorted((1, floor(exact + Fraction(1, 2)), 5))[1]
-        if levels.get(traits["breaker"], 1) < 0:
-            points = min(points, 2)
         assert (made.x, made.clean) == (x, str(points)), traits
         assert made.y in "12345"
         assert abs(int(made.y) - points) <= 2

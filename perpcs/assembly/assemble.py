@@ -73,7 +73,8 @@ def assemble(
     pieces = pool.pieces(task.name, base.device, base.dtype)
     began = time.perf_counter()
     encoded = [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in items]
-    chosen = weigh(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
+    run = weigher(options)
+    chosen = run(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
     return Assembly(
         weights=chosen.weights.astype(np.float32),
         scores=chosen.scores.astype(np.float32),
@@ -102,19 +103,9 @@ class Routed:
     votes: np.ndarray
 
 
-def weigh(
-    base: BaseModel,
-    task: TaskPieces,
-    encoded: Sequence[Encoded],
-    options: RouterOptions,
-    *,
-    on_position: Callable[[Step], None] | None = None,
-    batch_tokens: int = 8192,
-    began: float | None = None,
-) -> Routed:
-    """Weights of encoded items by the router that the options name."""
-    run = descend if options.router in BY_LOSS else route
-    return run(base, task, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
+def weigher(options: RouterOptions) -> Callable[..., Routed]:
+    """What finds weights by the router that the options name: ``route`` or ``descend``, which are called alike."""
+    return descend if options.router in BY_LOSS else route
 
 
 @torch.no_grad()
@@ -197,12 +188,13 @@ def descend(
         passes = len(length_batches([len(item.ids) for item in encoded], batch_tokens))
         weights = np.zeros((P, S))
         gains = item_gradients(
-            base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda at, _: tell(at, passes + 1, weights)
+            base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda at: tell(at, passes + 1, weights)
         )
-        for p, mask in enumerate(task.mask):
+        own = replace(options, sqrt_n=False)
+        for p, mask in enumerate(task.mask.cpu()):
             mean = gains[:, p].mean(axis=0)
             scores = torch.from_numpy(mean / max(float(mean.std()), 1e-12))[None]
-            picked, weight = select(scores, mask.cpu(), base.positions[p].n, replace(options, sqrt_n=False))
+            picked, weight = select(scores, mask, base.positions[p].n, own)
             weights[p, picked[0].numpy()] = weight[0].numpy()
         tell(passes, passes + 1, weights)
     index, votes = _own_choices(gains, options)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from perpcs.assembly.options import RouterOptions
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Factors
+from perpcs.model.basis import Adapter
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded, length_batches
 from perpcs.pool.store import TaskPieces
@@ -27,15 +27,7 @@ _BETAS = (0.9, 0.99)
 
 def on_one_basis(task: TaskPieces, w: Tensor) -> Adapter:
     """The adapter of rows with weights w (b, P, S) through which gradients flow to w; b = 1 serves every row."""
-    pieces = task.pieces
-    A = [a.flatten(0, 1) for a in pieces.A]
-    Bt = [b.flatten(0, 1) for b in pieces.Bt]
-
-    def adapter(p: int, x: Tensor) -> Factors:
-        c = (pieces.scale * w[:, p]).repeat_interleave(pieces.rank, dim=1)[:, None]
-        return Factors(A[p], Bt[p], c)
-
-    return adapter
+    return lambda p, x: task.pieces.whole(p, w[:, p])
 
 
 @torch.enable_grad()
@@ -45,7 +37,7 @@ def item_gradients(
     encoded: Sequence[Encoded],
     *,
     batch_tokens: int = 8192,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """How much each item's loss (nats per target token) falls with the weight of each piece, at the base model.
 
@@ -53,16 +45,15 @@ def item_gradients(
         (N, P, S), larger = helps more; 0 for a piece that is not shared.
     """
     P, S = len(base.positions), task.pieces.sharers
-    mask = torch.stack(list(task.mask)).to(base.device, base.dtype)
-    out = np.zeros((len(encoded), P, S), dtype=np.float64 if base.dtype == torch.float64 else np.float32)
-    batches = length_batches([len(item.ids) for item in encoded], batch_tokens)
-    for number, rows in enumerate(batches):
+    mask = task.mask.to(base.device, base.dtype)
+    out = _no_gains(base, len(encoded), S)
+    for number, rows in enumerate(length_batches([len(item.ids) for item in encoded], batch_tokens)):
         w = torch.zeros(len(rows), P, S, device=base.device, dtype=base.dtype, requires_grad=True)
         nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task, w))
         (gradient,) = torch.autograd.grad((nll / counts.clamp(min=1)).sum(), w)
         out[rows] = (-gradient * mask).cpu().numpy()
         if on_batch:
-            on_batch(number, len(batches))
+            on_batch(number)
     return out
 
 
@@ -86,11 +77,11 @@ def fit_weights(
         when it was first read; 0 for an item that no step came to.
     """
     P, S = len(base.positions), task.pieces.sharers
-    mask = torch.stack(list(task.mask)).to(base.device, base.dtype)
+    mask = task.mask.to(base.device, base.dtype)
     w = torch.zeros(P, S, device=base.device, dtype=base.dtype, requires_grad=True)
     optimiser = torch.optim.Adam([w], lr=options.rate, betas=_BETAS)
     order = _order(len(encoded), options.steps * _BATCH)
-    gains = np.zeros((len(encoded), P, S), dtype=np.float64 if base.dtype == torch.float64 else np.float32)
+    gains = _no_gains(base, len(encoded), S)
     read: set[int] = set()
     for step in range(options.steps):
         optimiser.param_groups[0]["lr"] = options.rate * (1 - step / options.steps)
@@ -105,13 +96,20 @@ def fit_weights(
             with torch.no_grad():
                 w.clamp_(min=0)
         shares = (counts / counts.sum()).clamp(min=1e-12)[:, None, None]
+        asked = (-slopes / shares).cpu().numpy()
         for place, row in enumerate(rows):
             if row not in read:
                 read.add(row)
-                gains[row] = (-slopes / shares)[place].cpu().numpy()
+                gains[row] = asked[place]
         if on_step:
             on_step(step, w.detach().cpu().numpy())
     return w.detach().cpu().numpy(), gains
+
+
+def _no_gains(base: BaseModel, items: int, sharers: int) -> np.ndarray:
+    """Zeros (N, P, S), in float64 where the model is."""
+    kind = np.float64 if base.dtype == torch.float64 else np.float32
+    return np.zeros((items, len(base.positions), sharers), dtype=kind)
 
 
 def _order(count: int, wanted: int) -> list[int]:

@@ -23,7 +23,6 @@ import torch
 from perpcs import __version__
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.options import RouterOptions, router_options
-from perpcs.data.bm25 import retrieve
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
@@ -35,6 +34,7 @@ from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers.rag import text_bytes
+from perpcs.pool.adapt import prompt_about
 from perpcs.pool.build import encode_histories, versions
 from perpcs.pool.store import Pool
 from perpcs.pool.train import PieceSettings, train_pieces
@@ -118,8 +118,7 @@ def answer_all(
 
 def _prompt(task: Task, user: User, query: Query, prepared: Prepared) -> str:
     """The query as it is asked with what a method tells of ``user``, who need not be who asks."""
-    shown = retrieve(query.x, user.history, prepared.shows)
-    return task.prompt(query, shown, statistics(task, user.history) if prepared.tells else "")
+    return prompt_about(task, query, user.history, prepared.shows, prepared.tells)
 
 
 def _answer_batch(

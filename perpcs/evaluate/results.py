@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from perpcs.assembly.options import RouterOptions
+from perpcs.pool.manifest import is_number, mapping
 from perpcs.tasks import TASKS
 
 PATTERN = "evaluate_*.json"
@@ -88,7 +89,7 @@ def evaluation(result: Any, file: str = "") -> Evaluation | None:
         return None
     if not _is_count(users) or not _is_count(queries):
         return None
-    rows = quality_rows(task, result["methods"], _mapping(result.get("references")), _router(result))
+    rows = quality_rows(task, result["methods"], mapping(result.get("references")), _router(result))
     return Evaluation(task, pool_hash, users, queries, rows, file) if rows else None
 
 
@@ -104,7 +105,7 @@ def quality_rows(
     names = tuple(methods)
     ours = _first(names, ("perpcs", f"perpcs:{router}"), "perpcs:")
     chosen = {
-        "base": (_mapping(methods).get("base"), ""),
+        "base": (mapping(methods).get("base"), ""),
         "rag": _named(methods, _first(names, ("rag", "rag:1"), "rag:"), ("rag", "rag:1")),
         "perpcs": _named(methods, ours, ("perpcs", f"perpcs:{router}")),
         "wrong": _named(methods, f"wrong:{ours}", ("wrong:perpcs", f"wrong:perpcs:{router}")),
@@ -115,7 +116,7 @@ def quality_rows(
     rows = []
     for kind in KINDS:
         numbers, variant = chosen[kind]
-        row = QualityRow(kind, variant, *(_measure(_mapping(numbers).get(name)) for name in (metric, "nll")))
+        row = QualityRow(kind, variant, *(_measure(mapping(numbers).get(name)) for name in (metric, "nll")))
         if row.metric is not None or row.nll is not None:
             rows.append(row)
     return tuple(rows)
@@ -146,25 +147,17 @@ def _named(methods: Mapping[str, Any], name: str, usual: Sequence[str]) -> tuple
 
 def _measure(value: Any) -> Measure | None:
     """A {mean, low, high, n_users} with finite numbers, or None."""
-    cell = _mapping(value)
+    cell = mapping(value)
     mean, low, high, people = (cell.get(key) for key in ("mean", "low", "high", "n_users"))
-    if _is_number(mean) and _is_number(low) and _is_number(high) and _is_count(people):
+    if is_number(mean) and is_number(low) and is_number(high) and _is_count(people):
         return Measure(float(mean), float(low), float(high), people)
     return None
 
 
 def _router(result: Mapping[str, Any]) -> str:
-    named = _mapping(_mapping(result.get("settings")).get("router")).get("router")
+    named = mapping(mapping(result.get("settings")).get("router")).get("router")
     return named if isinstance(named, str) else RouterOptions().router
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18
 
 
 def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -3,17 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from perpcs.figures.curve import is_number, title_of
+from perpcs.figures.curve import title_of
 from perpcs.figures.style import bytes_text
-from perpcs.pool.manifest import Manifest
+from perpcs.pool.manifest import Manifest, is_number, mapping
 
 Fact = tuple[str, str]
 """A number and the words that say what it counts, both plain text."""
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one: a card may come from a stranger or an older program."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def base_card(manifest: Manifest) -> Mapping[str, Any]:

@@ -3,11 +3,12 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import plotly.graph_objects as go
 
 from perpcs.figures.style import base_layout, faint, paper
+from perpcs.pool.manifest import is_number
 from perpcs.tasks import TASKS
 
 ALL = "All held-out texts"
@@ -122,8 +123,3 @@ def _span(ends: Mapping[str, float]) -> str:
     if len(ends) == 1:
         return f"{ends[low]:.2f}"
     return f"between {ends[low]:.2f} ({low.lower()}) and {ends[high]:.2f} ({high.lower()})"
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value of somebody's JSON can be shown as a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18

@@ -120,13 +120,20 @@ class Pieces:
         A, Bt = self.A[position], self.Bt[position]
         if len(used) < len(A):
             A, Bt, w = A[used], Bt[used], w[:, used]
-        c = (self.scale * w).repeat_interleave(self.rank, dim=1)[:, None]
-        return Factors(A.flatten(0, 1), Bt.flatten(0, 1), c)
+        return Factors(A.flatten(0, 1), Bt.flatten(0, 1), self._coefficients(w))
+
+    def whole(self, position: int, w: Tensor) -> Factors:
+        """Rows with weights w (b, S) on the basis of all sharers, weights of 0 too: gradients flow to each of them."""
+        return Factors(self.A[position].flatten(0, 1), self.Bt[position].flatten(0, 1), self._coefficients(w))
 
     def gathered(self, position: int, index: Tensor, w: Tensor) -> Factors:
         """Row b uses its own k sharers index (b, k) with weights w (b, k): k*r columns a row instead of S*r."""
-        c = (self.scale * w).repeat_interleave(self.rank, dim=1)[:, None]
-        return Factors(self.A[position][index].flatten(1, 2), self.Bt[position][index].flatten(1, 2), c)
+        A, Bt = self.A[position][index], self.Bt[position][index]
+        return Factors(A.flatten(1, 2), Bt.flatten(1, 2), self._coefficients(w))
+
+    def _coefficients(self, w: Tensor) -> Tensor:
+        """Weights (b, s) as coefficients of their columns: (b, 1, s r)."""
+        return (self.scale * w).repeat_interleave(self.rank, dim=1)[:, None]
 
 
 def fixed(factors: Sequence[Factors | None]) -> Adapter:

@@ -16,7 +16,7 @@ def prepare(person: Person, query: Query, k: int = 1) -> Row:
     """
     if not person.history:
         raise PerpcsError("RAG needs the history's text, and a saved person holds none.", "Paste the history again.")
-    found = tuple(retrieve(query.x, person.history, k))
+    found = tuple(retrieve(query.sought, person.history, k))
     return Row(
         prompt=person.task.prompt(query, history=found),
         retrieved=found,

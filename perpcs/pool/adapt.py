@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from perpcs.data.bm25 import retrieve
 from perpcs.data.profile import statistics
 from perpcs.model.text import Lesson
-from perpcs.tasks import Item, Task, User
+from perpcs.tasks import Item, Query, Task, User
 
 RETRIEVED = (1, 1, 2, 4)
 """How many items a prompt with history carries: one of these, equally likely."""
@@ -21,36 +21,53 @@ _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 
 def base_lessons(
-    task: Task, users: Sequence[User], *, with_history: float = 0.4, with_profile: float = 0.0, seed: int = 0
+    task: Task,
+    users: Sequence[User],
+    *,
+    with_history: float = 0.4,
+    with_profile: float = 0.0,
+    open_book: float = 0.0,
+    seed: int = 0,
 ) -> list[Lesson]:
     """Lessons from base users' histories and queries.
 
     Args:
         with_history: share of prompts that carry retrieved, strictly earlier items.
         with_profile: share of prompts that carry a profile of strictly earlier items, drawn apart from the other.
+        open_book: share of prompts for a label whose history holds the very item asked about. From these a model that
+            starts from nothing learns to look up, before it can tell what else a like item says.
     """
     lessons = []
     for user in users:
-        rng = random.Random(f"{seed}/{task.name}/{user.id}")
+        rng, looks = (random.Random(f"{seed}/{task.name}/{user.id}{what}") for what in ("", "/open book"))
         for index, item in enumerate(user.history):
-            shown, profile = _about(task, rng, item.x, user.history[:index], with_history, with_profile)
+            sought = task.as_query(item).sought
+            shown, profile = _about(task, rng, sought, user.history[:index], with_history, with_profile)
             if item.y is None:
                 shown, profile = [], ""  # free text is learned as it is
+            elif task.labels and looks.random() < open_book:
+                shown = [*shown[1:], item]
+                looks.shuffle(shown)
             lessons.append(_lesson(task, *task.pair(item, history=shown, profile=profile), shown))
         for query in user.queries:
             if query.gold is not None:
-                shown, profile = _about(task, rng, query.x, user.history, with_history, with_profile)
+                shown, profile = _about(task, rng, query.sought, user.history, with_history, with_profile)
                 lessons.append(_lesson(task, task.prompt(query, shown, profile), f" {query.gold}", shown))
     return lessons
 
 
 def _about(
-    task: Task, rng: random.Random, x: str, earlier: Sequence[Item], with_history: float, with_profile: float
+    task: Task, rng: random.Random, sought: str, earlier: Sequence[Item], with_history: float, with_profile: float
 ) -> tuple[list[Item], str]:
     """What a prompt says of the person: retrieved items and a profile, each perhaps empty."""
     shows, tells, k = rng.random() < with_history, rng.random() < with_profile, rng.choice(RETRIEVED)
-    shown = retrieve(x, earlier, k) if shows and earlier else []
+    shown = retrieve(sought, earlier, k) if shows and earlier else []
     return shown, statistics(task, earlier) if tells and len(earlier) >= _FEWEST_TO_COUNT else ""
+
+
+def prompt_about(task: Task, query: Query, history: Sequence[Item], shows: int = 0, tells: bool = False) -> str:
+    """A query with so many retrieved items of a history, and its profile where asked."""
+    return task.prompt(query, retrieve(query.sought, history, shows), statistics(task, history) if tells else "")
 
 
 def _lesson(task: Task, prompt: str, target: str, shown: Sequence[Item]) -> Lesson:

@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from perpcs.data.bm25 import retrieve
-from perpcs.data.profile import statistics
 from perpcs.data.smalltown import make_people
 from perpcs.model.text import Lesson
 from perpcs.model.train_base import train_base, train_tokenizer
-from perpcs.pool.adapt import base_lessons
+from perpcs.pool.adapt import base_lessons, prompt_about
 from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.pool.stages import Workspace, clock, throttled
 from perpcs.tasks import User, get_task
@@ -17,7 +15,7 @@ _TOKENIZER_PAIRS = 20_000
 _QUERIES_OF_FREE_TEXT = 20
 _HELD_OUT_PEOPLE = 32
 _HELD_OUT_SEED = 1_000_000
-TOWN_VERSION = 2
+TOWN_VERSION = 3
 """Raise it when the town's texts change: everything made from them is then made anew."""
 
 
@@ -28,19 +26,12 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "town_seed": recipe.town_seed,
         "tasks": [(t.task, get_task(t.task).version, t.base_users) for t in recipe.tasks],
         "base": recipe.base,
-        "shown": (recipe.with_history, recipe.with_profile),
+        "shown": (recipe.with_history, recipe.with_profile, recipe.open_book),
     }
 
     def work(folder: Path) -> dict[str, Any]:
         space.say("base: writing lessons")
-        pairs: list[Lesson] = []
-        for part in recipe.tasks:
-            pairs += base_lessons(
-                get_task(part.task),
-                base_users(recipe, part),
-                with_history=recipe.with_history,
-                with_profile=recipe.with_profile,
-            )
+        pairs = town_lessons(recipe)
         step = max(1, len(pairs) // _TOKENIZER_PAIRS)
         tokenizer = train_tokenizer((lesson.prompt + lesson.target for lesson in pairs[::step]), recipe.base)
         tell = throttled(space.say)
@@ -56,6 +47,20 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         return train_base(pairs, held_out_lessons(recipe), tokenizer, recipe.base, folder, progress)
 
     return space.stage("base", inputs, work)
+
+
+def town_lessons(recipe: Recipe) -> list[Lesson]:
+    """What the base model of a recipe learns from, task by task."""
+    lessons: list[Lesson] = []
+    for part in recipe.tasks:
+        lessons += base_lessons(
+            get_task(part.task),
+            base_users(recipe, part),
+            with_history=recipe.with_history,
+            with_profile=recipe.with_profile,
+            open_book=recipe.open_book,
+        )
+    return lessons
 
 
 def base_users(recipe: Recipe, part: TaskRecipe) -> list[User]:
@@ -80,14 +85,7 @@ def held_out_lessons(recipe: Recipe) -> dict[str, list[Lesson]]:
         )
         for name, k, tells in (("bare", 0, False), ("1 item", 1, False), ("4 items", 4, False), ("profile", 0, True)):
             groups[f"{part.task} {name}"] = [
-                Lesson(
-                    task.prompt(
-                        query,
-                        retrieve(query.x, person.history, k),
-                        statistics(task, person.history) if tells else "",
-                    ),
-                    f" {query.gold}",
-                )
+                Lesson(prompt_about(task, query, person.history, k, tells), f" {query.gold}")
                 for person in people
                 for query in person.queries
             ]

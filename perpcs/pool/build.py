@@ -27,7 +27,7 @@ from perpcs.model.text import encode_pair
 from perpcs.pool.embed import MINILM, embed_users
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import choose_sharers, share_mask
-from perpcs.pool.stages import Say, Workspace, throttled
+from perpcs.pool.stages import Workspace, throttled
 from perpcs.pool.store import PIECES, base_hash, write_pieces
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
 from perpcs.tasks import Task, User
@@ -254,24 +254,41 @@ def check_disjoint(groups: dict[str, Sequence[str]]) -> None:
                 )
 
 
+@dataclass(frozen=True)
+class Target:
+    """The folder that a pool is written to, its base model already in it."""
+
+    folder: Path
+    base: BaseModel
+    base_hash: str
+
+
+def open_target(space: Workspace, name: str, base_folder: Path) -> Target:
+    """A new folder in the workspace with a copy of the base model."""
+    folder = space.folder / f"out-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return Target(folder, *copy_base(base_folder, folder / "base"))
+
+
 def finish(
-    target: Path,
-    final: Path,
-    say: Say,
-    base: BaseModel,
-    base_sum: str,
-    tasks: tuple[TaskPool, ...],
+    space: Workspace,
+    target: Target,
+    base_key: str,
+    people: Sequence[TaskPeople],
     settings: Settings,
+    final: Path,
     **facts: Any,
 ) -> None:
-    """Write the manifest and put the finished folder in place of an older one.
+    """Build every task into the target, write the manifest, and put the folder in place of an older one.
 
     Args:
         facts: what only the caller knows: name, title, licence, users, card.
     """
+    base = target.base
+    tasks = build_tasks(space, base, base_key, people, settings, target.folder)
     manifest = Manifest(
         base="base",
-        base_hash=base_sum,
+        base_hash=target.base_hash,
         rank=settings.pieces.rank,
         alpha=settings.pieces.alpha,
         dtype=settings.dtype,
@@ -280,15 +297,15 @@ def finish(
         created_with=versions(),
         **facts,
     )
-    write_manifest(target, manifest)
+    write_manifest(target.folder, manifest)
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
         final.rename(old)
-    target.rename(final)
+    target.folder.rename(final)
     shutil.rmtree(old, ignore_errors=True)
-    say(f"pool written: {sum(f.stat().st_size for f in final.rglob('*') if f.is_file()) / 1e6:.1f} MB")
+    space.say(f"pool written: {sum(f.stat().st_size for f in final.rglob('*') if f.is_file()) / 1e6:.1f} MB")
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,6 @@
 As in the paper (section 2.2) the base model learns the tasks from base users alone: a LoRA, merged into its weights.
 """
 
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from perpcs.files import hash_file
 from perpcs.model.base import load_base
 from perpcs.model.text import encode_pair
 from perpcs.pool.adapt import base_lessons
-from perpcs.pool.build import Settings, TaskPeople, build_tasks, copy_base, finish
+from perpcs.pool.build import Settings, TaskPeople, finish, open_target
 from perpcs.pool.stages import Workspace, throttled
 from perpcs.pool.train import PieceSettings, TrainedPieces, train_pieces
 from perpcs.quiet import quiet_transformers
@@ -66,18 +65,13 @@ def build_from_data(space: Workspace, recipe: DataRecipe, final: Path) -> None:
         key = {"candidates": hash_file(candidates), "task": name}
         people.append(TaskPeople(task, [user.id for user in base_users], users, recipe.sharers, key))
     base_key, base_folder, result = _adapt_stage(space, recipe, sources)
-    target = space.folder / f"out-{recipe.name}"
-    shutil.rmtree(target, ignore_errors=True)
-    base, base_sum = copy_base(base_folder, target / "base")
-    tasks = build_tasks(space, base, base_key, people, recipe.settings, target)
     finish(
-        target,
-        final,
-        space.say,
-        base,
-        base_sum,
-        tasks,
+        space,
+        open_target(space, recipe.name, base_folder),
+        base_key,
+        people,
         recipe.settings,
+        final,
         name=recipe.name,
         title=recipe.name,
         licence=recipe.licence,

@@ -9,9 +9,10 @@ here pools/NAME/TASK/examples/ID.json     their assemblies, computed when the po
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
@@ -116,6 +117,16 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / "manifest.json", asdict(manifest))
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one: JSON may come from a stranger or an older program."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value of somebody's JSON can be shown as a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18
 
 
 def read_json(path: Path) -> Any:

@@ -35,19 +35,18 @@ class Recipe:
     """Share of base lessons whose prompt carries retrieved items."""
     with_profile: float = 0.15
     """Share of base lessons whose prompt carries a profile."""
+    open_book: float = 0.15
+    """Share of base lessons for a label whose prompt shows the very item asked about."""
     town_seed: int = 7
 
 
 _SIX = ("LaMP_4", "LaMP_2", "LaMP_3", "LaMP_5", "LaMP_7", "LaMP_1")
-_LEARNED = ("LaMP_4", "LaMP_2", "LaMP_5", "LaMP_7")
-"""Tasks that the base model has come to know. Of ratings and citations it knows no more than a guess (docs/RESULTS.md),
-so the pool does not offer them."""
 
 SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
-    tasks=tuple(TaskRecipe(task, base_users=2200, candidates=240, sharers=40 * (task in _LEARNED)) for task in _SIX),
-    base=BaseSettings(vocabulary=4096, steps=9_000, warmup=200, cooldown=3_000, evaluate_every=400, compiled=True),
+    tasks=tuple(TaskRecipe(task, base_users=2200, candidates=240, sharers=40) for task in _SIX),
+    base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
 )
 
 TINY = Recipe(

@@ -1,11 +1,10 @@
 """The small town's pool from nothing but seeds: people, base model, sharers, pieces, gates, pool folder."""
 
-import shutil
 from pathlib import Path
 
 from perpcs.data.smalltown import Person, describe, invented_name, make_people, release_fields
 from perpcs.pool.base_stage import TOWN_VERSION, base_stage
-from perpcs.pool.build import TaskPeople, build_tasks, copy_base, finish
+from perpcs.pool.build import TaskPeople, finish, open_target
 from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.pool.stages import Workspace
 from perpcs.tasks import get_task
@@ -17,20 +16,15 @@ LICENCE = "Made from seeds by this project; no text of a real person. Same licen
 def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
     """Build the pool folder ``final``; its example people are assembled afterwards, by the finished pool."""
     base_key, base_folder, curve = base_stage(space, recipe)
-    target = space.folder / f"out-{recipe.name}"
-    shutil.rmtree(target, ignore_errors=True)
-    base, base_sum = copy_base(base_folder, target / "base")
+    target = open_target(space, recipe.name, base_folder)
     offered = [part for part in recipe.tasks if part.sharers]
-    people = [town_people(recipe, part) for part in offered]
-    tasks = build_tasks(space, base, base_key, people, recipe.settings, target)
     finish(
+        space,
         target,
-        final,
-        space.say,
-        base,
-        base_sum,
-        tasks,
+        base_key,
+        [town_people(recipe, part) for part in offered],
         recipe.settings,
+        final,
         name=recipe.name,
         title=recipe.title,
         licence=LICENCE,
@@ -44,7 +38,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
                 "A synthetic small town: people with known traits, drawn from a seed, and what they wrote. All names, "
                 "places, films and papers are invented. docs/SMALLTOWN.md describes it."
             ),
-            "base": {"parameters": sum(p.numel() for p in base.model.parameters()), **curve},
+            "base": {"parameters": sum(p.numel() for p in target.base.model.parameters()), **curve},
             "limits": [
                 "It knows the small town and nothing of the world.",
                 "It copies words that it has never seen, and sometimes misspells them.",

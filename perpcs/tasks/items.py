@@ -27,6 +27,11 @@ class Query:
     id: str = ""
     options: tuple[str, ...] = ()
 
+    @property
+    def sought(self) -> str:
+        """What retrieval looks for in a history: as LaMP does, the two references of a choice, else what is given."""
+        return " ".join(self.options) or self.x
+
 
 @dataclass(frozen=True)
 class User:

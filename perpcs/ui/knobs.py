@@ -32,14 +32,12 @@ _LABELS = {
     "shrink": "Shrinkage",
     "signed": "Weights may fall below 0",
 }
-_ACTIVATIONS, _ALL = ("gate", "prototype"), ("gate", "prototype", "gradient", "fit")
 _APPLIES = {
-    "k": _ALL,
+    **dict.fromkeys(("normalise", "centre", "standardise", "reduce", "sqrt_n"), ("gate", "prototype")),
     "temperature": ("gate", "prototype", "gradient"),
-    "router": _ALL,
     **dict.fromkeys(("steps", "rate", "shrink", "signed"), ("fit",)),
 }
-"""Routers that look at an option; the others are those of activations."""
+"""Routers that look at an option, where not all do."""
 _MOST = {"k": 10, "steps": 60}
 _FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _NAMES = tuple(field.name for field in fields(RouterOptions))
@@ -59,7 +57,7 @@ def knobs(record: Studio) -> None:
             help="All but the default follow a published text to the letter, for comparison.",
         )
         for name in _NAMES:
-            if record.options.router in _APPLIES.get(name, _ACTIVATIONS):
+            if record.options.router in _APPLIES.get(name, (record.options.router,)):
                 _knob(record, name)
         st.html('<p class="pp-quiet">Used from the next assembly on.</p>')
 

@@ -1,19 +1,17 @@
-"""LaMP_1: the traits of a researcher, a paper of theirs with two references that fit it, and the one that they cite.
+"""LaMP_1: the traits of a researcher, a paper of theirs with two references, and the one that they cite.
 
 A reference is of one of eight kinds, seen in its own words ("A Survey of ...", "The Trouble with ..."), and is about
-the problem or about the method of the paper's title.
+the problem or the method of the paper's title.
 
     families   the order of the four families of kinds
     inside     which of the two kinds of every family comes first
     bias       "family": both kinds of a family go before the next family; "place": the first of every family goes
                before the second of any
-    focus      whether they look at the problem or at the method of their own paper
-    first      "kind": the kind decides, and the focus only between two of a kind; "focus": the other way round
     areas      what they write papers on, subject matter only
 
-Some families and the problem have more friends than others (POPULARITY), and of some items one reference has nothing to
-do with the paper, which nobody cites but by a slip: so a model that knows nobody does better than chance, and no better
-than that.
+Some families have more friends than others, and so has the first kind of each; and of some items one reference has
+nothing to do with the paper, which nobody cites but by a slip: so a model that knows nobody does better than chance, and
+no better than that.
 """
 
 import random
@@ -31,58 +29,35 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "second thoughts": ("replication", "critique"),
 }
 KINDS = tuple(kind for family in FAMILIES.values() for kind in family)
-POPULARITY = (5, 3, 2, 1)
+POPULARITY = (9, 4, 2, 1)
 """How much likelier each family is to come next in somebody's order."""
-FOCUSES = ("problem", "method")
-_FOCUS_SHARES = (3, 2)
-DIFFER = {"kind and focus": 0.4, "kind": 0.2, "focus": 0.15, "fit": 0.25}
-"""In what the two references of an item differ, and how often. Of those that differ in fit, one is about neither the
-problem nor the method, but about another paper's."""
+UNFIT = 0.25
+"""How often one of the two references is about neither the problem nor the method, but about another paper's."""
 
 # {t} is a problem (singular) or a method (plural), so no verb may agree with it. {q} is an adjective of the kind,
 # {N} the invented name of a system, {P} a place, {F} a family name, {n} a number, {w} a group of people.
 # The words that tell a kind are used by no other kind.
 _WORDINGS: dict[str, str] = {
-    "survey": """a survey of {t}; a {q} survey of {t}; {t}: a literature review; a {q} review of {t};
-        an overview of research on {t}; {t}: a {q} overview; mapping the literature on {t}; trends in {t}: a {q} review;
-        the landscape of {t}: an overview; the state of the art in {t}; a taxonomy of approaches to {t};
-        {n} papers on {t}: a survey; advances in {t} since the early years; {t} past, present and future;
-        recent progress in {t}: a summary; a bibliography of {t}; current directions in {t}: a {q} survey""",
-    "tutorial": """a handbook of {t}; an introduction to {t}; {t}: a {q} tutorial; {t} for beginners;
-        a {q} guide to {t}; {t} explained in {n} pages; a first course in {t}; learning {t} step by step;
-        lecture notes on {t}; the {F} handbook of {t}; getting started with {t}: a {q} guide; {t} by example: a primer;
-        the essentials of {t}: a textbook; teaching yourself {t}; {n} exercises in {t}; a {q} introduction to {t};
-        a primer on {t} for newcomers""",
-    "data set": """a corpus for {t}; {N}: a {q} corpus for {t}; a {q} data set for {t}; {N}: a data set for {t};
-        {n} annotated examples for {t}; the {P} corpus for {t}; a {q} benchmark for {t}; {N}, a benchmark for {t};
-        an open database for {t}; gold-standard annotations for {t}; {n} labelled samples for {t};
-        a {q} collection of records for {t}; collecting and annotating data for {t}; the {P} database for {t};
-        a crowdsourced data set for {t}; {n} hours of recorded data for {t}""",
-    "tool": """a toolkit for {t}; {N}: a {q} toolkit for {t}; an open-source library for {t}; {N}: {q} software for {t};
-        a {q} platform for {t}; the architecture of {N}, a platform for {t}; {t} in the browser with {N};
-        a software package for {t}; implementing {t} in the {N} system; {N}: a workbench for {t};
-        a {q} interface for {t}; a plug-in for {t}; a command-line program for {t};
-        the {N} engine for {t}; building a {q} system for {t}; an app for {t}: the design of {N}""",
-    "theory": """bounds for {t}; {q} bounds for {t}; on the complexity of {t}; a {q} theory of {t};
-        {t}: a formal analysis; theorems on {t}; {q} guarantees for {t}; an axiomatic account of {t};
-        optimality conditions for {t}; proofs of convergence for {t}; worst-case analysis of {t};
-        the mathematics of {t}: {n} theorems; the {F} conjecture in {t}; a proof of the {F} theorem for {t};
-        an impossibility theorem for {t}; an algebra for {t}; the computational complexity of {t}""",
-    "user study": """a user study of {t}; a {q} user study of {t}; interviews with {n} {w} about {t};
-        what {w} expect from {t}; attitudes towards {t}: a questionnaire; how {w} talk about {t};
-        a field study of {t} in {P}; trust in {t}: interviews with {w}; {t} in the eyes of {w};
-        asking {n} {w} about {t}; a focus group on {t}; how {w} in {P} perceive {t}; opinions of {w} on {t};
-        {w} and {t}: a {q} field study; {n} questionnaires on {t}; observing {w} at work with {t}""",
-    "replication": """revisiting {t}; {t} revisited; a replication of {n} experiments on {t}; {t}: a {q} replication;
-        reproducing early results on {t}; a second look at {t}; repeating {n} experiments on {t};
-        an independent reproduction of work on {t}; do results on {t} replicate?; {t}, {n} months later;
-        re-running the {F} experiments on {t}; replicating {F} on {t}; re-evaluating {t}; {t} re-examined;
-        {t}: the {P} experiments repeated; a {q} reproduction of findings on {t};
-        how reproducible are results on {t}?""",
-    "critique": """against {t}; the case against {t}; the trouble with {t}; {t} considered harmful;
-        the myth of {t}; {t}: a {q} critique; arguments against {t}; what is wrong with {t};
-        {n} objections to {t}; pitfalls of {t}; doubts about {t}: a {q} view; the {q} failure of {t};
-        the misuse of {t}; the hidden flaws of {t}; beware of {t}; a {q} critique of {t}; a warning about {t}""",
+    "survey": """a survey of {t}; a {q} survey of {t}; {t}: a literature survey; {n} papers on {t}: a survey;
+        an overview of {t}; a {q} overview of research on {t}; {t}: an overview;
+        an overview of the state of the art in {t}""",
+    "tutorial": """a tutorial on {t}; {t}: a {q} tutorial; a tutorial in {t} by example; {t} in {n} steps: a tutorial;
+        an introduction to {t}; a {q} introduction to {t}; {t}: an introduction for beginners;
+        {n} exercises as an introduction to {t}""",
+    "data set": """a corpus for {t}; {N}: a {q} corpus for {t}; the {P} corpus for {t}; a corpus of {n} records for {t};
+        a {q} data set for {t}; {N}: a data set for {t}; {t}: a data set from {P}; {n} labels: a data set for {t}""",
+    "tool": """a toolkit for {t}; {N}: a {q} toolkit for {t}; {t} with {N}, a toolkit; the {N} toolkit for {t};
+        software for {t}; {N}: {q} software for {t}; the design of {N}, software for {t}; {q} software for {t}""",
+    "theory": """bounds for {t}; {q} bounds for {t}; {t}: {q} bounds and what follows; the {F} bounds for {t};
+        a theorem on {t}; the {F} theorem in {t}; {t}: proof of a {q} theorem; {n} corollaries of a theorem on {t}""",
+    "user study": """a user study of {t}; a {q} user study of {t}; {t} in {P}: a user study;
+        a user study with {n} {w} on {t}; interviews on {t}; interviews with {n} {w} about {t};
+        {t}: {q} interviews with {w}; what {w} expect from {t}: interviews""",
+    "replication": """a replication of results on {t}; {t}: a {q} replication;
+        a {q} replication of {n} experiments on {t}; the {F} experiments on {t}: a replication; revisiting {t};
+        revisiting {F} on {t}; revisiting {n} experiments on {t}; {t}: revisiting results from {P}""",
+    "critique": """a critique of {t}; a {q} critique of {t}; {t}: a critique; {n} arguments in a critique of {t};
+        the trouble with {t}; the {q} trouble with {t}; {t}, and the trouble with it; what is the trouble with {t}?""",
 }
 WORDINGS: dict[str, tuple[str, ...]] = {
     kind: tuple(" ".join(wording.split()) for wording in text.split(";")) for kind, text in _WORDINGS.items()
@@ -146,7 +121,7 @@ _SMALL = frozenset(words("a an the in on by of at for and to from with as or via
 _MARKS = frozenset(words("surveys studies reviews interviews course courses lessons exam diaries records annotations"))
 _BIASES = ("family", "place")
 _INSIDE = ("12", "21")
-_FIRST = ("kind", "focus")
+_INSIDE_SHARES = (2, 1)
 _SLOT = re.compile(r"\{(\w)\}")
 
 
@@ -170,17 +145,15 @@ def draw(rng: random.Random) -> Traits:
         del left[families[-1]]
     return {
         "families": families,
-        "inside": rng.choice(_INSIDE),
+        "inside": rng.choices(_INSIDE, _INSIDE_SHARES)[0],
         "bias": rng.choice(_BIASES),
-        "focus": rng.choices(FOCUSES, _FOCUS_SHARES)[0],
-        "first": rng.choice(_FIRST),
         "areas": sorted(rng.sample(AREA_NAMES, rng.randint(2, 3))),
     }
 
 
 def combination(traits: Traits) -> str:
     """All of the taste, without the areas."""
-    return "/".join((*traits["families"], *(traits[name] for name in ("inside", "bias", "focus", "first"))))
+    return "/".join((*traits["families"], traits["inside"], traits["bias"]))
 
 
 def taste(traits: Traits) -> tuple[str, ...]:
@@ -191,12 +164,9 @@ def taste(traits: Traits) -> tuple[str, ...]:
     return tuple(kind for row in rows for kind in row)
 
 
-def rank(traits: Traits, kind: str, focus: str) -> tuple[int, int]:
+def rank(traits: Traits, kind: str, fits: bool) -> int:
     """The place of a reference in a person's taste, the lowest first; what does not fit the paper comes last."""
-    if focus == "neither":
-        return len(KINDS), 1
-    place, away = taste(traits).index(kind), int(focus != traits["focus"])
-    return (place, away) if traits["first"] == "kind" else (away, place)
+    return taste(traits).index(kind) if fits else len(KINDS)
 
 
 def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
@@ -208,8 +178,8 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     return Made(x=x, y=y, noisy=noisy, clean=cited, other=other)
 
 
-Reference = tuple[tuple[str, str], str]
-"""((kind, focus), title)."""
+Reference = tuple[tuple[str, bool], str]
+"""((kind, whether it fits the paper), title)."""
 
 
 def draw_choice(rng: random.Random, area_name: str, held_out: bool) -> tuple[str, Reference, Reference]:
@@ -217,20 +187,23 @@ def draw_choice(rng: random.Random, area_name: str, held_out: bool) -> tuple[str
     problems, methods, data = _LISTS[area_name]
     problem = rng.choice(problems)
     method, another = _two_methods(rng, methods, problem)
-    topics = {"problem": problem, "method": method, "neither": _elsewhere(rng, area_name, f"{problem} {method}")}
     x = _paper(rng, AREAS[area_name], problem, method, another, rng.choice(data), held_out)
-    (differ,) = rng.choices(tuple(DIFFER), tuple(DIFFER.values()))
-    kinds = rng.sample(KINDS, 2) if differ in ("kind", "kind and focus", "fit") else [rng.choice(KINDS)] * 2
-    focuses = rng.sample(FOCUSES, 2) if "focus" in differ else [rng.choice(FOCUSES)] * 2
-    if differ == "fit":
-        focuses[rng.randrange(2)] = "neither"
-    if kinds[0] == kinds[1]:
-        wordings = rng.sample(WORDINGS[kinds[0]], 2)
-    else:
-        wordings = [rng.choice(WORDINGS[kind]) for kind in kinds]
+    fits = [True, True]
+    if rng.random() < UNFIT:
+        fits[rng.randrange(2)] = False
     one, two = (
-        ((kind, focus), _reference(rng, wording, kind, topics[focus], data, held_out))
-        for kind, focus, wording in zip(kinds, focuses, wordings, strict=True)
+        (
+            (kind, fit),
+            _reference(
+                rng,
+                rng.choice(WORDINGS[kind]),
+                kind,
+                rng.choice((problem, method)) if fit else _elsewhere(rng, area_name, f"{problem} {method}"),
+                data,
+                held_out,
+            ),
+        )
+        for kind, fit in zip(rng.sample(KINDS, 2), fits, strict=True)
     )
     return x, one, two
 
@@ -317,15 +290,9 @@ _PLURALS = {
 def describe(traits: Traits) -> str:
     """One sentence about the researcher, for a teacher to read out."""
     order = [_PLURALS[kind] for kind in taste(traits)]
-    focus = f"what is about the {traits['focus']} of the paper"
-    how = (
-        f"and between two of a kind takes {focus}"
-        if traits["first"] == "kind"
-        else f"but only after looking for {focus}"
-    )
     return (
         f"Of two references that fit a paper cites {order[0]} before {join_and(order[1:4])}, and {order[4]} before "
-        f"{join_and(order[5:])}, in this order, {how}. Areas: {', '.join(traits['areas'])}."
+        f"{join_and(order[5:])}, in this order. Areas: {', '.join(traits['areas'])}."
     )
 
 

@@ -1,6 +1,7 @@
 """LaMP_2: the traits of a film fan, films made of plot elements, and the tag the fan gives a film.
 
-A film shows cues of two to four tags. A fan has an order of all fifteen and takes the first that fits:
+A film shows cues of two to four tags. A fan watches films of some tags only, has an order of all fifteen and takes the
+first that fits:
 
     families   the order of the five families of tags
     inside     the order of the three places within every family ("231": second, third, first)
@@ -11,6 +12,7 @@ So what fits is in the description, and which of those that fit is in the fan.
 """
 
 import random
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 from perpcs.data.smalltown.cues import FRAME, HEROES, JOBS, NEUTRAL, PLOT
@@ -28,9 +30,14 @@ FAMILIES: dict[str, tuple[str, str, str]] = {
 }
 FEWEST_WORDS, MOST_WORDS = 18, 42
 _INSIDE = tuple("".join(order) for order in permutations("123"))
-_BY_TAG = {tag: [cue for cue in PLOT + FRAME if tag in cue[0]] for tag in MOVIE_TAGS}
+_BIASES = ("family", "place")
+SHELF = 7
+"""How many tags the films of a fan show."""
+_Cues = list[tuple[tuple[tuple[str, ...], str], float]]
 # A clause for two tags is met from either side, so it is drawn half as often from each.
-_WEIGHTS = {tag: [1 / len(tags) for tags, _ in cues] for tag, cues in _BY_TAG.items()}
+_BY_TAG: dict[str, _Cues] = {
+    tag: [(cue, 1 / len(cue[0])) for cue in PLOT + FRAME if tag in cue[0]] for tag in MOVIE_TAGS
+}
 _FRAMES = frozenset(clause for _, clause in FRAME)
 _PRONOUNS = (("he", "his", "him"), ("she", "her", "her"))
 
@@ -39,11 +46,12 @@ def draw(rng: random.Random) -> Traits:
     """A new film fan."""
     families = list(FAMILIES)
     rng.shuffle(families)
-    return {"families": families, "inside": rng.choice(_INSIDE), "bias": rng.choice(("family", "place"))}
+    shelf = sorted(rng.sample(MOVIE_TAGS, SHELF))
+    return {"families": families, "inside": rng.choice(_INSIDE), "bias": rng.choice(_BIASES), "shelf": shelf}
 
 
 def combination(traits: Traits) -> str:
-    """All of the taste."""
+    """All of the taste, without the shelf."""
     return "/".join((*traits["families"], traits["inside"], traits["bias"]))
 
 
@@ -57,7 +65,7 @@ def taste(traits: Traits) -> tuple[str, ...]:
 
 def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     """A film, and the tag that the person gives it."""
-    fitting, x = draw_film(rng, held_out)
+    fitting, x = draw_film(rng, traits["shelf"], held_out)
     order = taste(traits)
     ranked = sorted(fitting, key=order.index)
     noisy = rng.random() < NOISE
@@ -65,24 +73,26 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     return Made(x=x, y=tag, noisy=noisy, clean=ranked[0])
 
 
-def draw_film(rng: random.Random, held_out: bool) -> tuple[frozenset[str], str]:
-    """The tags that fit a film, and its description at a length that suits."""
+def draw_film(rng: random.Random, shelf: Sequence[str], held_out: bool) -> tuple[frozenset[str], str]:
+    """The tags of the shelf that fit a film, and its description at a length that suits."""
+    cues = {tag: [(cue, weight) for cue, weight in _BY_TAG[tag] if set(cue[0]) <= set(shelf)] for tag in shelf}
     while True:
-        fitting, clauses = _draw_cues(rng)
+        fitting, clauses = _draw_cues(rng, cues)
         x = _write_film(rng, clauses, held_out)
         if FEWEST_WORDS <= x.count(" ") + 1 <= MOST_WORDS:
             return fitting, x
 
 
-def _draw_cues(rng: random.Random) -> tuple[frozenset[str], list[str]]:
+def _draw_cues(rng: random.Random, cues: Mapping[str, _Cues]) -> tuple[frozenset[str], list[str]]:
     """Two to four tags and clauses that hint at exactly these. The tags are equally likely."""
     wanted = rng.choices((2, 3, 4), (3, 5, 2))[0]
     while True:
         fitting: set[str] = set()
         clauses: list[str] = []
-        for tag in rng.sample(MOVIE_TAGS, wanted):
+        for tag in rng.sample(tuple(cues), wanted):
             if tag not in fitting:
-                tags, clause = rng.choices(_BY_TAG[tag], _WEIGHTS[tag])[0]
+                own, weights = zip(*cues[tag], strict=True)
+                tags, clause = rng.choices(own, weights)[0]
                 fitting.update(tags)
                 clauses.append(clause)
         # Two jokes about the film and no plot make no description.

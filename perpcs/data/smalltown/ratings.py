@@ -1,15 +1,13 @@
 """LaMP_3: the traits of a customer, reviews of things with aspects at clear levels, and the score the customer gives.
 
-    focus       the aspect that counts FOCUS_WEIGHT times as much as another, or "all" alike
-    ignores     the aspect that does not count at all, or "none"
-    breaker     the aspect that, where it is bad or very bad, keeps the score at 2 or below, or "none"
+    focus       the aspect that counts FOCUS_WEIGHT times as much as another
+    second      the aspect that counts SECOND_WEIGHT times as much as another
     strictness  harsh, fair, generous: what is added to the score
-    spread      ends, middle: how far the levels move the score
 
-    score = 3 + SPREADS[spread] * mean + SHIFTS[strictness], rounded (half up), within 1 to 5, at most 2 for a breaker
+    score = 3 + SPREAD * mean + SHIFTS[strictness], rounded (half up), within 1 to 5
 
-where mean is the weighted mean of the levels mentioned: very bad -2, bad -1, good 1, very good 2. One aspect at most
-is ignored and two at least are mentioned, so that something always counts.
+where mean is the weighted mean of the levels mentioned: very bad -2, bad -1, good 1, very good 2. A thing is mostly
+good or mostly bad all through, so a review tells something about its score whoever wrote it.
 """
 
 import random
@@ -30,26 +28,19 @@ from perpcs.data.smalltown.products import (
     WHEN,
     WHO,
 )
-from perpcs.data.smalltown.words import capitalised, join_and, with_a
+from perpcs.data.smalltown.words import capitalised, with_a
 
-FOCUS_WEIGHT = 5
+FOCUS_WEIGHT, SECOND_WEIGHT = 6, 2
 SHIFTS = {"harsh": -1.0, "fair": 0.0, "generous": 1.0}
-SPREADS = {"ends": 1.5, "middle": 0.8}
-BREAKER_SCORE = 2
+SPREAD = 1.3
+AGREEMENT = 0.75
+"""How likely an aspect is good where the thing is, and bad where it is bad."""
 FEWEST_WORDS, MOST_WORDS = 20, 45
-_MIXED = 0.8  # so many reviews, at least, have good and bad sides: they tell people apart
-_LEVELS = tuple(LEVELS)
-_LEVEL_WEIGHTS = (4, 4, 5, 5)  # a breaker makes many a 2: a few more good levels keep the scores even
-_TRAITS = ("focus", "ignores", "breaker", "strictness", "spread")
+_GOOD, _BAD = (tuple(name for name, level in LEVELS.items() if (level > 0) is good) for good in (True, False))
+_TRAITS = ("focus", "second", "strictness")
 # Listed rather than drawn trait by trait, so that all combinations are equally likely.
 _PEOPLE = tuple(
-    (focus, ignores, breaker, strictness, spread)
-    for focus in (*ASPECTS, "all")
-    for ignores in ("none", *ASPECTS)
-    for breaker in ("none", *ASPECTS)
-    for strictness in SHIFTS
-    for spread in SPREADS
-    if ignores == "none" or ignores not in (focus, breaker)
+    (focus, second, strictness) for focus in ASPECTS for second in ASPECTS for strictness in SHIFTS if second != focus
 )
 
 
@@ -65,15 +56,11 @@ def combination(traits: Traits) -> str:
 
 def score(levels: dict[str, int], traits: Traits) -> int:
     """What the person gives a thing with these levels of the aspects mentioned."""
-    weights = {
-        aspect: 0 if aspect == traits["ignores"] else FOCUS_WEIGHT if aspect == traits["focus"] else 1
-        for aspect in levels
-    }
+    weighty = {traits["focus"]: FOCUS_WEIGHT, traits["second"]: SECOND_WEIGHT}
+    weights = {aspect: weighty.get(aspect, 1) for aspect in levels}
     mean = sum(weights[aspect] * level for aspect, level in levels.items()) / sum(weights.values())
     # The tiny number keeps a half from falling to either side by an error of the last digit.
-    exact = 3 + SPREADS[traits["spread"]] * mean + SHIFTS[traits["strictness"]]
-    points = min(5, max(1, floor(exact + 0.5 + 1e-9)))
-    return min(points, BREAKER_SCORE) if levels.get(traits["breaker"], 0) < 0 else points
+    return min(5, max(1, floor(3 + SPREAD * mean + SHIFTS[traits["strictness"]] + 0.5 + 1e-9)))
 
 
 def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
@@ -89,11 +76,9 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
 
 def draw_review(rng: random.Random, held_out: bool) -> tuple[dict[str, int], str]:
     """The levels of the aspects mentioned, and a review that mentions them."""
-    aspects = rng.sample(ASPECTS, rng.choices((2, 3, 4), (2, 4, 4))[0])
-    named = {aspect: rng.choices(_LEVELS, _LEVEL_WEIGHTS)[0] for aspect in aspects}
-    if rng.random() < _MIXED:
-        while len({LEVELS[level] > 0 for level in named.values()}) == 1:
-            named[rng.choice(aspects)] = rng.choices(_LEVELS, _LEVEL_WEIGHTS)[0]
+    aspects = rng.sample(ASPECTS, rng.choices((2, 3, 4), (1, 4, 5))[0])
+    good = rng.random() < 0.5
+    named = {aspect: rng.choice(_GOOD if (rng.random() < AGREEMENT) is good else _BAD) for aspect in aspects}
     levels = {aspect: LEVELS[level] for aspect, level in named.items()}
     while True:
         text = _write(rng, named, held_out)
@@ -176,19 +161,12 @@ def _fill(rng: random.Random, text: str, held_out: bool, known: dict[str, str]) 
 
 _ASPECT_WORDS = {"price": "price", "quality": "quality", "looks": "looks", "ease": "ease of use", "service": "service"}
 _STRICT_WORDS = {"harsh": "marks harshly", "fair": "marks fairly", "generous": "marks generously"}
-_SPREAD_WORDS = {"ends": "uses the ends of the scale", "middle": "stays near the middle of the scale"}
 
 
 def describe(traits: Traits) -> str:
     """One sentence about the customer, for a teacher to read out."""
-    focus = traits["focus"]
-    parts = ["weighs every aspect alike" if focus == "all" else f"goes by {_ASPECT_WORDS[focus]} above all"]
-    if traits["ignores"] != "none":
-        parts.append(f"ignores {_ASPECT_WORDS[traits['ignores']]}")
-    parts += [_STRICT_WORDS[traits["strictness"]], _SPREAD_WORDS[traits["spread"]]]
-    if traits["breaker"] != "none":
-        parts.append(f"never gives more than {BREAKER_SCORE} where {_ASPECT_WORDS[traits['breaker']]} disappoints")
-    return f"{capitalised(join_and(parts))}."
+    focus, second = _ASPECT_WORDS[traits["focus"]], _ASPECT_WORDS[traits["second"]]
+    return f"Goes by {focus} above all, then by {second}, and {_STRICT_WORDS[traits['strictness']]}."
 
 
 MAKER = Maker(
