@@ -98,26 +98,14 @@ def run_smalltown(options: argparse.Namespace) -> None:
 
 
 def run_assemble(options: argparse.Namespace) -> None:
-    from perpcs.assembly.options import router_options
+    from perpcs.assembly.options import option_helps, router_options
     from perpcs.data import read_history_file
     from perpcs.personalizers.engine import Engine
     from perpcs.tasks import get_task
 
     task = get_task(options.task)
-    routing = router_options(
-        options.preset,
-        router=options.router,
-        normalise=options.normalise,
-        reduce=options.reduce,
-        k=options.k,
-        temperature=options.temperature,
-        centre=options.centre,
-        standardise=options.standardise,
-        steps=options.steps,
-        rate=options.rate,
-        shrink=options.shrink,
-        signed=options.signed,
-    )
+    changes = {name: getattr(options, name) for name in option_helps()}
+    routing = router_options(options.preset, **changes)
     user, reading = read_history_file(Path(options.history), task, options.user)
     engine = Engine.open(pool_folder(options.pool), options.device)
     person = engine.assemble(task, reading.items, options=routing, user=user)
@@ -185,6 +173,35 @@ def run_generate(options: argparse.Namespace) -> None:
         width = max(len(answer.title) for answer in answers)
         for answer in answers:
             print(f"{answer.title:<{width}}  {answer.text}")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    from perpcs.assembly.record import Assembly
+    from perpcs.personalizers.engine import Engine
+
+    person = Assembly.load(Path(options.user))
+    engine = Engine.open(pool_folder(options.pool), options.device)
+    made = engine.export(person, Path(options.out), options.rank)
+    if options.json:
+        facts = {
+            "user": person.user,
+            "task": person.task,
+            "base": engine.manifest.base,
+            "bytes": made.bytes,
+            "ranks": dict(zip(person.positions, made.ranks, strict=True)),
+            "error": made.error,
+            "errors": dict(zip(person.positions, made.errors, strict=True)),
+        }
+        print(json.dumps(facts, indent=1))
+        return
+    ranks = [rank for rank in made.ranks if rank]
+    print(f"Wrote {person.user} to {options.out} as a LoRA adapter for peft: {made.bytes:,} bytes.")
+    print(f"Layers adapted: {len(ranks)} of {len(made.ranks)}, of rank {min(ranks)} to {max(ranks)}.")
+    if made.error:
+        worst, label = max(zip(made.errors, person.positions, strict=True))
+        print(f"Relative error, by Frobenius norm: {made.error:.2g}; the largest is {worst:.2g}, at {label}.")
+    else:
+        print("Nothing was cut off.")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -291,19 +308,7 @@ def build_parser() -> argparse.ArgumentParser:
     assemble.add_argument("--user", help="which user of a file of users")
     assemble.add_argument("--out", required=True, help="file to save the person to")
     assemble.add_argument("--preset", default="default", help="default, paper or reference_code (default: %(default)s)")
-    assemble.add_argument("--router", help="gate, prototype, gradient or fit")
-    assemble.add_argument("--steps", type=int, help="fit: steps of descent on the weights")
-    assemble.add_argument("--rate", type=float, help="fit: learning rate of the first step")
-    assemble.add_argument("--shrink", type=float, help="fit: pull of the weights towards the base model")
-    assemble.add_argument("--signed", action=argparse.BooleanOptionalAction, help="fit: weights may fall below 0")
-    assemble.add_argument("--normalise", help="cosine or layernorm")
-    assemble.add_argument("--reduce", help="sum, mean or pooled, over target tokens")
-    assemble.add_argument("--k", type=int, help="pieces kept at each position for each item")
-    assemble.add_argument("--temperature", type=float, help="of the softmax over the kept pieces")
-    assemble.add_argument("--centre", action=argparse.BooleanOptionalAction, help="subtract the pool's mean key first")
-    assemble.add_argument(
-        "--standardise", action=argparse.BooleanOptionalAction, help="divide by the spread of sharers"
-    )
+    _add_routing(assemble)
     assemble.add_argument("--json", action="store_true")
     assemble.set_defaults(run=run_assemble)
 
@@ -321,6 +326,14 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--json", action="store_true")
     generate.set_defaults(run=run_generate)
 
+    export = commands.add_parser("export", help="write an assembled person as a LoRA adapter that peft reads")
+    _add_pool(export)
+    export.add_argument("--user", required=True, help="file that `perpcs assemble` saved")
+    export.add_argument("--out", required=True, help="folder to write the adapter to")
+    export.add_argument("--rank", type=int, help="most ranks at a layer; default: as many as it takes to lose nothing")
+    export.add_argument("--json", action="store_true")
+    export.set_defaults(run=run_export)
+
     measure = commands.add_parser("evaluate", help="measure methods on held-out people")
     _add_pool(measure)
     measure.add_argument("--task", required=True, help="LaMP task, for example LaMP_4")
@@ -337,6 +350,20 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("pool", help="folder, or name under assets/pools")
     check.set_defaults(run=run_validate)
     return parser
+
+
+def _add_routing(parser: argparse.ArgumentParser) -> None:
+    """One option for each field of RouterOptions, with the field's docstring as help; None keeps the preset's value."""
+    from perpcs.assembly.options import option_arguments
+
+    for name, (kind, choices, help) in option_arguments().items():
+        flag, text = f"--{name.replace('_', '-')}", help.replace("%", "%%")
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        elif kind is tuple:
+            parser.add_argument(flag, action="append", metavar="ID", help=f"{text} May be given several times.")
+        else:
+            parser.add_argument(flag, type=kind, metavar="|".join(choices) or kind.__name__.upper(), help=text)
 
 
 def _add_pool(parser: argparse.ArgumentParser) -> None:

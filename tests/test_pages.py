@@ -10,13 +10,12 @@ import pytest
 from fakes import FakeEngine, Step, put_in_place
 from streamlit.testing.v1 import AppTest
 
-from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.assembly.options import PRESETS, RouterOptions, option_helps
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.tasks import get_task
 from perpcs.ui import engine, run, strings
 from perpcs.ui.assemble import piece_of
-from perpcs.ui.knobs import field_helps
 from perpcs.ui.people import names_of
 from perpcs.ui.reading import GUESS, as_lines, read_draft
 from perpcs.ui.state import Studio, from_link, to_link
@@ -232,8 +231,8 @@ def test_the_knobs_reach_the_engine(fake):
 
 def test_every_option_has_a_knob_with_a_help_text():
     names = {field.name for field in dataclasses.fields(RouterOptions)}
-    assert set(field_helps()) == names
-    assert all(len(text) > 20 for text in field_helps().values())
+    assert set(option_helps()) == names
+    assert all(len(text) > 20 for text in option_helps().values())
 
 
 def test_people_without_a_name_are_told_apart():

@@ -13,19 +13,22 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from perpcs.assembly.blind import blind_scores, likeness
 from perpcs.assembly.descent import fit_weights, item_gradients
-from perpcs.assembly.options import BY_LOSS, RouterOptions
-from perpcs.assembly.record import Assembly
-from perpcs.assembly.routers import item_scores, routing_keys, select
-from perpcs.errors import PerpcsError
+from perpcs.assembly.options import BLIND, BY_LOSS, RouterOptions
+from perpcs.assembly.record import Assembly, item_shares
+from perpcs.assembly.routers import gumbel, item_scores, routing_keys, select, width
+from perpcs.errors import PerpcsError, unknown
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Factors
 from perpcs.model.text import Encoded, encode_pair, length_batches, pad_right, target_mask
+from perpcs.pool.select import share_mask
 from perpcs.pool.store import Pool, TaskPieces
 from perpcs.tasks import Item, Task
 
@@ -65,15 +68,16 @@ def assemble(
         batch_tokens: padded tokens of one forward pass; it changes speed and memory, never the result.
 
     Raises:
-        PerpcsError: when there are no items, or the pool has no sharers for the task.
+        PerpcsError: when there are no items, the pool has no sharers for the task or lacks what the router needs, or
+            the options leave no piece.
     """
     if not items:
         raise PerpcsError("The history is empty.", "Give at least one item.")
     options = options or RouterOptions()
-    pieces = pool.pieces(task.name, base.device, base.dtype)
+    pieces = restricted(pool, task.name, pool.pieces(task.name, base.device, base.dtype), options)
     began = time.perf_counter()
     encoded = [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in items]
-    run = weigher(options)
+    run = weigher(options, likeness(pool, task.name, items) if options.router == "retrieval" else None)
     chosen = run(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
     return Assembly(
         weights=chosen.weights.astype(np.float32),
@@ -85,7 +89,7 @@ def assemble(
         sharers=tuple(sharer.id for sharer in pool.sharers(task.name)),
         pool=pool.manifest.name,
         pool_hash=pool.hash,
-        router=asdict(options),
+        router={**asdict(options), "without": list(options.without)},  # as JSON gives it back
         tokens=sum(len(item.ids) for item in encoded),
         seconds=round(time.perf_counter() - began, 4),
         cut_items=sum(item.cut for item in encoded),
@@ -103,8 +107,35 @@ class Routed:
     votes: np.ndarray
 
 
-def weigher(options: RouterOptions) -> Callable[..., Routed]:
-    """What finds weights by the router that the options name: ``route`` or ``descend``, which are called alike."""
+def restricted(pool: Pool, task: str, pieces: TaskPieces, options: RouterOptions) -> TaskPieces:
+    """The pieces that the options leave: a share of every sharer's, and nothing of the sharers left out.
+
+    Raises:
+        PerpcsError: when a sharer is unknown, or nothing is left.
+    """
+    if options.share_ratio == 1 and not options.without:
+        return pieces
+    ids = [sharer.id for sharer in pool.sharers(task)]
+    for id in options.without:
+        if id not in ids:
+            raise unknown("sharer", id, ids)
+    paths = [position.path for position in pool.manifest.positions]
+    allowed = share_mask(paths, ids, options.share_ratio, options.seed)
+    allowed[:, [ids.index(id) for id in options.without]] = False
+    mask = pieces.mask & torch.from_numpy(allowed).to(pieces.mask.device)
+    if not mask.any():
+        raise PerpcsError("No piece is left to choose from.", "Leave fewer sharers out.")
+    return replace(pieces, mask=mask)
+
+
+def weigher(options: RouterOptions, alike: Tensor | None = None) -> Callable[..., Routed]:
+    """What finds weights by the router that the options name; all are called alike.
+
+    Args:
+        alike: likeness of the sharers (S,), which PEFT retrieval goes by.
+    """
+    if options.router in BLIND:
+        return partial(look_away, alike=alike)
     return descend if options.router in BY_LOSS else route
 
 
@@ -121,16 +152,18 @@ def route(
 ) -> Routed:
     """Run the assembly pass over encoded items. N items, P positions, S sharers, k choices."""
     P, S, N = len(base.positions), task.pieces.sharers, len(encoded)
-    k = min(options.k, S)
+    K = width(options, S)
+    shares = item_shares(N, options.half_life)
+    noise = gumbel(options, (N, P, S))
     kind = torch.float64 if base.dtype == torch.float64 else torch.float32
     keys = routing_keys(task, options)
     weights = torch.zeros(P, S, dtype=kind)
     totals = torch.zeros(P, S, dtype=kind)
-    index = np.full((N, P, k), -1, dtype=np.int16)
-    votes = np.zeros((N, P, k), dtype=np.float16)
+    index = np.full((N, P, K), -1, dtype=np.int16)
+    votes = np.zeros((N, P, K), dtype=np.float16)
     began = time.perf_counter() if began is None else began
     batches = length_batches([len(item.ids) for item in encoded], batch_tokens)
-    read = np.zeros((P, 1), dtype=np.float32)
+    read = np.zeros((P, 1), dtype=np.float32)  # share of the items read so far
     for number, rows in enumerate(batches):
         part = [encoded[row] for row in rows]
         ids = pad_right([item.ids for item in part], base.pad, base.device)
@@ -138,15 +171,17 @@ def route(
 
         def choose(p: int, x: Tensor, mask: Tensor = mask, rows: list[int] = rows, number: int = number) -> Factors:
             scores = item_scores(x, keys[p], mask, options)
-            picked, weight = select(scores, task.mask[p], x.shape[-1], options)
+            drawn = None if noise is None else noise[rows, p]
+            picked, weight = select(scores, task.mask[p], x.shape[-1], options, drawn)
             dense = torch.zeros_like(scores).scatter_(1, picked, weight)
-            weights[p] += dense.sum(0).to("cpu", kind)
-            totals[p] += scores.sum(0).to("cpu", kind)
+            count = torch.from_numpy(shares[rows])
+            weights[p] += count.to(kind) @ dense.to("cpu", kind)
+            totals[p] += count.to(kind) @ scores.to("cpu", kind)
             index[rows, p] = torch.where(weight > 0, picked, -1).cpu().numpy()
             votes[rows, p] = weight.float().cpu().numpy()
-            read[p] += len(rows)
+            read[p] += float(count.sum())
             if on_position:
-                now = weights.float().numpy() / np.maximum(read, 1)
+                now = weights.float().numpy() / np.maximum(read, 1e-12)
                 on_position(Step(p, P, number, len(batches), now, time.perf_counter() - began))
             if p == P - 1:
                 raise _PassEnds
@@ -154,7 +189,37 @@ def route(
 
         with contextlib.suppress(_PassEnds):
             base.hidden(ids, choose)
-    return Routed((weights / N).numpy(), (totals / N).numpy(), index, votes)
+    return Routed(weights.numpy(), totals.numpy(), index, votes)
+
+
+def look_away(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    options: RouterOptions,
+    *,
+    alike: Tensor | None = None,
+    on_position: Callable[[Step], None] | None = None,
+    batch_tokens: int = 8192,
+    began: float | None = None,
+) -> Routed:
+    """Weights without a pass of the model. No item votes: the choice is the same whatever was written where."""
+    del batch_tokens
+    began = time.perf_counter() if began is None else began
+    P, S, N = len(base.positions), task.pieces.sharers, len(encoded)
+    if options.router in ("uniform", "random"):
+        options = replace(options, selector="all" if options.router == "uniform" else "top_k", attention=False)
+    scores = blind_scores(options, P, S, encoded, alike)
+    noise = gumbel(options, (1, P, S))
+    weights = torch.zeros(P, S, dtype=scores.dtype)
+    for p, mask in enumerate(task.mask.cpu()):
+        drawn = None if noise is None else noise[:, 0]  # whole sharers: the same draw at every position
+        picked, weight = select(scores[p : p + 1], mask, base.positions[p].n, options, drawn)
+        weights[p].scatter_(0, picked[0], weight[0])
+    if on_position:
+        on_position(Step(P - 1, P, 0, 1, weights.numpy(), time.perf_counter() - began))
+    nobody = np.zeros((N, P, 0))
+    return Routed(weights.numpy(), scores.numpy(), nobody.astype(np.int16), nobody.astype(np.float16))
 
 
 def descend(
@@ -191,10 +256,12 @@ def descend(
             base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda at: tell(at, passes + 1, weights)
         )
         own = replace(options, sqrt_n=False)
+        shares = item_shares(len(encoded), options.half_life)
+        noise = gumbel(options, (1, P, S))
         for p, mask in enumerate(task.mask.cpu()):
-            mean = gains[:, p].mean(axis=0)
+            mean = shares @ gains[:, p]
             scores = torch.from_numpy(mean / max(float(mean.std()), 1e-12))[None]
-            picked, weight = select(scores, mask, base.positions[p].n, own)
+            picked, weight = select(scores, mask, base.positions[p].n, own, None if noise is None else noise[:, p])
             weights[p, picked[0].numpy()] = weight[0].numpy()
         tell(passes, passes + 1, weights)
     index, votes = _own_choices(gains, options)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.record import item_shares
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter
 from perpcs.model.likelihood import target_nll
@@ -82,13 +83,16 @@ def fit_weights(
     optimiser = torch.optim.Adam([w], lr=options.rate, betas=_BETAS)
     order = _order(len(encoded), options.steps * _BATCH)
     gains = _no_gains(base, len(encoded), S)
+    counts_for = torch.from_numpy(item_shares(len(encoded), options.half_life) * len(encoded))
+    counts_for = counts_for.to(base.device, base.dtype)
     read: set[int] = set()
     for step in range(options.steps):
         optimiser.param_groups[0]["lr"] = options.rate * (1 - step / options.steps)
         rows = list(dict.fromkeys(order[step * _BATCH : (step + 1) * _BATCH]))
         own = w.detach().expand(len(rows), -1, -1).clone().requires_grad_()
         nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task, own))
-        (slopes,) = torch.autograd.grad(nll.sum() / counts.sum(), own)
+        counts = counts * counts_for[rows]
+        (slopes,) = torch.autograd.grad((nll * counts_for[rows]).sum() / counts.sum(), own)
         slopes = slopes * mask
         w.grad = slopes.sum(0) + 2 * options.shrink * w.detach()
         optimiser.step()

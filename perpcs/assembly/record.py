@@ -9,13 +9,14 @@ import base64
 import json
 import math
 import zlib
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from perpcs.assembly.options import BY_LOSS
+from perpcs.assembly.options import BLIND, BY_LOSS
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 
@@ -31,7 +32,7 @@ class Assembly:
     """
 
     weights: np.ndarray
-    """Mean weight of each piece over the items, float32 (P, S)."""
+    """Weight of each piece, float32 (P, S): the mean over the items, or what the loss or a likeness decided."""
     scores: np.ndarray
     """Mean score of each piece over the items, float32 (P, S)."""
     choices: np.ndarray
@@ -63,8 +64,20 @@ class Assembly:
 
     @property
     def additive(self) -> bool:
-        """Whether the weights are the mean of the items' votes. Where the loss decided, votes only say who gains."""
-        return self.router.get("router") not in BY_LOSS
+        """Whether the weights are the mean of the items' votes. Where the loss decided, votes only say who gains; where
+        the model was not run there are none.
+        """
+        return self.decided_by == "votes"
+
+    @property
+    def decided_by(self) -> str:
+        """What made the weights: ``votes``, ``loss``, or the ``router`` alone, without a pass of the model."""
+        router = self.router.get("router")
+        return "loss" if router in BY_LOSS else "router" if router in BLIND else "votes"
+
+    def item_shares(self) -> np.ndarray:
+        """How much each item counts, oldest first, (N,); they add up to 1."""
+        return item_shares(self.n_items, int(self.router.get("half_life", 0)))
 
     def item_weights(self) -> np.ndarray:
         """Every item's own weights, float32 (N, P, S): what the mean is the mean of."""
@@ -76,7 +89,26 @@ class Assembly:
     def without_item(self, index: int) -> np.ndarray:
         """The weights (P, S) if one history item is left out."""
         kept = np.delete(self.item_weights(), index, axis=0)
-        return kept.mean(axis=0) if len(kept) else np.zeros_like(self.weights)
+        shares = item_shares(len(kept), int(self.router.get("half_life", 0)))
+        return np.tensordot(shares.astype(np.float32), kept, axes=1)
+
+    def without_sharers(self, ids: Iterable[str]) -> "Assembly":
+        """The person once sharers take their pieces back: what these held at a position goes to the others there, in
+        proportion. A position that nobody else serves falls back to the base model.
+        """
+        gone = set(ids)
+        stay = np.array([sharer not in gone for sharer in self.sharers])
+        size = np.abs(self.weights)
+        total, left = size.sum(axis=1, keepdims=True), (size * stay).sum(axis=1, keepdims=True)
+        grown = np.divide(total, left, out=np.zeros_like(total), where=left > 0)
+        lost = ~stay[self.choices]  # -1, nobody, names the last sharer: nothing changes there, its vote is 0
+        return replace(
+            self,
+            weights=self.weights * stay * grown,
+            choices=np.where(lost, np.int16(_NO_SHARER), self.choices),
+            votes=np.where(lost, np.float16(0), self.votes),
+            extra={**self.extra, "without": sorted({*self.extra.get("without", ()), *(gone & set(self.sharers))})},
+        )
 
     def effective_sharers(self) -> np.ndarray:
         """exp of the entropy of each position's weights, (P,): 1 = one sharer holds all, S = all alike, 0 = none.
@@ -183,6 +215,14 @@ class Assembly:
             raise ValueError("a choice names no sharer")
         if not all(np.isfinite(array).all() for array in (self.weights, self.scores, self.votes)):
             raise ValueError("a number is not finite")
+
+
+def item_shares(items: int, half_life: int) -> np.ndarray:
+    """How much each of so many items counts, oldest first: halved every ``half_life`` items back, alike where it is
+    0."""
+    ages = np.arange(items)[::-1]
+    size = 0.5 ** (ages / half_life) if half_life else np.ones(items)
+    return size / max(size.sum(), 1e-300)
 
 
 _ARRAYS = {"weights": "<f4", "scores": "<f4", "choices": "<i2", "votes": "<f2"}

@@ -1,16 +1,20 @@
-"""Scoring pieces by what the model is about to say: the gate router of the paper, and prototypes in its place.
+"""Scoring pieces by what the model is about to say: the gate router of the paper, and what can stand in its place.
 
 At each position, for each history item: the target tokens' input activations v_t are compared with every piece's key
 (its gate g_s, or its owner's mean activation), and token scores are reduced to one score an item and piece:
 
     score_s = reduce_t  norm(g_s) . norm(v_t)               cosine, or layer norm with the product divided by sqrt(n)
 
-Then the top k are kept and weighted by softmax(score / temperature); the paper divides its summed cosines by sqrt(n)
-too. Centring subtracts from keys and activations what all sharers have in common, which would otherwise decide every
-choice.
+Arrow needs no training and no text of the owner: its key is the input that the piece amplifies most, the top right
+singular vector of B_s A_s, whose sign means nothing, so score_s = mean_t |key_s . v_t / |v_t||.
+
+Then a selector keeps some pieces and weights them by softmax(score / temperature); the paper divides its summed cosines
+by sqrt(n) too. Centring subtracts from keys and activations what all sharers have in common, which would otherwise
+decide every choice.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perpcs.assembly.options import RouterOptions
+from perpcs.model.basis import Pieces
 from perpcs.pool.store import TaskPieces
 
 
@@ -35,6 +40,8 @@ class Keys:
 
 def routing_keys(task: TaskPieces, options: RouterOptions) -> list[Keys]:
     """The keys of every position, computed once an assembly. Pieces that are not shared count for nothing."""
+    if options.router == "arrow":
+        return [Keys(amplified(task.pieces, p) * mask[:, None], None, None) for p, mask in enumerate(task.mask)]
     keys = []
     for p, mask in enumerate(task.mask):
         kind = torch.promote_types(task.prototypes[p].dtype, torch.float32)
@@ -54,6 +61,18 @@ def routing_keys(task: TaskPieces, options: RouterOptions) -> list[Keys]:
     return keys
 
 
+def amplified(pieces: Pieces, position: int) -> Tensor:
+    """The unit input that every piece amplifies most, the top right singular vector of B A: (S, n).
+
+    A^T = Q R gives B A = (B R^T) Q^T, so only matrices of the rank's width are decomposed.
+    """
+    kind = torch.promote_types(pieces.A[position].dtype, torch.float32)
+    q, r = torch.linalg.qr(pieces.A[position].to(kind).mT)  # (S, n, r), (S, r, r)
+    small = pieces.Bt[position].to(kind).mT @ r.mT  # (S, d, r)
+    top = torch.linalg.svd(small, full_matrices=False).Vh[:, 0]  # (S, r)
+    return (q @ top[:, :, None])[:, :, 0]
+
+
 def normalise(rows: Tensor, options: RouterOptions) -> Tensor:
     """Rows (..., n) to unit length, or to mean 0 and variance 1."""
     if options.normalise == "cosine":
@@ -65,6 +84,10 @@ def item_scores(x: Tensor, keys: Keys, mask: Tensor, options: RouterOptions) -> 
     """Scores of every piece for every item: activations x (b, t, n), target mask (b, t) -> (b, S)."""
     rows, columns = mask.nonzero(as_tuple=True)
     v = x[rows, columns].to(keys.rows.dtype)  # the m target tokens alone, (m, n): most of a text is prompt
+    if options.router == "arrow":
+        size = (F.normalize(v, dim=-1) @ keys.rows.T).abs()
+        total = size.new_zeros(len(x), size.shape[1]).index_add(0, rows, size)
+        return total / (mask != 0).sum(1, keepdim=True).clamp(min=1)
     if options.reduce != "pooled":
         v = normalise(_shift(v, keys), options)
     # The product is linear in v, so tokens are reduced before it: b x S products of length n, not m x S.
@@ -83,16 +106,45 @@ def _shift(v: Tensor, keys: Keys) -> Tensor:
     return v if keys.spread is None else v / keys.spread
 
 
-def select(scores: Tensor, shared: Tensor, n: int, options: RouterOptions) -> tuple[Tensor, Tensor]:
-    """The k best shared pieces of every item and their weights: scores (b, S), shared (S,) -> index, weight (b, k).
+def width(options: RouterOptions, sharers: int) -> int:
+    """How many pieces an item may keep at a position, K."""
+    return min(options.k, sharers) if options.selector in ("top_k", "sample") else sharers
 
-    A weight is 0 where fewer than k pieces are shared at this position. Equal scores keep the order of the sharers.
+
+def gumbel(options: RouterOptions, shape: Sequence[int]) -> Tensor | None:
+    """Noise to sample with, of the given shape (..., S); None where nothing is sampled.
+
+    The k largest of logits plus Gumbel noise are k draws from their softmax without putting back.
     """
-    k = min(options.k, scores.shape[1])
-    barred = scores.masked_fill(~shared, -torch.inf)
-    order = barred.sort(dim=1, descending=True, stable=True)
-    best, index = order.values[:, :k], order.indices[:, :k]
+    if options.selector != "sample":
+        return None
+    draws = torch.rand(*shape, generator=torch.Generator().manual_seed(options.seed), dtype=torch.float64)
+    return -(-draws.clamp(min=1e-12).log()).log()
+
+
+def select(
+    scores: Tensor, shared: Tensor, n: int, options: RouterOptions, noise: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The pieces that every item keeps, best first, and their weights: scores (b, S), shared (S,) -> index, weight
+    (b, K).
+
+    A weight is 0 where fewer than K pieces are kept at this position. Equal scores keep the order of the sharers.
+
+    Args:
+        noise: (b, S), what ``gumbel`` drew for these items.
+    """
+    K = width(options, scores.shape[1])
     sharpness = options.temperature * (math.sqrt(n) if options.sqrt_n else 1.0)
-    none = ~shared.any()
-    weight = torch.softmax(best.masked_fill(none, 0.0) / sharpness, dim=1)
-    return index, weight.masked_fill(best == -torch.inf, 0.0)
+    barred = scores.masked_fill(~shared, -torch.inf)
+    ranked = barred if noise is None else barred / sharpness + noise.to(scores)
+    index = ranked.sort(dim=1, descending=True, stable=True).indices[:, :K]
+    best = barred.gather(1, index)
+    kept = best > -torch.inf
+    logits = torch.where(kept, best, -1e30) / sharpness  # finite, so that nothing shared gives no NaN
+    if options.selector == "top_p":
+        share = torch.softmax(logits, dim=1)
+        kept &= share.cumsum(1) - share < options.p
+    if not options.attention:
+        logits = torch.zeros_like(logits)
+    weight = torch.softmax(logits.masked_fill(~kept, -1e30), dim=1)
+    return index, weight.masked_fill(~kept, 0.0)

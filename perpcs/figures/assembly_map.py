@@ -144,7 +144,7 @@ def _add_map(
         ]
         if selected:
             largest = float(np.abs(assembly.weights[rows]).max()) or 1.0
-            how = "mean<br>over" if assembly.additive else "fitted<br>to"
+            how = {"votes": "mean<br>over", "loss": "fitted<br>to"}.get(assembly.decided_by, "chosen<br>for")
             marker = {
                 # A weight below 0 takes a manner away: another shape, because colour tells the size.
                 "symbol": ["square" if assembly.weights[p, s] >= 0 else "diamond-open" for _, _, p, s in cells],

@@ -44,6 +44,8 @@ class PieceFacts:
     """Router and its options, as they were run."""
     additive: bool = True
     """Whether the weight is the mean of the votes; where the loss decided, votes only say which items gain."""
+    decided_by: str = "votes"
+    """``votes``, ``loss`` or ``router``, as of the assembly."""
 
     @property
     def selected(self) -> bool:
@@ -77,6 +79,7 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         voters=tuple(sorted(voters, key=lambda voter: (-voter.vote, voter.item))),
         router=assembly.router,
         additive=assembly.additive,
+        decided_by=assembly.decided_by,
     )
 
 
@@ -112,6 +115,19 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
             r"\begin{aligned} g_{p,s} &= -\tfrac{1}{N} \textstyle\sum_i \partial\, \text{loss}_i / \partial w_{p,s} = "
             rf"{facts.score:.3f} \\ w_{{p,s}} &= \operatorname{{softmax}}_k(g_p / \sigma_p)_s = "
             rf"\mathbf{{{facts.weight:.3f}}} \end{{aligned}}"
+        )
+    blind = {
+        "retrieval": r"\operatorname{softmax}_k\bigl(\cos(e_u, e_s)\bigr)",
+        "uniform": r"1 / S",
+        "random": r"1 / k \text{ of a random choice}",
+    }.get(str(facts.router.get("router")))
+    if blind:
+        return rf"w_{{p,s}} = {blind} = \mathbf{{{facts.weight:.3f}}}"
+    if facts.router.get("half_life"):
+        return (
+            r"\begin{aligned} w_{p,s} &= \textstyle\sum_i \omega_i\, w_{i,p,s} = "
+            rf"\mathbf{{{facts.weight:.3f}}} \\ \omega_i &\propto 2^{{-\text{{age}}_i / "
+            rf"{facts.router['half_life']}}} \end{{aligned}}"
         )
     terms = [f"{voter.vote:.2f}" for voter in facts.voters[:shown]] or ["0"]
     more = len(facts.voters) - shown

@@ -76,9 +76,13 @@ def explanation(story: Story, step: int) -> str:
         f"on {story.name}'s own words falls with its weight. A higher bar: this sharer's piece helps more.",
         fitted if a.router.get("router") == "fit" else f"The {k} pieces that help most share the position.",
     )
+    blind = (
+        f"The model is not run: the router “{a.router.get('router')}” scores the {len(a.sharers)} sharers without it.",
+        f"The weights at {position}.",
+    )
     return (
         f"{a.n_items} past items of {story.name}. {read}",
-        *(by_activation if a.additive else by_loss),
+        *{"votes": by_activation, "loss": by_loss}.get(a.decided_by, blind),
         f"The same at all {len(a.positions)} positions gives {len(a.positions)} x {len(a.sharers)} weights. That table "
         f"is {story.name}'s whole personal model: {bytes_text(story.user_bytes)}.",
         f"The base model stays as it is; the weights say how much of each piece is added when writing as {story.name}.",

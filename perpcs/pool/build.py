@@ -28,7 +28,7 @@ from perpcs.pool.embed import MINILM, embed_users
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import choose_sharers, share_mask
 from perpcs.pool.stages import Workspace, throttled
-from perpcs.pool.store import PIECES, base_hash, write_pieces
+from perpcs.pool.store import EMBEDDINGS, MAP, PIECES, base_hash, write_pieces
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
 from perpcs.tasks import Task, User
 
@@ -85,7 +85,7 @@ def build_tasks(
         gates = gates_stage(space, base, part.task, sharers, pieces, settings)
         if part.examples:
             write_json(target / part.task.name / "examples.json", list(part.examples))
-        tasks.append(write_task(target, base, part.task, sharers, choose[2], pieces, gates, settings))
+        tasks.append(write_task(target, base, part, embed, choose[2], pieces, gates, settings))
     return tuple(tasks)
 
 
@@ -194,14 +194,15 @@ def read_trained(folder: Path, losses: list[list[float]]) -> TrainedPieces:
 def write_task(
     target: Path,
     base: BaseModel,
-    task: Task,
-    sharers: Sequence[User],
+    part: TaskPeople,
+    embed: Stage,
     choose: dict[str, Any],
     pieces: Stage,
     gates: Stage,
     settings: Settings,
 ) -> TaskPool:
     """Write one task's folder of a pool and say what the manifest holds of it."""
+    task, sharers = part.task, [part.candidates[i] for i in choose["chosen"]]
     ids = [user.id for user in sharers]
     paths = [position.path for position in base.positions]
     mask = torch.from_numpy(share_mask(paths, ids, settings.share_ratio, settings.share_seed))
@@ -222,6 +223,10 @@ def write_task(
         for s, (user, candidate) in enumerate(zip(sharers, choose["chosen"], strict=True))
     ]
     write_json(target / task.name / "sharers.json", [asdict(row) for row in rows])
+    embeddings = load_file(embed[1] / "embeddings.safetensors")["embeddings"][choose["chosen"]]
+    write_atomic(target / task.name / EMBEDDINGS, save({"sharers": embeddings.half()}))
+    activity = [len(user.history) for user in part.candidates]
+    write_json(target / task.name / MAP, {"xy": choose["xy"], "clusters": choose["clusters"], "items": activity})
     return TaskPool(
         task=task.name,
         task_version=task.version,
@@ -232,10 +237,11 @@ def write_task(
         share_seed=settings.share_seed,
         files={
             name: hash_file(target / task.name / name)
-            for name in (PIECES, "sharers.json", "examples.json")
+            for name in (PIECES, EMBEDDINGS, MAP, "sharers.json", "examples.json")
             if (target / task.name / name).exists()
         },
         training={"pieces": asdict(settings.pieces), "gates": asdict(settings.gates)},
+        encoder=settings.encoder,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from perpcs.errors import PerpcsError
@@ -15,7 +15,7 @@ from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examples, read_manifest, read_sharers
 
-PIECES = "pieces.safetensors"
+PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
 _AGAIN = "Fetch or build the pool again."
 
 
@@ -70,6 +70,7 @@ class Pool:
         self._tasks: dict[tuple[str, str, torch.dtype], TaskPieces] = {}
         self._sharers: dict[str, tuple[Sharer, ...]] = {}
         self._examples: dict[str, tuple[Example, ...]] = {}
+        self._embeddings: dict[str, Tensor | None] = {}
 
     @cached_property
     def hash(self) -> str:
@@ -104,6 +105,26 @@ class Pool:
                 self._check_file(task, "examples.json")
             self._examples[task] = read_examples(self.folder / task)
         return self._examples[task]
+
+    def embeddings(self, task: str) -> Tensor | None:
+        """The sharers' embeddings, float32 (S, width); None where the pool stores none.
+
+        Raises:
+            PerpcsError: when the file is altered or damaged.
+        """
+        if task not in self._embeddings:
+            self._embeddings[task] = self._read_embeddings(task) if EMBEDDINGS in self.task(task).files else None
+        return self._embeddings[task]
+
+    def _read_embeddings(self, task: str) -> Tensor:
+        path = self._check_file(task, EMBEDDINGS)
+        try:
+            found: Tensor = load_file(path)["sharers"].float()
+        except (SafetensorError, OSError, KeyError) as error:
+            raise PerpcsError(f"{task}/{EMBEDDINGS} is damaged.", _AGAIN) from error
+        if found.dim() != 2 or len(found) != self.task(task).sharers or not torch.isfinite(found).all():
+            raise PerpcsError(f"{task}/{EMBEDDINGS} does not hold one embedding a sharer.", _AGAIN)
+        return found
 
     def base(self, device: str = "auto", dtype: str = "auto") -> BaseModel:
         """Load the pool's base model and check that its positions are the pool's.

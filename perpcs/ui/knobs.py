@@ -1,15 +1,11 @@
 """The knobs of an assembly: one widget for each field of RouterOptions, made from its type, its docstring as help."""
 
-import ast
-import inspect
-import textwrap
 from dataclasses import asdict, fields, replace
-from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import streamlit as st
 
-from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.assembly.options import PRESETS, RouterOptions, applies, option_helps
 from perpcs.errors import PerpcsError
 from perpcs.ui.state import Studio, remember
 
@@ -25,6 +21,12 @@ _LABELS = {
     "standardise": "Divide by the spread over sharers",
     "reduce": "From token scores to an item's score",
     "sqrt_n": "Divide a cosine score by √n",
+    "selector": "Selector",
+    "p": "p: share of the softmax that is kept",
+    "attention": "Weight the kept pieces by their scores",
+    "half_life": "Half-life of an item, in items (0: all count alike)",
+    "share_ratio": "Share of each sharer's pieces that may be used",
+    "seed": "Seed",
     "k": "k: pieces each item keeps at a position",
     "temperature": "Temperature",
     "steps": "Steps of descent",
@@ -32,13 +34,11 @@ _LABELS = {
     "shrink": "Shrinkage",
     "signed": "Weights may fall below 0",
 }
-_APPLIES = {
-    **dict.fromkeys(("normalise", "centre", "standardise", "reduce", "sqrt_n"), ("gate", "prototype")),
-    "temperature": ("gate", "prototype", "gradient"),
-    **dict.fromkeys(("steps", "rate", "shrink", "signed"), ("fit",)),
-}
-"""Routers that look at an option, where not all do."""
-_MOST = {"k": 10, "steps": 60}
+_RANGES = {"k": (1, 10), "steps": (1, 60), "half_life": (0, 50), "seed": (0, 20)}
+_MOST_SEGMENTS = 4
+_ELSEWHERE = ("without",)
+"""Options that have a widget of their own beside the map."""
+_SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 _FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _NAMES = tuple(field.name for field in fields(RouterOptions))
 
@@ -57,7 +57,7 @@ def knobs(record: Studio) -> None:
             help="All but the default follow a published text to the letter, for comparison.",
         )
         for name in _NAMES:
-            if record.options.router in _APPLIES.get(name, (record.options.router,)):
+            if applies(name, record.options) and name not in _ELSEWHERE:
                 _knob(record, name)
         st.html('<p class="pp-quiet">Used from the next assembly on.</p>')
 
@@ -65,16 +65,23 @@ def knobs(record: Studio) -> None:
 def _knob(record: Studio, name: str) -> None:
     kind, value = get_type_hints(RouterOptions)[name], asdict(record.options)[name]
     key = remember(f"knob-{name}", value)
-    common: dict[str, Any] = {"key": key, "help": field_helps()[name], "on_change": _take_knobs, "args": (record,)}
+    common: dict[str, Any] = {"key": key, "help": option_helps()[name], "on_change": _take_knobs, "args": (record,)}
     label = _LABELS.get(name, name.replace("_", " "))
-    if get_origin(kind) is Literal:
+    if get_origin(kind) is Literal and len(get_args(kind)) > _MOST_SEGMENTS:
+        st.selectbox(label, get_args(kind), **common)
+    elif get_origin(kind) is Literal:
         st.segmented_control(label, get_args(kind), required=True, width="stretch", **common)
     elif kind is bool:
         st.checkbox(label, **common)
     elif kind is int:
-        st.slider(label, 1, _MOST[name], **common)
+        low, high = _RANGES[name]
+        st.slider(label, low, max(high, value), **common)
     else:
-        st.select_slider(label, sorted({*_FLOATS, value, st.session_state[key]}), **common)
+        st.select_slider(
+            label,
+            sorted({*(_SHARES if name in ("p", "share_ratio") else _FLOATS), value, st.session_state[key]}),
+            **common,
+        )
 
 
 def _take_knobs(record: Studio) -> None:
@@ -90,16 +97,3 @@ def _take_preset(record: Studio) -> None:
         record.options = PRESETS[st.session_state["preset"]]
         for name in _NAMES:
             st.session_state[f"knob-{name}"] = asdict(record.options)[name]
-
-
-@lru_cache
-def field_helps() -> dict[str, str]:
-    """The string under each field of RouterOptions, by the field's name; empty where there is none."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(RouterOptions))).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    helps = dict.fromkeys(_NAMES, "")
-    for field, text in zip(tree.body, tree.body[1:], strict=False):
-        match field, text:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(help))):
-                helps[name] = " ".join(help.split())
-    return helps

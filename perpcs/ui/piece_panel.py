@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 SHOWN_VOTERS = 5
+_BLIND = {
+    "retrieval": "PEFT retrieval takes whole sharers whose history is like this one, the same at every position.",
+    "uniform": "A control: every shared piece weighs alike, whatever the history says.",
+    "random": "A control: the pieces are drawn at random, and weigh alike.",
+}
 
 
 def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[int, int] | None) -> None:
@@ -54,7 +59,9 @@ def _numbers(engine: "Engine", facts: PieceFacts) -> None:
 def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
     """Which history items chose the piece, largest vote first."""
     head = f"<b>{len(facts.voters)} of {facts.n_items} items chose it</b>"
-    if not facts.additive:
+    if facts.decided_by == "router":
+        return f"<b>No item voted</b><p class='pp-quiet'>{_BLIND[str(facts.router['router'])]}</p>"
+    if facts.decided_by == "loss":
         k = facts.router.get("k", 1)
         head = (
             f"<b>For {len(facts.voters)} of {facts.n_items} items it is among the {k} that help most here</b>"

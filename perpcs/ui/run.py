@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from perpcs.assembly.options import BY_LOSS
+from perpcs.assembly.options import ACTIVATIONS
 from perpcs.assembly.record import Assembly
 from perpcs.figures.live import live_map
 from perpcs.figures.order import column_order
@@ -45,11 +45,11 @@ def start_assembly(engine: "Engine", record: Studio, task: str, items: Sequence[
     if record.work is not None:
         record.work.stop()
     options, items = record.options, tuple(items)
-    by_loss = options.router in BY_LOSS
+    together = options.router not in ACTIVATIONS  # all positions change at every step
 
     def do(report: Any) -> Assembly:
         def on_position(step: Any) -> None:
-            row = np.array(step.weights if by_loss else step.weights[step.position], dtype=np.float32)
+            row = np.array(step.weights if together else step.weights[step.position], dtype=np.float32)
             report(Frame(step.position, step.positions, step.batch, step.batches, row))
 
         return engine.assemble(get_task(task), items, options=options, user=user, on_position=on_position)

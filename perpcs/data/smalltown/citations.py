@@ -10,8 +10,8 @@ the problem or the method of the paper's title.
     areas      what they write papers on, subject matter only
 
 Some families have more friends than others, and so has the first kind of each; and of some items one reference has
-nothing to do with the paper, which nobody cites but by a slip: so a model that knows nobody does better than chance, and
-no better than that.
+nothing to do with the paper, which nobody cites but by a slip: so a model that knows nobody does better than chance,
+and no better than that.
 """
 
 import random
