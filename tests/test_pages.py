@@ -220,8 +220,12 @@ def test_text_survives_a_change_of_page(fake):
 
 def test_the_knobs_reach_the_engine(fake):
     app = paste(open_page("assemble", source="paste"), PASTE)
-    app.slider(key="knob-k").set_value(5).run()
+    app.slider(key="knob-steps").set_value(5).run()
     assert app.selectbox(key="preset").value == "own"
+    app.selectbox(key="knob-router").set_value("gate").run()
+    app.segmented_control(key="knob-selector").set_value("top_p").run()
+    app.select_slider(key="knob-p").set_value(0.5).run()
+    assert "knob-k" not in {slider.key for slider in app.slider}
     app.selectbox(key="preset").set_value("paper").run()
     assert app.slider(key="knob-k").value == PRESETS["paper"].k
     app.select_slider(key="knob-temperature").set_value(0.5).run()

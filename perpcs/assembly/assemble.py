@@ -217,7 +217,7 @@ def look_away(
         picked, weight = select(scores[p : p + 1], mask, base.positions[p].n, options, drawn)
         weights[p].scatter_(0, picked[0], weight[0])
     if on_position:
-        on_position(Step(P - 1, P, 0, 1, weights.numpy(), time.perf_counter() - began))
+        on_position(Step(P - 1, P, 0, 1, weights.float().numpy(), time.perf_counter() - began))
     nobody = np.zeros((N, P, 0))
     return Routed(weights.numpy(), scores.numpy(), nobody.astype(np.int16), nobody.astype(np.float16))
 

@@ -88,29 +88,36 @@ def _base(manifest: "Manifest") -> str:
 
 
 def _curve(name: str, lines: dict[str, list[tuple[int, float]]]) -> None:
-    """The held-out curve of the base model's training, its takeaway over it, its numbers to take away."""
+    """The held-out curve of the base model's training under its takeaway, drawn once somebody asks for it.
+
+    The page that everybody sees first then loads no chart library.
+    """
     title = curve_title(lines)
     st.html(f"<h3>{escape(title)}</h3>")
-    st.plotly_chart(
-        curve_figure(lines, dark=is_dark()),
-        theme=None,
-        width="stretch",
-        key="base-curve",
-        alt=title,
-        config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{name}-base-curve", "scale": 2}},
-    )
-    shown = "" if ALL in lines else "; the prompts show nothing of a person"
-    st.html(_quiet(f"The base model alone, on texts that were {term('held out')}{shown}."))
-    st.download_button(
-        "CSV of this curve",
-        curve_csv(lines),
-        f"perpcs-{name}-base-curve.csv",
-        "text/csv",
-        on_click="ignore",
-        key="curve-csv",
-        type="tertiary",
-        icon=":material/table:",
-    )
+    box = st.expander("The training curve", key="curve-box", on_change="rerun")
+    if not box.open:
+        return
+    with box:
+        st.plotly_chart(
+            curve_figure(lines, dark=is_dark()),
+            theme=None,
+            width="stretch",
+            key="base-curve",
+            alt=title,
+            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{name}-base-curve", "scale": 2}},
+        )
+        shown = "" if ALL in lines else "; the prompts show nothing of a person"
+        st.html(_quiet(f"The base model alone, on texts that were {term('held out')}{shown}."))
+        st.download_button(
+            "CSV of this curve",
+            curve_csv(lines),
+            f"perpcs-{name}-base-curve.csv",
+            "text/csv",
+            on_click="ignore",
+            key="curve-csv",
+            type="tertiary",
+            icon=":material/table:",
+        )
 
 
 def _quality(manifest: "Manifest", measured: dict[str, Evaluation]) -> str:
