@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from perpcs.assembly.assemble import Step, assemble
+from perpcs.assembly.export import Export, export_adapter
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
@@ -132,6 +133,16 @@ class Engine:
         """Assemble a person; see ``perpcs.assembly.assemble``."""
         with self.turns.turn():
             return assemble(self.base, self.pool, task, items, options=options, user=user, on_position=on_position)
+
+    def export(self, assembly: Assembly, folder: Path, rank: int | None = None) -> Export:
+        """Write a person as a LoRA adapter that peft reads; see ``perpcs.assembly.export``.
+
+        Raises:
+            PerpcsError: when the person belongs to another pool, or cannot be exported.
+        """
+        self.check(assembly)
+        with self.turns.turn():
+            return export_adapter(self.base, self.pool, assembly, folder, rank)
 
     def answer(
         self,

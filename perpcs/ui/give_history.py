@@ -52,7 +52,7 @@ def _example(engine: "Engine", record: Studio) -> None:
     with st.expander(f"Read the history ({len(example.history)} items)"):
         st.html(f'<p class="pp-quiet">{escape(example.description)}</p>')
         st.html(items_html(example.history))
-    knobs(record)
+    knobs(engine, record)
 
 
 def _paste(engine: "Engine", record: Studio) -> None:
@@ -150,7 +150,7 @@ def _after_input(engine: "Engine", record: Studio, draft: Draft | None) -> None:
         start_assembly(engine, record, draft.task, draft.reading.items, user="me")
     if draft is not None and draft.reading is not None:
         _preview(draft)
-    knobs(record)
+    knobs(engine, record)
     _privacy(record)
 
 

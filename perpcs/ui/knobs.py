@@ -1,13 +1,17 @@
 """The knobs of an assembly: one widget for each field of RouterOptions, made from its type, its docstring as help."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import streamlit as st
 
 from perpcs.assembly.options import PRESETS, RouterOptions, applies, option_helps
 from perpcs.errors import PerpcsError
 from perpcs.ui.state import Studio, remember
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
 
 _PRESET_NAMES = {
     "default": "Default (measured best)",
@@ -26,6 +30,7 @@ _LABELS = {
     "attention": "Weight the kept pieces by their scores",
     "half_life": "Half-life of an item, in items (0: all count alike)",
     "share_ratio": "Share of each sharer's pieces that may be used",
+    "without": "Sharers left out",
     "seed": "Seed",
     "k": "k: pieces each item keeps at a position",
     "temperature": "Temperature",
@@ -36,14 +41,12 @@ _LABELS = {
 }
 _RANGES = {"k": (1, 10), "steps": (1, 60), "half_life": (0, 50), "seed": (0, 20)}
 _MOST_SEGMENTS = 4
-_ELSEWHERE = ("without",)
-"""Options that have a widget of their own beside the map."""
 _SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 _FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _NAMES = tuple(field.name for field in fields(RouterOptions))
 
 
-def knobs(record: Studio) -> None:
+def knobs(engine: "Engine", record: Studio) -> None:
     """An expander that shows and turns ``record.options``. A preset sets all; any knob can then be turned alone."""
     with st.expander("Knobs" + ("" if record.options == PRESETS["default"] else " (changed)"), key="knobs-box"):
         st.session_state["preset"] = next((n for n, o in PRESETS.items() if o == record.options), "own")
@@ -57,14 +60,14 @@ def knobs(record: Studio) -> None:
             help="All but the default follow a published text to the letter, for comparison.",
         )
         for name in _NAMES:
-            if applies(name, record.options) and name not in _ELSEWHERE:
-                _knob(record, name)
+            if applies(name, record.options):
+                _knob(record, name, [sharer.id for sharer in engine.sharers(record.task)])
         st.html('<p class="pp-quiet">Used from the next assembly on.</p>')
 
 
-def _knob(record: Studio, name: str) -> None:
+def _knob(record: Studio, name: str, sharers: Sequence[str]) -> None:
     kind, value = get_type_hints(RouterOptions)[name], asdict(record.options)[name]
-    key = remember(f"knob-{name}", value)
+    key = remember(f"knob-{name}", list(value) if isinstance(value, tuple) else value)
     common: dict[str, Any] = {"key": key, "help": option_helps()[name], "on_change": _take_knobs, "args": (record,)}
     label = _LABELS.get(name, name.replace("_", " "))
     if get_origin(kind) is Literal and len(get_args(kind)) > _MOST_SEGMENTS:
@@ -73,6 +76,8 @@ def _knob(record: Studio, name: str) -> None:
         st.segmented_control(label, get_args(kind), required=True, width="stretch", **common)
     elif kind is bool:
         st.checkbox(label, **common)
+    elif get_origin(kind) is tuple:
+        st.multiselect(label, sorted({*sharers, *st.session_state[key]}), **common)
     elif kind is int:
         low, high = _RANGES[name]
         st.slider(label, low, max(high, value), **common)

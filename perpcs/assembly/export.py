@@ -1,0 +1,174 @@
+"""A person as a standard LoRA adapter, for programs that know peft and do not know this one.
+
+What a person adds at a position is one low-rank product, whoever its pieces came from:
+
+    s * sum_s w_s B_s A_s = B A      A (q, n): the A_s one below the other      B (d, q): the s w_s B_s side by side
+
+q = r times the sharers with weight there. Nothing is lost that way. Where q is more than the layer can use, min(n, d),
+or more than the rank that was asked for, the best product of that rank takes its place; a QR of either factor leaves a
+small matrix between them, and the SVD of that one gives it.
+
+peft multiplies B A by alpha / r: alpha is the rank at every position, so the factor is 1 and s stands in B.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
+from perpcs.files import write_atomic, write_json
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import Pieces
+from perpcs.pool.manifest import Manifest
+from perpcs.pool.store import Pool
+
+CONFIG = "adapter_config.json"
+TENSORS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Export:
+    """An adapter on disk. P positions."""
+
+    folder: Path
+    bytes: int
+    """Of both files."""
+    ranks: tuple[int, ...]
+    """Rank at each position, (P,); 0 where the person has no weight and the adapter leaves the layer alone."""
+    errors: tuple[float, ...]
+    """At each position |update - kept| / |update|, Frobenius norms, (P,): 0 = nothing was cut off."""
+    error: float
+    """The same over all positions together."""
+
+
+class Product(NamedTuple):
+    """The product B A and what was cut off to get it, float64."""
+
+    A: Tensor
+    """(q, n)."""
+    B: Tensor
+    """(d, q)."""
+    cut: float
+    """Frobenius norm of what was cut off."""
+
+
+def export_adapter(base: BaseModel, pool: Pool, assembly: Assembly, folder: Path, rank: int | None = None) -> Export:
+    """Write a person as adapter_config.json and adapter_model.safetensors, as peft reads them.
+
+    Args:
+        base: the pool's base model; only its layers are looked at.
+        assembly: a person of this pool; ``Engine.export`` checks that.
+        folder: made if it is not there; an adapter that lies in it is replaced.
+        rank: the most at any position; None = as much as it takes to lose nothing.
+
+    Raises:
+        PerpcsError: when the rank is below 1, the person has no weight at all, or the folder cannot be used.
+    """
+    _check(pool, folder, rank)
+    task = pool.pieces(assembly.task, "cpu", torch.float32)  # as stored: a model in half precision would round them
+    weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask
+    wholes = [concatenate(task.pieces, p, weights[p]) for p in range(len(weights))]
+    if not any(wholes):
+        raise PerpcsError(
+            "This person has no weight on any piece, so there is nothing to export.",
+            "Use the base model as it is, or assemble the person again from a longer history.",
+        )
+    parts = [whole and nearest(whole, rank) for whole in wholes]
+    kept = {position.path: part for position, part in zip(base.positions, parts, strict=True) if part}
+    size = write_tensors(folder / TENSORS, kept)
+    write_json(folder / CONFIG, adapter_config(pool.manifest, kept, _keeps_transposed(base)))
+    norms = torch.tensor([norm(whole) if whole else 0.0 for whole in wholes], dtype=torch.float64)
+    cuts = torch.tensor([part.cut if part else 0.0 for part in parts], dtype=torch.float64)
+    return Export(
+        folder=folder,
+        bytes=size + (folder / CONFIG).stat().st_size,
+        ranks=tuple(len(part.A) if part else 0 for part in parts),
+        errors=tuple((cuts / norms).nan_to_num().tolist()),  # 0 / 0 where there is no update
+        error=(cuts.norm() / norms.norm()).nan_to_num().item(),
+    )
+
+
+# ---- products ------------------------------------------------------------------------------------------------------
+
+
+def concatenate(pieces: Pieces, position: int, w: Tensor) -> Product | None:
+    """The update of weights w (S,) as one product, r columns for each sharer with weight; None without any."""
+    factors = pieces.shared(position, w[None])
+    if factors is None:
+        return None
+    return Product(factors.A.double(), factors.Bt.double().mT * factors.c[0].double(), 0.0)
+
+
+def nearest(product: Product, rank: int | None = None) -> Product:
+    """The nearest product of at most ``rank``, and never of more than the layer can use; itself if it is small."""
+    (q, n), d = product.A.shape, len(product.B)
+    most = min(n, d) if rank is None else min(n, d, rank)
+    if q <= most:
+        return product
+    right, right_triangle = torch.linalg.qr(product.A.mT)  # (n, a), (a, q) with a = min(n, q)
+    left, left_triangle = torch.linalg.qr(product.B)  # (d, b), (b, q) with b = min(d, q)
+    U, values, Vh = torch.linalg.svd(left_triangle @ right_triangle.mT, full_matrices=False)
+    root = values[:most].sqrt()  # half to either factor, so that both are of one size
+    A = (root[:, None] * Vh[:most]) @ right.mT
+    B = left @ (U[:, :most] * root)
+    return Product(A, B, values[most:].norm().item())
+
+
+def norm(product: Product) -> float:
+    """Frobenius norm of B A, from the triangles of both factors; the matrix (d, n) is not made where they are thin."""
+    left, right = (torch.linalg.qr(thin, mode="r").R for thin in (product.B, product.A.mT))
+    return (left @ right.mT).norm().item()
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def write_tensors(path: Path, kept: dict[str, Product]) -> int:
+    """Write both factors of every module, float32, under the names that peft gives them; returns the size in bytes."""
+    tensors = {}
+    for name, product in kept.items():
+        for letter, tensor in (("A", product.A), ("B", product.B)):
+            tensors[f"base_model.model.{name}.lora_{letter}.weight"] = tensor.float().contiguous()
+    data = save(tensors, {"format": "pt"})  # one fact only: safetensors writes several in any order
+    write_atomic(path, data)
+    return len(data)
+
+
+def adapter_config(manifest: Manifest, kept: dict[str, Product], transposed: bool) -> dict[str, Any]:
+    """What peft has to know, by module path; ranks stand in the pattern where they are not the largest one."""
+    ranks = {name: len(product.A) for name, product in kept.items()}
+    top = max(ranks.values())
+    pattern = {name: rank for name, rank in ranks.items() if rank != top}
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": manifest.base,  # a name, or the folder inside the pool: no path of this machine
+        "inference_mode": True,
+        "r": top,
+        "lora_alpha": top,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "use_rslora": False,
+        "fan_in_fan_out": transposed,
+        "target_modules": list(ranks),
+        "rank_pattern": pattern,
+        "alpha_pattern": pattern,
+    }
+
+
+def _check(pool: Pool, folder: Path, rank: int | None) -> None:
+    if rank is not None and rank < 1:
+        raise PerpcsError(f"rank is {rank}.", "Use a whole number of at least 1, or leave it out to lose nothing.")
+    if folder.resolve().is_relative_to(pool.folder.resolve()):  # beside a model's files it would become part of it
+        raise PerpcsError(f"{folder} lies inside the pool.", "Choose a folder of its own for the adapter.")
+
+
+def _keeps_transposed(base: BaseModel) -> bool:
+    """Whether adapted layers keep their weight as (inputs, outputs), as GPT-2's Conv1D does."""
+    return not all(isinstance(base.model.get_submodule(position.path).base, nn.Linear) for position in base.positions)
