@@ -118,7 +118,7 @@ def run_assemble(options: argparse.Namespace) -> None:
         "router": person.router,
         "tokens": person.tokens,
         "seconds": person.seconds,
-        "bytes": person.weights.size * 2,
+        "bytes": person.kept_bytes,
         "file_bytes": size,
         "adapter_bytes": engine.adapter_bytes,
         "effective_sharers": dict(zip(person.positions, person.effective_sharers().round(2).tolist(), strict=True)),

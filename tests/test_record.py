@@ -116,7 +116,7 @@ def test_effective_sharers_and_top_share_of_known_weights():
 
 
 def equal(one, two):
-    arrays = ("weights", "scores", "choices", "votes")
+    arrays = ("weights", "scores", "choices", "votes", "own")
     for name in arrays:
         a, b = getattr(one, name), getattr(two, name)
         assert (a.dtype, a.shape) == (b.dtype, b.shape)

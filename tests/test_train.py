@@ -150,7 +150,7 @@ def test_a_sharers_training_is_a_plain_lora_with_torchs_adam(base, trained, mode
     """Written without our layer: merged weights, autograd through a model our code never touched, torch's Adam."""
     s, history = 2, histories(base)[2]
     model = plain_model(model_folder("llama")).requires_grad_(False)
-    A = [train._initial_A(IDS[s], p.path, p.n, PIECES).requires_grad_() for p in base.positions]
+    A = [train.initial_A(IDS[s], p.path, p.n, PIECES).requires_grad_() for p in base.positions]
     B = [torch.zeros(p.d, PIECES.rank).requires_grad_() for p in base.positions]
     optimiser = torch.optim.Adam([*A, *B], lr=0.0)
     batches = train._batches(history, IDS[s], PIECES.batch, PIECES.epochs, PIECES.seed)
@@ -203,10 +203,10 @@ def test_training_lowers_every_sharers_loss_and_tells_it(base, trained):
 def test_sharers_start_from_the_same_A_only_when_asked(base):
     path, n = base.positions[0].path, base.positions[0].n
     own = PieceSettings(shared_init=False)
-    assert torch.equal(train._initial_A("ada", path, n, PIECES), train._initial_A("bruno", path, n, PIECES))
-    assert not torch.equal(train._initial_A("ada", path, n, own), train._initial_A("bruno", path, n, own))
-    other = train._initial_A("ada", base.positions[1].path, n, PIECES)
-    assert not torch.equal(train._initial_A("ada", path, n, PIECES), other)
+    assert torch.equal(train.initial_A("ada", path, n, PIECES), train._initial_A("bruno", path, n, PIECES))
+    assert not torch.equal(train.initial_A("ada", path, n, own), train._initial_A("bruno", path, n, own))
+    other = train.initial_A("ada", base.positions[1].path, n, PIECES)
+    assert not torch.equal(train.initial_A("ada", path, n, PIECES), other)
 
 
 # ---- gates and prototypes -------------------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from perpcs.assembly.blind import blind_scores, likeness
-from perpcs.assembly.descent import fit_weights, item_gradients
-from perpcs.assembly.options import BLIND, BY_LOSS, RouterOptions
+from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients
+from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions
+from perpcs.assembly.own import train_own
 from perpcs.assembly.record import Assembly, item_shares
 from perpcs.assembly.routers import gumbel, item_scores, routing_keys, select, width
 from perpcs.errors import PerpcsError, unknown
@@ -94,6 +95,7 @@ def assemble(
         seconds=round(time.perf_counter() - began, 4),
         cut_items=sum(item.cut for item in encoded),
         user=user,
+        own=np.zeros(0, np.float16) if chosen.own is None else chosen.own,
     )
 
 
@@ -105,6 +107,8 @@ class Routed:
     scores: np.ndarray
     index: np.ndarray
     votes: np.ndarray
+    own: np.ndarray | None = None
+    """The person's own piece as a record holds it."""
 
 
 def restricted(pool: Pool, task: str, pieces: TaskPieces, options: RouterOptions) -> TaskPieces:
@@ -245,10 +249,15 @@ def descend(
             seconds = time.perf_counter() - (began or 0.0)
             on_position(Step(P - 1, P, number, of, weights.astype(np.float32), seconds))
 
-    if options.router == "fit":
-        weights, gains = fit_weights(
-            base, task, encoded, options, on_step=lambda step, now: tell(step, options.steps, now)
-        )
+    own_piece = None
+    if options.router in FITS:
+        steps = options.steps * (1 + (options.router == "fit+own"))
+        weights, gains = fit_weights(base, task, encoded, options, on_step=lambda step, now: tell(step, steps, now))
+        if steps > options.steps:
+            batches = fit_batches(len(encoded), options.steps)
+            own_piece = train_own(
+                base, task, encoded, weights, options, batches, lambda step: tell(options.steps + step, steps, weights)
+            )
     else:
         passes = len(length_batches([len(item.ids) for item in encoded], batch_tokens))
         weights = np.zeros((P, S))
@@ -265,7 +274,7 @@ def descend(
             weights[p, picked[0].numpy()] = weight[0].numpy()
         tell(passes, passes + 1, weights)
     index, votes = _own_choices(gains, options)
-    return Routed(weights, gains.mean(axis=0), index, votes)
+    return Routed(weights, gains.mean(axis=0), index, votes, own_piece)
 
 
 def _own_choices(gains: np.ndarray, options: RouterOptions) -> tuple[np.ndarray, np.ndarray]:

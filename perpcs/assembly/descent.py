@@ -81,14 +81,13 @@ def fit_weights(
     mask = task.mask.to(base.device, base.dtype)
     w = torch.zeros(P, S, device=base.device, dtype=base.dtype, requires_grad=True)
     optimiser = torch.optim.Adam([w], lr=options.rate, betas=_BETAS)
-    order = _order(len(encoded), options.steps * _BATCH)
+    batches = fit_batches(len(encoded), options.steps)
     gains = _no_gains(base, len(encoded), S)
     counts_for = torch.from_numpy(item_shares(len(encoded), options.half_life) * len(encoded))
     counts_for = counts_for.to(base.device, base.dtype)
     read: set[int] = set()
-    for step in range(options.steps):
+    for step, rows in enumerate(batches):
         optimiser.param_groups[0]["lr"] = options.rate * (1 - step / options.steps)
-        rows = list(dict.fromkeys(order[step * _BATCH : (step + 1) * _BATCH]))
         own = w.detach().expand(len(rows), -1, -1).clone().requires_grad_()
         nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task, own))
         counts = counts * counts_for[rows]
@@ -116,10 +115,10 @@ def _no_gains(base: BaseModel, items: int, sharers: int) -> np.ndarray:
     return np.zeros((items, len(base.positions), sharers), dtype=kind)
 
 
-def _order(count: int, wanted: int) -> list[int]:
-    """Items in the order in which they are fitted: shuffled passes over all of them, the same at every call."""
+def fit_batches(count: int, steps: int) -> list[list[int]]:
+    """The items of every step: shuffled passes over all of them, the same at every call, no item twice in a step."""
     random = np.random.default_rng(0)
     order: list[int] = []
-    while len(order) < wanted:
+    while len(order) < steps * _BATCH:
         order.extend(random.permutation(count).tolist())
-    return order
+    return [list(dict.fromkeys(order[at * _BATCH : (at + 1) * _BATCH])) for at in range(steps)]

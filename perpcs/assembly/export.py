@@ -4,9 +4,9 @@ What a person adds at a position is one low-rank product, whoever its pieces cam
 
     s * sum_s w_s B_s A_s = B A      A (q, n): the A_s one below the other      B (d, q): the s w_s B_s side by side
 
-q = r times the sharers with weight there. Nothing is lost that way. Where q is more than the layer can use, min(n, d),
-or more than the rank that was asked for, the best product of that rank takes its place; a QR of either factor leaves a
-small matrix between them, and the SVD of that one gives it.
+q = r times the sharers with weight there, and one more where the person has a piece of their own. Nothing is lost that
+way. Where q is more than the layer can use, min(n, d), or more than the rank that was asked for, the best product of
+that rank takes its place; a QR of either factor leaves a small matrix between them, and the SVD of that one gives it.
 
 peft multiplies B A by alpha / r: alpha is the rank at every position, so the factor is 1 and s stands in B.
 """
@@ -20,11 +20,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic, write_json
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Pieces
+from perpcs.model.basis import OwnPiece, Pieces
 from perpcs.pool.manifest import Manifest
 from perpcs.pool.store import Pool
 
@@ -73,7 +74,8 @@ def export_adapter(base: BaseModel, pool: Pool, assembly: Assembly, folder: Path
     _check(pool, folder, rank)
     task = pool.pieces(assembly.task, "cpu", torch.float32)  # as stored: a model in half precision would round them
     weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask
-    wholes = [concatenate(task.pieces, p, weights[p]) for p in range(len(weights))]
+    own = own_piece(assembly, base.positions)
+    wholes = [concatenate(task.pieces, p, weights[p], own) for p in range(len(weights))]
     if not any(wholes):
         raise PerpcsError(
             "This person has no weight on any piece, so there is nothing to export.",
@@ -97,12 +99,19 @@ def export_adapter(base: BaseModel, pool: Pool, assembly: Assembly, folder: Path
 # ---- products ------------------------------------------------------------------------------------------------------
 
 
-def concatenate(pieces: Pieces, position: int, w: Tensor) -> Product | None:
-    """The update of weights w (S,) as one product, r columns for each sharer with weight; None without any."""
+def concatenate(pieces: Pieces, position: int, w: Tensor, own: OwnPiece | None = None) -> Product | None:
+    """The update of weights w (S,) and of an own piece as one product, r columns for each sharer with weight; None
+    without any.
+    """
     factors = pieces.shared(position, w[None])
-    if factors is None:
-        return None
-    return Product(factors.A.double(), factors.Bt.double().mT * factors.c[0].double(), 0.0)
+    A, B = [], []
+    if factors is not None:
+        A.append(factors.A.double())
+        B.append(factors.Bt.double().mT * factors.c[0].double())
+    if own is not None:
+        A.append(own.A[position].double())
+        B.append(own.Bt[position].double().mT * own.scale)
+    return Product(torch.cat(A), torch.cat(B, dim=1), 0.0) if A else None
 
 
 def nearest(product: Product, rank: int | None = None) -> Product:

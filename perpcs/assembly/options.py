@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from perpcs.errors import PerpcsError, unknown
 
-BY_LOSS = ("gradient", "fit")
+FITS = ("fit", "fit+own")
+BY_LOSS = ("gradient", *FITS)
 """Routers that look at the loss; these weights are not the mean of the items' votes."""
 BLIND = ("retrieval", "uniform", "random")
 """Routers that never run the model: whole sharers by likeness, and two controls."""
@@ -24,11 +25,13 @@ BLIND = ("retrieval", "uniform", "random")
 class RouterOptions:
     """How pieces are scored and chosen. Field docstrings are the help texts of the command line and the app."""
 
-    router: Literal["gate", "prototype", "arrow", "gradient", "fit", "retrieval", "uniform", "random"] = "fit"
+    router: Literal["gate", "prototype", "arrow", "gradient", "fit", "fit+own", "retrieval", "uniform", "random"] = (
+        "fit"
+    )
     """Compare a target token's activation with each piece's trained gate, with its owner's mean activation, or with the
     direction that the piece itself amplifies most (arrow); look at the loss: its gradient by each piece's weight, or a
-    few steps of descent on the weights alone (fit); take whole sharers of like history (retrieval); or, as controls,
-    take every piece alike or draw pieces at random."""
+    few steps of descent on the weights alone (fit), and then on a rank-1 piece of the person's own (fit+own); take
+    whole sharers of like history (retrieval); or, as controls, take every piece alike or draw pieces at random."""
     normalise: Literal["cosine", "layernorm"] = "cosine"
     """How gate and activation are normalised before their product."""
     centre: bool = True
@@ -60,6 +63,8 @@ class RouterOptions:
     """Fit: pull of the weights towards 0, the base model; it keeps a handful of items from being overfitted."""
     signed: bool = False
     """Fit: whether a weight may fall below 0, which takes a piece's manner away instead of adding it."""
+    own_rate: float = 0.004
+    """Fit+own: learning rate of the first step of the own piece; it falls to nothing."""
     share_ratio: float = 1.0
     """Share of every sharer's pieces that may be used; which ones is drawn once, the same for everybody."""
     without: tuple[str, ...] = ()
@@ -76,10 +81,8 @@ class RouterOptions:
             if name in _WHOLE and (not isinstance(value, int) or isinstance(value, bool) or not _within(name, value)):
                 low, high = _WHOLE[name]
                 raise PerpcsError(f"{name} is {value}.", f"Use a whole number from {low} to {high:,}.")
-        if not self.rate > 0 or not self.shrink >= 0:
-            raise PerpcsError(
-                "The rate or the shrinkage is out of range.", "Use a rate above 0 and a shrinkage from 0."
-            )
+        if not (self.rate > 0 and self.own_rate > 0 and self.shrink >= 0):
+            raise PerpcsError("A rate or the shrinkage is out of range.", "Use a rate above 0 and a shrinkage from 0.")
         if not self.temperature > 0:
             raise PerpcsError(f"The temperature is {self.temperature}.", "Use a number above 0.")
         for name in ("p", "share_ratio"):
@@ -137,7 +140,8 @@ _APPLIES: dict[str, Sequence[str]] = {
     **dict.fromkeys(("centre", "standardise"), ("gate", "prototype")),
     **dict.fromkeys(("selector", "k", "p", "attention", "temperature"), _SELECTING),
     "half_life": (*ACTIVATIONS, *BY_LOSS),
-    **dict.fromkeys(("steps", "rate", "shrink", "signed"), ("fit",)),
+    **dict.fromkeys(("steps", "rate", "shrink", "signed"), FITS),
+    "own_rate": ("fit+own",),
 }
 
 

@@ -54,6 +54,8 @@ class Assembly:
     cut_items: int = 0
     """Items whose beginning was cut because they were longer than the model can read."""
     user: str = "me"
+    own: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float16))
+    """A rank-1 piece of the person's own, float16, flat: A (n) then B (d), position by position; empty without one."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     # ---- what follows from the stored numbers, without a model ---------------------------------------------------
@@ -61,6 +63,11 @@ class Assembly:
     @property
     def n_items(self) -> int:
         return int(self.choices.shape[0])
+
+    @property
+    def kept_bytes(self) -> int:
+        """What has to be kept to answer as this person: weights, and the own piece, as half floats."""
+        return 2 * (self.weights.size + self.own.size)
 
     @property
     def additive(self) -> bool:
@@ -143,7 +150,11 @@ class Assembly:
     def to_json(self) -> str:
         """The record as JSON text; equal records give equal text."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _ARRAYS}
-        arrays = {name: _pack(getattr(self, name), dtype) for name, dtype in _ARRAYS.items()}
+        arrays = {
+            name: _pack(getattr(self, name), dtype)
+            for name, dtype in _ARRAYS.items()
+            if name not in _OPTIONAL or getattr(self, name).size
+        }
         return json.dumps(
             {"kind": "perpcs-assembly", "schema": SCHEMA, **values, "arrays": arrays}, indent=1, sort_keys=True
         )
@@ -169,7 +180,11 @@ class Assembly:
             schema = data.pop("schema")
             if schema != SCHEMA:
                 raise PerpcsError(f"This person was saved with schema {schema}, not {SCHEMA}.", again)
-            arrays: dict[str, Any] = {name: _unpack(data["arrays"][name], dtype) for name, dtype in _ARRAYS.items()}
+            arrays: dict[str, Any] = {
+                name: _unpack(data["arrays"][name], dtype)
+                for name, dtype in _ARRAYS.items()
+                if name not in _OPTIONAL or name in data["arrays"]
+            }
             del data["arrays"]
             data["positions"], data["sharers"] = tuple(data["positions"]), tuple(data["sharers"])
             record = cls(**arrays, **data)
@@ -213,7 +228,9 @@ class Assembly:
             raise ValueError("choices or votes have the wrong shape")
         if self.choices.size and not (self.choices.min() >= _NO_SHARER and self.choices.max() < s):
             raise ValueError("a choice names no sharer")
-        if not all(np.isfinite(array).all() for array in (self.weights, self.scores, self.votes)):
+        if self.own.ndim != 1:
+            raise ValueError("the own piece has the wrong shape")
+        if not all(np.isfinite(array).all() for array in (self.weights, self.scores, self.votes, self.own)):
             raise ValueError("a number is not finite")
 
 
@@ -225,7 +242,8 @@ def item_shares(items: int, half_life: int) -> np.ndarray:
     return size / max(size.sum(), 1e-300)
 
 
-_ARRAYS = {"weights": "<f4", "scores": "<f4", "choices": "<i2", "votes": "<f2"}
+_ARRAYS = {"weights": "<f4", "scores": "<f4", "choices": "<i2", "votes": "<f2", "own": "<f2"}
+_OPTIONAL = ("own",)
 _MAX_ELEMENTS = 50_000_000
 
 

@@ -23,13 +23,14 @@ import torch
 from perpcs import __version__
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.options import RouterOptions, router_options
+from perpcs.assembly.own import own_piece
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.metrics import score_person
 from perpcs.evaluate.oppu import own_adapter
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Factors, people
+from perpcs.model.basis import Adapter, Updates, fixed, own_updates, together
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
@@ -80,10 +81,17 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
     if name == "perpcs":
         options = router_options("default", router=router) if router else RouterOptions()
         pieces = pool.pieces(task.name, base.device, base.dtype).pieces
-        found = [assemble(base, pool, task, user.history, options=options).weights for user in users]
-        weights = torch.from_numpy(np.stack(found)).to(base.device, base.dtype)
+        found = [assemble(base, pool, task, user.history, options=options) for user in users]
+        weights = torch.from_numpy(np.stack([one.weights for one in found])).to(base.device, base.dtype)
+        owns = [own_piece(one, base.positions) for one in found]
         seconds = (time.perf_counter() - began) / len(users)
-        return Prepared(lambda owner: people(pieces, weights[owner]), seconds=seconds, bytes=2.0 * found[0].size)
+
+        def adapter(owner: torch.Tensor) -> Adapter:
+            own = own_updates([owns[index] for index in owner.tolist()], base.device, base.dtype)
+            shared = [pieces.shared(p, weights[owner, p]) for p in range(len(pieces))]
+            return fixed(together(shared, own))
+
+        return Prepared(adapter, seconds=seconds, bytes=float(found[0].kept_bytes))
     if name == "oppu" and not router:
         settings = PieceSettings(**pool.task(task.name).training["pieces"])
         trained = train_pieces(base, encode_histories(base, task, users), [user.id for user in users], settings)
@@ -133,11 +141,11 @@ def _answer_batch(
         {"nll": float(total) / float(count), "tokens": int(count)} for total, count in zip(nll, counts, strict=True)
     ]
     if task.labels:
-        factors: list[Factors | None] | None = None
+        updates: list[Updates] | None = None
         if adapter is not None:
             blank = torch.zeros(len(prompts), 1, 1, device=base.device, dtype=base.dtype)
-            factors = [adapter(p, blank) for p in range(len(base.positions))]
-        shares = label_log_probs(base, prompts, task.labels, factors).exp()
+            updates = [adapter(p, blank) for p in range(len(base.positions))]
+        shares = label_log_probs(base, prompts, task.labels, updates).exp()
         for row, share in zip(rows, shares.tolist(), strict=True):
             row["labels"] = dict(zip(task.labels, [round(value, 5) for value in share], strict=True))
     ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, task.max_new_tokens) for prompt in prompts]

@@ -103,7 +103,7 @@ def selected_pieces(assembly: Assembly) -> np.ndarray:
 
 def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     """LaTeX: how the weight came about, with this piece's numbers; the largest ``shown`` votes are written out."""
-    if facts.router.get("router") == "fit":
+    if str(facts.router.get("router")).startswith("fit"):
         steps = facts.router.get("steps", 0)
         return (
             r"\begin{aligned} w &\leftarrow w - \eta\, \tfrac{\partial}{\partial w} \bigl( \text{loss} + \lambda "

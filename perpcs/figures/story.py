@@ -74,7 +74,9 @@ def explanation(story: Story, step: int) -> str:
     by_loss = (
         f"At {position}, one pass backwards tells for the piece of each of {len(a.sharers)} sharers how much the loss "
         f"on {story.name}'s own words falls with its weight. A higher bar: this sharer's piece helps more.",
-        fitted if a.router.get("router") == "fit" else f"The {k} pieces that help most share the position.",
+        fitted
+        if str(a.router.get("router")).startswith("fit")
+        else f"The {k} pieces that help most share the position.",
     )
     blind = (
         f"The model is not run: the router “{a.router.get('router')}” scores the {len(a.sharers)} sharers without it.",

@@ -11,15 +11,18 @@ For every position p and every row b of a batch (rows may belong to different pe
 It is exact, because the mean over items of sum_s w_is B_s A_s is sum_s (mean_i w_is) B_s A_s: a person is P x S numbers
 and never a merged matrix. w = 0 is the base model bit for bit.
 
-What a row adds at a position is a ``Factors``. What decides it is an *adapter*: any function (position, x) -> Factors
-or None. Fixed weights of people, a router that looks at x first, a sharer in training and a gate in training are all
-such functions, so there is one layer. The adapter is an argument of a call: ``adapted`` binds it for the calls made
-inside a ``with`` block of the calling thread (a context variable), and nothing is ever set on the shared model.
+What a row adds at a position is an ``Update``: low-rank ``Factors``, or a ``Scaling`` of the layer's output; or a list
+of them, for a person who has a piece of their own beside those of others. What decides it is an *adapter*: any function
+(position, x) -> Update, list or None. Fixed weights of people, a router that looks at x first, a sharer in training and
+a gate in training are all such functions, so there is one layer. The adapter is an argument of a call: ``adapted``
+binds it for the calls made inside a ``with`` block of the calling thread (a context variable), and nothing is ever set
+on the shared model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -38,8 +41,29 @@ class Factors(NamedTuple):
     c: Tensor
     """Coefficient of each column, the scale s included: (b, 1, q), or (b, t, q) when it differs by token."""
 
+    def added(self, x: Tensor, y: Tensor) -> Tensor:
+        """What is added to the layer's output y (b, t, d) for its input x (b, t, n)."""
+        del y
+        return low_rank(x, self)
 
-Adapter = Callable[[int, Tensor], Factors | None]
+
+class Scaling(NamedTuple):
+    """(IA)3: the layer's output times 1 + sum_q c_q V_q, number by number (arXiv 2205.05638)."""
+
+    V: Tensor
+    """(q, d), or (b, q, d) when each row has its own: how far each scaling vector is from 1."""
+    c: Tensor
+    """(b, 1, q), or (b, t, q)."""
+
+    def added(self, x: Tensor, y: Tensor) -> Tensor:
+        """What is added to the layer's output y (b, t, d)."""
+        del x
+        return y * (self.c.to(y.dtype) @ self.V.to(y.dtype))
+
+
+Update = Factors | Scaling
+Updates = Update | list[Update] | None
+Adapter = Callable[[int, Tensor], Updates]
 
 _ADAPTER: ContextVar[Adapter | None] = ContextVar("perpcs_adapter", default=None)
 
@@ -73,9 +97,12 @@ class AdaptedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         adapter = _ADAPTER.get()
         # The adapter goes first: at the last position of an assembly it ends the pass before W x is spent.
-        factors = None if adapter is None else adapter(self.position, x)
-        y = self.base(x)
-        return y if factors is None else y + low_rank(x, factors)
+        found = None if adapter is None else adapter(self.position, x)
+        y: Tensor = self.base(x)
+        out = y
+        for update in as_list(found):
+            out = out + update.added(x, y)
+        return out
 
 
 class Pieces:
@@ -136,9 +163,14 @@ class Pieces:
         return (self.scale * w).repeat_interleave(self.rank, dim=1)[:, None]
 
 
-def fixed(factors: Sequence[Factors | None]) -> Adapter:
-    """The adapter that adds the same factors at every call, one entry a position."""
-    return lambda position, x: factors[position]
+def as_list(updates: Updates) -> list[Update]:
+    """One, several or no updates as a list."""
+    return [] if updates is None else updates if isinstance(updates, list) else [updates]
+
+
+def fixed(updates: Sequence[Updates]) -> Adapter:
+    """The adapter that adds the same at every call, one entry a position."""
+    return lambda position, x: updates[position]
 
 
 def people(pieces: Pieces, weights: Tensor) -> Adapter:
@@ -146,14 +178,48 @@ def people(pieces: Pieces, weights: Tensor) -> Adapter:
     return fixed([pieces.shared(p, weights[:, p]) for p in range(len(pieces))])
 
 
-def repeat_rows(factors: Factors | None, times: int) -> Factors | None:
-    """The same factors for a batch in which every row stands ``times`` times in a row."""
-    if factors is None:
-        return None
-    A, Bt, c = factors
-    own = A.dim() == 3
-    return Factors(
-        A.repeat_interleave(times, 0) if own else A,
-        Bt.repeat_interleave(times, 0) if own else Bt,
-        c if len(c) == 1 else c.repeat_interleave(times, 0),  # one row of coefficients serves every row
-    )
+def repeat_rows(updates: Updates, times: int) -> list[Update]:
+    """The same updates for a batch in which every row stands ``times`` times in a row."""
+    repeated: list[Update] = []
+    for update in as_list(updates):
+        # One row of coefficients serves every row, and so do factors without rows.
+        tensors = (t if t.dim() == 2 or len(t) == 1 else t.repeat_interleave(times, 0) for t in update)
+        repeated.append(type(update)._make(tensors))
+    return repeated
+
+
+@dataclass(frozen=True)
+class OwnPiece:
+    """A LoRA that belongs to one person alone. P positions; the rank may be any."""
+
+    A: Sequence[Tensor]
+    """Per position (r, n)."""
+    Bt: Sequence[Tensor]
+    """Per position (r, d)."""
+    scale: float = 1.0
+
+
+def own_updates(rows: Sequence[OwnPiece | None], device: torch.device | str, dtype: torch.dtype) -> list[Updates]:
+    """What rows with LoRAs of their own add, one entry a position; None where no row has one. A row without one, or of
+    a lower rank, gets columns of zeros.
+    """
+    some = [row for row in rows if row is not None]
+    if not some:
+        return []
+    rank = max(len(row.A[0]) for row in some)
+    c = torch.tensor([[[0.0 if row is None else row.scale]] for row in rows], device=device, dtype=dtype)
+    updates: list[Updates] = []
+    for p in range(len(some[0].A)):
+        A = torch.zeros(len(rows), rank, some[0].A[p].shape[1], device=device, dtype=dtype)
+        Bt = torch.zeros(len(rows), rank, some[0].Bt[p].shape[1], device=device, dtype=dtype)
+        for index, row in enumerate(rows):
+            if row is not None:
+                A[index, : len(row.A[p])], Bt[index, : len(row.Bt[p])] = row.A[p], row.Bt[p]
+        updates.append(Factors(A, Bt, c.expand(-1, -1, rank)))
+    return updates
+
+
+def together(*parts: Sequence[Updates]) -> list[Updates]:
+    """Updates of several sources, position by position; a source without any is an empty sequence."""
+    there = [part for part in parts if part]
+    return [[update for part in there for update in as_list(part[p])] for p in range(len(there[0]) if there else 0)]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Factors, adapted, repeat_rows
+from perpcs.model.basis import Adapter, Updates, adapted, repeat_rows
 from perpcs.model.text import Encoded, encode_prompt, pad_right, target_places
 
 
@@ -29,14 +29,14 @@ def target_nll(base: BaseModel, batch: Sequence[Encoded], adapter: Adapter | Non
 
 @torch.no_grad()
 def label_log_probs(
-    base: BaseModel, prompts: Sequence[str], labels: Sequence[str], factors: Sequence[Factors | None] | None = None
+    base: BaseModel, prompts: Sequence[str], labels: Sequence[str], updates: Sequence[Updates] | None = None
 ) -> Tensor:
     """Log-probability of each label as the whole answer, normalised over the labels: (b, labels).
 
     The prompt is read once; its cache is then repeated for every label, so 15 labels cost little more than one.
 
     Args:
-        factors: what each position adds for the rows of the batch, or None for the base model.
+        updates: what each position adds for the rows of the batch, or None for the base model.
     """
     eos = [base.eos] if base.eos is not None else []
     answers = [[*_continuation(base, label), *eos] for label in labels]
@@ -44,7 +44,7 @@ def label_log_probs(
     rows = [encode_prompt(base.tokenizer, prompt, base.max_tokens, longest) for prompt in prompts]
     ids, mask = pad_left(rows, base)
     times = len(labels)
-    with adapted(None if factors is None else lambda p, x: factors[p]):
+    with adapted(None if updates is None else lambda p, x: updates[p]):
         first = base.model(
             input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=True, logits_to_keep=1
         )
@@ -56,7 +56,7 @@ def label_log_probs(
     log_probs = torch.log_softmax(first.logits[:, -1:].repeat_interleave(times, 0).double(), -1)
     if longest > 1:
         full = torch.cat([mask.repeat_interleave(times, 0), real[:, :-1]], dim=1)
-        repeated = None if factors is None else [repeat_rows(f, times) for f in factors]
+        repeated = None if updates is None else [repeat_rows(some, times) for some in updates]
         with adapted(None if repeated is None else lambda p, x: repeated[p]):
             rest = base.model(
                 input_ids=answer_ids[:, :-1],

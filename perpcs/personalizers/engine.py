@@ -16,10 +16,11 @@ import torch
 from perpcs.assembly.assemble import Step, assemble
 from perpcs.assembly.export import Export, export_adapter
 from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import fixed
+from perpcs.model.basis import Pieces, Updates, fixed, own_updates, together
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_prompt
@@ -193,9 +194,9 @@ class Engine:
         began = time.perf_counter()
         weights = self._weights(rows)
         pieces = self.pool.pieces(task.name, base.device, base.dtype).pieces
-        factors = [pieces.shared(p, weights[:, p]) for p in range(len(pieces))]
+        updates = self._updates(pieces, weights, rows)
         prompts = [encode_prompt(base.tokenizer, row.prompt, base.max_tokens, room) for row in rows]
-        steps = decode(base, prompts, fixed(factors), max_new_tokens=room, temperature=temperature, seed=seed)
+        steps = decode(base, prompts, fixed(updates), max_new_tokens=room, temperature=temperature, seed=seed)
         previous: list[list[int]] = [[] for _ in rows]
         while True:
             with self.turns.turn():
@@ -221,12 +222,18 @@ class Engine:
         labels: list[dict[str, float]] = [{} for _ in rows]
         if task.labels:
             with self.turns.turn():
-                shares = label_log_probs(base, [row.prompt for row in rows], task.labels, factors).exp().tolist()
+                shares = label_log_probs(base, [row.prompt for row in rows], task.labels, updates).exp().tolist()
             labels = [dict(zip(task.labels, share, strict=True)) for share in shares]
         yield tuple(
             replace(answer, done=True, valid=not task.labels or answer.text in task.labels, labels=share)
             for answer, share in zip(answers, labels, strict=True)
         )
+
+    def _updates(self, pieces: Pieces, weights: torch.Tensor, rows: Sequence[Row]) -> list[Updates]:
+        """What every position adds for the rows: shared pieces, and pieces of their own."""
+        own = [None if row.own is None else own_piece(row.own, self.base.positions) for row in rows]
+        shared: list[Updates] = [pieces.shared(p, weights[:, p]) for p in range(len(pieces))]
+        return together(shared, own_updates(own, self.base.device, self.base.dtype))
 
     def _weights(self, rows: Sequence[Row]) -> torch.Tensor:
         """Weights of a batch, (b, P, S); zeros where a row answers with the base model."""

@@ -29,6 +29,8 @@ class Row:
     prompt: str
     weights: np.ndarray | None = None
     """(P, S), or None for the base model."""
+    own: Assembly | None = None
+    """The record that holds a piece of the person's own, where there is one."""
     retrieved: tuple[Item, ...] = ()
     bytes_stored: int = 0
     """What has to be kept of this person between two questions."""

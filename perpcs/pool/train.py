@@ -114,7 +114,7 @@ def train_pieces(
     """
     A0, B0 = [], []
     for position in base.positions:
-        A0.append(torch.stack([_initial_A(id, position.path, position.n, settings) for id in ids]))
+        A0.append(torch.stack([initial_A(id, position.path, position.n, settings) for id in ids]))
         B0.append(torch.zeros(len(ids), position.d, settings.rank))
     losses: list[list[float]] = [[] for _ in ids]
     groups = _groups(histories, settings.batch, group_tokens)
@@ -249,7 +249,7 @@ def _groups(histories: Sequence[Sequence[Encoded]], batch: int, group_tokens: in
     return [list(range(at, min(at + size, len(histories)))) for at in range(0, len(histories), size)]
 
 
-def _initial_A(id: str, path: str, n: int, settings: PieceSettings) -> Tensor:
+def initial_A(id: str, path: str, n: int, settings: PieceSettings) -> Tensor:
     """Kaiming-uniform rows, as peft draws them; from the position alone when shared, else from the sharer too."""
     key = path if settings.shared_init else f"{path}/{id}"
     generator = torch.Generator().manual_seed(_seed(settings.seed, key))

@@ -37,6 +37,7 @@ _LABELS = {
     "steps": "Steps of descent",
     "rate": "Learning rate",
     "shrink": "Shrinkage",
+    "own_rate": "Learning rate of the own piece",
     "signed": "Weights may fall below 0",
 }
 _RANGES = {"k": (1, 10), "steps": (1, 60), "half_life": (0, 50), "seed": (0, 20)}
