@@ -12,6 +12,7 @@ from typing import Any
 
 from perpcs import __version__
 from perpcs.errors import PerpcsError
+from perpcs.positions import PIECE_KINDS
 
 POOLS = Path(__file__).resolve().parents[1] / "assets" / "pools"
 DEFAULT_POOL = "smalltown"
@@ -69,7 +70,11 @@ def run_build(options: argparse.Namespace) -> None:
             licence=options.licence,
             settings=Settings(
                 pieces=PieceSettings(
-                    rank=options.rank, alpha=2.0 * options.rank, epochs=options.epochs, rate=options.rate
+                    kind=options.kind,
+                    rank=1 if options.kind == "ia3" else options.rank,
+                    alpha=1.0 if options.kind == "ia3" else 2.0 * options.rank,
+                    epochs=options.epochs,
+                    rate=options.rate,
                 ),
                 encoder=options.encoder,
                 share_ratio=options.share_ratio,
@@ -195,7 +200,8 @@ def run_export(options: argparse.Namespace) -> None:
         print(json.dumps(facts, indent=1))
         return
     ranks = [rank for rank in made.ranks if rank]
-    print(f"Wrote {person.user} to {options.out} as a LoRA adapter for peft: {made.bytes:,} bytes.")
+    kind = {"lora": "a LoRA", "ia3": "an (IA)3"}[engine.manifest.kind]
+    print(f"Wrote {person.user} to {options.out} as {kind} adapter for peft: {made.bytes:,} bytes.")
     print(f"Layers adapted: {len(ranks)} of {len(made.ranks)}, of rank {min(ranks)} to {max(ranks)}.")
     if made.error:
         worst, label = max(zip(made.errors, person.positions, strict=True))
@@ -282,7 +288,8 @@ def build_parser() -> argparse.ArgumentParser:
     build.add_argument("--data", help="folder with TASK/sharer_candidates.json and TASK/base_users.json")
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")
     build.add_argument("--sharers", type=int, default=40, help="sharers a task (default: %(default)s)")
-    build.add_argument("--rank", type=int, default=8, help="rank of a piece (default: %(default)s)")
+    build.add_argument("--kind", choices=PIECE_KINDS, default="lora", help="of a piece: a LoRA's, or an (IA)3 vector")
+    build.add_argument("--rank", type=int, default=8, help="rank of a LoRA piece (default: %(default)s)")
     build.add_argument("--epochs", type=int, default=3, help="epochs of piece training (default: %(default)s)")
     build.add_argument("--rate", type=float, default=1e-4, help="learning rate of pieces (default: %(default)s)")
     build.add_argument("--encoder", default="minilm", help="of user embeddings; the paper: microsoft/deberta-v3-large")

@@ -17,3 +17,7 @@ class Position:
     @property
     def label(self) -> str:
         return f"layer {self.layer}, {self.module}"
+
+
+PIECE_KINDS = ("lora", "ia3")
+"""What a piece may be: a low-rank product, or a scaling vector of the layer's output."""

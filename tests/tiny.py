@@ -197,8 +197,10 @@ def write_tiny_pool(
     mask: Tensor | None = None,
     dtype: str = "float32",
     seed: int = 0,
+    kind: str = "lora",
 ) -> Path:
-    """Write a whole random pool: a tiny base model, pieces, gates, prototypes, sharers and manifest.
+    """Write a whole random pool: a tiny base model, pieces, gates, prototypes, sharers and manifest. (IA)3 pieces have
+    rank 1 and no A.
 
     Opens with ``Pool(folder)``; ``pool.base("cpu", "float64")`` gives its base model.
     """
@@ -207,6 +209,8 @@ def write_tiny_pool(
     parts = []
     for number, name in enumerate(tasks):
         A, B = _random_AB(base, sharers, rank, seed + number)
+        if kind == "ia3":
+            A = [a[:, :0] for a in A]
         keys = [
             [_normal(seed + number, f"{kind}{p.path}", sharers, p.n) for p in base.positions]
             for kind in ("gate", "proto")
@@ -236,7 +240,8 @@ def write_tiny_pool(
         base="base",
         base_hash=base_hash(folder / "base"),
         rank=rank,
-        alpha=ALPHA,
+        alpha=1.0 if kind == "ia3" else ALPHA,
+        kind=kind,
         dtype=dtype,
         positions=base.positions,
         tasks=tuple(parts),

@@ -27,7 +27,7 @@ from perpcs.assembly.record import Assembly, item_shares
 from perpcs.assembly.routers import gumbel, item_scores, routing_keys, select, width
 from perpcs.errors import PerpcsError, unknown
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Factors
+from perpcs.model.basis import Update
 from perpcs.model.text import Encoded, encode_pair, length_batches, pad_right, target_mask
 from perpcs.pool.select import share_mask
 from perpcs.pool.store import Pool, TaskPieces
@@ -173,7 +173,7 @@ def route(
         ids = pad_right([item.ids for item in part], base.pad, base.device)
         mask = target_mask(part, ids.shape[1], base.device)
 
-        def choose(p: int, x: Tensor, mask: Tensor = mask, rows: list[int] = rows, number: int = number) -> Factors:
+        def choose(p: int, x: Tensor, mask: Tensor = mask, rows: list[int] = rows, number: int = number) -> Update:
             scores = item_scores(x, keys[p], mask, options)
             drawn = None if noise is None else noise[rows, p]
             picked, weight = select(scores, task.mask[p], x.shape[-1], options, drawn)

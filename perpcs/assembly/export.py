@@ -25,7 +25,7 @@ from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic, write_json
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import OwnPiece, Pieces
+from perpcs.model.basis import Factors, OwnPiece, Pieces
 from perpcs.pool.manifest import Manifest
 from perpcs.pool.store import Pool
 
@@ -75,12 +75,11 @@ def export_adapter(base: BaseModel, pool: Pool, assembly: Assembly, folder: Path
     task = pool.pieces(assembly.task, "cpu", torch.float32)  # as stored: a model in half precision would round them
     weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask
     own = own_piece(assembly, base.positions)
+    if pool.manifest.kind == "ia3":
+        return _export_scalings(base, pool, task.pieces, weights, folder, plain=own is None and rank is None)
     wholes = [concatenate(task.pieces, p, weights[p], own) for p in range(len(weights))]
     if not any(wholes):
-        raise PerpcsError(
-            "This person has no weight on any piece, so there is nothing to export.",
-            "Use the base model as it is, or assemble the person again from a longer history.",
-        )
+        raise _nothing()
     parts = [whole and nearest(whole, rank) for whole in wholes]
     kept = {position.path: part for position, part in zip(base.positions, parts, strict=True) if part}
     size = write_tensors(folder / TENSORS, kept)
@@ -96,6 +95,47 @@ def export_adapter(base: BaseModel, pool: Pool, assembly: Assembly, folder: Path
     )
 
 
+def _export_scalings(
+    base: BaseModel, pool: Pool, pieces: Pieces, weights: Tensor, folder: Path, *, plain: bool
+) -> Export:
+    """The same for (IA)3 pieces: one vector a position, by which peft multiplies the layer's output."""
+    if not plain:
+        raise PerpcsError(
+            "Scaling vectors have no rank to cut, and no room for a low-rank piece of one's own.",
+            "Leave the rank out, and assemble the person with another router than fit+own.",
+        )
+    kept = {
+        position.path: 1 + pieces.Bt[p][:, 0].double().T @ weights[p]
+        for p, position in enumerate(base.positions)
+        if weights[p].any()
+    }
+    if not kept:
+        raise _nothing()
+    tensors = {f"base_model.model.{name}.ia3_l": vector.float()[:, None] for name, vector in kept.items()}
+    data = save(tensors, {"format": "pt"})
+    write_atomic(folder / TENSORS, data)
+    config = {
+        "peft_type": "IA3",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": pool.manifest.base,
+        "inference_mode": True,
+        "fan_in_fan_out": _keeps_transposed(base),
+        "target_modules": list(kept),
+        "feedforward_modules": [],
+    }
+    write_json(folder / CONFIG, config)
+    ranks = tuple(int(position.path in kept) for position in base.positions)
+    size = len(data) + (folder / CONFIG).stat().st_size
+    return Export(folder, size, ranks, errors=(0.0,) * len(ranks), error=0.0)
+
+
+def _nothing() -> PerpcsError:
+    return PerpcsError(
+        "This person has no weight on any piece, so there is nothing to export.",
+        "Use the base model as it is, or assemble the person again from a longer history.",
+    )
+
+
 # ---- products ------------------------------------------------------------------------------------------------------
 
 
@@ -105,7 +145,7 @@ def concatenate(pieces: Pieces, position: int, w: Tensor, own: OwnPiece | None =
     """
     factors = pieces.shared(position, w[None])
     A, B = [], []
-    if factors is not None:
+    if isinstance(factors, Factors):
         A.append(factors.A.double())
         B.append(factors.Bt.double().mT * factors.c[0].double())
     if own is not None:

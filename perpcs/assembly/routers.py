@@ -22,7 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perpcs.assembly.options import RouterOptions
+from perpcs.errors import PerpcsError
 from perpcs.model.basis import Pieces
+from perpcs.model.ia3 import Scalings
 from perpcs.pool.store import TaskPieces
 
 
@@ -41,6 +43,10 @@ class Keys:
 def routing_keys(task: TaskPieces, options: RouterOptions) -> list[Keys]:
     """The keys of every position, computed once an assembly. Pieces that are not shared count for nothing."""
     if options.router == "arrow":
+        if isinstance(task.pieces, Scalings):
+            raise PerpcsError(
+                "Arrow looks at low-rank pieces, and this pool's are scaling vectors.", "Take another router."
+            )
         return [Keys(amplified(task.pieces, p) * mask[:, None], None, None) for p, mask in enumerate(task.mask)]
     keys = []
     for p, mask in enumerate(task.mask):

@@ -7,7 +7,8 @@ had, and its rows carry their own A and B through the shared layer.
 import torch
 
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Factors
+from perpcs.model.basis import Adapter
+from perpcs.model.ia3 import own_update
 from perpcs.pool.train import PieceSettings, TrainedPieces
 
 
@@ -16,4 +17,4 @@ def own_adapter(base: BaseModel, trained: TrainedPieces, owner: torch.Tensor, se
     A = [a.to(base.device, base.dtype)[owner] for a in trained.A]
     Bt = [b.mT.to(base.device, base.dtype)[owner] for b in trained.B]
     c = torch.full((1, 1, settings.rank), settings.alpha / settings.rank, device=base.device, dtype=base.dtype)
-    return lambda p, x: Factors(A[p], Bt[p], c)
+    return lambda p, x: own_update(settings.kind, A[p], Bt[p], c)

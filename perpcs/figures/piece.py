@@ -139,6 +139,8 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     )
 
 
-def update_equation(facts: PieceFacts, scale: float) -> str:
-    """LaTeX: what the piece adds at its position."""
+def update_equation(facts: PieceFacts, scale: float, kind: str = "lora") -> str:
+    """LaTeX: what a piece of that kind adds at its position."""
+    if kind == "ia3":
+        return rf"y = (W x) \odot (1 + \cdots + \mathbf{{{facts.weight:.3f}}}\, V_s + \cdots)"
     return rf"y = W x + {scale:g} \cdot (\cdots + \mathbf{{{facts.weight:.3f}}}\, B_s A_s x + \cdots)"

@@ -137,7 +137,7 @@ class Pieces:
         moved.scale = self.scale
         return moved
 
-    def shared(self, position: int, w: Tensor) -> Factors | None:
+    def shared(self, position: int, w: Tensor) -> Update | None:
         """Rows with weights w (b, S) on one basis. Only sharers that some row uses are kept; None when there are
         none.
         """
@@ -149,11 +149,11 @@ class Pieces:
             A, Bt, w = A[used], Bt[used], w[:, used]
         return Factors(A.flatten(0, 1), Bt.flatten(0, 1), self._coefficients(w))
 
-    def whole(self, position: int, w: Tensor) -> Factors:
+    def whole(self, position: int, w: Tensor) -> Update:
         """Rows with weights w (b, S) on the basis of all sharers, weights of 0 too: gradients flow to each of them."""
         return Factors(self.A[position].flatten(0, 1), self.Bt[position].flatten(0, 1), self._coefficients(w))
 
-    def gathered(self, position: int, index: Tensor, w: Tensor) -> Factors:
+    def gathered(self, position: int, index: Tensor, w: Tensor) -> Update:
         """Row b uses its own k sharers index (b, k) with weights w (b, k): k*r columns a row instead of S*r."""
         A, Bt = self.A[position][index], self.Bt[position][index]
         return Factors(A.flatten(1, 2), Bt.flatten(1, 2), self._coefficients(w))

@@ -297,6 +297,7 @@ def finish(
         base_hash=target.base_hash,
         rank=settings.pieces.rank,
         alpha=settings.pieces.alpha,
+        kind=settings.pieces.kind,
         dtype=settings.dtype,
         positions=base.positions,
         tasks=tasks,

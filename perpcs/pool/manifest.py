@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
-from perpcs.positions import Position
+from perpcs.positions import PIECE_KINDS, Position
 from perpcs.tasks import Item, Query, get_task
 
 SCHEMA = 1
@@ -91,6 +91,8 @@ class Manifest:
     licence: str
     users: dict[str, Any]
     """How people were divided: counts and id prefixes of base users, candidates and targets."""
+    kind: str = "lora"
+    """What a piece is: ``lora`` or ``ia3`` (perpcs/model/ia3.py)."""
     card: dict[str, Any] = field(default_factory=dict)
     """The model card: data, training, quality, limits."""
     created_with: dict[str, str] = field(default_factory=dict)
@@ -103,8 +105,9 @@ class Manifest:
 
     @property
     def adapter_bytes(self) -> int:
-        """Bytes of a LoRA of the pool's rank as half floats: what a method that trains one a person stores."""
-        return 2 * self.rank * sum(position.n + position.d for position in self.positions)
+        """Bytes of one person's trained pieces as half floats: what a method that trains them a person stores."""
+        reads = 0 if self.kind == "ia3" else 1
+        return 2 * self.rank * sum(reads * position.n + position.d for position in self.positions)
 
     def task(self, name: str) -> TaskPool:
         """The pool's part for one task.
@@ -158,6 +161,10 @@ def read_manifest(folder: Path) -> Manifest:
         if data["schema"] != SCHEMA:
             raise PerpcsError(
                 f"The pool has schema {data['schema']}, this program reads {SCHEMA}.", "Build the pool again."
+            )
+        if data.get("kind", "lora") not in PIECE_KINDS:
+            raise PerpcsError(
+                f"The pool's pieces are of the kind {data['kind']!r}.", f"Known are {' and '.join(PIECE_KINDS)}."
             )
         data["positions"] = tuple(Position(**position) for position in data["positions"])
         data["tasks"] = tuple(TaskPool(**task) for task in data["tasks"])

@@ -13,6 +13,7 @@ from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, write_atomic
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
+from perpcs.model.ia3 import make_pieces
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examples, read_manifest, read_sharers
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
@@ -171,11 +172,13 @@ class Pool:
         s, r = self.task(task).sharers, self.manifest.rank
         for p, position in enumerate(self.manifest.positions):
             found = [tuple(read[name][p].shape) for name in ("A", "B", "gate", "prototype")]
-            if found != [(s, r, position.n), (s, position.d, r), (s, position.n), (s, position.n)]:
+            rows = 0 if self.manifest.kind == "ia3" else r
+            if found != [(s, rows, position.n), (s, position.d, r), (s, position.n), (s, position.n)]:
                 raise PerpcsError(f"{task}/{PIECES} has pieces of the wrong shape at {position.label}.", _AGAIN)
         if tuple(mask.shape) != (count, s):
             raise PerpcsError(f"{task}/{PIECES} has a share mask of the wrong shape.", _AGAIN)
-        return TaskPieces(Pieces(read["A"], read["B"], self.manifest.scale), read["gate"], read["prototype"], mask)
+        pieces = make_pieces(self.manifest.kind, read["A"], read["B"], self.manifest.scale)
+        return TaskPieces(pieces, read["gate"], read["prototype"], mask)
 
     def _check_file(self, task: str, name: str) -> Path:
         """The path of a task's file, once its hash is found to be the manifest's."""

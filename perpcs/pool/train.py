@@ -9,14 +9,16 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Factors
+from perpcs.model.basis import Adapter, Update
+from perpcs.model.ia3 import own_update
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded, pad_right, target_mask
 
@@ -25,6 +27,8 @@ from perpcs.model.text import Encoded, pad_right, target_mask
 class PieceSettings:
     """How a sharer's LoRA is trained. The rate is high beside the paper's because the base model is small."""
 
+    kind: Literal["lora", "ia3"] = "lora"
+    """Low-rank products, or scaling vectors of a layer's output, which have rank 1."""
     rank: int = 4
     alpha: float = 8.0
     epochs: int = 4
@@ -33,6 +37,10 @@ class PieceSettings:
     shared_init: bool = True
     """All sharers start from the same A, so that their pieces live in like subspaces."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind == "ia3" and (self.rank, self.alpha) != (1, 1.0):
+            raise PerpcsError(f"An (IA)3 piece of rank {self.rank} and alpha {self.alpha}?", "Use 1 for both.")
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ def train_pieces(
 
         def adapter(owner: Tensor, parameters: list[Tensor] = parameters) -> Adapter:
             c = torch.full((1, 1, settings.rank), settings.alpha / settings.rank, device=base.device)
-            return lambda p, x: Factors(parameters[2 * p][owner], parameters[2 * p + 1].mT[owner], c)
+            return lambda p, x: own_update(settings.kind, parameters[2 * p][owner], parameters[2 * p + 1].mT[owner], c)
 
         for s in group:
             losses[s].append(_mean_nll(base, histories[s]))
@@ -176,9 +184,10 @@ def train_gates(
         def adapter(
             owner: Tensor, parameters: list[Tensor] = parameters, A: list[Tensor] = A, Bt: list[Tensor] = Bt
         ) -> Adapter:
-            def gated(p: int, x: Tensor) -> Factors:
+            def gated(p: int, x: Tensor) -> Update:
                 open_ = torch.sigmoid(x.to(parameters[p].dtype) @ parameters[p][owner][:, :, None])  # (b, t, 1)
-                return Factors(A[p][owner], Bt[p][owner], scale * open_.expand(-1, -1, piece_settings.rank))
+                c = scale * open_.expand(-1, -1, piece_settings.rank)
+                return own_update(piece_settings.kind, A[p][owner], Bt[p][owner], c)
 
             return gated
 
@@ -250,7 +259,11 @@ def _groups(histories: Sequence[Sequence[Encoded]], batch: int, group_tokens: in
 
 
 def initial_A(id: str, path: str, n: int, settings: PieceSettings) -> Tensor:
-    """Kaiming-uniform rows, as peft draws them; from the position alone when shared, else from the sharer too."""
+    """Kaiming-uniform rows, as peft draws them; from the position alone when shared, else from the sharer too. None for
+    (IA)3.
+    """
+    if settings.kind == "ia3":
+        return torch.zeros(0, n)
     key = path if settings.shared_init else f"{path}/{id}"
     generator = torch.Generator().manual_seed(_seed(settings.seed, key))
     bound = 1 / math.sqrt(n)

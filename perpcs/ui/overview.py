@@ -24,6 +24,7 @@ from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
+    from perpcs.pool.manifest import Manifest
 
 
 def claim(engine: "Engine") -> None:
@@ -119,14 +120,20 @@ def method(engine: "Engine") -> None:
         "</div>"
     )
     right.html(
-        '<div class="pp-prose"><div class="pp-eq">y = W x + '
-        f"{manifest.scale:g} · Σ<sub>s</sub> w<sub>s</sub> B<sub>s</sub> A<sub>s</sub> x</div>"
-        "<p>W is the base model’s matrix, the same for everybody. A and B are sharer s’s piece. Only the numbers "
+        f'<div class="pp-prose"><div class="pp-eq">{_equation(manifest)}</div>'
+        "<p>W is the base model’s matrix, the same for everybody. "
+        f"{'V is' if manifest.kind == 'ia3' else 'A and B are'} sharer s’s piece. Only the numbers "
         f"w<sub>s</sub> are yours: {len(manifest.positions)} positions × {manifest.tasks[0].sharers} sharers. With "
         "all of them 0 you get the base model back, exactly.</p>"
         f"<p>On Compare the same question goes to the {term('base model')}, to {term('RAG')} and to {term('Per-Pcs')}, "
         "in one batch, with the same seed.</p></div>"
     )
+
+
+def _equation(manifest: "Manifest") -> str:
+    if manifest.kind == "ia3":
+        return "y = W x ⊙ (1 + Σ<sub>s</sub> w<sub>s</sub> V<sub>s</sub>)"
+    return f"y = W x + {manifest.scale:g} · Σ<sub>s</sub> w<sub>s</sub> B<sub>s</sub> A<sub>s</sub> x"
 
 
 def _routing(router: str) -> str:

@@ -53,7 +53,7 @@ def _numbers(engine: "Engine", facts: PieceFacts) -> None:
     )
     st.html(facts_html(rows))
     st.latex(weight_equation(facts))
-    st.latex(update_equation(facts, engine.manifest.scale))
+    st.latex(update_equation(facts, engine.manifest.scale, engine.manifest.kind))
 
 
 def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
