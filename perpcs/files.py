@@ -1,9 +1,12 @@
 """Writing files whole or not at all, and hashing them."""
 
 import hashlib
+import io
 import json
 import os
 import tempfile
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +37,23 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise PerpcsError(f"Cannot write {path}: {error.strerror}.", "Choose a folder you may write to.") from error
 
 
+def json_bytes(value: Any) -> bytes:
+    """A JSON-able value as readable JSON."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON-able value as readable JSON, whole or not at all."""
-    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, json_bytes(value))
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Files as one zip archive; equal files give equal bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
 
 
 def hash_bytes(data: bytes) -> str:

@@ -108,6 +108,34 @@ def test_oppu_learns_its_person_and_not_another(tiny_town: Path, tmp_path: Path)
     assert means[0] < means[1]
 
 
+def test_what_is_shown_goes_with_what_is_carried(tiny_town: Path, tmp_path: Path) -> None:
+    """``X+rag:K`` answers with the pieces of X and the prompt of RAG; the controls of PEFT retrieval cost no pass."""
+    from perpcs.data import read_users
+
+    task, pool = get_task("LaMP_4"), Pool(tiny_town)
+    base = pool.base("cpu")
+    users = read_users(people_of(tmp_path, "LaMP_4", 2), task)
+    users = [User(u.id, u.history, u.queries[:2]) for u in users]
+
+    def nll(method: str) -> list[float]:
+        return [
+            row["nll"] for own in answer_all(base, task, users, prepare(base, pool, task, users, method)) for row in own
+        ]
+
+    both = prepare(base, pool, task, users, "perpcs:fit+own+rag:2")
+    assert (both.shows, both.tells) == (2, False)
+    plain, rag = (prepare(base, pool, task, users, name) for name in ("perpcs:fit+own", "rag:2"))
+    assert both.bytes == plain.bytes + rag.bytes
+    assert plain.bytes > prepare(base, pool, task, users, "perpcs:fit").bytes
+    told = prepare(base, pool, task, users, "uniform+pag:1")
+    assert (told.shows, told.tells) == (1, True)
+    alone, shown, carried = nll("base"), nll("rag:1"), nll("retrieval:1")
+    assert nll("retrieval:1+rag:1") not in (alone, shown, carried)
+    assert len({tuple(alone), tuple(carried), tuple(nll("retrieval:3")), tuple(nll("random"))}) == 4
+    with pytest.raises(PerpcsError, match="names no number"):
+        prepare(base, pool, task, users, "retrieval:best")
+
+
 def test_bad_calls_are_said(tiny_town: Path) -> None:
     task, pool = get_task("LaMP_4"), Pool(tiny_town)
     base = pool.base("cpu")

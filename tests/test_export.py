@@ -4,7 +4,9 @@ Tiny pools store half floats and weights are multiples of 1/64, so that float32 
 and an exact adapter can be held to float64 tolerances.
 """
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,11 @@ from safetensors.torch import load_file
 from tiny import FAMILIES, RANK, SHARERS, exact, plain_model, random_ids, random_weights, write_tiny_pool
 from torch import Tensor
 
-from perpcs.assembly.export import CONFIG, TENSORS, Export, Product, export_adapter, nearest, norm
+from perpcs.assembly.export import CONFIG, TENSORS, Adapter, Product, nearest, norm
 from perpcs.assembly.record import Assembly
 from perpcs.cli import main
 from perpcs.errors import PerpcsError
+from perpcs.files import zipped
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import adapted, people
 from perpcs.personalizers.engine import Engine
@@ -31,6 +34,10 @@ from perpcs.pool.store import Pool
 TASK = "LaMP_4"
 EMPTY = 3
 """The position at which nobody has weight."""
+
+
+def export_adapter(base: BaseModel, pool: Pool, person: Assembly, folder: Path, rank: int | None = None) -> Adapter:
+    return Engine(pool, base).export(person, folder, rank)
 
 
 def person_of(pool: Pool, weights: Tensor) -> Assembly:
@@ -199,7 +206,7 @@ def test_the_error_that_is_said_is_the_error_of_the_file(open_pool: Any, tmp_pat
     weights = some_weights(base, 9)
     true, errors = updates(pool, weights), []
     for rank in range(1, 2 * 9 + 1):
-        made: Export = export_adapter(base, pool, person_of(pool, weights), tmp_path, rank)
+        made: Adapter = export_adapter(base, pool, person_of(pool, weights), tmp_path, rank)
         assert max(made.ranks) <= rank
         whole, each = relative(written(pool, tmp_path), true)
         assert made.error == pytest.approx(whole, abs=1e-6)
@@ -350,3 +357,25 @@ def test_a_mistake_gets_two_sentences_and_no_traceback(
     assert "Traceback" not in error
     assert len(error.strip().splitlines()) == 2
     assert not Path("out").exists()
+
+
+# ---- from the app ---------------------------------------------------------------------------------------------------
+
+
+def test_a_zip_holds_the_files_as_they_are_and_is_the_same_every_time():
+    files = {CONFIG: b"{}\n", TENSORS: bytes(range(256)) * 40}
+    data = zipped(files)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == files
+        assert archive.testzip() is None
+    assert zipped(files) == data
+    assert len(data) < sum(map(len, files.values()))
+
+
+def test_what_the_app_hands_out_is_what_the_command_writes(open_pool: Any, tmp_path: Path):
+    pool, base = open_pool()
+    engine, person = Engine(pool, base), person_of(pool, some_weights(base))
+    made = engine.export(person, tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == engine.adapter(person).files == made.files
+    with pytest.raises(PerpcsError, match="was assembled from the pool"):
+        engine.adapter(replace(person, pool_hash="other"))

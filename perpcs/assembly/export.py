@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
-from perpcs.files import write_atomic, write_json
+from perpcs.files import json_bytes, write_atomic
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Factors, OwnPiece, Pieces
 from perpcs.pool.manifest import Manifest
@@ -34,18 +34,30 @@ TENSORS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
-class Export:
-    """An adapter on disk. P positions."""
+class Adapter:
+    """A person as files that peft reads. P positions."""
 
-    folder: Path
-    bytes: int
-    """Of both files."""
+    files: dict[str, bytes]
+    """Name -> contents: adapter_config.json and adapter_model.safetensors."""
     ranks: tuple[int, ...]
     """Rank at each position, (P,); 0 where the person has no weight and the adapter leaves the layer alone."""
     errors: tuple[float, ...]
     """At each position |update - kept| / |update|, Frobenius norms, (P,): 0 = nothing was cut off."""
     error: float
     """The same over all positions together."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(map(len, self.files.values()))
+
+    def save(self, folder: Path) -> None:
+        """Write the files; an adapter that lies in the folder is replaced.
+
+        Raises:
+            PerpcsError: when the folder cannot be written.
+        """
+        for name, data in self.files.items():
+            write_atomic(folder / name, data)
 
 
 class Product(NamedTuple):
@@ -59,45 +71,45 @@ class Product(NamedTuple):
     """Frobenius norm of what was cut off."""
 
 
-def export_adapter(base: BaseModel, pool: Pool, assembly: Assembly, folder: Path, rank: int | None = None) -> Export:
-    """Write a person as adapter_config.json and adapter_model.safetensors, as peft reads them.
+def make_adapter(base: BaseModel, pool: Pool, assembly: Assembly, rank: int | None = None) -> Adapter:
+    """A person as peft reads one.
 
     Args:
         base: the pool's base model; only its layers are looked at.
         assembly: a person of this pool; ``Engine.export`` checks that.
-        folder: made if it is not there; an adapter that lies in it is replaced.
         rank: the most at any position; None = as much as it takes to lose nothing.
 
     Raises:
-        PerpcsError: when the rank is below 1, the person has no weight at all, or the folder cannot be used.
+        PerpcsError: when the rank is below 1, or the person has no weight at all.
     """
-    _check(pool, folder, rank)
+    if rank is not None and rank < 1:
+        raise PerpcsError(f"rank is {rank}.", "Use a whole number of at least 1, or leave it out to lose nothing.")
     task = pool.pieces(assembly.task, "cpu", torch.float32)  # as stored: a model in half precision would round them
     weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask
     own = own_piece(assembly, base.positions)
     if pool.manifest.kind == "ia3":
-        return _export_scalings(base, pool, task.pieces, weights, folder, plain=own is None and rank is None)
+        return _scaling_adapter(base, pool, task.pieces, weights, plain=own is None and rank is None)
     wholes = [concatenate(task.pieces, p, weights[p], own) for p in range(len(weights))]
     if not any(wholes):
         raise _nothing()
     parts = [whole and nearest(whole, rank) for whole in wholes]
     kept = {position.path: part for position, part in zip(base.positions, parts, strict=True) if part}
-    size = write_tensors(folder / TENSORS, kept)
-    write_json(folder / CONFIG, adapter_config(pool.manifest, kept, _keeps_transposed(base)))
     norms = torch.tensor([norm(whole) if whole else 0.0 for whole in wholes], dtype=torch.float64)
     cuts = torch.tensor([part.cut if part else 0.0 for part in parts], dtype=torch.float64)
-    return Export(
-        folder=folder,
-        bytes=size + (folder / CONFIG).stat().st_size,
+    tensors = {
+        f"base_model.model.{name}.lora_{letter}.weight": tensor
+        for name, product in kept.items()
+        for letter, tensor in (("A", product.A), ("B", product.B))
+    }
+    return Adapter(
+        files=_files(adapter_config(pool.manifest, kept, _keeps_transposed(base)), tensors),
         ranks=tuple(len(part.A) if part else 0 for part in parts),
         errors=tuple((cuts / norms).nan_to_num().tolist()),  # 0 / 0 where there is no update
         error=(cuts.norm() / norms.norm()).nan_to_num().item(),
     )
 
 
-def _export_scalings(
-    base: BaseModel, pool: Pool, pieces: Pieces, weights: Tensor, folder: Path, *, plain: bool
-) -> Export:
+def _scaling_adapter(base: BaseModel, pool: Pool, pieces: Pieces, weights: Tensor, *, plain: bool) -> Adapter:
     """The same for (IA)3 pieces: one vector a position, by which peft multiplies the layer's output."""
     if not plain:
         raise PerpcsError(
@@ -111,9 +123,6 @@ def _export_scalings(
     }
     if not kept:
         raise _nothing()
-    tensors = {f"base_model.model.{name}.ia3_l": vector.float()[:, None] for name, vector in kept.items()}
-    data = save(tensors, {"format": "pt"})
-    write_atomic(folder / TENSORS, data)
     config = {
         "peft_type": "IA3",
         "task_type": "CAUSAL_LM",
@@ -123,10 +132,26 @@ def _export_scalings(
         "target_modules": list(kept),
         "feedforward_modules": [],
     }
-    write_json(folder / CONFIG, config)
+    tensors = {f"base_model.model.{name}.ia3_l": vector[:, None] for name, vector in kept.items()}
     ranks = tuple(int(position.path in kept) for position in base.positions)
-    size = len(data) + (folder / CONFIG).stat().st_size
-    return Export(folder, size, ranks, errors=(0.0,) * len(ranks), error=0.0)
+    return Adapter(_files(config, tensors), ranks, errors=(0.0,) * len(ranks), error=0.0)
+
+
+def _files(config: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, bytes]:
+    """Both files, tensors in float32."""
+    plain = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    # One fact only beside the tensors: safetensors writes several in any order.
+    return {CONFIG: json_bytes(config), TENSORS: save(plain, {"format": "pt"})}
+
+
+def refuse_inside(pool: Pool, folder: Path) -> None:
+    """Make sure that a folder is no part of the pool: beside a model's files an adapter would become part of it.
+
+    Raises:
+        PerpcsError: when it is.
+    """
+    if folder.resolve().is_relative_to(pool.folder.resolve()):
+        raise PerpcsError(f"{folder} lies inside the pool.", "Choose a folder of its own for the adapter.")
 
 
 def _nothing() -> PerpcsError:
@@ -178,17 +203,6 @@ def norm(product: Product) -> float:
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 
-def write_tensors(path: Path, kept: dict[str, Product]) -> int:
-    """Write both factors of every module, float32, under the names that peft gives them; returns the size in bytes."""
-    tensors = {}
-    for name, product in kept.items():
-        for letter, tensor in (("A", product.A), ("B", product.B)):
-            tensors[f"base_model.model.{name}.lora_{letter}.weight"] = tensor.float().contiguous()
-    data = save(tensors, {"format": "pt"})  # one fact only: safetensors writes several in any order
-    write_atomic(path, data)
-    return len(data)
-
-
 def adapter_config(manifest: Manifest, kept: dict[str, Product], transposed: bool) -> dict[str, Any]:
     """What peft has to know, by module path; ranks stand in the pattern where they are not the largest one."""
     ranks = {name: len(product.A) for name, product in kept.items()}
@@ -209,13 +223,6 @@ def adapter_config(manifest: Manifest, kept: dict[str, Product], transposed: boo
         "rank_pattern": pattern,
         "alpha_pattern": pattern,
     }
-
-
-def _check(pool: Pool, folder: Path, rank: int | None) -> None:
-    if rank is not None and rank < 1:
-        raise PerpcsError(f"rank is {rank}.", "Use a whole number of at least 1, or leave it out to lose nothing.")
-    if folder.resolve().is_relative_to(pool.folder.resolve()):  # beside a model's files it would become part of it
-        raise PerpcsError(f"{folder} lies inside the pool.", "Choose a folder of its own for the adapter.")
 
 
 def _keeps_transposed(base: BaseModel) -> bool:

@@ -3,18 +3,21 @@
 Every method prepares each person from their history alone, then answers their queries, which lie after it.
 ``wrong-user`` forms give every person what was prepared for the next one: what personalises must get worse by that.
 
-    base        the query alone                        perpcs:ROUTER   assembled by that router, other options default
-    rag:K       K retrieved history items shown (1)    oppu            a LoRA trained for the person
-    pag:K       a profile by counting, and K items (0) wrong:X         X prepared for the next person
+    base        the query alone                        perpcs:ROUTER  assembled by that router, other options default
+    rag:K       K retrieved history items shown (1)    retrieval:K    PEFT retrieval: the K most like sharers, whole (3)
+    pag:K       a profile by counting, and K items (0) uniform, random   controls: all pieces alike, or K drawn ones
+    X+rag:K     X, and K items shown                   oppu           a LoRA trained for the person
+    X+pag:K     X, and a profile and K items shown     wrong:X        X prepared for the next person
 
 Beside the methods stand two references that answer without a model: what the person answered most often before, and,
 where the file of a synthetic town's traits is given, an oracle that knows them. Its errors are the people's own slips.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,7 @@ import torch
 
 from perpcs import __version__
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import RouterOptions, router_options
+from perpcs.assembly.options import BLIND, RouterOptions, router_options
 from perpcs.assembly.own import own_piece
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
@@ -68,6 +71,16 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
     Raises:
         PerpcsError: for a method that is not known.
     """
+    stem, *shown = _SHOWN.split(method)
+    if shown:
+        parts = [prepare(base, pool, task, users, part) for part in (stem, *shown)]
+        return replace(
+            parts[0],
+            shows=max(part.shows for part in parts),
+            tells=any(part.tells for part in parts),
+            seconds=sum(part.seconds for part in parts),
+            bytes=sum(part.bytes for part in parts),
+        )
     name, _, router = method.partition(":")
     began = time.perf_counter()
     if name == "base" and not router:
@@ -78,8 +91,8 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
         if name == "pag":
             kept = [size + len(statistics(task, user.history).encode()) for size, user in zip(kept, users, strict=True)]
         return Prepared(lambda owner: None, shows=shows, tells=name == "pag", bytes=float(np.mean(kept)))
-    if name == "perpcs":
-        options = router_options("default", router=router) if router else RouterOptions()
+    if name == "perpcs" or name in BLIND:
+        options = _options(name, router)
         pieces = pool.pieces(task.name, base.device, base.dtype).pieces
         found = [assemble(base, pool, task, user.history, options=options) for user in users]
         weights = torch.from_numpy(np.stack([one.weights for one in found])).to(base.device, base.dtype)
@@ -98,8 +111,23 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
         seconds = (time.perf_counter() - began) / len(users)
         size = pool.manifest.adapter_bytes
         return Prepared(lambda owner: own_adapter(base, trained, owner, settings), seconds=seconds, bytes=float(size))
-    known = "base, rag, rag:4, pag, pag:1, perpcs, perpcs:gate, perpcs:prototype, oppu, and wrong: before any of them"
+    known = (
+        "base, rag, rag:4, pag, pag:1, perpcs, perpcs:gate, perpcs:prototype, retrieval, retrieval:1, uniform, random, "
+        "oppu, +rag or +pag behind any of them, and wrong: before it"
+    )
     raise PerpcsError(f"Unknown method {method!r}.", f"Use some of: {known}.")
+
+
+_SHOWN = re.compile(r"\+(?=rag|pag)")  # a plus inside of a router's name is none
+
+
+def _options(name: str, detail: str) -> RouterOptions:
+    """What ``perpcs:ROUTER`` and ``retrieval:K`` stand for."""
+    if name == "perpcs":
+        return router_options("default", router=detail or None)
+    if detail and not detail.isdigit():
+        raise PerpcsError(f"{name}:{detail} names no number of sharers.", f"Write {name}:1 or {name}:3.")
+    return router_options("default", router=name, k=int(detail) if detail else None)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from perpcs.assembly.assemble import Step, assemble
-from perpcs.assembly.export import Export, export_adapter
+from perpcs.assembly.export import Adapter, make_adapter, refuse_inside
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
@@ -135,15 +135,26 @@ class Engine:
         with self.turns.turn():
             return assemble(self.base, self.pool, task, items, options=options, user=user, on_position=on_position)
 
-    def export(self, assembly: Assembly, folder: Path, rank: int | None = None) -> Export:
-        """Write a person as a LoRA adapter that peft reads; see ``perpcs.assembly.export``.
+    def adapter(self, assembly: Assembly, rank: int | None = None) -> Adapter:
+        """A person as an adapter that peft reads; see ``perpcs.assembly.export``.
 
         Raises:
             PerpcsError: when the person belongs to another pool, or cannot be exported.
         """
         self.check(assembly)
         with self.turns.turn():
-            return export_adapter(self.base, self.pool, assembly, folder, rank)
+            return make_adapter(self.base, self.pool, assembly, rank)
+
+    def export(self, assembly: Assembly, folder: Path, rank: int | None = None) -> Adapter:
+        """The same, written to a folder; it is made if it is not there.
+
+        Raises:
+            PerpcsError: as above, or when the folder lies inside the pool or cannot be written.
+        """
+        refuse_inside(self.pool, folder)
+        made = self.adapter(assembly, rank)
+        made.save(folder)
+        return made
 
     def answer(
         self,

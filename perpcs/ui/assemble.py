@@ -12,6 +12,7 @@ from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
 from perpcs.figures.order import SORTS, modules_of, rows_of
 from perpcs.figures.piece import largest_piece
 from perpcs.figures.style import CHART_CONFIG, bytes_text, seconds_text
+from perpcs.files import zipped
 from perpcs.pool.manifest import Sharer
 from perpcs.tasks import TASKS
 from perpcs.ui.choice import current_example
@@ -118,6 +119,7 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
             )
         with st.container(horizontal=True):
             _csv(assembly, person, sharers)
+            _export(engine, person)
             if person.kind == "example" and person.how != "precomputed":
                 st.button("Back to the precomputed one", on_click=_back, args=(record,), key="back", type="tertiary")
     piece_panel(engine, record, person, cell)
@@ -186,6 +188,32 @@ def _csv(assembly: Assembly, person: Person, sharers: tuple[Sharer, ...]) -> Non
         icon=":material/table:",
         help="Every piece of the map: weight, score, how many items chose it.",
     )
+
+
+def _export(engine: "Engine", person: Person) -> None:
+    """The person for other programs: the adapter's files, and the lines that load them."""
+    if not (person.assembly.weights.any() or person.assembly.own.size):
+        return
+    name = f"perpcs-{file_name(person)}-adapter"
+    with st.popover("For other programs", type="tertiary", icon=":material/output:"):
+        st.html(
+            "<p>This person as a standard adapter, exact, for any program that knows peft. The zip holds numbers "
+            f"and module names, no text. The base model lies in the pool’s folder, {escape(engine.manifest.base)}.</p>"
+        )
+        st.download_button(
+            "Adapter (zip)",
+            lambda: zipped(engine.adapter(person.assembly).files),
+            f"{name}.zip",
+            "application/zip",
+            on_click="ignore",
+            key="export",
+        )
+        st.code(
+            "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
+            f'base = AutoModelForCausalLM.from_pretrained("{engine.manifest.base}")\n'
+            f'model = PeftModel.from_pretrained(base, "{name}")',
+            language="python",
+        )
 
 
 def file_name(person: Person) -> str:
