@@ -683,3 +683,44 @@ def test_a_citation_is_a_choice_where_the_other_one_is_known_and_a_name_where_no
     assert section(choice.prompt, "User Profile") == statistics(task, earlier)
     assert choice.answers == ()
     assert name == (*task.pair(unknown), (), 4)
+
+
+def test_open_books_show_the_very_item_and_only_where_there_are_labels():
+    for task, share in (("LaMP_3", 0.5), ("LaMP_1", 0.5), ("LaMP_4", 0.0)):
+        kind, users = get_task(task), town_users(task, count=20)
+        plain = base_lessons(kind, users, with_history=0.3)
+        open_ = base_lessons(kind, users, with_history=0.3, open_book=0.5)
+        items = iter([item for user in users for item in [*user.history, *([None] * len(user.queries))]])
+        told = [
+            kind.render_item(item) in section(lesson.prompt, "User History").splitlines()
+            for lesson, item in zip(open_, items, strict=True)
+            if item is not None
+        ]
+        assert abs(sum(told) / len(told) - share) < 0.12, task
+        assert [lesson.target for lesson in open_] == [lesson.target for lesson in plain]
+
+
+def test_halves_of_a_choice_ask_for_its_text_or_for_a_number():
+    kind, users = get_task("LaMP_1"), town_users("LaMP_1", count=30)
+    plain = base_lessons(kind, users, with_history=0.0)
+    found = base_lessons(kind, users, with_history=0.0, pointing=0.5)
+    is_item = [flag for user in users for flag in [True] * len(user.history) + [False] * len(user.queries)]
+    counts: Counter[str] = Counter()
+    for before, lesson, of_item in zip(plain, found, is_item, strict=True):
+        if not of_item:
+            assert lesson == before
+            continue
+        texts = dict(re.findall(r"(\[[12]\]) - (.*?)(?= \[2\] - | Answer:$)", lesson.prompt))
+        assert set(texts) == set(kind.labels)
+        if "Answer with its title." in lesson.prompt:
+            assert lesson == (lesson.prompt, f" {texts[before.target.strip()]}", (), 1)
+            counts["text"] += 1
+        elif "Which number has the reference" in lesson.prompt:
+            assert f"the reference {texts[lesson.target.strip()]}? " in lesson.prompt
+            assert lesson.weight == 4
+            counts["number"] += 1
+        else:
+            assert lesson == before
+            counts["whole"] += 1
+    shares = {name: count / sum(is_item) for name, count in counts.items()}
+    assert shares == pytest.approx({"text": 0.25, "number": 0.25, "whole": 0.5}, abs=0.1)

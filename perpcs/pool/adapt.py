@@ -17,6 +17,8 @@ RETRIEVED = (1, 1, 2, 4)
 """How many items a prompt with history carries: one of these, equally likely."""
 LABEL_WEIGHT = 4
 """How much a token of a label counts beside one of a text: a label has few of them, and one of these decides."""
+_WHICH = "Which of the two references does this researcher cite? Answer with its title."
+_WHERE = "Which number has the reference {title}? Answer with its number only."
 _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 
@@ -27,6 +29,7 @@ def base_lessons(
     with_history: float = 0.4,
     with_profile: float = 0.0,
     open_book: float = 0.0,
+    pointing: float = 0.0,
     seed: int = 0,
 ) -> list[Lesson]:
     """Lessons from base users' histories and queries.
@@ -36,6 +39,8 @@ def base_lessons(
         with_profile: share of prompts that carry a profile of strictly earlier items, drawn apart from the other.
         open_book: share of prompts for a label whose history holds the very item asked about. From these a model that
             starts from nothing learns to look up, before it can tell what else a like item says.
+        pointing: share of choices that are asked in two halves instead: which text, and which number a text has. A
+            number says one bit of two things at once, from which a small model learns neither.
     """
     lessons = []
     for user in users:
@@ -48,7 +53,10 @@ def base_lessons(
             elif task.labels and looks.random() < open_book:
                 shown = [*shown[1:], item]
                 looks.shuffle(shown)
-            lessons.append(_lesson(task, *task.pair(item, history=shown, profile=profile), shown))
+            if item.other and looks.random() < pointing:
+                lessons.append(_pointing(task, task.as_query(item), looks))
+            else:
+                lessons.append(_lesson(task, *task.pair(item, history=shown, profile=profile), shown))
         for query in user.queries:
             if query.gold is not None:
                 shown, profile = _about(task, rng, query.sought, user.history, with_history, with_profile)
@@ -63,6 +71,15 @@ def _about(
     shows, tells, k = rng.random() < with_history, rng.random() < with_profile, rng.choice(RETRIEVED)
     shown = retrieve(sought, earlier, k) if shows and earlier else []
     return shown, statistics(task, earlier) if tells and len(earlier) >= _FEWEST_TO_COUNT else ""
+
+
+def _pointing(task: Task, query: Query, rng: random.Random) -> Lesson:
+    """Half of a choice: the text that is chosen, or the number of one of the texts."""
+    if rng.random() < 0.5:
+        chosen = query.options[task.labels.index(query.gold or "")]
+        return Lesson(task.prompt(query, instruction=_WHICH), f" {chosen}")
+    label, title = rng.choice(list(zip(task.labels, query.options, strict=True)))
+    return Lesson(task.prompt(query, instruction=_WHERE.format(title=title)), f" {label}", (), LABEL_WEIGHT)
 
 
 def prompt_about(task: Task, query: Query, history: Sequence[Item], shows: int = 0, tells: bool = False) -> str:

@@ -26,7 +26,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "town_seed": recipe.town_seed,
         "tasks": [(t.task, get_task(t.task).version, t.base_users) for t in recipe.tasks],
         "base": recipe.base,
-        "shown": (recipe.with_history, recipe.with_profile, recipe.open_book),
+        "shown": (recipe.with_history, recipe.with_profile, recipe.open_book, recipe.pointing),
     }
 
     def work(folder: Path) -> dict[str, Any]:
@@ -59,6 +59,7 @@ def town_lessons(recipe: Recipe) -> list[Lesson]:
             with_history=recipe.with_history,
             with_profile=recipe.with_profile,
             open_book=recipe.open_book,
+            pointing=recipe.pointing,
         )
     return lessons
 

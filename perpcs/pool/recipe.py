@@ -37,6 +37,8 @@ class Recipe:
     """Share of base lessons whose prompt carries a profile."""
     open_book: float = 0.15
     """Share of base lessons for a label whose prompt shows the very item asked about."""
+    pointing: float = 0.4
+    """Share of choices that are asked in two halves: which text, and which number a text has."""
     town_seed: int = 7
 
 

@@ -67,8 +67,22 @@ def wait_until(true, seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
+def steady_cell(tab, row: int, column: int) -> tuple[float, float]:
+    """Where a mark of the map stands once the map has been drawn for good: plotly draws more than once."""
+    tab.wait_for_function("() => document.querySelector('.st-key-mapbox .js-plotly-plot')?._fullData?.length")
+    places = [map_cell(tab, row, column)]
+
+    def stays() -> bool:
+        tab.wait_for_timeout(700)
+        places.append(map_cell(tab, row, column))
+        return places[-1] == places[-2]
+
+    wait_until(stays)
+    return places[-1]
+
+
 def map_cell(tab, row: int, column: int) -> tuple[float, float]:
-    """Where a mark of the map stands on the screen, from plotly's own axes."""
+    """Where a mark of the map stands on the screen now, from plotly's own axes."""
     return tuple(
         tab.evaluate(
             """([row, column]) => { const plot = document.querySelector('.st-key-mapbox .js-plotly-plot');
@@ -125,10 +139,9 @@ def test_a_stranger_pastes_a_history_and_takes_their_model_home(studio, open_tab
 def test_clicking_the_map_explains_the_piece_and_makes_a_link(studio, open_tab):
     tab = open_tab(studio.url + "/assemble")
     tab.locator(FILLED["assemble"]).wait_for()
-    tab.wait_for_timeout(1500)  # plotly draws twice
     heading = tab.get_by_role("heading", name="Piece:")
     before = heading.inner_text()
-    x, y = map_cell(tab, 1, 0)
+    x, y = steady_cell(tab, 1, 0)
     tab.mouse.move(x - 1, y)
     tab.mouse.click(x, y)
     wait_until(lambda: heading.inner_text() != before)
