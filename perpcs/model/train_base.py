@@ -203,8 +203,6 @@ def train_base(
     if len(lessons) < 2:
         raise PerpcsError(f"There are {len(lessons)} texts to train a base model on.", "Give at least two.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # As attention sharpens and moments fade, numbers too small for a float's full precision make a CPU crawl.
-    torch.set_flush_denormal(True)
     data = _Texts(lessons, tokenizer, settings)
     groups = {name: _Texts(some, tokenizer, settings) for name, some in held.items() if some}
     model = new_model(tokenizer, settings).to(device)
