@@ -66,7 +66,7 @@ def test_only_the_knobs_of_the_router_are_shown(fake):
     assert app.slider(key="knob-steps").value == RouterOptions().steps
     assert "knob-shrink" in [element.key for element in app.select_slider]
     assert "knob-centre" not in [element.key for element in app.checkbox]
-    by_key(app, "button_group", "knob-router").set_value("gate").run()
+    app.selectbox(key="knob-router").set_value("gate").run()
     assert not app.exception
     assert "knob-steps" not in [element.key for element in app.slider]
     assert "knob-centre" in [element.key for element in app.checkbox]
@@ -74,7 +74,7 @@ def test_only_the_knobs_of_the_router_are_shown(fake):
 
 def test_a_fitted_person_is_watched_and_shown(fake):
     app = open_page("assemble")
-    by_key(app, "button_group", "knob-router").set_value("fit").run()
+    app.selectbox(key="knob-router").set_value("fit").run()
     press(app, "watch")
     text = shown(app)
     assert fake.calls[-1][3].router == "fit"

@@ -203,8 +203,8 @@ def test_training_lowers_every_sharers_loss_and_tells_it(base, trained):
 def test_sharers_start_from_the_same_A_only_when_asked(base):
     path, n = base.positions[0].path, base.positions[0].n
     own = PieceSettings(shared_init=False)
-    assert torch.equal(train.initial_A("ada", path, n, PIECES), train._initial_A("bruno", path, n, PIECES))
-    assert not torch.equal(train.initial_A("ada", path, n, own), train._initial_A("bruno", path, n, own))
+    assert torch.equal(train.initial_A("ada", path, n, PIECES), train.initial_A("bruno", path, n, PIECES))
+    assert not torch.equal(train.initial_A("ada", path, n, own), train.initial_A("bruno", path, n, own))
     other = train.initial_A("ada", base.positions[1].path, n, PIECES)
     assert not torch.equal(train.initial_A("ada", path, n, PIECES), other)
 
