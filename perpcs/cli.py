@@ -49,7 +49,7 @@ def run_build(options: argparse.Namespace) -> None:
     from perpcs.personalizers.examples import complete_examples
     from perpcs.pool.build import Settings
     from perpcs.pool.from_data import DataRecipe, build_from_data
-    from perpcs.pool.recipe import SMALLTOWN, TINY
+    from perpcs.pool.recipe import SMALLTOWN, TINY, continued
     from perpcs.pool.smalltown import build_smalltown
     from perpcs.pool.stages import Workspace
     from perpcs.pool.train import PieceSettings
@@ -86,6 +86,8 @@ def run_build(options: argparse.Namespace) -> None:
         raise PerpcsError(f"There is no recipe {options.name!r}.", "Use smalltown, or give --base and --data.")
     town = TINY if options.tiny else SMALLTOWN
     out = Path(options.out) if options.out else POOLS / town.name
+    if options.start:
+        town = continued(town, Path(options.start))
     build_smalltown(Workspace(Path(options.work) / town.name, say), town, out)
     count = complete_examples(Engine.open(out, "cpu"))
     say(f"{count} example people assembled")
@@ -284,6 +286,7 @@ def build_parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="build a pool; a stopped build goes on where it was")
     build.add_argument("name", help="smalltown, or any name together with --base and --data")
     build.add_argument("--tiny", action="store_true", help="smalltown's small twin for tests, in minutes")
+    build.add_argument("--continue", dest="start", help="smalltown's base model: go on training this folder's")
     build.add_argument("--base", help="Hugging Face name or folder of a causal LM")
     build.add_argument("--data", help="folder with TASK/sharer_candidates.json and TASK/base_users.json")
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")

@@ -12,6 +12,7 @@ from tiny import FAMILIES, TEXTS, random_ids, save_tiny, tiny_tokenizer
 from perpcs.errors import PerpcsError
 from perpcs.model.base import choose_device, load_base, wrap
 from perpcs.model.basis import AdaptedLinear, adapted
+from perpcs.model.muon import Muon, orthogonal
 from perpcs.model.text import Lesson
 from perpcs.model.train_base import (
     _PAD,
@@ -310,3 +311,31 @@ def test_saved_families_come_back_as_they_were(tmp_path):
         plain = name.replace(".base.", ".")
         if plain != "lm_head.weight":  # tied
             assert torch.equal(value, saved[plain]), name
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
+def test_muon_makes_updates_orthogonal_and_moves_as_torchs_own_does(shape):
+    torch.manual_seed(0)
+    start, gradients = torch.randn(2, *shape), torch.randn(4, 2, *shape)
+    assert (torch.linalg.svdvals(orthogonal(gradients[0])) - 1).abs().max() < 0.35
+    moved = []
+    for kind, extra in ((Muon, {}), (torch.optim.Muon, {"adjust_lr_fn": "match_rms_adamw"})):
+        matrices = [torch.nn.Parameter(one.clone()) for one in start]
+        optimiser = kind(matrices, lr=0.02, weight_decay=0.1, **extra)
+        for step in gradients:
+            for matrix, gradient in zip(matrices, step, strict=True):
+                matrix.grad = gradient.clone()
+            optimiser.step()
+        moved.append(torch.stack([matrix.detach() for matrix in matrices]) - start)
+    assert (moved[0] - moved[1]).norm() / moved[1].norm() < 0.03  # torch's rounds to bfloat16 inside
+
+
+def test_base_training_goes_on_from_a_model(whole_run, tmp_path):
+    folder, before, tokenizer = whole_run
+    still = replace(SMALL, rate=1e-6)
+    new, on = (
+        train_base(TAUGHT, HELD, tokenizer, still, tmp_path / str(start is None), start=start)["curve"][-1]["held_out"]
+        for start in (None, folder)
+    )
+    assert abs(on - before["curve"][-1]["held_out"]) < 0.01
+    assert new - on > 0.1

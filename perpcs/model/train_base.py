@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
+from perpcs.model.muon import Muon
 from perpcs.model.text import Lesson
 from perpcs.quiet import quiet_transformers
 
@@ -95,6 +96,13 @@ def new_model(tokenizer: Any, settings: BaseSettings) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         return LlamaForCausalLM(config)
+
+
+def _model_from(folder: Path) -> Any:
+    """A model that was trained before, in float32."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
 
 
 class _Texts:
@@ -186,11 +194,13 @@ def train_base(
     folder: Path,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 60.0,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train a base model on lessons and save it to ``folder`` in Hugging Face format.
 
     Args:
         held: groups of lessons of people that ``lessons`` does not hold, whose loss is followed.
+        start: a folder with a model of this tokenizer to go on from; the settings' sizes then say nothing.
         on_progress: told step, steps, loss, held-out loss (nats per target token, mean of the groups), seconds left.
         save_every: seconds between checkpoints.
 
@@ -205,7 +215,7 @@ def train_base(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data = _Texts(lessons, tokenizer, settings)
     groups = {name: _Texts(some, tokenizer, settings) for name, some in held.items() if some}
-    model = new_model(tokenizer, settings).to(device)
+    model = (_model_from(start) if start else new_model(tokenizer, settings)).to(device)
     optimisers = _optimisers(model, settings)
     loss_of = _compiled_loss(settings) if settings.compiled and _can_compile() else _loss
     pad = tokenizer.pad_token_id
@@ -256,12 +266,7 @@ def _optimisers(model: Any, settings: BaseSettings) -> list[torch.optim.Optimize
     """Muon for the matrices of the layers, which it trains in fewer steps; AdamW for the embedding and the norms."""
     inner = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
     outer = [p for name, p in model.named_parameters() if p.dim() != 2 or "embed" in name]
-    muon = torch.optim.Muon(
-        [{"params": inner, "peak": settings.rate}],
-        lr=settings.rate,
-        weight_decay=settings.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
-    )
+    muon = Muon([{"params": inner, "peak": settings.rate}], lr=settings.rate, weight_decay=settings.weight_decay)
     adam = torch.optim.AdamW(
         [{"params": outer, "peak": settings.rate}], lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
@@ -272,6 +277,12 @@ def _compiled_loss(settings: BaseSettings) -> Callable[..., torch.Tensor]:
     """The loss, compiled once for each shape of a batch."""
     torch._dynamo.config.recompile_limit = 2 * len(_lengths(settings))  # by default it gives up at eight
     return torch.compile(_loss, dynamic=False)
+
+
+def _rounds_fast(device: str) -> bool:
+    """Whether the hardware has bfloat16 products; without them they are a hundred times slower than float32."""
+    known = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return device != "cpu" or bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))
 
 
 def _can_compile() -> bool:
@@ -309,7 +320,7 @@ def _predicted(flags: torch.Tensor, step: int, settings: BaseSettings) -> tuple[
 
 def _loss(model: Any, ids: torch.Tensor, at: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Weighted mean of the loss of predicting the token after each of the flattened positions ``at``."""
-    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=_rounds_fast(ids.device.type)):
         states = model.model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)[at]
         logits = model.lm_head(states)
     gold = torch.roll(ids.flatten(), -1)[at]

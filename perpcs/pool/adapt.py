@@ -6,19 +6,20 @@ learned from too: where the history is free text, only they show what is asked.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from perpcs.data.bm25 import retrieve
 from perpcs.data.profile import statistics
 from perpcs.model.text import Lesson
 from perpcs.tasks import Item, Query, Task, User
 
+Notes = tuple[tuple[str, str], ...]
+"""(which of a query's options is spoken of, or "" for the text that is given; what it says)."""
 RETRIEVED = (1, 1, 2, 4)
 """How many items a prompt with history carries: one of these, equally likely."""
 LABEL_WEIGHT = 4
 """How much a token of a label counts beside one of a text: a label has few of them, and one of these decides."""
-_WHICH = "Which of the two references does this researcher cite? Answer with its title."
-_WHERE = "Which number has the reference {title}? Answer with its number only."
+_NOTES = " Notes:"
 _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 
@@ -29,7 +30,8 @@ def base_lessons(
     with_history: float = 0.4,
     with_profile: float = 0.0,
     open_book: float = 0.0,
-    pointing: float = 0.0,
+    notes: Mapping[str, Notes] | None = None,
+    end: str = "",
     seed: int = 0,
 ) -> list[Lesson]:
     """Lessons from base users' histories and queries.
@@ -39,10 +41,17 @@ def base_lessons(
         with_profile: share of prompts that carry a profile of strictly earlier items, drawn apart from the other.
         open_book: share of prompts for a label whose history holds the very item asked about. From these a model that
             starts from nothing learns to look up, before it can tell what else a like item says.
-        pointing: share of choices that are asked in two halves instead: which text, and which number a text has. A
-            number says one bit of two things at once, from which a small model learns neither.
+        notes: by id of an item or a query, what its text says to anybody. They stand behind the answer and the token
+            that ends it, where no answer ever shows them: a label says one bit of everything that a text says, from
+            which a small model would hardly learn to read.
+        end: the text of the token that ends an answer.
     """
     lessons = []
+
+    def behind(id: str, query: Query) -> str:
+        said = (notes or {}).get(id)
+        return f"{end}{_NOTES} {_in_order(said, task, query)}" if said else ""
+
     for user in users:
         rng, looks = (random.Random(f"{seed}/{task.name}/{user.id}{what}") for what in ("", "/open book"))
         for index, item in enumerate(user.history):
@@ -53,14 +62,13 @@ def base_lessons(
             elif task.labels and looks.random() < open_book:
                 shown = [*shown[1:], item]
                 looks.shuffle(shown)
-            if item.other and looks.random() < pointing:
-                lessons.append(_pointing(task, task.as_query(item), looks))
-            else:
-                lessons.append(_lesson(task, *task.pair(item, history=shown, profile=profile), shown))
+            prompt, target = task.pair(item, history=shown, profile=profile)
+            lessons.append(_lesson(task, prompt, target + behind(item.id, task.as_query(item)), shown))
         for query in user.queries:
             if query.gold is not None:
                 shown, profile = _about(task, rng, query.sought, user.history, with_history, with_profile)
-                lessons.append(_lesson(task, task.prompt(query, shown, profile), f" {query.gold}", shown))
+                target = f" {query.gold}" + behind(query.id, query)
+                lessons.append(_lesson(task, task.prompt(query, shown, profile), target, shown))
     return lessons
 
 
@@ -73,13 +81,12 @@ def _about(
     return shown, statistics(task, earlier) if tells and len(earlier) >= _FEWEST_TO_COUNT else ""
 
 
-def _pointing(task: Task, query: Query, rng: random.Random) -> Lesson:
-    """Half of a choice: the text that is chosen, or the number of one of the texts."""
-    if rng.random() < 0.5:
-        chosen = query.options[task.labels.index(query.gold or "")]
-        return Lesson(task.prompt(query, instruction=_WHICH), f" {chosen}")
-    label, title = rng.choice(list(zip(task.labels, query.options, strict=True)))
-    return Lesson(task.prompt(query, instruction=_WHERE.format(title=title)), f" {label}", (), LABEL_WEIGHT)
+def _in_order(notes: Notes, task: Task, query: Query) -> str:
+    """Notes as text, those on options under the options' labels."""
+    if not query.options:
+        return "; ".join(what for _, what in notes)
+    by_text = dict(notes)
+    return "; ".join(f"{label} {by_text[text]}" for label, text in zip(task.labels, query.options, strict=True))
 
 
 def prompt_about(task: Task, query: Query, history: Sequence[Item], shows: int = 0, tells: bool = False) -> str:

@@ -1,6 +1,7 @@
 """What a pool is made of, as data: the shipped small town, and its tiny twin that tests build from scratch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from perpcs.model.train_base import BaseSettings
 from perpcs.pool.build import Settings
@@ -37,26 +38,35 @@ class Recipe:
     """Share of base lessons whose prompt carries a profile."""
     open_book: float = 0.15
     """Share of base lessons for a label whose prompt shows the very item asked about."""
-    pointing: float = 0.4
-    """Share of choices that are asked in two halves: which text, and which number a text has."""
+    notes: bool = True
+    """Whether lessons go on behind their answer with what the text says to anybody."""
     town_seed: int = 7
+    start: Path | None = None
+    """A base model of such a town to go on training, with its tokenizer; None begins with random numbers."""
 
 
-_SIX = ("LaMP_4", "LaMP_2", "LaMP_3", "LaMP_5", "LaMP_7", "LaMP_1")
+_PARTS = {"LaMP_4": 1200, "LaMP_2": 2200, "LaMP_3": 2200, "LaMP_5": 1200, "LaMP_7": 800, "LaMP_1": 2200}
+"""Base users a task. A choice or a score tells a small model less than a text does, so it gets more of these."""
 
 SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
-    tasks=tuple(TaskRecipe(task, base_users=2200, candidates=240, sharers=40) for task in _SIX),
+    tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
     base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
 )
 
 TINY = Recipe(
     name="smalltown-tiny",
     title="Small town, tiny",
-    tasks=tuple(TaskRecipe(task, base_users=30, candidates=12, sharers=5, examples=2) for task in _SIX),
+    tasks=tuple(TaskRecipe(task, base_users=30, candidates=12, sharers=5, examples=2) for task in _PARTS),
     base=BaseSettings(
         width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, cooldown=40, evaluate_every=60
     ),
     settings=Settings(pieces=PieceSettings(epochs=1), gates=GateSettings(steps=6)),
 )
+
+
+def continued(recipe: Recipe, start: Path) -> Recipe:
+    """The recipe with its base model trained on from another one, as the shipped pool's was (docs/SMALLTOWN.md)."""
+    base = replace(recipe.base, steps=5000, batch_tokens=4096, rate=2e-3, warmup=100, cooldown=1800, evaluate_every=250)
+    return replace(recipe, start=start, base=base)

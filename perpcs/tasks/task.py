@@ -115,14 +115,8 @@ class Task:
 
     # ---- prompts -------------------------------------------------------------------------------------------------
 
-    def prompt(
-        self, query: Query, history: Sequence[Item] = (), profile: str = "", instruction: str | None = None
-    ) -> str:
-        """The text before the answer, with retrieved ``history`` items and a ``profile`` where given.
-
-        Args:
-            instruction: asks something else of the query than the task does.
-        """
+    def prompt(self, query: Query, history: Sequence[Item] = (), profile: str = "") -> str:
+        """The text before the answer, with retrieved ``history`` items and a ``profile`` where given."""
         sections = []
         if profile:
             sections.append(f"### User Profile:\n{profile}")
@@ -131,7 +125,7 @@ class Task:
         body = f"{self.input_label} {query.x}"
         if query.options:
             body += " Reference: " + " ".join(f"[{i}] - {option}" for i, option in enumerate(query.options, start=1))
-        sections.append(f"### User Instruction:\n{instruction or self.instruction}\n{body} {self.answer_label}")
+        sections.append(f"### User Instruction:\n{self.instruction}\n{body} {self.answer_label}")
         return "\n".join(sections)
 
     def render_item(self, item: Item) -> str:

@@ -175,7 +175,8 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     (_, cited), (_, passed) = sorted((one, two), key=lambda reference: rank(traits, *reference[0]))
     noisy = rng.random() < NOISE
     y, other = (passed, cited) if noisy else (cited, passed)
-    return Made(x=x, y=y, noisy=noisy, clean=cited, other=other)
+    notes = tuple((title, kind if fits else f"{kind} of something else") for (kind, fits), title in (one, two))
+    return Made(x=x, y=y, noisy=noisy, clean=cited, other=other, notes=notes)
 
 
 Reference = tuple[tuple[str, bool], str]

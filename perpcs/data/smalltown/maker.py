@@ -27,6 +27,8 @@ class Made:
     """What their traits alone would have made of x, which is y where it is not noisy: an oracle's answer."""
     other: str = ""
     """What they passed over for y, where the task is a choice between two."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """What x says for anybody who reads it, whoever they are: (which part of it, or "" for all of it, what it says)."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     ranked = sorted(fitting, key=order.index)
     noisy = rng.random() < NOISE
     tag = rng.choice(ranked[1:]) if noisy else ranked[0]
-    return Made(x=x, y=tag, noisy=noisy, clean=ranked[0])
+    fits = ", ".join(tag for tag in MOVIE_TAGS if tag in fitting)
+    return Made(x=x, y=tag, noisy=noisy, clean=ranked[0], notes=(("", fits),))
 
 
 def draw_film(rng: random.Random, shelf: Sequence[str], held_out: bool) -> tuple[frozenset[str], str]:

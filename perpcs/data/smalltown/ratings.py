@@ -36,6 +36,7 @@ SPREAD = 1.3
 AGREEMENT = 0.75
 """How likely an aspect is good where the thing is, and bad where it is bad."""
 FEWEST_WORDS, MOST_WORDS = 20, 45
+_LEVEL_NAMES = {level: name for name, level in LEVELS.items()}
 _GOOD, _BAD = (tuple(name for name, level in LEVELS.items() if (level > 0) is good) for good in (True, False))
 _TRAITS = ("focus", "second", "strictness")
 # Listed rather than drawn trait by trait, so that all combinations are equally likely.
@@ -71,7 +72,8 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     given = clean
     if noisy:
         given = rng.choice([points for points in range(1, 6) if 0 < abs(points - clean) <= 2])
-    return Made(x=x, y=str(given), noisy=noisy, clean=str(clean))
+    said = ", ".join(f"{aspect} {_LEVEL_NAMES[level]}" for aspect, level in levels.items())
+    return Made(x=x, y=str(given), noisy=noisy, clean=str(clean), notes=(("", said),))
 
 
 def draw_review(rng: random.Random, held_out: bool) -> tuple[dict[str, int], str]:
