@@ -68,5 +68,5 @@ TINY = Recipe(
 
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one, as the shipped pool's was (docs/SMALLTOWN.md)."""
-    base = replace(recipe.base, steps=5000, batch_tokens=4096, rate=2e-3, warmup=100, cooldown=1800, evaluate_every=250)
+    base = replace(recipe.base, steps=2200, batch_tokens=4096, rate=2e-3, warmup=100, cooldown=900, evaluate_every=1100)
     return replace(recipe, start=start, base=base)

@@ -186,6 +186,8 @@ def test_the_contrast_check_can_fail(studio, open_tab):
 def test_pages_and_terms_are_reached_by_keyboard(studio, open_tab):
     tab = open_tab(studio.url)
     tab.locator(FILLED[""]).wait_for()
+    for name in ("Assemble", "Compare"):
+        tab.get_by_role("link", name=name, exact=True).wait_for()  # the page may be there before its navigation
     reached = []
     for _ in range(14):
         tab.keyboard.press("Tab")
