@@ -10,6 +10,7 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.metrics import macro_f1, rouge, score_person
 from perpcs.evaluate.protocol import answer_all, evaluate, prepare
+from perpcs.figures.worddiff import rouge_l
 from perpcs.pool.store import Pool
 from perpcs.tasks import User, get_task
 
@@ -49,6 +50,20 @@ def test_rouge_of_equal_strings_is_one_in_any_script() -> None:
         assert rouge(text, text) == {"rouge1": pytest.approx(1), "rougeL": pytest.approx(1)}
     assert rouge("bridge approved", "approved bridge")["rougeL"] == pytest.approx(0.5)
     assert rouge("no words alike", "Council approves bridge")["rouge1"] == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth"),
+    [
+        ("Bridge opens at last", "At last, the bridge opens"),
+        ("", "a b"),
+        ("same", "same"),
+        ("x y", "a b"),
+        ("Ä ö", "ä"),
+    ],
+)
+def test_a_columns_metric_is_the_evaluations(answer: str, truth: str) -> None:
+    assert rouge_l(answer, truth) == pytest.approx(rouge(answer, truth)["rougeL"])
 
 
 def test_intervals_hold_the_mean_and_shrink_with_people() -> None:

@@ -80,7 +80,7 @@ def oppu(call: Call) -> list[Prepared]:
         if not person.history:
             raise PerpcsError("OPPU trains on the history's text, and a saved person holds none.", "Give it again.")
     setting = call.setting
-    settings = PieceSettings(**setting.pool.task(setting.task.name).training["pieces"])
+    settings = sharers_settings(setting)
     if call.detail == "best":
         return [_searched(call, person, settings) for person in call.people]
     began = time.perf_counter()
@@ -102,6 +102,14 @@ def oppu(call: Call) -> list[Prepared]:
         )
         for i in range(len(call.people))
     ]
+
+
+def sharers_settings(setting: Setting) -> PieceSettings:
+    """How the pool's sharers were trained; where it does not tell, the defaults at the pool's rank."""
+    made, manifest = setting.pool.task(setting.task.name).training.get("pieces"), setting.pool.manifest
+    return (
+        PieceSettings(**made) if made else PieceSettings(kind=manifest.kind, rank=manifest.rank, alpha=manifest.alpha)
+    )
 
 
 def training_pairs(setting: Setting, history: Sequence[Item], shown: Shown) -> list[Encoded]:

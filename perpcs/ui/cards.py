@@ -5,7 +5,7 @@ from string import ascii_uppercase
 
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import bytes_text, method_colour, seconds_text
-from perpcs.figures.worddiff import diff_html, shared_words
+from perpcs.figures.worddiff import diff_html, rouge_l, shared_words
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.methods import title_of
 from perpcs.tasks import TASKS
@@ -58,7 +58,7 @@ def _other(asked: Asked, index: int, diff_with: int | None) -> str:
 
 def gold_of(asked: Asked, column: Column) -> str:
     """The true answer of a column's person; empty where nobody knows it."""
-    own = not asked.by_person or any(query.id == asked.query.id for query in column.person.queries)
+    own = not asked.by_person or asked.query in column.person.queries
     return (asked.query.gold or "") if own else ""
 
 
@@ -103,13 +103,7 @@ def _verdict(asked: Asked, column: Column) -> str:
     if task.labels:
         return "✓ same" if answer.text.strip().lower() == gold.strip().lower() else "✗ other"
     same, words = shared_words(answer.text, gold)
-    return f"{same} of {words} words shared, ROUGE-L {_rouge(answer.text, gold):.2f}"
-
-
-def _rouge(text: str, gold: str) -> float:
-    from perpcs.evaluate.metrics import rouge
-
-    return rouge(text, gold)["rougeL"]
+    return f"{same} of {words} words shared, ROUGE-L {rouge_l(answer.text, gold):.2f}"
 
 
 def _facts(answer: Answer) -> str:

@@ -124,6 +124,8 @@ def to_link(record: Studio) -> dict[str, str]:
         link["cell"] = "~".join(record.cell)
     if record.methods != DEFAULT:
         link["methods"] = ",".join(record.methods)
+    if record.by_person:
+        link["columns"] = "people"
     if record.seed:
         link["seed"] = str(record.seed)
     return {name: value for name, value in link.items() if value}
@@ -139,6 +141,7 @@ def from_link(link: Mapping[str, str]) -> Studio:
         record.sort = link["sort"]
     if link.get("source") in SOURCES:
         record.source = link["source"]
+    record.by_person = link.get("columns") == "people"
     methods = [name for name in link.get("methods", "")[:400].split(",") if is_name(name)]
     record.methods = tuple(dict.fromkeys(methods))[:MOST_METHODS] or DEFAULT
     if link.get("seed", "").isdecimal():
