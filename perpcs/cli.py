@@ -145,68 +145,56 @@ def run_assemble(options: argparse.Namespace) -> None:
 
 
 def run_generate(options: argparse.Namespace) -> None:
-    from perpcs.assembly.record import Assembly
-    from perpcs.personalizers.engine import Engine
-    from perpcs.tasks import get_task
+    from dataclasses import asdict
 
-    person = Assembly.load(Path(options.user))
-    task = get_task(person.task)
-    query = task.read_query(options.input)
-    engine = Engine.open(pool_folder(options.pool), options.device)
-    methods = [name.strip() for name in options.methods.split(",") if name.strip()]
-    history: Sequence[Any] = ()
-    if options.history:
-        from perpcs.data import read_history_file
+    from perpcs.personalizers import terminal
+    from perpcs.personalizers.methods import names_in
 
-        history = read_history_file(Path(options.history), task, person.user)[1].items
-    snapshots = engine.answer(
-        task,
-        query,
-        methods,
-        history=history,
-        assembly=person,
-        max_new_tokens=options.max_new_tokens,
-        temperature=options.temperature,
-        seed=options.seed,
+    names = names_in(options.methods)  # a misspelt name is told before a model is loaded
+    who = terminal.somebody(options.user, options.history, options.task)
+    query = who.task.read_query(options.input)
+    engine = terminal.open_engine(pool_folder(options.pool), options.device, options.writer)
+    rows = [(terminal.prepare(engine, who, name), query) for name in names]
+    *_, answers = engine.answer_rows(
+        who.task, rows, max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed
     )
-    *_, answers = snapshots
     if options.json:
-        from dataclasses import asdict
-
         print(json.dumps([asdict(answer) for answer in answers], indent=1, ensure_ascii=False))
-    elif len(answers) == 1:
-        print(answers[0].text)
     else:
-        width = max(len(answer.title) for answer in answers)
-        for answer in answers:
-            print(f"{answer.title:<{width}}  {answer.text}")
+        print(answers[0].text if len(answers) == 1 else terminal.answer_table(answers))
 
 
 def run_export(options: argparse.Namespace) -> None:
-    from perpcs.assembly.record import Assembly
-    from perpcs.personalizers.engine import Engine
+    from perpcs.assembly.export import refuse_inside
+    from perpcs.personalizers import terminal
+    from perpcs.personalizers.methods import parse
 
-    person = Assembly.load(Path(options.user))
-    engine = Engine.open(pool_folder(options.pool), options.device)
-    made = engine.export(person, Path(options.out), options.rank)
+    parse(options.method)
+    who = terminal.somebody(options.user, options.history, options.task)
+    engine = terminal.open_engine(pool_folder(options.pool), options.device)
+    refuse_inside(engine.pool, Path(options.out))
+    made = engine.prepared_adapter(terminal.prepare(engine, who, options.method), options.rank)
+    made.save(Path(options.out))
+    labels = [position.label for position in engine.manifest.positions]
     if options.json:
         facts = {
-            "user": person.user,
-            "task": person.task,
+            "user": who.person.id,
+            "task": who.task.name,
+            "method": options.method,
             "base": engine.manifest.base,
             "bytes": made.bytes,
-            "ranks": dict(zip(person.positions, made.ranks, strict=True)),
+            "ranks": dict(zip(labels, made.ranks, strict=True)),
             "error": made.error,
-            "errors": dict(zip(person.positions, made.errors, strict=True)),
+            "errors": dict(zip(labels, made.errors, strict=True)),
         }
         print(json.dumps(facts, indent=1))
         return
     ranks = [rank for rank in made.ranks if rank]
     kind = {"lora": "a LoRA", "ia3": "an (IA)3"}[engine.manifest.kind]
-    print(f"Wrote {person.user} to {options.out} as {kind} adapter for peft: {made.bytes:,} bytes.")
+    print(f"Wrote {who.person.id} to {options.out} as {kind} adapter for peft: {made.bytes:,} bytes.")
     print(f"Layers adapted: {len(ranks)} of {len(made.ranks)}, of rank {min(ranks)} to {max(ranks)}.")
     if made.error:
-        worst, label = max(zip(made.errors, person.positions, strict=True))
+        worst, label = max(zip(made.errors, labels, strict=True))
         print(f"Relative error, by Frobenius norm: {made.error:.2g}; the largest is {worst:.2g}, at {label}.")
     else:
         print("Nothing was cut off.")
@@ -217,6 +205,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data.others import with_others
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
+    from perpcs.personalizers.methods import names_in
+    from perpcs.personalizers.writer import ModelWriter
     from perpcs.pool.store import Pool
     from perpcs.tasks import get_task
 
@@ -226,7 +216,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         users = users[: options.limit]
     pool = Pool(pool_folder(options.pool))
     base = pool.base(options.device)
-    methods = [name.strip() for name in options.methods.split(",") if name.strip()]
+    methods = names_in(options.methods)
     result = evaluate(
         base,
         pool,
@@ -235,6 +225,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         methods,
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts,
+        **({"writer": ModelWriter.load(options.writer, options.device)} if options.writer else {}),
         say=lambda line: print(line, flush=True),
     )
     write_json(Path(options.out), result)
@@ -322,23 +313,27 @@ def build_parser() -> argparse.ArgumentParser:
     assemble.add_argument("--json", action="store_true")
     assemble.set_defaults(run=run_assemble)
 
-    generate = commands.add_parser("generate", help="answer for an assembled person")
+    generate = commands.add_parser("generate", help="answer for a person by one method or several")
     _add_pool(generate)
-    generate.add_argument("--user", required=True, help="file that `perpcs assemble` saved")
+    _add_person(generate)
     generate.add_argument("--input", required=True, help="the query: the text, or LaMP's wording of it")
     generate.add_argument(
-        "--methods", default="perpcs", help="comma separated: base, rag, perpcs (default: %(default)s)"
+        "--methods",
+        default="perpcs",
+        help="comma separated: base, random-history, rag:2, pag, retrieval:3, perpcs:gate, oppu:best, perpcs+rag, "
+        "wrong:perpcs (default: %(default)s)",
     )
-    generate.add_argument("--history", help="the history file again, for methods that need its text")
+    _add_writer(generate)
     generate.add_argument("--max-new-tokens", type=int)
     generate.add_argument("--temperature", type=float, default=0.0, help="0 = greedy")
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument("--json", action="store_true")
     generate.set_defaults(run=run_generate)
 
-    export = commands.add_parser("export", help="write an assembled person as a LoRA adapter that peft reads")
+    export = commands.add_parser("export", help="write a person as a LoRA adapter that peft reads")
     _add_pool(export)
-    export.add_argument("--user", required=True, help="file that `perpcs assemble` saved")
+    _add_person(export)
+    export.add_argument("--method", default="perpcs", help="what is exported: perpcs, oppu (default: %(default)s)")
     export.add_argument("--out", required=True, help="folder to write the adapter to")
     export.add_argument("--rank", type=int, help="most ranks at a layer; default: as many as it takes to lose nothing")
     export.add_argument("--json", action="store_true")
@@ -351,6 +346,7 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--methods", default="base,rag,perpcs,wrong:perpcs,oppu,wrong:oppu", help="(default: %(default)s)"
     )
+    _add_writer(measure)
     measure.add_argument("--limit", type=int, help="only the first so many users")
     measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
     measure.add_argument("--out", required=True, help="JSON file to write")
@@ -374,6 +370,16 @@ def _add_routing(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(flag, action="append", metavar="ID", help=f"{text} May be given several times.")
         else:
             parser.add_argument(flag, type=kind, metavar="|".join(choices) or kind.__name__.upper(), help=text)
+
+
+def _add_person(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", help="file that `perpcs assemble` saved; or which person of a file of users")
+    parser.add_argument("--history", help="what the person wrote: the file again, or for the first time with --task")
+    parser.add_argument("--task", help="LaMP task of the history, where there is no saved person")
+
+
+def _add_writer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--writer", help="instruct model that writes the profiles of PAG; default: by counting")
 
 
 def _add_pool(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,8 @@ from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.method import Prepared, Progress
+from perpcs.personalizers.methods import parse, title_of
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
 from perpcs.positions import Position
 from perpcs.tasks import Item, Query, Task, get_task
@@ -31,7 +33,8 @@ TERMS = (
 )
 ROUTED = RouterOptions(router="prototype")
 """How stored people were assembled: so that votes and weights belong together, and no model is needed to say why."""
-METHODS = {"base": "Base model", "rag": "RAG", "perpcs": "Per-Pcs"}
+TRAINING = 12
+"""Steps that a fake OPPU takes."""
 NAMES = ("Ada", "Bruno", "Cleo", "Dario", "Elif", "Fay")
 STYLES = ("asks a question", "shouts", "puts the number first", "rhymes", "stays dry", "ends with a wink")
 
@@ -220,58 +223,109 @@ class FakeEngine:
             record.weights[:] = _random(task, len(items)).normal(0, 0.2, record.weights.shape)
         return record
 
+    def ahead(self, thread: int | None) -> int:
+        return self.waiting
+
+    def prepare(
+        self,
+        task: Task,
+        method: str,
+        history: Sequence[Item] = (),
+        *,
+        user: str = "me",
+        assembly: Assembly | None = None,
+        watch: Callable[[Progress], None] | None = None,
+    ) -> Prepared:
+        asked, history = parse(method), tuple(history)
+        self.calls.append(("prepare", task.name, method, user))
+        if asked.reads and not history:
+            raise PerpcsError("There is no history.", "Give it again.")
+        stem = asked.parts[0][0].name
+        if stem == "retrieval":
+            raise PerpcsError("The pool stores no embeddings of the sharers.", "Build the pool again.")
+        curve = []
+        for step in range(1, TRAINING + 1 if asked.slow else 1):
+            time.sleep(self.delay)
+            curve.append((step, 3.0 / step))
+            if watch is not None:
+                watch(Progress("training a LoRA", step, TRAINING, {"training": 3.0 / step}))
+        shows = stem in ("rag", "pag") or "+" in method
+        return Prepared(
+            task,
+            method,
+            finds=(lambda query: history[:2],) if shows else (),
+            profile="Likes questions." if stem == "pag" else "",
+            text_bytes=sum(len(item.x) for item in history) if shows else 0,
+            other_bytes={"perpcs": self.user_bytes, "oppu": self.adapter_bytes}.get(stem, 0),
+            text_leaves=shows,
+            seconds={"perpcs": 0.41, "oppu": 9.0}.get(stem, 0.0),
+            curve={"training": tuple(curve)} if curve else {},
+        )
+
+    def answer_rows(
+        self,
+        task: Task,
+        rows: Sequence[tuple[Prepared, Query]],
+        *,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Iterator[tuple[Answer, ...]]:
+        query = rows[0][1]
+        methods = tuple(prepared.method for prepared, _ in rows)
+        self.calls.append(("answer", task.name, query, methods, max_new_tokens, temperature, seed))
+        gold = query.gold or ("comedy" if task.labels else "What now for the harbour?")
+        wanted = {"base": "Town changes " + query.x.split()[2], "rag": gold + " again"}
+        if task.labels:
+            wanted = {"base": task.labels[1], "rag": task.labels[-1]}
+        words = [wanted.get(method, gold).split() for method in methods]
+        longest = max(map(len, words))
+        try:
+            for n in range(1, longest + 1):
+                time.sleep(self.delay)
+                yield tuple(
+                    self._one(task, prepared, query, said, n, n == longest)
+                    for (prepared, query), said in zip(rows, words, strict=True)
+                )
+        finally:
+            self.stopped.set()
+
     def answer(
         self,
         task: Task,
         query: Query,
         methods: Sequence[str],
         *,
-        history: Sequence[Item],
-        assembly: Assembly | None,
+        history: Sequence[Item] = (),
+        assembly: Assembly | None = None,
         max_new_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> Iterator[tuple[Answer, ...]]:
-        self.calls.append(("answer", task.name, query, tuple(methods), max_new_tokens, temperature, seed))
-        if "perpcs" in methods and assembly is None:
-            raise PerpcsError("Per-Pcs needs an assembled person.", "Assemble one first.")
-        spec = task
-        gold = query.gold or ("comedy" if spec.labels else "What now for the harbour?")
-        wanted = {"base": "Town changes " + query.x.split()[2], "rag": gold + " again", "perpcs": gold}
-        if spec.labels:
-            wanted = {"base": "action", "rag": "classic", "perpcs": gold}
-        words = {method: wanted[method].split() for method in methods}
-        longest = max(len(text) for text in words.values())
-        try:
-            for n in range(1, longest + 1):
-                time.sleep(self.delay)
-                yield tuple(self._one(spec, m, query, words[m], n, n == longest, history) for m in methods)
-        finally:
-            self.stopped.set()
+        rows = [(self.prepare(task, method, history, assembly=assembly), query) for method in methods]
+        return self.answer_rows(task, rows, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
 
-    def _one(
-        self, spec: Any, method: str, query: Query, words: list[str], n: int, last: bool, history: Sequence[Item]
-    ) -> Answer:
-        retrieved = tuple(history[:2]) if method == "rag" else ()
-        labels = {}
-        if spec.labels:
-            raw = _random(query.x, method).random(len(spec.labels)) ** 6
-            raw[spec.labels.index(words[0] if len(words) == 1 else " ".join(words))] += 1.2
-            labels = dict(zip(spec.labels, (raw / raw.sum()).tolist(), strict=True))
+    def _one(self, task: Task, prepared: Prepared, query: Query, words: list[str], n: int, last: bool) -> Answer:
+        labels, prompt = {}, prepared.prompt(query)
+        if task.labels:
+            raw = _random(query.x, prepared.method).random(len(task.labels)) ** 6
+            raw[task.labels.index(" ".join(words))] += 1.2
+            labels = dict(zip(task.labels, (raw / raw.sum()).tolist(), strict=True))
         return Answer(
-            method=method,
-            title=METHODS[method],
+            method=prepared.method,
+            title=title_of(prepared.method),
             text=" ".join(words[:n]),
             done=last,
             valid=True,
             tokens=min(n, len(words)),
             first_token_seconds=0.03,
             seconds=0.03 * n,
-            prompt=spec.prompt(query, retrieved),
-            retrieved=retrieved,
-            bytes_stored={"base": 0, "rag": sum(len(i.x) for i in history), "perpcs": self.user_bytes}[method],
-            prepare_seconds={"base": 0.0, "rag": 0.0, "perpcs": 0.41}[method],
-            text_leaves=method == "rag",
+            prompt=prompt.text,
+            retrieved=prompt.retrieved,
+            profile=prompt.profile,
+            bytes_stored=prepared.bytes,
+            prepare_seconds=prepared.seconds,
+            text_leaves=prepared.text_leaves,
             labels=labels,
         )
 

@@ -68,6 +68,54 @@ def test_generate_answers(tiny_town: Path, person: Path, capsys: pytest.CaptureF
     assert all(answer["done"] for answer in answers)
 
 
+def test_a_history_is_answered_by_every_method_with_its_costs(
+    tiny_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = tmp_path / "me.txt"
+    history.write_text("A dog ran. => Dog runs\nA cat sat in Marlow. => Cat sits\nRain fell. => Wet again\n")
+    command = ["generate", "--pool", str(tiny_town), "--task", "LaMP_4", "--history", str(history)]
+    command += ["--input", "A council approved a bridge.", "--max-new-tokens", "4"]
+    names = "base,random-history,rag:2,pag,retrieval,perpcs:gate,perpcs:fit,oppu,perpcs+rag,wrong:perpcs"
+    assert main([*command, "--methods", names]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert lines[0].split() == ["method", "prepare", "answer", "stored", "exposed", "answer"]
+    assert len(lines) == 1 + len(names.split(","))
+    exposed = [" yes " in f"{line} " for line in lines[1:]]
+    assert exposed == [name in ("rag:2", "pag", "perpcs+rag") for name in names.split(",")]
+    assert main([*command, "--methods", "rag,oppu", "--json"]) == 0
+    rag, oppu = json.loads(capsys.readouterr().out)
+    assert rag["text_leaves"]
+    assert oppu["bytes_stored"] > 1000
+    assert oppu["prepare_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--methods", "base,percps"], "Did you mean perpcs?"),
+        (["--methods", "oppu:bets"], "Did you mean oppu:best?"),
+        (["--methods", "base"], "It is not said for whom."),
+    ],
+)
+def test_generate_says_what_is_wrong_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], says: str
+) -> None:
+    assert main(["generate", "--pool", str(tmp_path), "--input", "x", *change]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_an_oppu_is_exported_from_a_history(
+    tiny_town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = tmp_path / "me.txt"
+    history.write_text("A dog ran. => Dog runs\nA cat sat in Marlow. => Cat sits\n")
+    command = ["export", "--pool", str(tiny_town), "--task", "LaMP_4", "--history", str(history), "--method", "oppu"]
+    assert main([*command, "--out", str(tmp_path / "lora"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["method"], facts["error"]) == ("oppu", 0)
+    assert (tmp_path / "lora" / "adapter_model.safetensors").stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -12,7 +12,6 @@ from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.engine import Engine
-from perpcs.personalizers.methods import METHODS, get_method
 from perpcs.personalizers.turns import Turns
 from perpcs.pool.manifest import Example
 from perpcs.tasks import Item, Query, get_task
@@ -40,8 +39,10 @@ def ask(
 
 def test_all_methods_in_one_batch_answer_as_each_alone(engine: Engine) -> None:
     example = engine.examples("LaMP_4")[0]
-    together = ask(engine, example, list(METHODS), max_new_tokens=12)
-    for name, answer in zip(METHODS, together, strict=True):
+    names = ["base", "random-history", "rag:2", "pag:1", "retrieval", "perpcs", "oppu", "perpcs+rag", "wrong:perpcs"]
+    together = ask(engine, example, names, max_new_tokens=12)
+    for name, answer in zip(names, together, strict=True):
+        assert answer.method == name
         alone = ask(engine, example, [name], max_new_tokens=12)[0]
         assert (alone.text, alone.tokens) == (answer.text, answer.tokens)
         assert answer.done
@@ -145,6 +146,31 @@ def test_twenty_people_at_once_get_their_own_answers(engine: Engine) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-9)
 
 
+def test_the_wrong_person_is_another_example_with_their_own_assembly(engine: Engine) -> None:
+    task = get_task("LaMP_4")
+    one, other = engine.examples(task.name)
+    mine, theirs = (engine.example_assembly(task.name, example.id) for example in (one, other))
+    for asks, gets in (((one, mine), theirs), ((other, theirs), mine)):
+        example, record = asks
+        wrong = engine.prepare(task, "wrong:perpcs", example.history, user=example.id, assembly=record)
+        assert wrong.method == "wrong:perpcs"
+        np.testing.assert_array_equal(wrong.weights, gets.weights)
+    stranger = engine.prepare(task, "wrong:rag", [Item("a", "b")])
+    assert stranger.prompt(Query("c")).retrieved[0] in one.history
+
+
+def test_what_is_prepared_serves_many_queries(engine: Engine) -> None:
+    task, example = get_task("LaMP_4"), engine.examples("LaMP_4")[0]
+    ready = engine.prepare(task, "oppu+rag:1", example.history, user=example.id)
+    asked = [(ready, query) for query in example.queries[:3]]
+    together = last(engine.answer_rows(task, asked, max_new_tokens=8))
+    for row, answer in zip(asked, together, strict=True):
+        assert last(engine.answer_rows(task, [row], max_new_tokens=8))[0].text == answer.text
+        assert answer.retrieved[0] in example.history
+    assert ready.own is not None
+    assert ready.curve["training"]
+
+
 def test_a_person_of_another_pool_is_refused(engine: Engine) -> None:
     record = engine.example_assembly("LaMP_4", engine.examples("LaMP_4")[0].id)
     with pytest.raises(PerpcsError, match="was assembled from the pool 'elsewhere'"):
@@ -154,10 +180,10 @@ def test_a_person_of_another_pool_is_refused(engine: Engine) -> None:
 def test_methods_say_what_they_lack(engine: Engine) -> None:
     task, query = get_task("LaMP_4"), Query(x="A dog ran.")
     with pytest.raises(PerpcsError, match="Did you mean perpcs"):
-        get_method("percps")
+        engine.answer(task, query, ["percps"])
     with pytest.raises(PerpcsError, match="Nobody has been assembled"):
-        engine.answer(task, query, ["perpcs"], history=[Item("a", "b")])
-    with pytest.raises(PerpcsError, match="RAG needs the history"):
+        engine.answer(task, query, ["perpcs"])
+    with pytest.raises(PerpcsError, match="need the history"):
         engine.answer(task, query, ["rag"])
 
 
@@ -189,3 +215,26 @@ def test_turns_are_served_in_the_order_of_arrival() -> None:
         thread.join()
     assert order == [0, 1, 2, 3, 4]
     assert turns.waiting == 0
+
+
+def test_long_work_lets_others_go_first_between_its_steps() -> None:
+    turns, order = Turns(), []
+
+    def short() -> None:
+        with turns.turn():
+            order.append("short")
+
+    thread = threading.Thread(target=short)
+    with turns.turn() as turn:
+        turn.pass_on()  # nobody waits: it goes on at once
+        thread.start()
+        while turns.waiting < 2:
+            pass
+        assert turns.ahead(thread.ident) == 1
+        order.append("one step")
+        turn.pass_on()
+        order.append("another")
+    thread.join()
+    assert order == ["one step", "short", "another"]
+    assert turns.waiting == 0
+    assert turn.waited > 0

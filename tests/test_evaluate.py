@@ -10,6 +10,7 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.metrics import macro_f1, rouge, score_person
 from perpcs.evaluate.protocol import answer_all, evaluate, prepare
+from perpcs.figures.worddiff import rouge_l
 from perpcs.pool.store import Pool
 from perpcs.tasks import User, get_task
 
@@ -49,6 +50,20 @@ def test_rouge_of_equal_strings_is_one_in_any_script() -> None:
         assert rouge(text, text) == {"rouge1": pytest.approx(1), "rougeL": pytest.approx(1)}
     assert rouge("bridge approved", "approved bridge")["rougeL"] == pytest.approx(0.5)
     assert rouge("no words alike", "Council approves bridge")["rouge1"] == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth"),
+    [
+        ("Bridge opens at last", "At last, the bridge opens"),
+        ("", "a b"),
+        ("same", "same"),
+        ("x y", "a b"),
+        ("Ä ö", "ä"),
+    ],
+)
+def test_a_columns_metric_is_the_evaluations(answer: str, truth: str) -> None:
+    assert rouge_l(answer, truth) == pytest.approx(rouge(answer, truth)["rougeL"])
 
 
 def test_intervals_hold_the_mean_and_shrink_with_people() -> None:
@@ -103,7 +118,7 @@ def test_oppu_learns_its_person_and_not_another(tiny_town: Path, tmp_path: Path)
     ready = prepare(base, pool, task, users, "oppu")
     means = []
     for shift in (0, 1):
-        rows = answer_all(base, task, users, ready, shift)
+        rows = answer_all(base, pool, task, users, ready, shift)
         means.append(sum(row["nll"] for own in rows for row in own))
     assert means[0] < means[1]
 
@@ -118,22 +133,32 @@ def test_what_is_shown_goes_with_what_is_carried(tiny_town: Path, tmp_path: Path
     users = [User(u.id, u.history, u.queries[:2]) for u in users]
 
     def nll(method: str) -> list[float]:
-        return [
-            row["nll"] for own in answer_all(base, task, users, prepare(base, pool, task, users, method)) for row in own
-        ]
+        ready = prepare(base, pool, task, users, method)
+        return [row["nll"] for own in answer_all(base, pool, task, users, ready) for row in own]
 
-    both = prepare(base, pool, task, users, "perpcs:fit+own+rag:2")
-    assert (both.shows, both.tells) == (2, False)
-    plain, rag = (prepare(base, pool, task, users, name) for name in ("perpcs:fit+own", "rag:2"))
-    assert both.bytes == plain.bytes + rag.bytes
-    assert plain.bytes > prepare(base, pool, task, users, "perpcs:fit").bytes
-    told = prepare(base, pool, task, users, "uniform+pag:1")
-    assert (told.shows, told.tells) == (1, True)
     alone, shown, carried = nll("base"), nll("rag:1"), nll("retrieval:1")
     assert nll("retrieval:1+rag:1") not in (alone, shown, carried)
     assert len({tuple(alone), tuple(carried), tuple(nll("retrieval:3")), tuple(nll("random"))}) == 4
-    with pytest.raises(PerpcsError, match="names no number"):
+    with pytest.raises(PerpcsError, match="Did you mean retrieval"):
         prepare(base, pool, task, users, "retrieval:best")
+
+
+def test_what_is_measured_is_what_the_app_answers_with(tiny_town: Path, tmp_path: Path) -> None:
+    """The engine's answer to a query is the evaluation's, whatever the method."""
+    from perpcs.data import read_users
+    from perpcs.personalizers.engine import Engine
+
+    task, pool = get_task("LaMP_4"), Pool(tiny_town)
+    base = pool.base("cpu")
+    engine = Engine(pool, base)
+    users = read_users(people_of(tmp_path, "LaMP_4", 2), task)
+    users = [User(u.id, u.history, u.queries[:1]) for u in users]
+    for method in ("base", "rag:2", "pag:1", "retrieval", "perpcs:gate", "oppu", "oppu+rag"):
+        measured = answer_all(base, pool, task, users, prepare(base, pool, task, users, method))
+        for user, (row,) in zip(users, measured, strict=True):
+            ready = engine.prepare(task, method, user.history, user=user.id)
+            *_, (answer,) = engine.answer_rows(task, [(ready, user.queries[0])])
+            assert answer.text == row["answer"], method
 
 
 def test_bad_calls_are_said(tiny_town: Path) -> None:

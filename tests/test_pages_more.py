@@ -29,7 +29,7 @@ def test_a_held_out_choice_shows_both_references_and_what_was_chosen(fake):
     assert "[1]" in text
     assert "[2]" in text
     assert "What Ada really chose" in text
-    _, task, query, *_ = fake.calls[0]
+    _, task, query, *_ = fake.calls[-1]
     assert (task, len(query.options)) == ("LaMP_1", 2)
     assert query.gold in ("[1]", "[2]")
 

@@ -82,14 +82,31 @@ def make_adapter(base: BaseModel, pool: Pool, assembly: Assembly, rank: int | No
     Raises:
         PerpcsError: when the rank is below 1, or the person has no weight at all.
     """
+    return adapter_of(base, pool, assembly.task, assembly.weights, own_piece(assembly, base.positions), rank)
+
+
+def adapter_of(
+    base: BaseModel,
+    pool: Pool,
+    task_name: str,
+    weights: np.ndarray | None,
+    own: OwnPiece | None,
+    rank: int | None = None,
+) -> Adapter:
+    """The same for whatever a row carries: weights (P, S) of the pool's pieces, a piece of its own, or both.
+
+    Raises:
+        PerpcsError: as above.
+    """
     if rank is not None and rank < 1:
         raise PerpcsError(f"rank is {rank}.", "Use a whole number of at least 1, or leave it out to lose nothing.")
-    task = pool.pieces(assembly.task, "cpu", torch.float32)  # as stored: a model in half precision would round them
-    weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask
-    own = own_piece(assembly, base.positions)
+    task = pool.pieces(task_name, "cpu", torch.float32)  # as stored: a model in half precision would round them
+    if weights is None:
+        weights = np.zeros((len(base.positions), task.pieces.sharers))
+    w = torch.from_numpy(weights.astype(np.float64)) * task.mask
     if pool.manifest.kind == "ia3":
-        return _scaling_adapter(base, pool, task.pieces, weights, plain=own is None and rank is None)
-    wholes = [concatenate(task.pieces, p, weights[p], own) for p in range(len(weights))]
+        return _scaling_adapter(base, pool, task.pieces, w, own, rank)
+    wholes = [concatenate(task.pieces, p, w[p], own) for p in range(len(w))]
     if not any(wholes):
         raise _nothing()
     parts = [whole and nearest(whole, rank) for whole in wholes]
@@ -109,17 +126,21 @@ def make_adapter(base: BaseModel, pool: Pool, assembly: Assembly, rank: int | No
     )
 
 
-def _scaling_adapter(base: BaseModel, pool: Pool, pieces: Pieces, weights: Tensor, *, plain: bool) -> Adapter:
+def _scaling_adapter(
+    base: BaseModel, pool: Pool, pieces: Pieces, weights: Tensor, own: OwnPiece | None, rank: int | None
+) -> Adapter:
     """The same for (IA)3 pieces: one vector a position, by which peft multiplies the layer's output."""
-    if not plain:
+    if rank is not None or (own is not None and any(map(len, own.A))):
         raise PerpcsError(
             "Scaling vectors have no rank to cut, and no room for a low-rank piece of one's own.",
             "Leave the rank out, and assemble the person with another router than fit+own.",
         )
     kept = {
-        position.path: 1 + pieces.Bt[p][:, 0].double().T @ weights[p]
+        position.path: 1
+        + pieces.Bt[p][:, 0].double().T @ weights[p]
+        + (0 if own is None else own.scale * own.Bt[p][0].double())
         for p, position in enumerate(base.positions)
-        if weights[p].any()
+        if weights[p].any() or own is not None
     }
     if not kept:
         raise _nothing()

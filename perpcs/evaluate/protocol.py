@@ -3,181 +3,96 @@
 Every method prepares each person from their history alone, then answers their queries, which lie after it.
 ``wrong-user`` forms give every person what was prepared for the next one: what personalises must get worse by that.
 
-    base        the query alone                        perpcs:ROUTER  assembled by that router, other options default
-    rag:K       K retrieved history items shown (1)    retrieval:K    PEFT retrieval: the K most like sharers, whole (3)
-    pag:K       a profile by counting, and K items (0) uniform, random   controls: all pieces alike, or K drawn ones
-    X+rag:K     X, and K items shown                   oppu           a LoRA trained for the person
-    X+pag:K     X, and a profile and K items shown     wrong:X        X prepared for the next person
+The names are those of ``perpcs.personalizers.methods``: what the app and the command line answer with is what is
+measured. Random history draws from the other people of the file.
 
 Beside the methods stand two references that answer without a model: what the person answered most often before, and,
 where the file of a synthetic town's traits is given, an oracle that knows them. Its errors are the people's own slips.
 """
 
-import re
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
 from perpcs import __version__
-from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import BLIND, RouterOptions, router_options
-from perpcs.assembly.own import own_piece
+from perpcs.assembly.options import RouterOptions
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.metrics import score_person
-from perpcs.evaluate.oppu import own_adapter
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Updates, fixed, own_updates, together
+from perpcs.model.basis import Updates, fixed
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
-from perpcs.personalizers.rag import text_bytes
-from perpcs.pool.adapt import prompt_about
-from perpcs.pool.build import encode_histories, versions
+from perpcs.personalizers import methods as registry
+from perpcs.personalizers.method import Person, Prepared, Setting, Writer
+from perpcs.personalizers.rows import row_updates
+from perpcs.pool.build import versions
 from perpcs.pool.store import Pool
-from perpcs.pool.train import PieceSettings, train_pieces
-from perpcs.tasks import Query, Task, User
+from perpcs.tasks import Task, User
 
 Say = Callable[[str], None]
 _ROWS = 24
 """Queries answered in one batch."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What a method keeps of every person: how a row of a batch is adapted, and whether history is shown."""
-
-    adapter: Callable[[torch.Tensor], Adapter | None]
-    """For rows that belong to the people ``owner`` (b,): their adapter."""
-    shows: int = 0
-    """How many retrieved history items stand in a prompt."""
-    tells: bool = False
-    """Whether a profile stands in a prompt."""
-    seconds: float = 0.0
-    """Seconds to prepare one person, mean."""
-    bytes: float = 0.0
-    """Bytes kept of one person, mean."""
-
-
-def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], method: str) -> Prepared:
-    """Prepare all people for a method.
+def prepare(
+    base: BaseModel, pool: Pool, task: Task, users: Sequence[User], method: str, writer: Writer = statistics
+) -> list[Prepared]:
+    """Prepare all people for a method, one record each.
 
     Raises:
-        PerpcsError: for a method that is not known.
+        PerpcsError: for a method that is not known, or that lacks what it needs.
     """
-    stem, *shown = _SHOWN.split(method)
-    if shown:
-        parts = [prepare(base, pool, task, users, part) for part in (stem, *shown)]
-        return replace(
-            parts[0],
-            shows=max(part.shows for part in parts),
-            tells=any(part.tells for part in parts),
-            seconds=sum(part.seconds for part in parts),
-            bytes=sum(part.bytes for part in parts),
-        )
-    name, _, router = method.partition(":")
-    began = time.perf_counter()
-    if name == "base" and not router:
-        return Prepared(lambda owner: None)
-    if name in ("rag", "pag") and (not router or router in ("0", "1", "2", "4")):
-        shows = int(router or (name == "rag"))
-        kept = [text_bytes(user.history) if shows else 0 for user in users]
-        if name == "pag":
-            kept = [size + len(statistics(task, user.history).encode()) for size, user in zip(kept, users, strict=True)]
-        return Prepared(lambda owner: None, shows=shows, tells=name == "pag", bytes=float(np.mean(kept)))
-    if name == "perpcs" or name in BLIND:
-        options = _options(name, router)
-        pieces = pool.pieces(task.name, base.device, base.dtype).pieces
-        found = [assemble(base, pool, task, user.history, options=options) for user in users]
-        weights = torch.from_numpy(np.stack([one.weights for one in found])).to(base.device, base.dtype)
-        owns = [own_piece(one, base.positions) for one in found]
-        seconds = (time.perf_counter() - began) / len(users)
-
-        def adapter(owner: torch.Tensor) -> Adapter:
-            own = own_updates([owns[index] for index in owner.tolist()], base.device, base.dtype)
-            shared = [pieces.shared(p, weights[owner, p]) for p in range(len(pieces))]
-            return fixed(together(shared, own))
-
-        return Prepared(adapter, seconds=seconds, bytes=float(found[0].kept_bytes))
-    if name == "oppu" and not router:
-        settings = PieceSettings(**pool.task(task.name).training["pieces"])
-        trained = train_pieces(base, encode_histories(base, task, users), [user.id for user in users], settings)
-        seconds = (time.perf_counter() - began) / len(users)
-        size = pool.manifest.adapter_bytes
-        return Prepared(lambda owner: own_adapter(base, trained, owner, settings), seconds=seconds, bytes=float(size))
-    known = (
-        "base, rag, rag:4, pag, pag:1, perpcs, perpcs:gate, perpcs:prototype, retrieval, retrieval:1, uniform, random, "
-        "oppu, +rag or +pag behind any of them, and wrong: before it"
-    )
-    raise PerpcsError(f"Unknown method {method!r}.", f"Use some of: {known}.")
-
-
-_SHOWN = re.compile(r"\+(?=rag|pag)")  # a plus inside of a router's name is none
-
-
-def _options(name: str, detail: str) -> RouterOptions:
-    """What ``perpcs:ROUTER`` and ``retrieval:K`` stand for."""
-    if name == "perpcs":
-        return router_options("default", router=detail or None)
-    if detail and not detail.isdigit():
-        raise PerpcsError(f"{name}:{detail} names no number of sharers.", f"Write {name}:1 or {name}:3.")
-    return router_options("default", router=name, k=int(detail) if detail else None)
+    setting = Setting(base, pool, task, [(user.id, user.history) for user in users], writer)
+    return registry.prepare(setting, [Person(user.id, user.history) for user in users], method)
 
 
 @torch.no_grad()
 def answer_all(
-    base: BaseModel, task: Task, users: Sequence[User], prepared: Prepared, shift: int = 0
+    base: BaseModel, pool: Pool, task: Task, users: Sequence[User], prepared: Sequence[Prepared], shift: int = 0
 ) -> list[list[dict[str, Any]]]:
     """Every person's queries answered: per person a list of {id, answer, nll, tokens, labels}.
 
     Args:
         shift: person i answers with what was prepared for person i + shift: 0, or 1 for the wrong user.
     """
+    pieces = pool.pieces(task.name, base.device, base.dtype).pieces
     asked = [(u, q) for u, user in enumerate(users) for q in range(len(user.queries))]
     out: list[list[dict[str, Any]]] = [[{} for _ in user.queries] for user in users]
     for at in range(0, len(asked), _ROWS):
         part = asked[at : at + _ROWS]
-        owner = torch.tensor([(u + shift) % len(users) for u, _ in part], device=base.device)
-        adapter = prepared.adapter(owner)
-        prompts = [_prompt(task, users[(u + shift) % len(users)], users[u].queries[q], prepared) for u, q in part]
+        rows = [prepared[(u + shift) % len(users)] for u, _ in part]
+        prompts = [row.prompt(users[u].queries[q]).text for row, (u, q) in zip(rows, part, strict=True)]
         golds = [users[u].queries[q].gold or "" for u, q in part]
-        for (u, q), row in zip(part, _answer_batch(base, task, prompts, golds, adapter), strict=True):
+        answers = _answer_batch(base, task, prompts, golds, row_updates(base, pieces, rows))
+        for (u, q), row in zip(part, answers, strict=True):
             out[u][q] = {"id": users[u].queries[q].id, **row}
     return out
 
 
-def _prompt(task: Task, user: User, query: Query, prepared: Prepared) -> str:
-    """The query as it is asked with what a method tells of ``user``, who need not be who asks."""
-    return prompt_about(task, query, user.history, prepared.shows, prepared.tells)
-
-
 def _answer_batch(
-    base: BaseModel, task: Task, prompts: Sequence[str], golds: Sequence[str], adapter: Adapter | None
+    base: BaseModel, task: Task, prompts: Sequence[str], golds: Sequence[str], updates: Sequence[Updates]
 ) -> list[dict[str, Any]]:
     targets = [
         encode_pair(base.tokenizer, prompt, f" {gold}", base.max_tokens)
         for prompt, gold in zip(prompts, golds, strict=True)
     ]
-    nll, counts = target_nll(base, targets, adapter)
+    nll, counts = target_nll(base, targets, fixed(updates))
     rows: list[dict[str, Any]] = [
         {"nll": float(total) / float(count), "tokens": int(count)} for total, count in zip(nll, counts, strict=True)
     ]
     if task.labels:
-        updates: list[Updates] | None = None
-        if adapter is not None:
-            blank = torch.zeros(len(prompts), 1, 1, device=base.device, dtype=base.dtype)
-            updates = [adapter(p, blank) for p in range(len(base.positions))]
         shares = label_log_probs(base, prompts, task.labels, updates).exp()
         for row, share in zip(rows, shares.tolist(), strict=True):
             row["labels"] = dict(zip(task.labels, [round(value, 5) for value in share], strict=True))
     ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, task.max_new_tokens) for prompt in prompts]
-    *_, last = decode(base, ids, adapter, max_new_tokens=task.max_new_tokens)
+    *_, last = decode(base, ids, fixed(updates), max_new_tokens=task.max_new_tokens)
     for row, new in zip(rows, last, strict=True):
         row["answer"] = text_of(base, new)
     return rows
@@ -192,12 +107,14 @@ def evaluate(
     *,
     oracle: Mapping[str, Mapping[str, str]] | None = None,
     with_texts: bool = False,
+    writer: Writer = statistics,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Run methods on people with queries whose true answers are known.
 
     Args:
         oracle: per person and query, what somebody answers who knows the person's traits.
+        writer: writes the profiles of PAG.
 
     Returns:
         ``methods.NAME.METRIC.{mean,low,high,n_users}``, always with ``nll`` (nats per target token); the differences to
@@ -215,22 +132,22 @@ def evaluate(
     results: dict[str, Any] = {}
     examples: dict[str, Any] = {}
     by_user: dict[str, dict[str, list[float]]] = {}
-    ready: dict[str, Prepared] = {}
-    for method in methods:
-        plain = method.removeprefix("wrong:")
+    ready: dict[str, list[Prepared]] = {}
+    asked = [registry.parse(method) for method in methods]  # before any work
+    for method, plain in [(name.name, name.plain) for name in asked]:
         if plain not in ready:
             say(f"{plain}: preparing {len(people_with)} people")
-            ready[plain] = prepare(base, pool, task, people_with, plain)
+            ready[plain] = prepare(base, pool, task, people_with, plain, writer)
         say(f"{method}: answering")
-        rows = answer_all(base, task, people_with, ready[plain], shift=int(plain != method))
+        rows = answer_all(base, pool, task, people_with, ready[plain], shift=int(plain != method))
         scores = [_person_scores(task, user, own) for user, own in zip(people_with, rows, strict=True)]
         names = sorted({name for score in scores for name in score})
         by_user[method] = {name: [score[name] for score in scores if name in score] for name in names}
         results[method] = {name: summary(values) for name, values in by_user[method].items()}
         if "base" in by_user and method != "base":
             results[method]["nll_minus_base"] = paired(by_user[method]["nll"], by_user["base"]["nll"])
-        results[method]["prepare_seconds"] = round(ready[plain].seconds, 4)
-        results[method]["bytes"] = ready[plain].bytes
+        results[method]["prepare_seconds"] = round(float(np.mean([one.seconds for one in ready[plain]])), 4)
+        results[method]["bytes"] = float(np.mean([one.bytes for one in ready[plain]]))
         examples[method] = [_example_rows(user, own, with_texts) for user, own in zip(people_with, rows, strict=True)]
     return {
         "kind": "perpcs-evaluation",

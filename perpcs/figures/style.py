@@ -6,6 +6,7 @@ OKLCH (readable in grey and for colour-blind eyes), turned so that more weight i
 light, light on dark. Figures that a page redraws often are plain HTML, because Streamlit's html element drops SVG.
 """
 
+import re
 from functools import lru_cache
 
 import plotly.graph_objects as go
@@ -13,15 +14,24 @@ from plotly.colors import sample_colorscale
 
 METHOD_COLOURS = {
     "base": "#7A8793",
-    "random": "#56B4E9",
+    "random-history": "#56B4E9",
     "rag": "#E69F00",
     "pag": "#D55E00",
     "retrieval": "#CC79A7",
     "perpcs": "#0072B2",
+    "perpcs:fit+own": "#00476E",
+    "perpcs:gradient": "#3B4CC0",
+    "perpcs:gate": "#6A5ACD",
+    "perpcs:prototype": "#9A8CE0",
+    "perpcs:arrow": "#4B3FA0",
     "p2p": "#F0E442",
     "oppu": "#009E73",
+    "uniform": "#A8A8A8",
+    "random": "#5C5C5C",
 }
+"""By method, or by method and detail where details are methods of their own; the default router is Per-Pcs itself."""
 OTHER_COLOUR = "#999999"
+"""Of what is no method of ours, and of a method prepared for somebody else."""
 MARK = "#D55E00"
 """The one accent for "this is the piece you clicked"."""
 CHART_CONFIG = {
@@ -46,8 +56,9 @@ _SCALE_ON_DARK = ("#2F3D58", "#2F5989", "#2378B6", "#1C9AD6", "#45BBEB", "#83DAF
 
 
 def method_colour(method: str) -> str:
-    """The colour of a method; ``perpcs`` and any variant such as ``perpcs+rag`` share one."""
-    return METHOD_COLOURS.get(method, METHOD_COLOURS.get(method.split("+")[0].split("-")[0], OTHER_COLOUR))
+    """The colour of a method; what is shown beside it (``oppu+rag:1``) does not change it."""
+    carried = re.split(r"\+(?=rag|pag|random-history)", method)[0]
+    return METHOD_COLOURS.get(carried, METHOD_COLOURS.get(carried.split(":")[0], OTHER_COLOUR))
 
 
 def ink(dark: bool) -> str:

@@ -190,32 +190,42 @@ def repeat_rows(updates: Updates, times: int) -> list[Update]:
 
 @dataclass(frozen=True)
 class OwnPiece:
-    """A LoRA that belongs to one person alone. P positions; the rank may be any."""
+    """A LoRA that belongs to one person alone, or their own (IA)3 scaling vectors. P positions; the rank may be any."""
 
     A: Sequence[Tensor]
-    """Per position (r, n)."""
+    """Per position (r, n); of (IA)3 without rows."""
     Bt: Sequence[Tensor]
-    """Per position (r, d)."""
+    """Per position (r, d); of (IA)3 the one vector V."""
     scale: float = 1.0
 
 
 def own_updates(rows: Sequence[OwnPiece | None], device: torch.device | str, dtype: torch.dtype) -> list[Updates]:
-    """What rows with LoRAs of their own add, one entry a position; None where no row has one. A row without one, or of
-    a lower rank, gets columns of zeros.
+    """What rows with pieces of their own add, one entry a position; empty where no row has one. A row without one, or
+    of a lower rank, gets columns of zeros.
     """
     some = [row for row in rows if row is not None]
     if not some:
         return []
-    rank = max(len(row.A[0]) for row in some)
-    c = torch.tensor([[[0.0 if row is None else row.scale]] for row in rows], device=device, dtype=dtype)
+    like = torch.zeros(1, device=device, dtype=dtype)
+    scale = like.new_tensor([[[0.0 if row is None else row.scale]] for row in rows])
     updates: list[Updates] = []
     for p in range(len(some[0].A)):
-        A = torch.zeros(len(rows), rank, some[0].A[p].shape[1], device=device, dtype=dtype)
-        Bt = torch.zeros(len(rows), rank, some[0].Bt[p].shape[1], device=device, dtype=dtype)
-        for index, row in enumerate(rows):
-            if row is not None:
-                A[index, : len(row.A[p])], Bt[index, : len(row.Bt[p])] = row.A[p], row.Bt[p]
-        updates.append(Factors(A, Bt, c.expand(-1, -1, rank)))
+        found: list[Update] = []
+        low = max(len(row.A[p]) for row in some)
+        if low:
+            A = like.new_zeros(len(rows), low, some[0].A[p].shape[1])
+            Bt = like.new_zeros(len(rows), low, some[0].Bt[p].shape[1])
+            for index, row in enumerate(rows):
+                if row is not None and len(row.A[p]):
+                    A[index, : len(row.A[p])], Bt[index, : len(row.A[p])] = row.A[p], row.Bt[p]
+            found.append(Factors(A, Bt, scale.expand(-1, -1, low)))
+        if any(not len(row.A[p]) for row in some):
+            V = like.new_zeros(len(rows), 1, some[0].Bt[p].shape[1])
+            for index, row in enumerate(rows):
+                if row is not None and not len(row.A[p]):
+                    V[index] = row.Bt[p]
+            found.append(Scaling(V, scale))
+        updates.append(found)
     return updates
 
 

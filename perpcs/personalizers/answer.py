@@ -7,7 +7,9 @@ from perpcs.tasks import Item
 
 @dataclass(frozen=True)
 class Answer:
-    """One method's answer so far. Methods of one call decode together, so their seconds are the batch's."""
+    """One method's answer so far. Rows of one call decode together, so their seconds are the batch's; seconds spent
+    waiting for other people's work are not counted.
+    """
 
     method: str
     title: str
@@ -25,3 +27,7 @@ class Answer:
     text_leaves: bool = False
     labels: dict[str, float] = field(default_factory=dict)
     """Probability of each label, for tasks with labels, once done."""
+    profile: str = ""
+    """The profile that stands in the prompt, where there is one."""
+    says: str = ""
+    """What was found while preparing, in a sentence."""

@@ -1,7 +1,7 @@
 """One engine serves all sessions: it holds a pool and its base model, and every call brings its own person.
 
-Nothing about a person is kept between calls. Work takes fair turns at the model: a whole assembly, or one token of an
-answer.
+Nothing about a person is kept between calls; what is prepared of one is handed back, and whoever asked keeps it. Work
+takes fair turns at the model: a step of a preparation, or one token of an answer.
 """
 
 import time
@@ -10,36 +10,39 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from perpcs.assembly.assemble import Step, assemble
-from perpcs.assembly.export import Adapter, make_adapter, refuse_inside
+from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside
 from perpcs.assembly.options import RouterOptions
-from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
+from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Pieces, Updates, fixed, own_updates, together
+from perpcs.model.basis import fixed
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_prompt
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.examples import example_answers, example_assembly
-from perpcs.personalizers.method import Person, Row
-from perpcs.personalizers.methods import get_method
+from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
+from perpcs.personalizers.methods import parse, prepare, title_of
+from perpcs.personalizers.rows import row_updates
 from perpcs.personalizers.turns import Turns
 from perpcs.pool.manifest import Example, Manifest, Sharer
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task
 
+Row = tuple[Prepared, Query]
+"""One row of a batch: what was prepared of anybody for any method, and what is asked."""
+
 
 class Engine:
     """A pool and its base model, ready to assemble and to answer."""
 
-    def __init__(self, pool: Pool, base: BaseModel) -> None:
+    def __init__(self, pool: Pool, base: BaseModel, writer: Writer = statistics) -> None:
         self.pool = pool
         self.base = base
+        self.writer = writer
+        """Writes the profiles of PAG."""
         self.turns = Turns()
 
     @classmethod
@@ -77,6 +80,10 @@ class Engine:
     def waiting(self) -> int:
         """Pieces of work running or waiting at the model now."""
         return self.turns.waiting
+
+    def ahead(self, thread: int | None) -> int:
+        """How many pieces of work are served before that of a thread."""
+        return self.turns.ahead(thread)
 
     @cached_property
     def pool_bytes(self) -> int:
@@ -132,8 +139,15 @@ class Engine:
         on_position: Callable[[Step], None] | None = None,
     ) -> Assembly:
         """Assemble a person; see ``perpcs.assembly.assemble``."""
-        with self.turns.turn():
-            return assemble(self.base, self.pool, task, items, options=options, user=user, on_position=on_position)
+        with self.turns.turn() as turn:
+
+            def told(step: Step) -> None:
+                if on_position:
+                    on_position(step)
+                if step.position == step.positions - 1:
+                    turn.pass_on()
+
+            return assemble(self.base, self.pool, task, items, options=options, user=user, on_position=told)
 
     def adapter(self, assembly: Assembly, rank: int | None = None) -> Adapter:
         """A person as an adapter that peft reads; see ``perpcs.assembly.export``.
@@ -156,6 +170,70 @@ class Engine:
         made.save(folder)
         return made
 
+    def prepare(
+        self,
+        task: Task,
+        method: str,
+        history: Sequence[Item] = (),
+        *,
+        user: str = "me",
+        assembly: Assembly | None = None,
+        watch: Watch | None = None,
+    ) -> Prepared:
+        """Prepare a person for a method; what comes back serves any number of queries.
+
+        ``wrong:X`` prepares X for an example person who is not the one who asks.
+
+        Args:
+            watch: told of every step in the calling thread; an exception raised in it ends the work.
+
+        Raises:
+            PerpcsError: for an unknown method, or one that lacks what it needs.
+        """
+        if assembly is not None:
+            self.check(assembly)
+        asked, person = parse(method), Person(user, tuple(history), assembly)
+        strangers = [(example.id, example.history) for example in self.examples(task.name)]
+        setting = Setting(self.base, self.pool, task, strangers, self.writer)
+        if asked.wrong:
+            person = self._somebody_else(task, person)
+        with self.turns.turn() as turn:
+            waited = turn.waited
+
+            def told(progress: Progress) -> None:
+                if watch:
+                    watch(progress)
+                turn.pass_on()
+
+            found = prepare(setting, [person], asked.plain, told)[0]
+            waited = turn.waited - waited
+        given = assembly is not None and found.weights is assembly.weights  # its seconds are those of long ago
+        return replace(found, method=method, seconds=max(0.0, found.seconds - (0.0 if given else waited)))
+
+    def _somebody_else(self, task: Task, person: Person) -> Person:
+        """The example person after this one, else the first: with their history and stored assembly."""
+        examples = self.examples(task.name)
+        others = [example for example in examples if example.id != person.id and example.history != person.history]
+        if not others:
+            raise PerpcsError("There is nobody else to take for this person.", "Take a pool with more example people.")
+        at = next((place for place, example in enumerate(examples) if example.id == person.id), -1)
+        other = next((example for example in examples[at + 1 :] if example in others), others[0])
+        try:
+            assembly = self.example_assembly(task.name, other.id)
+            self.check(assembly)
+        except PerpcsError:
+            assembly = None  # the pool was built without; the history is there
+        return Person(other.id, other.history, assembly)
+
+    def prepared_adapter(self, prepared: Prepared, rank: int | None = None) -> Adapter:
+        """What a prepared person carries, as an adapter that peft reads: an OPPU's LoRA, or pieces of the pool.
+
+        Raises:
+            PerpcsError: when nothing is carried, or it cannot be exported.
+        """
+        with self.turns.turn():
+            return adapter_of(self.base, self.pool, prepared.task.name, prepared.weights, prepared.own, rank)
+
     def answer(
         self,
         task: Task,
@@ -168,89 +246,81 @@ class Engine:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> Iterator[tuple[Answer, ...]]:
-        """Answer one query by several methods in one batch; yields a snapshot a token, the last with all done.
+        """Prepare a person for several methods and answer one query by all of them in one batch; see ``answer_rows``.
 
         Raises:
             PerpcsError: for an unknown method, or one that lacks what it needs.
         """
-        if assembly is not None:
-            self.check(assembly)
-        person = Person(task, history, assembly)
-        answers: list[Answer] = []
-        rows: list[Row] = []
-        for name in methods:
-            method = get_method(name)
-            began = time.perf_counter()
-            row = method.prepare(person, query)
-            rows.append(row)
-            answers.append(
-                Answer(
-                    method=name,
-                    title=method.title,
-                    prompt=row.prompt,
-                    prepare_seconds=time.perf_counter()
-                    - began
-                    + (assembly.seconds if assembly and row.weights is not None else 0),
-                    retrieved=row.retrieved,
-                    bytes_stored=row.bytes_stored,
-                    text_leaves=row.text_leaves,
-                )
-            )
-        return self._decode(task, rows, answers, max_new_tokens or task.max_new_tokens, temperature, seed)
+        user = "me" if assembly is None else assembly.user
+        rows = [(self.prepare(task, name, history, user=user, assembly=assembly), query) for name in methods]
+        return self.answer_rows(task, rows, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
 
-    def _decode(
-        self, task: Task, rows: list[Row], answers: list[Answer], room: int, temperature: float, seed: int
+    def answer_rows(
+        self,
+        task: Task,
+        rows: Sequence[Row],
+        *,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> Iterator[tuple[Answer, ...]]:
-        base = self.base
-        began = time.perf_counter()
-        weights = self._weights(rows)
+        """Answer rows of any people, methods and queries of a task in one batch, streamed.
+
+        Yields a snapshot a token, the last with all done. Each row draws from its own generator, seeded alike, so its
+        answer does not depend on its neighbours. Close the iterator to stop.
+        """
+        room, base = max_new_tokens or task.max_new_tokens, self.base
+        prompts = [prepared.prompt(query) for prepared, query in rows]
+        answers = [
+            Answer(
+                method=prepared.method,
+                title=title_of(prepared.method),
+                prompt=prompt.text,
+                prepare_seconds=prepared.seconds,
+                retrieved=prompt.retrieved,
+                profile=prompt.profile,
+                bytes_stored=prepared.bytes,
+                text_leaves=prepared.text_leaves,
+                says=prepared.says,
+            )
+            for (prepared, _), prompt in zip(rows, prompts, strict=True)
+        ]
+        worked, began = 0.0, time.perf_counter()
         pieces = self.pool.pieces(task.name, base.device, base.dtype).pieces
-        updates = self._updates(pieces, weights, rows)
-        prompts = [encode_prompt(base.tokenizer, row.prompt, base.max_tokens, room) for row in rows]
-        steps = decode(base, prompts, fixed(updates), max_new_tokens=room, temperature=temperature, seed=seed)
+        updates = row_updates(base, pieces, [prepared for prepared, _ in rows])
+        ids = [encode_prompt(base.tokenizer, prompt.text, base.max_tokens, room) for prompt in prompts]
+        steps = decode(base, ids, fixed(updates), max_new_tokens=room, temperature=temperature, seed=seed)
         previous: list[list[int]] = [[] for _ in rows]
+        worked += time.perf_counter() - began
         while True:
             with self.turns.turn():
+                began = time.perf_counter()
                 now = next(steps, None)
-            seconds = time.perf_counter() - began
+                worked += time.perf_counter() - began
             if now is None:
                 break
-            for index, ids in enumerate(now):
+            for index, new in enumerate(now):
                 old = answers[index]
                 if old.done:
                     continue
-                ended = len(ids) == len(previous[index])  # no new token: end of text
+                ended = len(new) == len(previous[index])  # no new token: end of text
                 answers[index] = replace(
                     old,
-                    text=text_of(base, ids),
-                    tokens=len(ids),
+                    text=text_of(base, new),
+                    tokens=len(new),
                     done=ended,
-                    seconds=seconds,
-                    first_token_seconds=seconds if old.first_token_seconds is None else old.first_token_seconds,
+                    seconds=worked,
+                    first_token_seconds=worked if old.first_token_seconds is None else old.first_token_seconds,
                 )
             previous = now
             yield tuple(answers)
         labels: list[dict[str, float]] = [{} for _ in rows]
         if task.labels:
             with self.turns.turn():
-                shares = label_log_probs(base, [row.prompt for row in rows], task.labels, updates).exp().tolist()
+                texts = [prompt.text for prompt in prompts]
+                shares = label_log_probs(base, texts, task.labels, updates).exp().tolist()
             labels = [dict(zip(task.labels, share, strict=True)) for share in shares]
         yield tuple(
             replace(answer, done=True, valid=not task.labels or answer.text in task.labels, labels=share)
             for answer, share in zip(answers, labels, strict=True)
         )
-
-    def _updates(self, pieces: Pieces, weights: torch.Tensor, rows: Sequence[Row]) -> list[Updates]:
-        """What every position adds for the rows: shared pieces, and pieces of their own."""
-        own = [None if row.own is None else own_piece(row.own, self.base.positions) for row in rows]
-        shared: list[Updates] = [pieces.shared(p, weights[:, p]) for p in range(len(pieces))]
-        return together(shared, own_updates(own, self.base.device, self.base.dtype))
-
-    def _weights(self, rows: Sequence[Row]) -> torch.Tensor:
-        """Weights of a batch, (b, P, S); zeros where a row answers with the base model."""
-        sharers = max((row.weights.shape[1] for row in rows if row.weights is not None), default=1)
-        dense = np.zeros((len(rows), len(self.base.positions), sharers), dtype=np.float32)
-        for index, row in enumerate(rows):
-            if row.weights is not None:
-                dense[index] = row.weights
-        return torch.from_numpy(dense).to(self.base.device, self.base.dtype)

@@ -6,6 +6,7 @@
 Both name the pool's hash, so they are made by the finished pool and are not part of its manifest.
 """
 
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -13,21 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
 from perpcs.files import write_json
 from perpcs.personalizers.answer import Answer
-from perpcs.personalizers.methods import METHODS
+from perpcs.personalizers.method import Prepared
+from perpcs.pool.manifest import Example
 from perpcs.pool.store import Pool
-from perpcs.tasks import Item, get_task
+from perpcs.tasks import Item, Task, get_task
 
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 QUERIES = 3
 """How many of an example person's held-out queries have stored answers."""
+STORED = ("base", "random-history", "rag", "pag", "retrieval", "perpcs", "oppu")
+"""Methods whose answers are stored; one that a pool lacks something for is passed over."""
 
 
 def complete_examples(engine: "Engine", options: RouterOptions | None = None) -> int:
-    """Assemble every example person of a pool, answer their first queries by every method, store both; how many
+    """Assemble every example person of a pool, answer their first queries by several methods, store both; how many
     people.
     """
     folder, count = engine.pool.folder, 0
@@ -37,14 +42,22 @@ def complete_examples(engine: "Engine", options: RouterOptions | None = None) ->
         for example in engine.examples(part.task):
             person = engine.assemble(task, example.history, options=options, user=example.id)
             person.save(assembly_path(folder, part.task, example.id))
+            ready = _prepared(engine, task, example, person)
             answers[example.id] = {}
             for query in example.queries[:QUERIES]:
-                snapshots = engine.answer(task, query, list(METHODS), history=example.history, assembly=person)
-                *_, final = snapshots
+                *_, final = engine.answer_rows(task, [(one, query) for one in ready])
                 answers[example.id][query.id] = {answer.method: asdict(answer) for answer in final}
             count += 1
         write_json(answers_path(folder, part.task), {"pool_hash": engine.pool_hash, "answers": answers})
     return count
+
+
+def _prepared(engine: "Engine", task: Task, example: Example, assembly: Assembly) -> list[Prepared]:
+    found = []
+    for name in STORED:
+        with contextlib.suppress(PerpcsError):  # a pool without embeddings, nobody else to draw history from
+            found.append(engine.prepare(task, name, example.history, user=example.id, assembly=assembly))
+    return found
 
 
 def assembly_path(folder: Path, task: str, id: str) -> Path:

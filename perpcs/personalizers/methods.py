@@ -1,25 +1,166 @@
-"""The registry of methods, one line each."""
+"""The registry of methods, one line each, and the names made of them.
 
-from perpcs.errors import unknown
-from perpcs.personalizers import base, perpcs, rag
-from perpcs.personalizers.method import Method
+    NAME            rag, perpcs, oppu                what the table says
+    NAME:DETAIL     rag:2, perpcs:gate, oppu:best    one of the details that the table gives
+    X+rag:K         perpcs:fit+rag:1, oppu+pag       what X carries, with what RAG or PAG shows
+    wrong:X         wrong:perpcs                     a control: X prepared for somebody else
 
+A new method is a function from a ``Call`` to what is prepared, and a line here that says where it is. It is imported
+when it is first used, so that pages and --help know the names without loading a model's libraries.
+"""
+
+import importlib
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+from perpcs.assembly.options import BLIND, option_arguments
+from perpcs.errors import PerpcsError, unknown
+from perpcs.personalizers.method import Call, Method, Person, Prepared, Setting, Shown, Watch
+
+ROUTERS = tuple(router for router in option_arguments()["router"][1] if router not in BLIND)
+
+
+_K = ("1", "2", "4")  # items shown
+_R = ("", *ROUTERS)  # the assembly that there is, or one by a router
+_S = ("3", "1", "2", "4", "5", "10")  # sharers carried
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("base", "Base model", "The query alone: the same answer for everybody.", base.prepare),
-        Method("rag", "RAG", "The most similar item of the history is shown to the model.", rag.prepare),
-        Method("perpcs", "Per-Pcs", "The model carries pieces that the history chose.", perpcs.prepare),
+        Method("base", "Base model", "The query alone, the same for everybody.", ("",), "shown.nothing", reads=False),
+        Method("random-history", "Random history", "Other people's items are shown.", _K, "shown.drawn", False, True),
+        Method("rag", "RAG", "The most similar items of the history are shown.", _K, "shown.rag", shows=True),
+        Method("pag", "PAG", "A profile written from the history is shown.", ("0", *_K), "shown.pag", shows=True),
+        Method(
+            "retrieval", "PEFT retrieval", "The model carries whole sharers like this person.", _S, "pieces.retrieved"
+        ),
+        Method("perpcs", "Per-Pcs", "The model carries pieces that the history chose.", _R, "pieces.per_pcs", False),
+        Method("oppu", "OPPU", "A LoRA is trained for this person alone.", ("", "best"), "oppu.oppu", slow=True),
+        Method("uniform", "All pieces alike", "A control: every piece with the same weight.", ("",), "pieces.uniform"),
+        Method("random", "Random pieces", "A control: pieces drawn at each position.", ("",), "pieces.drawn"),
     )
 }
+DEFAULT = ("base", "rag", "perpcs")
+"""What Compare shows where nothing else is asked for."""
+_PLUS = re.compile(r"\+(?=(?:rag|pag|random-history)(?:[:+]|$))")  # a plus inside of a router's name is none
 
 
-def get_method(name: str) -> Method:
-    """The method of that name.
+@dataclass(frozen=True)
+class Name:
+    """A method's name, taken apart."""
+
+    name: str
+    parts: tuple[tuple[Method, str], ...]
+    """(method, detail) of what is carried or shown; the detail is empty where the name gives none."""
+    wrong: bool = False
+
+    @cached_property
+    def plain(self) -> str:
+        """The name without ``wrong:``."""
+        return self.name.removeprefix("wrong:")
+
+    @property
+    def shown(self) -> Shown:
+        """What of the person's own history the name shows."""
+        k = {m.name: int(detail or m.details[0]) for m, detail in self.parts if m.name in ("rag", "pag")}
+        return Shown(max(k.values(), default=0), "pag" in k)
+
+    @property
+    def reads(self) -> bool:
+        """Whether the history's text is needed."""
+        return any(method.reads for method, _ in self.parts)
+
+    @property
+    def slow(self) -> bool:
+        return any(method.slow for method, _ in self.parts)
+
+    @property
+    def title(self) -> str:
+        """What people read: ``Per-Pcs (gate) + RAG (2 items)``."""
+        said = " + ".join(_title(method, detail) for method, detail in self.parts)
+        return f"{said}, wrong person" if self.wrong else said
+
+
+def _title(method: Method, detail: str) -> str:
+    if not detail or detail == method.details[0]:
+        return method.title
+    noun = {"rag": "item", "pag": "item", "random-history": "item", "retrieval": "sharer"}.get(method.name, "")
+    return f"{method.title} ({detail}{f' {noun}' if noun else ''}{'s' if noun and detail != '1' else ''})"
+
+
+@lru_cache(maxsize=256)
+def parse(name: str) -> Name:
+    """A method's name, taken apart.
 
     Raises:
         PerpcsError: for an unknown name, with the nearest known one.
     """
-    if name in METHODS:
-        return METHODS[name]
-    raise unknown("method", name, METHODS)
+    wrong = name.startswith("wrong:")
+    parts: list[tuple[Method, str]] = []
+    for number, part in enumerate(_PLUS.split(name.removeprefix("wrong:"))):
+        stem, colon, detail = part.partition(":")
+        method = METHODS.get(stem)
+        if method is None or (colon and (not detail or detail not in method.details)):
+            raise unknown("method", part, known_names(stem if method else ""))
+        if number and not method.shows:
+            raise PerpcsError(f"{stem} cannot stand behind a plus.", "Write +rag or +pag behind a method.")
+        parts.append((method, detail))
+    return Name(name, tuple(parts), wrong)
+
+
+def known_names(stem: str = "") -> list[str]:
+    """All names without a plus, or those of one method."""
+    if stem:
+        return [stem, *(f"{stem}:{detail}" for detail in METHODS[stem].details if detail)]
+    variants = (
+        *(f"perpcs:{router}" for router in ROUTERS),
+        "rag:4",
+        "pag:1",
+        "oppu:best",
+        "perpcs+rag",
+        "wrong:perpcs",
+    )
+    return [*METHODS, *variants]
+
+
+def is_name(name: str) -> bool:
+    """Whether a method is called that."""
+    try:
+        return bool(parse(name))
+    except PerpcsError:
+        return False
+
+
+def title_of(name: str) -> str:
+    """What a method is called; a name that is none of ours is its own title."""
+    return parse(name).title if is_name(name) else name
+
+
+def prepare(setting: Setting, people: Sequence[Person], name: str, watch: Watch | None = None) -> list[Prepared]:
+    """Prepare people for a method; ``wrong:`` is for the caller to see to, who knows who else there is.
+
+    Raises:
+        PerpcsError: for an unknown method, or one that lacks what it needs.
+    """
+    asked = parse(name)
+    found = [Prepared(setting.task, method=name) for _ in people]
+    for method, detail in asked.parts:
+        began = time.perf_counter()
+        call = Call(setting, people, detail or method.details[0], asked.shown, watch)
+        module, _, function = method.prepare.partition(".")
+        parts: list[Prepared] = getattr(importlib.import_module(f"perpcs.personalizers.{module}"), function)(call)
+        share = (time.perf_counter() - began) / max(len(people), 1)
+        parts = [replace(part, seconds=part.seconds or share) for part in parts]
+        found = [one.beside(part) for one, part in zip(found, parts, strict=True)]
+    return found
+
+
+def names_in(listed: str) -> list[str]:
+    """Names from ``base, rag:2``; each is checked.
+
+    Raises:
+        PerpcsError: for an unknown one.
+    """
+    return [parse(name.strip()).name for name in listed.split(",") if name.strip()]

@@ -66,6 +66,7 @@ class TrainedPieces:
 
 
 Progress = Callable[[int, int], None]
+Losses = Callable[[int, int, list[float]], None]
 
 
 class SharerAdam:
@@ -110,6 +111,7 @@ def train_pieces(
     *,
     on_progress: Progress | None = None,
     on_step: Progress | None = None,
+    on_loss: Losses | None = None,
     group_tokens: int = 12_000,
 ) -> TrainedPieces:
     """Train one LoRA a sharer on the base model, at every position.
@@ -118,6 +120,7 @@ def train_pieces(
         histories: each sharer's formatted items.
         ids: each sharer's id; it seeds the order of their items, and nothing else of the pool does.
         on_progress: told how many groups of sharers are done; ``on_step`` how many steps of the group.
+        on_loss: as ``on_step``, with the losses of the step; see ``descend``.
         group_tokens: sharers are taken together up to about so many tokens a step.
     """
     A0, B0 = [], []
@@ -130,17 +133,26 @@ def train_pieces(
         parameters = [
             tensor[group].to(base.device).requires_grad_() for pair in zip(A0, B0, strict=True) for tensor in pair
         ]
-        batches = [_batches(histories[s], ids[s], settings.batch, settings.epochs, settings.seed) for s in group]
+        batches = [epoch_batches(histories[s], ids[s], settings.batch, settings.epochs, settings.seed) for s in group]
 
         def adapter(owner: Tensor, parameters: list[Tensor] = parameters) -> Adapter:
             c = torch.full((1, 1, settings.rank), settings.alpha / settings.rank, device=base.device)
             return lambda p, x: own_update(settings.kind, parameters[2 * p][owner], parameters[2 * p + 1].mT[owner], c)
 
         for s in group:
-            losses[s].append(_mean_nll(base, histories[s]))
+            losses[s].append(mean_nll(base, histories[s]))
         for s, curve in zip(
             group,
-            _descend(base, parameters, batches, adapter, settings.rate, epochs=settings.epochs, on_step=on_step),
+            descend(
+                base,
+                parameters,
+                batches,
+                adapter,
+                settings.rate,
+                epochs=settings.epochs,
+                on_step=on_step,
+                on_loss=on_loss,
+            ),
             strict=True,
         ):
             losses[s].extend(curve)
@@ -177,7 +189,7 @@ def train_gates(
         Bt = [b[group].mT.contiguous().to(base.device) for b in pieces.B]
         epochs = [math.ceil(settings.steps / math.ceil(len(histories[s]) / settings.batch)) for s in group]
         batches = [
-            _batches(histories[s], ids[s], settings.batch, count, settings.seed + 1)[: settings.steps]
+            epoch_batches(histories[s], ids[s], settings.batch, count, settings.seed + 1)[: settings.steps]
             for s, count in zip(group, epochs, strict=True)
         ]
 
@@ -191,7 +203,7 @@ def train_gates(
 
             return gated
 
-        _descend(base, parameters, batches, adapter, settings.rate, epochs=1)
+        descend(base, parameters, batches, adapter, settings.rate, epochs=1)
         for index, gate in enumerate(gates):
             gate[group] = parameters[index].detach().cpu()
         if on_progress:
@@ -217,24 +229,34 @@ def collect_prototypes(base: BaseModel, histories: Sequence[Sequence[Encoded]], 
     return prototypes
 
 
-def _descend(
+def descend(
     base: BaseModel,
     parameters: list[Tensor],
     batches: Sequence[Sequence[Sequence[Encoded]]],
     adapter: Callable[[Tensor], Adapter],
-    rate: float,
+    rate: float | Sequence[float],
     *,
     epochs: int,
     on_step: Progress | None = None,
+    on_loss: Losses | None = None,
 ) -> list[list[float]]:
     """Run every sharer's own batches with a rate that falls linearly to zero; mean loss a token per sharer and
     epoch.
+
+    Args:
+        rate: of the first step, for all or one a sharer.
+        on_loss: as ``on_step``, and told each sharer's loss in this step, nats per target token; NaN where a sharer had
+            no batch.
     """
+    first_rates = [rate] * len(batches) if isinstance(rate, float | int) else list(rate)
     optimiser = SharerAdam(parameters)
     totals = np.zeros((len(batches), epochs, 2))
     steps = max(len(own) for own in batches)
     for step in range(steps):
-        rates = [rate * (1 - step / len(own)) if step < len(own) else 0.0 for own in batches]
+        rates = [
+            first * (1 - step / len(own)) if step < len(own) else 0.0
+            for first, own in zip(first_rates, batches, strict=True)
+        ]
         rows = [(s, item) for s, own in enumerate(batches) if step < len(own) for item in own[step]]
         owner = torch.tensor([s for s, _ in rows], device=base.device)
         nll, counts = target_nll(base, [item for _, item in rows], adapter(owner))
@@ -248,6 +270,8 @@ def _descend(
                 totals[s, epoch] += own_nll[s].item(), own_count[s].item()
         if on_step:
             on_step(step + 1, steps)
+        if on_loss:
+            on_loss(step + 1, steps, (own_nll / own_count).tolist())
     return [[round(float(nll / max(count, 1)), 4) for nll, count in own] for own in totals]
 
 
@@ -270,7 +294,7 @@ def initial_A(id: str, path: str, n: int, settings: PieceSettings) -> Tensor:
     return (torch.rand(settings.rank, n, generator=generator) * 2 - 1) * bound
 
 
-def _batches(history: Sequence[Encoded], id: str, size: int, epochs: int, seed: int) -> list[list[Encoded]]:
+def epoch_batches(history: Sequence[Encoded], id: str, size: int, epochs: int, seed: int) -> list[list[Encoded]]:
     """A sharer's batches for all epochs, each epoch in its own seeded order."""
     batches: list[list[Encoded]] = []
     for epoch in range(epochs):
@@ -280,11 +304,11 @@ def _batches(history: Sequence[Encoded], id: str, size: int, epochs: int, seed: 
 
 
 @torch.no_grad()
-def _mean_nll(base: BaseModel, history: Sequence[Encoded]) -> float:
-    """Nats per target token of the base model on a history."""
+def mean_nll(base: BaseModel, history: Sequence[Encoded], adapter: Adapter | None = None) -> float:
+    """Nats per target token on a history, of the base model or with an adapter that serves any batch."""
     total = count = 0.0
     for at in range(0, len(history), 32):
-        nll, counts = target_nll(base, history[at : at + 32])
+        nll, counts = target_nll(base, history[at : at + 32], adapter)
         total, count = total + float(nll.sum()), count + float(counts.sum())
     return round(total / count, 4)
 

@@ -1,10 +1,13 @@
-"""Answers as Compare shows them, whether they were just made or stored with the pool."""
+"""Answers as Compare shows them, column by column, whether they are being made or were stored with the pool."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.method import Progress
+from perpcs.personalizers.methods import title_of
 from perpcs.tasks import Query
 from perpcs.ui.people import Person
 
@@ -13,15 +16,86 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Asked:
-    """One question of Compare and what the methods answered. Lives in the session only."""
+class Column:
+    """One column: a method that answers for a person, and how far it is."""
 
+    method: str
     person: Person
+    title: str
+    answer: Answer | None = None
+    progress: Progress | None = None
+    """Of its preparation, while that goes on."""
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Losses of its training, where it is trained."""
+    problem: PerpcsError | None = None
+    stopped: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.stopped or self.problem is not None or (self.answer is not None and self.answer.done)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the thread that asks reports of one column; what is None stays as it was."""
+
+    column: int
+    answer: Answer | None = None
+    progress: Progress | None = None
+    problem: PerpcsError | None = None
+    stopped: bool = False
+
+
+@dataclass
+class Asked:
+    """One question of Compare and what came of it. Lives in the session only."""
+
     query: Query
-    methods: tuple[str, ...]
-    answers: tuple[Answer, ...] = ()
+    columns: list[Column]
+    by_person: bool = False
+    """Columns are people who are answered by one method, not methods that answer one person."""
     stored: bool = False
     stopped: bool = False
+    folded: int = 0
+    """How many reports are in the columns."""
+    order: tuple[int, ...] = ()
+    """In blind mode the order in which columns are shown; empty where names are."""
+    revealed: bool = False
+    voted: str = ""
+
+    @property
+    def blind(self) -> bool:
+        return bool(self.order) and not self.revealed
+
+    @property
+    def over(self) -> bool:
+        return all(column.over for column in self.columns)
+
+    def fold(self, reports: Sequence[Told]) -> bool:
+        """Take in what is new of the reports; returns whether anything was."""
+        new = reports[self.folded :]
+        for told in new:
+            column = self.columns[told.column]
+            if told.progress is not None:
+                column.progress = told.progress
+                for name, loss in told.progress.losses.items():
+                    column.curves.setdefault(name, []).append((told.progress.step, loss))
+            column.answer = told.answer or column.answer
+            column.problem = told.problem or column.problem
+            column.stopped = column.stopped or told.stopped
+        self.folded += len(new)
+        return bool(new)
+
+
+def columns_of(person: Person, methods: Sequence[str]) -> list[Column]:
+    """A column a method, for one person."""
+    return [Column(method, person, title_of(method)) for method in methods]
+
+
+def columns_by_person(people: Sequence[Person], method: str) -> list[Column]:
+    """A column a person, by one method."""
+    return [Column(method, person, person.name) for person in people]
 
 
 def stored_answers(

@@ -1,22 +1,24 @@
-"""The left side of Compare: who is asked for, what is asked, which methods answer, and how they decode."""
+"""The left side of Compare: who is asked for, what is asked, which columns answer, and how they decode."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from html import escape
+from random import SystemRandom
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.methods import METHODS
+from perpcs.personalizers.methods import DEFAULT, METHODS, is_name, parse, title_of
 from perpcs.tasks import TASKS, Query, get_task
-from perpcs.ui.answers import Asked
+from perpcs.ui.answers import Asked, Column, columns_by_person, columns_of
+from perpcs.ui.asking import start_asking
 from perpcs.ui.choice import current_example, task_picker
 from perpcs.ui.errors import show_error
-from perpcs.ui.people import Person, names_of
-from perpcs.ui.state import Studio, forget, remember
+from perpcs.ui.people import Person, example_person, names_of
+from perpcs.ui.state import MOST_METHODS, Studio, forget, remember
 from perpcs.ui.strings import NO_TEXT, PRIVACY
-from perpcs.ui.work import Work
 
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
 _HELD_OUT, _TYPED = "A held-out item", "My own words"
 
 
+MENU = (
+    *("base", "random-history", "rag", "rag:4", "pag", "pag:1", "retrieval", "p2p"),
+    *("perpcs", "perpcs:fit", "perpcs:fit+own", "perpcs:gradient", "perpcs:gate", "perpcs:prototype", "perpcs:arrow"),
+    *("oppu", "oppu:best", "perpcs+rag", "perpcs+pag", "retrieval+rag", "oppu+rag"),
+    *("uniform", "random", "wrong:perpcs", "wrong:oppu"),
+)
+"""What the menu of columns offers, in this order; a name that is no method of this program is passed over."""
 _METHOD_HELP = "\n".join(f"- **{method.title}**: {method.says}" for method in METHODS.values())
-
-
-def title_of(method: str) -> str:
-    """What a method is called."""
-    return METHODS[method].title if method in METHODS else method
+_BY_METHOD, _BY_PERSON = "Methods", "People"
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,17 @@ class Question:
 
     person: Person
     query: Query | None
-    methods: tuple[str, ...]
+    columns: tuple[Column, ...]
+    by_person: bool = False
+    blind: bool = False
     problem: PerpcsError | None = None
+
+    def asked(self) -> Asked:
+        """The question with its columns empty, shuffled where names are hidden."""
+        assert self.query is not None
+        columns = [replace(column, curves={}) for column in self.columns]
+        order = tuple(SystemRandom().sample(range(len(columns)), len(columns))) if self.blind else ()
+        return Asked(self.query, columns, self.by_person, order=order)
 
 
 def question_panel(engine: "Engine", record: Studio) -> Question | None:
@@ -54,10 +68,11 @@ def question_panel(engine: "Engine", record: Studio) -> Question | None:
         show_error(PerpcsError("There is nobody to answer for.", "Assemble a person on the Assemble page first."))
         return None
     query, problem = _query(engine, record, person)
-    methods = _methods(record, person)
-    if not methods:
+    columns = _columns(engine, record, person)
+    if not columns:
         problem = PerpcsError("No method is chosen.", "Choose at least one.")
-    question = Question(person, query, methods, problem)
+    by_person = record.by_person
+    question = Question(person, query, columns, by_person, record.blind and not by_person, problem)
     busy = record.work is not None
     if st.button(
         "Ask",
@@ -67,7 +82,7 @@ def question_panel(engine: "Engine", record: Studio) -> Question | None:
         disabled=problem is not None or query is None or busy,
         icon=":material/forum:",
     ):
-        _start(engine, record, question)
+        start_asking(engine, record, question.asked())
     _decoding(record, person)
     if problem is not None:
         st.html(f'<p class="pp-note">{escape(problem.wrong)} {escape(problem.do)}</p>')
@@ -158,19 +173,59 @@ def _query(engine: "Engine", record: Studio, person: Person) -> tuple[Query | No
         return None, error
 
 
-def _methods(record: Studio, person: Person) -> tuple[str, ...]:
-    options = [name for name in METHODS if name != "rag" or person.history]
-    if len(options) < len(METHODS):
-        st.html(f'<p class="pp-note">{escape(NO_TEXT)}</p>')
-    remember("methods", [name for name in record.methods if name in options])
-    st.session_state["methods"] = [name for name in st.session_state["methods"] if name in options]
-    picked = st.pills(
-        "Methods", options, selection_mode="multi", key="methods", format_func=title_of, help=_METHOD_HELP
+def _columns(engine: "Engine", record: Studio, person: Person) -> tuple[Column, ...]:
+    """What stands beside each other: methods for one person, or people by one method."""
+    remember("by-person", _BY_PERSON if record.by_person else _BY_METHOD)
+    kind = st.segmented_control(
+        "Columns are",
+        [_BY_METHOD, _BY_PERSON],
+        key="by-person",
+        required=True,
+        width="stretch",
+        help="Several methods for one person, or the same question answered for many people at once.",
     )
-    chosen = tuple(name for name in options if name in picked)
-    if "rag" in options:
-        record.methods = chosen or tuple(METHODS)
-    return chosen
+    record.by_person = kind == _BY_PERSON
+    if record.by_person:
+        return _people(engine, record, person)
+    options = _offered(record.methods, person)
+    if not person.history:
+        st.html(f'<p class="pp-note">{escape(NO_TEXT)}</p>')
+    chosen = st.session_state.get("methods", record.methods)
+    st.session_state["methods"] = [name for name in chosen if name in options]
+    picked = st.multiselect(
+        f"Methods, up to {MOST_METHODS}",
+        options,
+        key="methods",
+        format_func=title_of,
+        max_selections=MOST_METHODS,
+        help=_METHOD_HELP,
+    )
+    if person.history:
+        record.methods = tuple(picked) or DEFAULT
+    remember("blind", record.blind)
+    record.blind = st.toggle(
+        "Hide the names", key="blind", help="Blind mode: vote for the answer you like best, then see who wrote it."
+    )
+    return tuple(columns_of(person, picked))
+
+
+def _offered(chosen: Sequence[str], person: Person) -> list[str]:
+    """Names on the menu, and those that a link brought, as far as they can answer for this person."""
+    names = dict.fromkeys((*MENU, *chosen))
+    return [name for name in names if is_name(name) and (person.history or not parse(name).reads)]
+
+
+def _people(engine: "Engine", record: Studio, person: Person) -> tuple[Column, ...]:
+    """All example people of the task, the visitor's own person before them, by one method."""
+    options = [name for name in _offered((), person) if not parse(name).wrong]
+    remember("person-method", record.person_method if record.person_method in options else "perpcs")
+    record.person_method = st.selectbox("Method", options, key="person-method", format_func=title_of)
+    people = [] if person.kind == "example" else [person]
+    people += [
+        example_person(engine, person.task, example, record.live.get((person.task, example.id)))
+        for example in engine.examples(person.task)
+    ]
+    return tuple(columns_by_person(people, record.person_method))
 
 
 def _decoding(record: Studio, person: Person) -> None:
@@ -187,30 +242,3 @@ def _decoding(record: Studio, person: Person) -> None:
         )
         remember("seed", record.seed)
         record.seed = int(st.number_input("Seed", 0, 10**6, key="seed", help="Used where the temperature is above 0."))
-
-
-def _start(engine: "Engine", record: Studio, question: Question) -> None:
-    person, query, methods = question.person, question.query, question.methods
-    assert query is not None
-    asked = Asked(person, query, methods)
-    most, temperature, seed = record.max_new_tokens or None, record.temperature, record.seed
-
-    def do(report: Any) -> None:
-        answers = engine.answer(
-            get_task(person.task),
-            query,
-            methods,
-            history=person.history,
-            assembly=person.assembly,
-            max_new_tokens=most,
-            temperature=temperature,
-            seed=seed,
-        )
-        try:
-            for snapshot in answers:
-                report(snapshot)
-        finally:
-            answers.close()  # type: ignore[attr-defined]
-
-    record.asked, record.failure = asked, None
-    record.work = Work(do, page="compare")

@@ -1,70 +1,79 @@
-"""The right side of Compare: the question, the person's own answer, and one column per method."""
+"""The right side of Compare: the question, the person's own answer, and equal columns of whatever answers."""
 
 import time
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from perpcs.figures.labels import label_bars, label_takeaway
-from perpcs.figures.style import CHART_CONFIG, bytes_text, method_colour, seconds_text
-from perpcs.figures.worddiff import diff_html, shared_words
-from perpcs.personalizers.answer import Answer
+from perpcs.figures.style import CHART_CONFIG, seconds_text
+from perpcs.files import zipped
+from perpcs.personalizers.methods import parse, title_of
 from perpcs.tasks import TASKS, Query
-from perpcs.ui.answers import Asked, stored_answers
-from perpcs.ui.ask import Question, title_of
-from perpcs.ui.engine import people_ahead
+from perpcs.ui.answers import Asked
+from perpcs.ui.ask import Question
+from perpcs.ui.asking import kept_as
+from perpcs.ui.cards import columns_html, titles
 from perpcs.ui.errors import show_error
-from perpcs.ui.give_history import items_html
 from perpcs.ui.people import Person
-from perpcs.ui.state import Studio
+from perpcs.ui.state import Studio, remember
+from perpcs.ui.strings import WORK_SECONDS
 from perpcs.ui.theme import is_dark
+from perpcs.ui.vote import vote_panel
 
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 TICK = 0.06
+_TRUTH = "the true answer"
 
 
 def answers_panel(engine: "Engine", record: Studio, question: Question) -> None:
     """Answers that are being written, else the last ones to this question, else those stored with the pool."""
     if record.work is not None:
-        _stream(engine, record)
+        _stream(engine, record, question.person)
     asked = record.asked if _same(record.asked, question) else None
-    if asked is None and question.query is not None:
-        stored = () if question.person.how != "precomputed" else _stored(engine, record, question)
-        asked = Asked(question.person, question.query, question.methods, stored, stored=True) if stored else None
+    if asked is None and question.query is not None and question.columns:
+        asked = _stored(engine, question)
     with st.container(key="finished"):
         if question.query is not None:
             _question(question.person, question.query)
         if record.failure is not None:
             show_error(record.failure)
-        if asked is None and question.query is not None:
-            asked = Asked(question.person, question.query, question.methods)
-        if asked is not None and asked.methods:
-            _columns(asked)
-        elif asked is None:
+        if asked is not None:
+            _columns(engine, record, asked)
+        elif question.query is None:
             st.html(
                 '<div class="pp-empty"><h3>The answers will be here</h3><p>Type a question on the left and press Ask. '
                 "Each method gets a column.</p></div>"
             )
 
 
-def _stored(engine: "Engine", record: Studio, question: Question) -> tuple[Answer, ...]:
-    return stored_answers(engine, question.person.task, record.example, question.query, question.methods)
+def _stored(engine: "Engine", question: Question) -> Asked:
+    """The question with the answers that came with the pool, in as many columns as there are any for."""
+    asked = question.asked()
+    for column in asked.columns:
+        if column.person.how == "precomputed" and not asked.blind:
+            rows = engine.example_answers(column.person.task, column.person.assembly.user, asked.query.id)
+            column.answer = rows.get(column.method)
+    asked.stored = any(column.answer for column in asked.columns)
+    return asked
 
 
 def _same(asked: Asked | None, question: Question) -> bool:
     return (
         asked is not None
         and asked.query == question.query
-        and _who(asked.person) == _who(question.person)
-        and asked.methods == question.methods
+        and asked.by_person == question.by_person
+        and bool(asked.order) == question.blind
+        and [_who(column) for column in asked.columns] == [_who(column) for column in question.columns]
     )
 
 
-def _who(person: Person) -> tuple[str, str, str, str]:
-    return person.kind, person.name, person.task, person.how
+def _who(column: Any) -> tuple[str, ...]:
+    person = column.person
+    return column.method, person.kind, person.name, person.task, person.how
 
 
 def _question(person: Person, query: Query) -> None:
@@ -84,118 +93,115 @@ def _question(person: Person, query: Query) -> None:
         )
 
 
-def _stream(engine: "Engine", record: Studio) -> None:
+def _stream(engine: "Engine", record: Studio, person: Person) -> None:
     """Draw the columns while they are written, then run the page again with what there is."""
     work, asked = record.work, record.asked
     assert work is not None
     st.html("<style>.st-key-finished { display: none; }</style>")
-    _question(asked.person, asked.query)
+    _question(person, asked.query)
     head = st.empty()
-    places = [column.empty() for column in st.columns(len(asked.methods), gap="medium")]
-    st.button("Stop", on_click=work.stop, icon=":material/stop:", key="stop")
-    drawn = -1
+    with st.container(horizontal=True):
+        st.button("Stop", on_click=work.stop, icon=":material/stop:", key="stop")
+        for index, column in enumerate(asked.columns):
+            if parse(column.method).slow and not asked.blind and not column.over:
+                name = f"Stop {column.title} only"
+                st.button(name, on_click=work.about["skipped"].add, args=(index,), key=f"skip-{index}")
+    place = st.empty()
+    place.html(columns_html(asked))
     while True:
         work.beat()
         over = work.stopped or work.ended
-        if len(work.reports) != drawn:
-            drawn = len(work.reports)
-            asked.answers = work.reports[-1] if work.reports else ()
-            for place, method, answer in zip(places, asked.methods, _aligned(asked), strict=True):
-                place.html(_card(asked, method, answer, writing=True))
-        step = "writing" if drawn else people_ahead(engine, mine=1) or "reading the prompts"
+        if asked.fold(work.reports):
+            place.html(columns_html(asked))
         head.html(
-            f'<div class="pp-wait" role="status"><div>All methods in one batch: {step}</div>'
+            f'<div class="pp-wait" role="status"><div>{escape(_step(engine, work, asked))}</div>'
             f"<span>{seconds_text(work.elapsed)}</span></div>"
         )
         if over:
             break
         time.sleep(TICK)
+    asked.fold(work.reports)
+    for column in asked.columns:
+        column.stopped = not column.over
     asked.stopped, record.work = work.stopped, None
     record.failure = work.error
     st.rerun()
 
 
-def _aligned(asked: Asked) -> list[Answer | None]:
-    """An answer or None for each method, in the order of the columns."""
-    by_method = {answer.method: answer for answer in asked.answers}
-    return [by_method.get(method) for method in asked.methods]
+def _step(engine: "Engine", work: Any, asked: Asked) -> str:
+    """What is being done now, in a few words."""
+    ahead = engine.ahead(work.thread)
+    if ahead:
+        return f"{ahead} {'piece' if ahead == 1 else 'pieces'} of other people's work first"
+    if any(column.answer and not column.over for column in asked.columns):
+        return "Answers are written, in one batch"
+    for column in asked.columns:
+        if column.progress and column.answer is None and not column.over:
+            name = "a column" if asked.blind else column.title
+            return f"{name}: {column.progress.doing if not asked.blind else 'being prepared'}"
+    return "Reading the prompts"
 
 
-def _columns(asked: Asked) -> None:
-    answers = _aligned(asked)
+def _columns(engine: "Engine", record: Studio, asked: Asked) -> None:
+    answered = any(column.answer or column.problem for column in asked.columns)
     if asked.stopped:
         st.html('<p class="pp-note" role="status">Stopped. This is what had been written.</p>')
-    if not asked.answers:
-        st.html('<p class="pp-note">Press Ask: all methods answer at once, with the same seed and decoding.</p>')
+    if not answered:
+        st.html('<p class="pp-note">Press Ask: all columns answer with the same seed and decoding.</p>')
     elif asked.stored:
         st.html(
             '<p class="pp-quiet"><span class="pp-tag">precomputed</span> Stored with the pool; press Ask to have them '
             "written now.</p>"
         )
-    for column, method, answer in zip(
-        st.columns(len(asked.methods), gap="medium"), asked.methods, answers, strict=True
-    ):
-        with column:
-            st.html(_card(asked, method, answer))
-            if answer is not None:
-                _details(answer)
-    _bars(asked)
+    diff_with = _diff_with(record, asked)
+    with st.container(key="columns"):
+        st.html(columns_html(asked, diff_with))
+        if answered and not asked.blind:
+            st.html(f'<p class="pp-quiet">{WORK_SECONDS}</p>')
+    vote_panel(record, asked)
+    if not asked.blind:
+        _own_adapters(engine, record, asked)
+    if not asked.blind and not asked.by_person:
+        _bars(asked)
 
 
-def _card(asked: Asked, method: str, answer: Answer | None, writing: bool = False) -> str:
-    """One column: title, the answer with its difference to the truth, the facts."""
-    title = title_of(method)
-    head = f"<h3>{escape(title)}<small>{_verdict(asked, answer)}</small></h3>"
-    if answer is None:
-        body = "<p>&nbsp;</p>"
-    elif writing and not answer.done:
-        body = f'<p><span class="pp-caret">{escape(answer.text)}</span></p>'
-    elif asked.query.gold and not TASKS[asked.person.task].labels and answer.text:
-        body = f"<p>{diff_html(answer.text, asked.query.gold)}</p>"
-    else:
-        body = f"<p>{escape(answer.text) or '<i>(empty)</i>'}</p>"
-    facts = "" if answer is None else _facts(answer)
-    return f'<div class="pp-answer" style="--m:{method_colour(method)}">{head}{body}{facts}</div>'
+def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
+    """What was trained here may be taken home, as plain peft reads it."""
+    for index, column in enumerate(asked.columns):
+        made = record.prepared.get(kept_as(column.method, column.person))
+        if column.answer and parse(column.method).slow and made is not None and made.own is not None:
+            st.download_button(
+                f"Save the LoRA of {column.title}",
+                lambda made=made: zipped(engine.prepared_adapter(made).files),
+                f"{column.method.replace(':', '-')}.zip",
+                "application/zip",
+                on_click="ignore",
+                key=f"lora-{index}",
+                type="tertiary",
+                icon=":material/download:",
+                help="A standard adapter for the pool's base model, as plain peft reads it.",
+            )
 
 
-def _verdict(asked: Asked, answer: Answer | None) -> str:
-    """What stands beside the title: invalid, right or wrong, or how many words are shared with the truth."""
-    if answer is None or not answer.done:
-        return ""
-    if not answer.valid:
-        return "not a valid answer"
-    gold = asked.query.gold
-    if not gold:
-        return ""
-    if TASKS[asked.person.task].labels:
-        return "✓ same" if answer.text.strip().lower() == gold.strip().lower() else "✗ other"
-    same, words = shared_words(answer.text, gold)
-    return f"{same} of {words} words shared"
-
-
-def _facts(answer: Answer) -> str:
-    rows = (
-        ("tokens", f"{answer.tokens}"),
-        ("first token", seconds_text(answer.first_token_seconds)),
-        ("whole answer", seconds_text(answer.seconds)),
-        ("stored for the person", bytes_text(answer.bytes_stored)),
-        ("time to prepare", seconds_text(answer.prepare_seconds)),
-        ("text leaves the person", "yes" if answer.text_leaves else "no"),
-    )
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>"
-
-
-def _details(answer: Answer) -> None:
-    with st.expander("Prompt as sent"):
-        st.code(answer.prompt, language=None, wrap_lines=True)
-    if answer.retrieved:
-        with st.expander(f"Retrieved items ({len(answer.retrieved)})"):
-            st.html(items_html(answer.retrieved))
+def _diff_with(record: Studio, asked: Asked) -> int | None:
+    """The column that words are compared with; None = the true answer."""
+    there = titles(asked)
+    if asked.blind or TASKS[asked.columns[0].person.task].labels or len(there) < 2:
+        return None
+    names = {_TRUTH: None, **{title: index for index, title in there.items()}}
+    if record.diff_with not in names:
+        record.diff_with = _TRUTH
+    remember("diff-with", record.diff_with)
+    if st.session_state["diff-with"] not in names:
+        st.session_state["diff-with"] = _TRUTH
+    record.diff_with = st.selectbox("Words compared with", list(names), key="diff-with", width=300)
+    return names[record.diff_with]
 
 
 def _bars(asked: Asked) -> None:
     """For label tasks, the probability of each label per method (C3)."""
-    rows = {a.method: (title_of(a.method), a.labels) for a in asked.answers if a.labels}
+    there = [column.answer for column in asked.columns if column.answer]
+    rows = {answer.method: (title_of(answer.method), answer.labels) for answer in there if answer.labels}
     if not rows:
         return
     title = label_takeaway(rows, asked.query.gold)

@@ -15,14 +15,15 @@ from perpcs.assembly.options import PRESETS, RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import SORTS
-from perpcs.personalizers.methods import METHODS
+from perpcs.personalizers.methods import DEFAULT, is_name
 from perpcs.ui.people import Person
 from perpcs.ui.reading import GUESS, Draft
 from perpcs.ui.work import Work
 
 Source = Literal["example", "paste", "upload", "saved"]
 SOURCES: dict[str, str] = {"example": "Example", "paste": "Paste", "upload": "Upload", "saved": "Saved"}
-ALL_METHODS = tuple(METHODS)
+MOST_METHODS = 6
+"""Columns that Compare has room for."""
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Studio:
     sort: str = "cluster"
     cell: tuple[str, str] | None = None
     """(position label, sharer id) of the piece in the panel."""
-    methods: tuple[str, ...] = ALL_METHODS
+    methods: tuple[str, ...] = DEFAULT
     query: str = ""
     """Id of the held-out item that Compare asks."""
     seed: int = 0
@@ -58,6 +59,17 @@ class Studio:
     work: Work | None = None
     asked: Any = None
     """Compare's last question and answers."""
+    prepared: dict[Any, Any] = field(default_factory=dict)
+    """People prepared for methods, so that the next question costs no training."""
+    by_person: bool = False
+    """Whether Compare's columns are people."""
+    person_method: str = "perpcs"
+    """The one method that answers for them."""
+    blind: bool = False
+    ballots: list[Any] = field(default_factory=list)
+    """Votes given in blind mode."""
+    diff_with: str = ""
+    """The column that words are compared with; empty = the true answer."""
     typed: str = ""
     """A query typed on Compare."""
     typed_options: tuple[str, str] = ("", "")
@@ -110,8 +122,10 @@ def to_link(record: Studio) -> dict[str, str]:
         link["source"] = record.source
     if record.cell:
         link["cell"] = "~".join(record.cell)
-    if record.methods != ALL_METHODS:
+    if record.methods != DEFAULT:
         link["methods"] = ",".join(record.methods)
+    if record.by_person:
+        link["columns"] = "people"
     if record.seed:
         link["seed"] = str(record.seed)
     return {name: value for name, value in link.items() if value}
@@ -127,8 +141,9 @@ def from_link(link: Mapping[str, str]) -> Studio:
         record.sort = link["sort"]
     if link.get("source") in SOURCES:
         record.source = link["source"]
-    methods = tuple(name for name in link.get("methods", "").split(",") if name in METHODS)
-    record.methods = methods or ALL_METHODS
+    record.by_person = link.get("columns") == "people"
+    methods = [name for name in link.get("methods", "")[:400].split(",") if is_name(name)]
+    record.methods = tuple(dict.fromkeys(methods))[:MOST_METHODS] or DEFAULT
     if link.get("seed", "").isdecimal():
         record.seed = min(int(link["seed"][:9]), 10**6)
     position, mark, sharer = link.get("cell", "").partition("~")

@@ -44,6 +44,9 @@ NO_TEXT = "A saved person holds weights and no text, so RAG has no history to re
 TOKEN_SECONDS = "Time from pressing Ask to the first token; all methods share one batch."
 NO_GROUP_TWICE = "Base users, sharers and target users have nobody in common; a build in which they do is refused."
 NOT_SAID = "Its maker does not say."
+WORK_SECONDS = (
+    "Seconds are work at the model, shared by the columns of a batch; waiting for other people is not counted."
+)
 BYTES_STORED = "What has to be kept for this person so that the method can answer."
 
 

@@ -51,6 +51,11 @@ class Work(Generic[T]):
         """Seconds from the start to the end, or to now."""
         return (self.ended_at or time.monotonic()) - self.started
 
+    @property
+    def thread(self) -> int | None:
+        """The thread it runs in, by which the engine knows its place in the queue."""
+        return self._thread.ident
+
     def beat(self) -> None:
         """Say that somebody is watching."""
         self._seen = time.monotonic()

@@ -1,0 +1,263 @@
+"""OPPU (Tan et al., 2024): a LoRA of the person's own, trained on their history alone, which its row carries whole.
+
+    oppu         with the settings that the pool's sharers had: what a sharer is, for this person
+    oppu:best    the best of a search over rate and steps, decided inside the history
+
+The search. The last fifth of the items is held out (at most 20 items; of a history below 5 items nothing is, and the
+sharers' settings are used). Three rates, a third of the sharers', theirs, and three times it, are trained side by side
+on the rest, each on the same batches, for 8 passes or 160 steps, whichever is more, with a rate that falls linearly to
+nothing. The held-out items are looked at before the first step and 16 times on the way; training stops early when no
+rate has done better at 5 of these looks in a row. The best rate then trains a new LoRA on all items, on the same
+schedule, up to the same pass. Where no step helped the held-out items, the base model stays as it is.
+
+Nobody else's text is seen. Where a name shows history or a profile as well (``oppu+rag:1``), prompts of training do
+too, of strictly earlier items.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from perpcs.data.bm25 import retrieve
+from perpcs.errors import PerpcsError
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import Adapter, OwnPiece
+from perpcs.model.ia3 import own_update
+from perpcs.model.text import Encoded, encode_pair
+from perpcs.personalizers.method import Call, Person, Prepared, Progress, Setting, Shown, Watch
+from perpcs.pool.train import (
+    Losses,
+    PieceSettings,
+    descend,
+    epoch_batches,
+    initial_A,
+    mean_nll,
+    train_pieces,
+)
+from perpcs.tasks import Item, Task
+
+RATES = (1 / 3, 1.0, 3.0)
+"""What the search tries, in units of the sharers' rate."""
+PASSES, STEPS = 8, 160
+"""The search trains for so many passes, or so many steps where these are more."""
+LOOKS, PATIENCE = 16, 5
+"""How often the held-out items are looked at, and after how many looks without a better one training stops."""
+FEWEST, MOST_HELD_OUT = 5, 20
+
+
+class _Enough(Exception):
+    """Raised where training has gone as far as it should; the parameters stay as they are then."""
+
+
+class Log:
+    """Losses told as they come, and kept as curves."""
+
+    def __init__(self, watch: Watch | None) -> None:
+        self.watch = watch
+        self.curves: dict[str, list[tuple[int, float]]] = {}
+
+    def tell(self, doing: str, step: int, steps: int, **losses: float) -> None:
+        """Note losses of a step under their names (underscores for spaces) and tell the watcher."""
+        named = {name.replace("_", " "): loss for name, loss in losses.items() if not math.isnan(loss)}
+        for name, loss in named.items():
+            self.curves.setdefault(name, []).append((step, round(loss, 5)))
+        if self.watch:
+            self.watch(Progress(doing, step, steps, named))
+
+
+def oppu(call: Call) -> list[Prepared]:
+    """One LoRA a person: r (n + d) half floats at every position.
+
+    Raises:
+        PerpcsError: when there is no history to train on.
+    """
+    for person in call.people:
+        if not person.history:
+            raise PerpcsError("OPPU trains on the history's text, and a saved person holds none.", "Give it again.")
+    setting = call.setting
+    settings = sharers_settings(setting)
+    if call.detail == "best":
+        return [_searched(call, person, settings) for person in call.people]
+    began = time.perf_counter()
+    histories = [training_pairs(setting, person.history, call.shown) for person in call.people]
+    log = Log(call.watch)
+
+    def on_loss(step: int, steps: int, losses: list[float]) -> None:
+        log.tell("training a LoRA", step, steps, training=losses[0] if len(call.people) == 1 else math.nan)
+
+    trained = train_pieces(setting.base, histories, [person.id for person in call.people], settings, on_loss=on_loss)
+    seconds = (time.perf_counter() - began) / len(call.people)
+    return [
+        _prepared(
+            setting.task,
+            OwnPiece([a[i] for a in trained.A], [b[i].mT for b in trained.B], settings.alpha / settings.rank),
+            seconds,
+            log,
+            f"Trained for {settings.epochs} passes at rate {settings.rate:g}.",
+        )
+        for i in range(len(call.people))
+    ]
+
+
+def sharers_settings(setting: Setting) -> PieceSettings:
+    """How the pool's sharers were trained; where it does not tell, the defaults at the pool's rank."""
+    made, manifest = setting.pool.task(setting.task.name).training.get("pieces"), setting.pool.manifest
+    return (
+        PieceSettings(**made) if made else PieceSettings(kind=manifest.kind, rank=manifest.rank, alpha=manifest.alpha)
+    )
+
+
+def training_pairs(setting: Setting, history: Sequence[Item], shown: Shown) -> list[Encoded]:
+    """A history's items as encoded (prompt, target) pairs, with what the name shows of strictly earlier items.
+
+    A profile is written anew whenever the history has doubled, so that a language model as its writer is not asked for
+    every item.
+    """
+    task, pairs, profiles = setting.task, [], {0: ""}
+    for index, item in enumerate(history):
+        earlier = history[:index]
+        found = retrieve(task.as_query(item).sought, earlier, shown.items)
+        upto = 2 ** int(math.log2(index)) if shown.profile and index else 0
+        if upto not in profiles:
+            profiles[upto] = setting.writer(task, history[:upto])
+        text = task.pair(item, history=found, profile=profiles[upto])
+        pairs.append(encode_pair(setting.base.tokenizer, *text, setting.base.max_tokens))
+    return pairs
+
+
+def _prepared(task: Task, own: OwnPiece | None, seconds: float, log: Log, says: str) -> Prepared:
+    size = 0 if own is None else 2 * sum(a.numel() + b.numel() for a, b in zip(own.A, own.Bt, strict=True))
+    curve = {name: tuple(points) for name, points in log.curves.items()}
+    return Prepared(task, own=own, other_bytes=size, seconds=seconds, curve=curve, says=says)
+
+
+# ---- the search ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search decided."""
+
+    rate: float
+    passes: float
+    """How far on the schedule, in passes over the items."""
+    loss: float
+    """Nats per target token of the held-out items there."""
+    base_loss: float
+
+
+class _Run(NamedTuple):
+    """Several LoRAs of one person that are trained side by side."""
+
+    parameters: list[Tensor]
+    """A (runs, r, n) and B (runs, d, r), position by position."""
+    settings: PieceSettings
+    base: BaseModel
+
+    def adapter(self, owner: Tensor) -> Adapter:
+        s, c = self.settings, self.settings.alpha / self.settings.rank
+        scale = torch.full((1, 1, s.rank), c, device=self.base.device)
+        return lambda p, x: own_update(
+            s.kind, self.parameters[2 * p][owner], self.parameters[2 * p + 1].mT[owner], scale
+        )
+
+    def alone(self, run: int) -> Adapter:
+        """One run's LoRA for batches of any size."""
+        return lambda p, x: self.adapter(torch.full((len(x),), run, device=x.device))(p, x)
+
+    def piece(self, run: int) -> OwnPiece:
+        tensors = [parameter[run].detach().cpu() for parameter in self.parameters]
+        scale = self.settings.alpha / self.settings.rank
+        return OwnPiece(tensors[0::2], [b.mT.contiguous() for b in tensors[1::2]], scale)
+
+
+def _start(base: BaseModel, settings: PieceSettings, runs: int, id: str) -> _Run:
+    parameters = []
+    for position in base.positions:
+        A = initial_A(id, position.path, position.n, settings)
+        for tensor in (A, torch.zeros(position.d, settings.rank)):
+            parameters.append(tensor.expand(runs, -1, -1).clone().to(base.device).requires_grad_())
+    return _Run(parameters, settings, base)
+
+
+def _searched(call: Call, person: Person, settings: PieceSettings) -> Prepared:
+    began = time.perf_counter()
+    setting, log = call.setting, Log(call.watch)
+    pairs = training_pairs(setting, person.history, call.shown)
+    if len(pairs) < FEWEST:
+        short = replace(call, detail="", people=[person])
+        return replace(oppu(short)[0], says="Too few items to hold any out: trained as the sharers were.")
+    found = search(setting.base, pairs, person.id, settings, log)
+    seconds = time.perf_counter() - began
+    told = f"held-out loss {found.base_loss:.3f} before, {found.loss:.3f} after"
+    if not found.passes:
+        return _prepared(setting.task, None, seconds, log, f"No step helped ({told}): the base model stays.")
+    own = _train_to(setting.base, pairs, person.id, settings, found, log)
+    says = f"Best of {len(RATES)} rates: {found.rate:.2g}, stopped after {found.passes:.2g} passes; {told}."
+    return _prepared(setting.task, own, time.perf_counter() - began, log, says)
+
+
+def search(base: BaseModel, pairs: Sequence[Encoded], id: str, settings: PieceSettings, log: Log) -> Found:
+    """The rate and number of passes that do best on held-out items; see the top of the file."""
+    held = max(1, min(len(pairs) // 5, MOST_HELD_OUT))
+    train, test = pairs[:-held], pairs[-held:]
+    run = _start(base, settings, len(RATES), id)
+    rates = [settings.rate * factor for factor in RATES]
+    batches = _schedule(train, id, settings)
+    steps, a_pass = len(batches), math.ceil(len(train) / settings.batch)
+    looks = {round(steps * look / LOOKS) for look in range(1, LOOKS + 1)}
+    before = mean_nll(base, test)
+    best, since = Found(settings.rate, 0.0, before, before), 0
+    log.tell("searching rate and steps", 0, steps, held_out=before)
+
+    def on_loss(step: int, of: int, losses: list[float]) -> None:
+        nonlocal best, since
+        found = math.nan
+        if step in looks:
+            now = [mean_nll(base, test, run.alone(index)) for index in range(len(rates))]
+            found = min(now)
+            since += 1
+            if found < best.loss:
+                best, since = Found(rates[now.index(found)], step / a_pass, found, before), 0
+        log.tell("searching rate and steps", step, of, training=min(losses), held_out=found)
+        if since == PATIENCE:
+            raise _Enough
+
+    _descend(base, run, [batches] * len(rates), rates, on_loss)
+    return best
+
+
+def _train_to(
+    base: BaseModel, pairs: Sequence[Encoded], id: str, settings: PieceSettings, found: Found, log: Log
+) -> OwnPiece:
+    run = _start(base, settings, 1, id)
+    batches = _schedule(pairs, id, settings)
+    last = min(len(batches), max(1, round(found.passes * math.ceil(len(pairs) / settings.batch))))
+
+    def on_loss(step: int, of: int, losses: list[float]) -> None:
+        log.tell("training on all items", step, last, all_items=losses[0])
+        if step == last:
+            raise _Enough
+
+    _descend(base, run, [batches], [found.rate], on_loss)
+    return run.piece(0)
+
+
+def _schedule(pairs: Sequence[Encoded], id: str, settings: PieceSettings) -> list[list[Encoded]]:
+    a_pass = math.ceil(len(pairs) / settings.batch)
+    passes = max(PASSES, math.ceil(STEPS / a_pass))
+    return epoch_batches(pairs, id, settings.batch, passes, settings.seed)
+
+
+def _descend(
+    base: BaseModel, run: _Run, batches: list[list[list[Encoded]]], rates: Sequence[float], on_loss: Losses
+) -> None:
+    try:
+        descend(base, run.parameters, batches, run.adapter, rates, epochs=1, on_loss=on_loss)
+    except _Enough:
+        return

@@ -1,0 +1,78 @@
+"""Methods whose rows carry pieces of the pool: Per-Pcs by any router, PEFT retrieval, and the controls of both.
+
+The prompt is bare. What is kept of the person is P x S half floats, and the own piece of fit+own where there is one.
+"""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from perpcs.assembly.assemble import assemble
+from perpcs.assembly.options import RouterOptions, router_options
+from perpcs.assembly.own import own_piece
+from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
+from perpcs.personalizers.method import Call, Person, Prepared, Progress
+
+
+def per_pcs(call: Call) -> list[Prepared]:
+    """Assembled by a router, the other options default; without a router's name, the assembly that there already is.
+
+    Raises:
+        PerpcsError: when there is neither an assembly nor a history.
+    """
+    named = router_options("default", router=call.detail or None)
+    return [
+        _carried(call, person.assembly)
+        if person.assembly is not None and (not call.detail or _is_of(person.assembly, named))
+        else _assembled(call, person, named)
+        for person in call.people
+    ]
+
+
+def retrieved(call: Call) -> list[Prepared]:
+    """PEFT retrieval: the k sharers of the most like histories, whole, weighted by likeness."""
+    options = router_options("default", router="retrieval", k=int(call.detail))
+    return [_assembled(call, person, options) for person in call.people]
+
+
+def uniform(call: Call) -> list[Prepared]:
+    """A control: all shared pieces alike."""
+    return [_assembled(call, person, router_options("default", router="uniform")) for person in call.people]
+
+
+def drawn(call: Call) -> list[Prepared]:
+    """A control: k pieces drawn at each position."""
+    return [_assembled(call, person, router_options("default", router="random")) for person in call.people]
+
+
+def _assembled(call: Call, person: Person, options: RouterOptions) -> Prepared:
+    if not person.history:
+        raise PerpcsError("Nobody has been assembled yet.", "Give a history, assemble a person, or load a saved one.")
+    began = time.perf_counter()
+
+    def told(step: Any) -> None:
+        if call.watch:
+            done = step.batch * step.positions + step.position + 1
+            call.watch(Progress("reading the history", done, step.batches * step.positions))
+
+    setting = call.setting
+    found = assemble(
+        setting.base, setting.pool, setting.task, person.history, options=options, user=person.id, on_position=told
+    )
+    return _carried(call, found, time.perf_counter() - began)
+
+
+def _carried(call: Call, assembly: Assembly, seconds: float | None = None) -> Prepared:
+    return Prepared(
+        call.setting.task,
+        weights=assembly.weights,
+        own=own_piece(assembly, call.setting.base.positions),
+        other_bytes=assembly.kept_bytes,
+        seconds=assembly.seconds if seconds is None else seconds,
+    )
+
+
+def _is_of(assembly: Assembly, options: RouterOptions) -> bool:
+    """Whether a record was assembled with these very options."""
+    return assembly.router == {**asdict(options), "without": list(options.without)}

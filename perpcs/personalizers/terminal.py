@@ -1,0 +1,89 @@
+"""Answering from a terminal: for whom, how far a training is, and a table of the answers with what each costs."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from perpcs.assembly.record import Assembly
+from perpcs.data import read_history_file
+from perpcs.errors import PerpcsError
+from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.engine import Engine
+from perpcs.personalizers.method import Person, Prepared, Progress
+from perpcs.personalizers.writer import ModelWriter
+from perpcs.tasks import Task, get_task
+
+_HEAD = ("method", "prepare", "answer", "stored", "exposed")
+
+
+class Somebody(NamedTuple):
+    """For whom a command answers."""
+
+    task: Task
+    person: Person
+
+
+def somebody(user: str | None, history: str | None, task: str | None) -> Somebody:
+    """A saved person, a history, or both.
+
+    Args:
+        user: file of a saved person; with ``history`` alone, which person of a file of users.
+        history: file of what the person wrote.
+        task: of the history, where nobody is saved.
+
+    Raises:
+        PerpcsError: when that is too little, does not fit together, or cannot be read.
+    """
+    saved = Assembly.load(Path(user)) if user and (not history or Path(user).is_file()) else None
+    if saved is None and not (history and task):
+        raise PerpcsError("It is not said for whom.", "Give --user FILE, or --history FILE together with --task.")
+    found = get_task(task or (saved.task if saved else ""))
+    if saved and saved.task != found.name:
+        raise PerpcsError(f"The saved person is of {saved.task}, not of {found.name}.", "Leave --task out.")
+    if history is None:
+        return Somebody(found, Person(saved.user if saved else "me", (), saved))
+    name, reading = read_history_file(Path(history), found, saved.user if saved else user)
+    return Somebody(found, Person(name, tuple(reading.items), saved))
+
+
+def open_engine(pool: Path, device: str, writer: str | None = None) -> Engine:
+    """The engine of a pool; ``writer`` names an instruct model that writes profiles."""
+    engine = Engine.open(pool, device)
+    if writer:
+        engine.writer = ModelWriter.load(writer, device)
+    return engine
+
+
+def prepare(engine: Engine, who: Somebody, name: str) -> Prepared:
+    """Somebody prepared for a method; where somebody watches, training tells how far it is."""
+
+    def told(progress: Progress) -> None:
+        if sys.stderr.isatty():
+            losses = ", ".join(f"{of} {loss:.3f}" for of, loss in progress.losses.items())
+            end = "\n" if progress.step >= progress.steps else ""
+            line = f"\r\x1b[K{name}: {progress.doing}, {progress.step} of {progress.steps} {losses}"
+            print(line, end=end, file=sys.stderr, flush=True)
+
+    task, person = who
+    return engine.prepare(task, name, person.history, user=person.id, assembly=person.assembly, watch=told)
+
+
+def answer_table(answers: Sequence[Answer]) -> str:
+    """One line a method: seconds to prepare, seconds to answer, bytes stored, whether text is exposed, the answer."""
+    rows = [
+        (
+            one.title,
+            f"{one.prepare_seconds:.2f} s",
+            f"{one.seconds:.2f} s",
+            f"{one.bytes_stored:,} bytes",
+            "yes" if one.text_leaves else "no",
+        )
+        for one in answers
+    ]
+    first, *others = (max(map(len, column)) for column in zip(_HEAD, *rows, strict=True))
+    said = ["answer", *(one.text + ("" if one.valid else "   (not a valid answer)") for one in answers)]
+    return "\n".join(
+        "  ".join([cells[0].ljust(first), *map(str.rjust, cells[1:], others), text]).rstrip()
+        for cells, text in zip((_HEAD, *rows), said, strict=True)
+    )

@@ -1,0 +1,97 @@
+"""Asking: columns are prepared and answered in a thread of their own, the quick ones first and in one batch.
+
+What trains for seconds comes after, one after the other, and tells every step; each of these can be stopped alone. What
+was prepared stays in the session, so that the next question costs no training.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perpcs.errors import PerpcsError
+from perpcs.personalizers.method import Prepared, Progress
+from perpcs.personalizers.methods import parse
+from perpcs.tasks import get_task
+from perpcs.ui.answers import Asked, Column, Told
+from perpcs.ui.people import Person
+from perpcs.ui.state import Studio
+from perpcs.ui.work import Work
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+KEPT = 32
+"""How many prepared people a session keeps."""
+Report = Callable[[Told], None]
+
+
+class _Skipped(BaseException):
+    """Raised inside a training to end it alone."""
+
+
+def start_asking(engine: "Engine", record: Studio, asked: Asked) -> None:
+    """Begin to answer; the page watches ``record.work``, whose reports are ``Told``."""
+    most, temperature, seed = record.max_new_tokens or None, record.temperature, record.seed
+    task, columns, kept = get_task(asked.columns[0].person.task), asked.columns, record.prepared
+    skipped: set[int] = set()
+
+    def do(report: Report) -> None:
+        quick = [i for i, column in enumerate(columns) if not parse(column.method).slow]
+        slow = [i for i in range(len(columns)) if i not in quick]
+        for batch in (quick, *([i] for i in slow)):
+            ready = {i: made for i in batch if (made := _prepared(engine, task, kept, columns[i], i, skipped, report))}
+            if ready:
+                _answer(list(ready), [(made, asked.query) for made in ready.values()], report)
+
+    def _answer(indices: Sequence[int], rows: Sequence[Any], report: Report) -> None:
+        snapshots = engine.answer_rows(task, rows, max_new_tokens=most, temperature=temperature, seed=seed)
+        try:
+            for snapshot in snapshots:
+                for index, answer in zip(indices, snapshot, strict=True):
+                    report(Told(index, answer=answer))
+        finally:
+            snapshots.close()  # type: ignore[attr-defined]
+
+    record.asked, record.failure = asked, None
+    record.work = Work(do, page="compare", skipped=skipped)
+
+
+def _prepared(
+    engine: "Engine",
+    task: Any,
+    kept: dict[Any, Prepared],
+    column: Column,
+    index: int,
+    skipped: set[int],
+    report: Report,
+) -> Prepared | None:
+    """A column's person prepared for its method, or None and why not is reported."""
+    key = kept_as(column.method, column.person)
+    if key in kept:
+        return kept[key]
+
+    def watch(progress: Progress) -> None:
+        if index in skipped:
+            raise _Skipped
+        report(Told(index, progress=progress))
+
+    report(Told(index, progress=Progress("waiting for its turn", 0, 0)))
+    person = column.person
+    try:
+        made = engine.prepare(
+            task, column.method, person.history, user=person.assembly.user, assembly=person.assembly, watch=watch
+        )
+    except PerpcsError as error:
+        report(Told(index, problem=error))
+        return None
+    except _Skipped:
+        report(Told(index, stopped=True))
+        return None
+    while len(kept) >= KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = made
+    return made
+
+
+def kept_as(method: str, person: Person) -> tuple[Any, ...]:
+    """What a prepared person depends on."""
+    return method, person.task, person.assembly.user, hash(person.history), hash(person.assembly.weights.tobytes())

@@ -1,0 +1,139 @@
+"""Compare's columns as HTML: who answers, what, how it differs from the truth, and what it costs. Equal for all."""
+
+from html import escape
+from string import ascii_uppercase
+
+from perpcs.figures.loss import loss_strips
+from perpcs.figures.style import bytes_text, method_colour, seconds_text
+from perpcs.figures.worddiff import diff_html, rouge_l, shared_words
+from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.methods import title_of
+from perpcs.tasks import TASKS
+from perpcs.ui.answers import Asked, Column
+from perpcs.ui.give_history import items_html
+
+_PER_ROW = {1: 1, 2: 2, 3: 3, 4: 2}
+"""Columns beside each other on a wide screen, by how many there are; of more, three."""
+HIDDEN = "#8A8F98"
+"""The colour of a column whose name is hidden."""
+
+
+def columns_html(asked: Asked, diff_with: int | None = None) -> str:
+    """All columns; where names are hidden, in the order in which they are hidden.
+
+    Args:
+        diff_with: the column whose words the others are compared with; None = the true answer.
+    """
+    order = asked.order or tuple(range(len(asked.columns)))
+    cards = "".join(_card(asked, index, place, diff_with) for place, index in enumerate(order))
+    most = _PER_ROW.get(len(order), 3)
+    return f'<div class="pp-columns" style="--k:{most};--k2:{min(most, 2)}">{cards}</div>'
+
+
+def letter(place: int) -> str:
+    """What a column is called while its name is hidden."""
+    return ascii_uppercase[place]
+
+
+def _card(asked: Asked, index: int, place: int, diff_with: int | None) -> str:
+    column = asked.columns[index]
+    blind, answer = asked.blind, column.answer
+    title = f"Answer {letter(place)}" if blind else column.title
+    if asked.revealed:
+        title = f"{letter(place)}: {title}"
+    colour = HIDDEN if blind else method_colour(column.method)
+    head = f"<h3>{escape(title)}<small>{_verdict(asked, column)}</small></h3>"
+    body = _body(asked, column, _other(asked, index, diff_with))
+    facts = "" if answer is None or blind else _facts(answer) + _details(column, answer)
+    return f'<div class="pp-answer" style="--m:{colour}">{head}{body}{facts}</div>'
+
+
+def _other(asked: Asked, index: int, diff_with: int | None) -> str:
+    """The text that a column's words are compared with; empty where there is none."""
+    if diff_with is None:
+        return gold_of(asked, asked.columns[index])
+    other = asked.columns[diff_with].answer
+    return "" if diff_with == index or other is None else other.text
+
+
+def gold_of(asked: Asked, column: Column) -> str:
+    """The true answer of a column's person; empty where nobody knows it."""
+    own = not asked.by_person or asked.query in column.person.queries
+    return (asked.query.gold or "") if own else ""
+
+
+def _body(asked: Asked, column: Column, other: str) -> str:
+    answer = column.answer
+    if column.problem is not None:
+        return f"<p><em>{escape(column.problem.wrong)} {escape(column.problem.do)}</em></p>"
+    if answer is None:
+        return "<p><em>Stopped.</em></p>" if column.stopped else _preparing(asked, column)
+    if not answer.done and not column.stopped:
+        return f'<p><span class="pp-caret">{escape(answer.text)}</span></p>'
+    if other and answer.text and not asked.blind and not TASKS[column.person.task].labels:
+        return f"<p>{diff_html(answer.text, other)}</p>"
+    return f"<p>{escape(answer.text) or '<i>(empty)</i>'}</p>"
+
+
+def _preparing(asked: Asked, column: Column) -> str:
+    progress = column.progress
+    if progress is None:
+        return "<p>&nbsp;</p>"
+    if asked.blind or not progress.steps:
+        return '<p class="pp-doing">being prepared …</p>'
+    share = 100 * progress.step / progress.steps
+    return (
+        f'<p class="pp-doing">{escape(progress.doing)}: step {progress.step} of {progress.steps}</p>'
+        f'<div class="pp-progress"><i style="width:{share:.1f}%"></i></div>{loss_strips(column.curves, progress.steps)}'
+    )
+
+
+def _verdict(asked: Asked, column: Column) -> str:
+    """What stands beside the title: invalid, right or wrong, or how near the answer is to the truth."""
+    answer, gold, task = column.answer, gold_of(asked, column), TASKS[column.person.task]
+    if answer is None or not answer.done or asked.blind:
+        return ""
+    if not answer.valid:
+        return "not a valid answer"
+    if not gold:
+        return ""
+    if task.kind == "rating":
+        off = abs(int(answer.text) - int(gold))
+        return "✓ same" if not off else f"✗ {off} off"
+    if task.labels:
+        return "✓ same" if answer.text.strip().lower() == gold.strip().lower() else "✗ other"
+    same, words = shared_words(answer.text, gold)
+    return f"{same} of {words} words shared, ROUGE-L {rouge_l(answer.text, gold):.2f}"
+
+
+def _facts(answer: Answer) -> str:
+    rows = (
+        ("tokens", f"{answer.tokens}"),
+        ("first token", seconds_text(answer.first_token_seconds)),
+        ("whole answer", seconds_text(answer.seconds)),
+        ("stored for the person", bytes_text(answer.bytes_stored)),
+        ("time to prepare", seconds_text(answer.prepare_seconds)),
+        ("text leaves the person", "yes" if answer.text_leaves else "no"),
+    )
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>"
+
+
+def _details(column: Column, answer: Answer) -> str:
+    parts = [_fold("Prompt as sent", f"<pre>{escape(answer.prompt)}</pre>")]
+    if answer.retrieved:
+        parts.append(_fold(f"Items shown ({len(answer.retrieved)})", items_html(answer.retrieved)))
+    if answer.profile:
+        parts.append(_fold("Profile shown", f"<p>{escape(answer.profile)}</p>"))
+    if column.curves or answer.says:
+        said = f"<small>{escape(answer.says)}</small>" if answer.says else ""
+        parts.append(_fold("How it was trained", said + loss_strips(column.curves)))
+    return "".join(parts)
+
+
+def _fold(title: str, inside: str) -> str:
+    return f"<details><summary>{title}</summary>{inside}</details>"
+
+
+def titles(asked: Asked) -> dict[int, str]:
+    """Columns that have an answer, by index."""
+    return {i: column.title or title_of(column.method) for i, column in enumerate(asked.columns) if column.answer}
