@@ -8,6 +8,8 @@ Every method prepares each person from their history alone, then answers their q
     pag:K       a profile by counting, and K items (0) uniform, random   controls: all pieces alike, or K drawn ones
     X+rag:K     X, and K items shown                   oppu           a LoRA trained for the person
     X+pag:K     X, and a profile and K items shown     wrong:X        X prepared for the next person
+    p2p         a LoRA that the hypernetwork writes from a profile; p2p:shuffled: from the next person's, p2p:random:
+                from a drawn embedding
 
 Beside the methods stand two references that answer without a model: what the person answered most often before, and,
 where the file of a synthetic town's traits is given, an oracle that knows them. Its errors are the people's own slips.
@@ -37,6 +39,7 @@ from perpcs.model.basis import Adapter, Updates, fixed, own_updates, together
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
+from perpcs.personalizers.p2p import hypernet_of, lora_bytes, profiles_of, random_profiles, write_factors
 from perpcs.personalizers.rag import text_bytes
 from perpcs.pool.adapt import prompt_about
 from perpcs.pool.build import encode_histories, versions
@@ -111,11 +114,29 @@ def prepare(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], meth
         seconds = (time.perf_counter() - began) / len(users)
         size = pool.manifest.adapter_bytes
         return Prepared(lambda owner: own_adapter(base, trained, owner, settings), seconds=seconds, bytes=float(size))
+    if name == "p2p" and router in ("", "shuffled", "random"):
+        return _prepare_p2p(base, pool, task, users, router)
     known = (
         "base, rag, rag:4, pag, pag:1, perpcs, perpcs:gate, perpcs:prototype, retrieval, retrieval:1, uniform, random, "
-        "oppu, +rag or +pag behind any of them, and wrong: before it"
+        "oppu, p2p, p2p:shuffled, p2p:random, +rag or +pag behind any of them, and wrong: before it"
     )
     raise PerpcsError(f"Unknown method {method!r}.", f"Use some of: {known}.")
+
+
+def _prepare_p2p(base: BaseModel, pool: Pool, task: Task, users: Sequence[User], control: str) -> Prepared:
+    """Profile-to-PEFT for all people at once, or one of its controls."""
+    net = hypernet_of(pool, task)
+    began = time.perf_counter()
+    profiles = profiles_of(pool, task, [user.history for user in users])
+    if control:
+        profiles = profiles.roll(-1, 0) if control == "shuffled" else random_profiles(net, len(users))
+    owns = write_factors(net, profiles)
+    seconds = (time.perf_counter() - began) / len(users)
+
+    def adapter(owner: torch.Tensor) -> Adapter:
+        return fixed(own_updates([owns[index] for index in owner.tolist()], base.device, base.dtype))
+
+    return Prepared(adapter, seconds=seconds, bytes=float(lora_bytes(owns[0])))
 
 
 _SHOWN = re.compile(r"\+(?=rag|pag)")  # a plus inside of a router's name is none
