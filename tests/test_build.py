@@ -33,6 +33,9 @@ def test_the_tiny_town_is_valid_and_complete(tiny_town: Path) -> None:
     for part in pool.manifest.tasks:
         assert len(pool.sharers(part.task)) == 5
         assert len(pool.examples(part.task)) == 2
+        assert pool.hypernet(part.task) is not None
+        assert [point["step"] for point in part.hypernet["curve"]] == [0, 6, 12]
+        assert part.hypernet["people"] + sum(part.hypernet["held_out"].values()) == part.candidates
         for example in pool.examples(part.task):
             assert example.description
             assert (tiny_town / part.task / "examples" / f"{example.id}.json").exists()

@@ -3,7 +3,10 @@
     1 base      train a base model from scratch (base_stage.py), or adapt one that exists (adapt.py)
     2 embed     embed the candidates                           4 pieces   train all sharers' pieces at once
     3 choose    k-means, most active of each cluster, map      5 gates    train gates, collect prototypes
-    6 write     share masks, pool folder, manifest
+    6 profiles  embed profiles along candidates' histories     7 hypernet train what writes a LoRA from a profile
+    8 write     share masks, pool folder, manifest
+
+6 and 7 (hypernet_stage.py) run where the settings ask for them.
 
 Where people come from is another file's matter: smalltown.py draws them from seeds, from_data.py reads them.
 Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
@@ -25,15 +28,14 @@ from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.text import encode_pair
 from perpcs.pool.embed import MINILM, embed_users
+from perpcs.pool.hypernet_stage import hypernet_stage, profiles_stage
+from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import choose_sharers, share_mask
-from perpcs.pool.stages import Workspace, throttled
-from perpcs.pool.store import EMBEDDINGS, MAP, PIECES, base_hash, write_pieces
+from perpcs.pool.stages import Stage, Workspace, throttled
+from perpcs.pool.store import EMBEDDINGS, HYPERNET, MAP, PIECES, base_hash, write_pieces
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
 from perpcs.tasks import Task, User
-
-Stage = tuple[str, Path, Any]
-"""(key, folder, result) of a stage that is done."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Settings:
     select_seed: int = 7
     dtype: str = "float16"
     """How pieces are stored."""
+    hypernet: HypernetSettings | None = None
+    """How the network of Profile-to-PEFT is trained, on all candidates; None for a pool without one."""
 
 
 def build_tasks(
     space: Workspace, base: BaseModel, base_key: str, people: Sequence[TaskPeople], settings: Settings, target: Path
 ) -> tuple[TaskPool, ...]:
-    """Stages 2 to 6 for every task, written below ``target``."""
+    """Stages 2 to 8 for every task, written below ``target``."""
     tasks = []
     for part in people:
         check_disjoint(
@@ -83,9 +87,15 @@ def build_tasks(
         sharers = [part.candidates[i] for i in choose[2]["chosen"]]
         pieces = pieces_stage(space, base, base_key, part.task, sharers, choose[0], settings.pieces)
         gates = gates_stage(space, base, part.task, sharers, pieces, settings)
+        hypernet = None
+        if settings.hypernet is not None:
+            profiles = profiles_stage(space, part.task, part.candidates, part.key, settings.encoder)
+            hypernet = hypernet_stage(
+                space, base, base_key, part.task, part.candidates, profiles, choose, settings.hypernet
+            )
         if part.examples:
             write_json(target / part.task.name / "examples.json", list(part.examples))
-        tasks.append(write_task(target, base, part, embed, choose[2], pieces, gates, settings))
+        tasks.append(write_task(target, base, part, embed, choose[2], pieces, gates, settings, hypernet))
     return tuple(tasks)
 
 
@@ -200,6 +210,7 @@ def write_task(
     pieces: Stage,
     gates: Stage,
     settings: Settings,
+    hypernet: Stage | None = None,
 ) -> TaskPool:
     """Write one task's folder of a pool and say what the manifest holds of it."""
     task, sharers = part.task, [part.candidates[i] for i in choose["chosen"]]
@@ -225,6 +236,8 @@ def write_task(
     write_json(target / task.name / "sharers.json", [asdict(row) for row in rows])
     embeddings = load_file(embed[1] / "embeddings.safetensors")["embeddings"][choose["chosen"]]
     write_atomic(target / task.name / EMBEDDINGS, save({"sharers": embeddings.half()}))
+    if hypernet is not None:
+        write_atomic(target / task.name / HYPERNET, (hypernet[1] / HYPERNET).read_bytes())
     activity = [len(user.history) for user in part.candidates]
     write_json(target / task.name / MAP, {"xy": choose["xy"], "clusters": choose["clusters"], "items": activity})
     return TaskPool(
@@ -237,11 +250,12 @@ def write_task(
         share_seed=settings.share_seed,
         files={
             name: hash_file(target / task.name / name)
-            for name in (PIECES, EMBEDDINGS, MAP, "sharers.json", "examples.json")
+            for name in (PIECES, EMBEDDINGS, HYPERNET, MAP, "sharers.json", "examples.json")
             if (target / task.name / name).exists()
         },
         training={"pieces": asdict(settings.pieces), "gates": asdict(settings.gates)},
         encoder=settings.encoder,
+        hypernet=hypernet[2] if hypernet is not None else {},
     )
 
 

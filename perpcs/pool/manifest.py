@@ -5,6 +5,7 @@ pools/NAME/base/                     the base model, Hugging Face format
 pools/NAME/TASK/pieces.safetensors   per position p: A.p (S, r, n)  B.p (S, d, r)  gate.p (S, n)  prototype.p (S, n)
 pools/NAME/TASK/sharers.json         this file's Sharer records; never text
 pools/NAME/TASK/embeddings.safetensors   sharers (S, width): what PEFT retrieval compares a history with
+pools/NAME/TASK/hypernet.safetensors   the network of Profile-to-PEFT, where the pool has one
 pools/NAME/TASK/map.json             place, cluster and activity of every candidate, without a name
 pools/NAME/TASK/examples.json        example people in the Per-Pcs release layout; made up, so their texts may stand
 here pools/NAME/TASK/examples/ID.json     their assemblies, computed when the pool was built
@@ -70,6 +71,8 @@ class TaskPool:
     """Settings and final losses of piece and gate training."""
     encoder: str = ""
     """What embedded the candidates, see ``perpcs.pool.embed``; empty where no embeddings are stored."""
+    hypernet: dict[str, Any] = field(default_factory=dict)
+    """Shape, settings and losses of the network of Profile-to-PEFT; empty where there is none."""
 
 
 @dataclass(frozen=True)

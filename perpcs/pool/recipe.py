@@ -5,6 +5,7 @@ from pathlib import Path
 
 from perpcs.model.train_base import BaseSettings
 from perpcs.pool.build import Settings
+from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.train import GateSettings, PieceSettings
 
 
@@ -53,6 +54,7 @@ SMALLTOWN = Recipe(
     title="Small town",
     tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
     base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
+    settings=Settings(hypernet=HypernetSettings()),
 )
 
 TINY = Recipe(
@@ -62,7 +64,11 @@ TINY = Recipe(
     base=BaseSettings(
         width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, cooldown=40, evaluate_every=60
     ),
-    settings=Settings(pieces=PieceSettings(epochs=1), gates=GateSettings(steps=6)),
+    settings=Settings(
+        pieces=PieceSettings(epochs=1),
+        gates=GateSettings(steps=6),
+        hypernet=HypernetSettings(width=16, hidden=8, rank=2, steps=12, people=3, evaluate_every=6),
+    ),
 )
 
 

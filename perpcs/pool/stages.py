@@ -16,6 +16,8 @@ from typing import Any
 from perpcs.files import hash_bytes, write_atomic
 
 Say = Callable[[str], None]
+Stage = tuple[str, Path, Any]
+"""(key, folder, result) of a stage that is done."""
 
 
 class Workspace:
@@ -29,7 +31,7 @@ class Workspace:
         """Name of a stage's folder: its name and twelve hex digits over its inputs."""
         return f"{name}-{hash_bytes(json.dumps(_plain(inputs), sort_keys=True).encode())[:12]}"
 
-    def stage(self, name: str, inputs: Any, work: Callable[[Path], Any]) -> tuple[str, Path, Any]:
+    def stage(self, name: str, inputs: Any, work: Callable[[Path], Any]) -> Stage:
         """Run ``work(folder)`` unless it is done; returns (key, folder, what work returned, JSON-able)."""
         key = self.key(name, inputs)
         folder = self.folder / key

@@ -14,9 +14,11 @@ from perpcs.files import hash_bytes, hash_file, write_atomic
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
 from perpcs.model.ia3 import make_pieces
+from perpcs.pool.hypernet import Hypernet, HypernetShape, read_hypernet
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examples, read_manifest, read_sharers
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
+HYPERNET = "hypernet.safetensors"
 _AGAIN = "Fetch or build the pool again."
 
 
@@ -72,6 +74,7 @@ class Pool:
         self._sharers: dict[str, tuple[Sharer, ...]] = {}
         self._examples: dict[str, tuple[Example, ...]] = {}
         self._embeddings: dict[str, Tensor | None] = {}
+        self._hypernets: dict[str, Hypernet | None] = {}
 
     @cached_property
     def hash(self) -> str:
@@ -126,6 +129,25 @@ class Pool:
         if found.dim() != 2 or len(found) != self.task(task).sharers or not torch.isfinite(found).all():
             raise PerpcsError(f"{task}/{EMBEDDINGS} does not hold one embedding a sharer.", _AGAIN)
         return found
+
+    def hypernet(self, task: str) -> Hypernet | None:
+        """The task's network of Profile-to-PEFT, float32 on the CPU, where a call of it takes milliseconds; None where
+        the pool has none.
+
+        Raises:
+            PerpcsError: when the file is altered, damaged, or not the network that the manifest describes.
+        """
+        if task not in self._hypernets:
+            self._hypernets[task] = self._read_hypernet(task) if HYPERNET in self.task(task).files else None
+        return self._hypernets[task]
+
+    def _read_hypernet(self, task: str) -> Hypernet:
+        path = self._check_file(task, HYPERNET)
+        try:
+            shape = HypernetShape(**self.task(task).hypernet["shape"])
+            return read_hypernet(path.read_bytes(), self.manifest.positions, shape)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise PerpcsError(f"{task}/{HYPERNET} is not the network that the manifest describes.", _AGAIN) from error
 
     def base(self, device: str = "auto", dtype: str = "auto") -> BaseModel:
         """Load the pool's base model and check that its positions are the pool's.

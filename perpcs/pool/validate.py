@@ -58,6 +58,7 @@ def _validate_task(pool: Pool, name: str) -> str:
         if tensors.pieces.Bt[p][~shared].any():
             raise PerpcsError(f"{name} holds a piece that its sharer does not share.", _AGAIN)
     pool.embeddings(name)
+    pool.hypernet(name)
     sharers = [sharer.id for sharer in pool.sharers(name)]
     if len(sharers) != part.sharers or len(set(sharers)) != len(sharers):
         raise PerpcsError(f"{name}/sharers.json does not list {part.sharers} different sharers.", _AGAIN)

@@ -1,0 +1,63 @@
+"""The two stages that give a pool the network of Profile-to-PEFT: profiles, and the network."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+
+from perpcs.files import write_atomic
+from perpcs.model.base import BaseModel
+from perpcs.pool.hypernet import hypernet_bytes
+from perpcs.pool.hypernet_train import CHECKPOINT, HypernetSettings, learned_people, split_people, train_hypernet
+from perpcs.pool.profiles import VERSION, embed_profiles, point_histories
+from perpcs.pool.stages import Stage, Workspace, throttled
+from perpcs.pool.store import HYPERNET
+from perpcs.tasks import Task, User
+
+_PROFILES = "profiles.safetensors"
+
+
+def profiles_stage(space: Workspace, task: Task, candidates: Sequence[User], people_key: Any, encoder: str) -> Stage:
+    """Embed the profiles that candidates had at a few points of their histories."""
+
+    def work(folder: Path) -> dict[str, int]:
+        histories = point_histories([user.history for user in candidates])
+        found = embed_profiles(task, histories, encoder)
+        write_atomic(folder / _PROFILES, save({"profiles": found}))
+        return {"profiles": len(histories), "width": found.shape[1]}
+
+    inputs = {"encoder": encoder, "people": people_key, "version": (task.version, VERSION)}
+    return space.stage(f"profiles-{task.name}", inputs, work)
+
+
+def hypernet_stage(
+    space: Workspace,
+    base: BaseModel,
+    base_key: str,
+    task: Task,
+    candidates: Sequence[User],
+    profiles: Stage,
+    choose: Stage,
+    settings: HypernetSettings,
+) -> Stage:
+    """Train the network; the result is what the manifest says of it."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        tell = throttled(space.say)
+        found = load_file(profiles[1] / _PROFILES)["profiles"]
+        net, facts = train_hypernet(
+            base,
+            learned_people(base, task, candidates, found),
+            split_people(choose[2]["clusters"], settings.held_out, settings.seed),
+            settings,
+            folder,
+            on_progress=lambda step, of: tell(lambda: f"hypernet {task.name}: step {step} of {of}"),
+        )
+        write_atomic(folder / HYPERNET, hypernet_bytes(net))
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        return {"shape": asdict(net.shape), "settings": asdict(settings), "profile_version": VERSION, **facts}
+
+    inputs = {"base": base_key, "profiles": profiles[0], "choose": choose[0], "settings": settings}
+    return space.stage(f"hypernet-{task.name}", inputs, work)
