@@ -28,7 +28,9 @@ from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.examples import example_answers, example_assembly
 from perpcs.personalizers.method import Person, Row
 from perpcs.personalizers.methods import get_method
+from perpcs.personalizers.sharing import train_in_turns
 from perpcs.personalizers.turns import Turns
+from perpcs.pool.contribute import Say, Trained
 from perpcs.pool.manifest import Example, Manifest, Sharer
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task
@@ -134,6 +136,10 @@ class Engine:
         """Assemble a person; see ``perpcs.assembly.assemble``."""
         with self.turns.turn():
             return assemble(self.base, self.pool, task, items, options=options, user=user, on_position=on_position)
+
+    def train_sharer(self, task: Task, items: Sequence[Item], id: str, say: Say) -> Trained:
+        """Train a person's own pieces and gates as this pool's were; see ``perpcs.pool.contribute``."""
+        return train_in_turns(self, task, items, id, say)
 
     def adapter(self, assembly: Assembly, rank: int | None = None) -> Adapter:
         """A person as an adapter that peft reads; see ``perpcs.assembly.export``.

@@ -161,6 +161,7 @@ def train_gates(
     settings: GateSettings,
     *,
     on_progress: Progress | None = None,
+    on_step: Progress | None = None,
     group_tokens: int = 12_000,
 ) -> list[Tensor]:
     """Train a gate vector per piece: z = W v + B A v sigmoid(g.v), g from zero, all else frozen.
@@ -191,7 +192,7 @@ def train_gates(
 
             return gated
 
-        _descend(base, parameters, batches, adapter, settings.rate, epochs=1)
+        _descend(base, parameters, batches, adapter, settings.rate, epochs=1, on_step=on_step)
         for index, gate in enumerate(gates):
             gate[group] = parameters[index].detach().cpu()
         if on_progress:
