@@ -75,7 +75,6 @@ def write_address(record: Studio) -> None:
 
 def text_panel(engine: "Engine", record: Studio) -> None:
     """The text by paste or upload, what was read of it, whether it is enough, and the button that trains."""
-    st.html("<h2>Your text</h2>")
     source = "upload" if record.source == "upload" else "paste"
     remember("share-source", source)
     source = st.segmented_control(
@@ -111,7 +110,7 @@ def text_panel(engine: "Engine", record: Studio) -> None:
 
 def _pasted(engine: "Engine", record: Studio) -> Draft | None:
     key = remember(f"paste-{record.generation}", record.text)
-    record.text = st.text_area("Your past items, one a line", key=key, height=150, placeholder="given => answer")
+    record.text = st.text_area("Your past items, one a line", key=key, height=120, placeholder="given => answer")
     if not record.text:
         st.button(
             "Fill in a sample",
@@ -189,7 +188,7 @@ def _before(engine: "Engine", record: Studio) -> None:
     positions = len(engine.manifest.positions)
     where = "this copy of a pool" if is_copy(engine.pool.folder) else "a new copy of this pool"
     st.html(
-        '<div class="pp-empty pp-left"><h3>What will happen</h3><ol>'
+        '<div class="pp-empty pp-left"><h2>What will happen</h2><ol>'
         f"<li>Your text is read and checked: at least {MIN_ITEMS} items of one kind.</li>"
         f"<li>A {term('piece')} is trained at each of {positions} {term('position', 'positions')}, and a "
         f"{term('gate')} for each, exactly as those of the pool were. You can stop it.</li>"

@@ -59,8 +59,7 @@ def term(word: str, shown: str | None = None) -> str:
 
 
 SHARE_LEDE = (
-    "Become a sharer: train pieces on your own text here, look at every number that would leave, and decide. "
-    "The text itself never leaves your session."
+    "Become a sharer: train pieces on your own text, see every number that would leave, and decide. The text stays."
 )
 SHARE_TRACES = (
     "They are numbers and no text. But numbers that were trained on a text can hold traces of it: whoever has them may "
