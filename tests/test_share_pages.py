@@ -244,3 +244,27 @@ def test_a_pool_that_is_gone_or_broken_leads_back(fake, monkeypatch, tmp_path, f
     app = open_page("share", pool="broken")
     assert "altered" in shown(app)
     assert fake.pool_hash[:8] in shown(press(app, "own-pool"))
+
+
+def test_a_base_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch, folder):
+    from perpcs.pool import fit
+    from perpcs.pool.store import Pool
+
+    count, _ = fit.parameters(folder / "base")
+    assert count == sum(p.numel() for p in Pool(folder).base("cpu", "float32").model.parameters())
+    monkeypatch.setattr(fit, "free_memory", lambda: round(1.3 * 4 * count))
+    fit.check_fits(folder, "cpu")
+    monkeypatch.setattr(fit, "free_memory", lambda: 4 * count)
+    monkeypatch.setenv("PERPCS_POOL", str(folder))
+    engine.opening.clear()
+    text = shown(open_page())
+    engine.opening.clear()
+    assert "needs about 0.0 GB of memory, and this computer has 0.0 GB free" in text
+    assert "Choose another pool" in text
+
+
+def test_free_memory_is_a_number_of_bytes():
+    from perpcs.pool.fit import free_memory
+
+    found = free_memory()
+    assert found is None or found > 1_000_000

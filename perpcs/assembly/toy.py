@@ -85,8 +85,10 @@ def run(toy: Toy) -> tuple[ToyStep, ToyStep]:
 def with_number(toy: Toy, name: str, value: float) -> Toy:
     """The toy with one number changed; names are those of ``numbers``."""
     what, *rest = name.split(".")
-    if what in ("scale", "temperature"):
-        return replace(toy, **{what: value})
+    if what == "scale":
+        return replace(toy, scale=value)
+    if what == "temperature":
+        return replace(toy, temperature=value)
     if what == "k":
         return replace(toy, k=int(value))
     if what == "x":

@@ -50,8 +50,9 @@ def _read(path: Path, changed: int, size: int) -> tuple[Effect, ...]:
     made = []
     for method, numbers in mapping(result.get("methods")).items():
         cell: Any = mapping(mapping(numbers).get("nll_minus_base"))
-        values = [cell.get(key) for key in ("mean", "low", "high")]
-        people = cell.get("n_users")
-        if all(is_number(value) for value in values) and isinstance(people, int):
-            made.append(Effect(str(task), str(method), *map(float, values), people, pool_hash, path.name))
+        mean, low, high, people = (cell.get(key) for key in ("mean", "low", "high", "n_users"))
+        if is_number(mean) and is_number(low) and is_number(high) and isinstance(people, int):
+            made.append(
+                Effect(str(task), str(method), float(mean), float(low), float(high), people, pool_hash, path.name)
+            )
     return tuple(made)

@@ -46,10 +46,10 @@ def layer_html(layer: Layer) -> str:
     own = f"{symbol('s', f'{layer.scale:g}')} · ( {' + '.join(terms)}{more} )"
     if layer.scaling:
         V = symbol("B", "<i>V</i>")
-        law = f"{y} = {W} {x} ⊙ ( 1 + Σ<sub>j</sub> {w}{sub} {V}{sub} )"
+        law = f"{y} = {W} {x} ⊙ ( 1 + Σ{sub} {w}{sub} {V}{sub} )"
         live = f"{y} = {W} {x} ⊙ ( 1 + {' + '.join(terms)}{more} )"
     else:
-        law = f"{y} = {W} {x} + {s} Σ<sub>j</sub> {w}{sub} {B}{sub} {A}{sub} {x}"
+        law = f"{y} = {W} {x} + {s} Σ{sub} {w}{sub} {B}{sub} {A}{sub} {x}"
         live = f"{y} = {W} {x} + {own} {x}"
     return (
         f'<div class="pp-lit"><div class="pp-eq" role="math" aria-label="The one equation">{law}</div>'

@@ -29,7 +29,7 @@ def open_engine(folder: Path) -> "Engine":
     """Open the engine of a pool (imports torch, takes seconds). Tests put a fake in its place.
 
     Raises:
-        PerpcsError: when the folder holds no pool or the pool cannot be read.
+        PerpcsError: when the folder holds no pool, the pool cannot be read, or its base model does not fit.
     """
     if not (folder / "manifest.json").exists():
         raise PerpcsError(
@@ -37,7 +37,9 @@ def open_engine(folder: Path) -> "Engine":
             "Set PERPCS_POOL to a pool's folder and start the app again, or build one with: make pool.",
         )
     from perpcs.personalizers.engine import Engine
+    from perpcs.pool.fit import check_fits
 
+    check_fits(folder)
     return Engine.open(folder)
 
 

@@ -72,7 +72,7 @@ def layer_of(engine: "Engine", assembly: Assembly, name: str) -> Layer:
     manifest, (p, _) = engine.manifest, largest_piece(assembly)
     size = np.abs(assembly.weights[p])
     order, names = np.argsort(-size, kind="stable")[:_SHOWN], short_names(assembly.sharers)
-    top = tuple((names[s], float(assembly.weights[p, s])) for s in order.tolist() if size[s] > 0)
+    top = tuple((names[s].rpartition("-")[2], float(assembly.weights[p, s])) for s in order.tolist() if size[s] > 0)
     return Layer(
         label=assembly.positions[p],
         n=manifest.positions[p].n,

@@ -74,14 +74,21 @@ def write_address(record: Studio) -> None:
 
 
 def text_panel(engine: "Engine", record: Studio) -> None:
-    """The text by paste or upload, what was read of it, whether it is enough, and the button that trains."""
+    """The text by paste or upload, what was read of it, whether it is enough, and the button that trains; once it has
+    been pressed, only what was given.
+    """
+    if record.sharing is not None:
+        kind = escape(TASKS[record.sharing.task].title.lower())
+        st.html(f"<h2>Your text</h2><p>{record.sharing.items} items, read as {kind}.</p>")
+        give_history.privacy(record)
+        return
     source = "upload" if record.source == "upload" else "paste"
     remember("share-source", source)
-    source = st.segmented_control(
+    shown = st.segmented_control(
         "Where it comes from", list(_SOURCES), format_func=_SOURCES.__getitem__, key="share-source", required=True
     )
     give_history.kind_picker(record, pool_tasks(engine))
-    draft = _pasted(engine, record) if source == "paste" else _uploaded(engine, record)
+    draft = _uploaded(engine, record) if shown == "upload" else _pasted(engine, record)
     give_history.counts(draft)
     if draft is not None and draft.error is not None:
         show_error(draft.error)
@@ -97,7 +104,7 @@ def text_panel(engine: "Engine", record: Studio) -> None:
             type="primary",
             key="train",
             width="stretch",
-            disabled=read < MIN_ITEMS or record.sharing is not None,
+            disabled=read < MIN_ITEMS,
         )
         and draft
     ):
