@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perpcs import __version__
+from perpcs import __version__, cli_sharing
 from perpcs.errors import PerpcsError
 from perpcs.positions import PIECE_KINDS
 
@@ -355,6 +355,7 @@ def build_parser() -> argparse.ArgumentParser:
     check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
     check.add_argument("pool", help="folder, or name under assets/pools")
     check.set_defaults(run=run_validate)
+    cli_sharing.add_commands(commands, _add_pool, pool_folder)
     return parser
 
 

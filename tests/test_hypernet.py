@@ -17,7 +17,9 @@ from perpcs.files import hash_file
 from perpcs.model.basis import fixed, own_updates
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
+from perpcs.personalizers import methods as registry
 from perpcs.personalizers import p2p
+from perpcs.personalizers.method import Person, Setting
 from perpcs.pool import profiles
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
 from perpcs.pool.hypernet_stage import hypernet_stage, profiles_stage
@@ -354,6 +356,11 @@ def told(monkeypatch):
     monkeypatch.setattr(profiles, "embed_texts", embed)
 
 
+def lora_of(pool, task, history, base=None):
+    (found,) = registry.prepare(Setting(base, pool, task), [Person("me", history)], "p2p")
+    return found
+
+
 def test_a_pool_opens_its_network_once_and_one_without_has_none(pool_folder):
     pool = Pool(pool_folder)
     net = pool.hypernet("LaMP_4")
@@ -362,7 +369,7 @@ def test_a_pool_opens_its_network_once_and_one_without_has_none(pool_folder):
     assert not any(parameter.requires_grad for parameter in net.parameters())
     assert pool.hypernet("LaMP_2") is None
     with pytest.raises(PerpcsError, match="no network that writes adapters for LaMP_2"):
-        p2p.write_lora(pool, get_task("LaMP_2"), ITEMS)
+        lora_of(pool, get_task("LaMP_2"), ITEMS)
     again = read_hypernet(hypernet_bytes(net), pool.manifest.positions, SHAPE)
     assert hypernet_bytes(again) == (pool_folder / "LaMP_4" / HYPERNET).read_bytes()
 
@@ -395,7 +402,7 @@ def test_altered_networks_and_networks_of_another_profile_are_refused(pool_folde
     data = path.read_bytes()
     sign(pool_folder, data, version=0)
     with pytest.raises(PerpcsError, match="profiles of another wording"):
-        p2p.write_lora(Pool(pool_folder), TASK, ITEMS)
+        lora_of(Pool(pool_folder), TASK, ITEMS)
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(PerpcsError, match="altered"):
         Pool(pool_folder).hypernet("LaMP_4")
@@ -405,7 +412,7 @@ def test_a_history_becomes_a_lora_that_a_row_carries(pool_folder, told):
     pool = Pool(pool_folder)
     base = pool.base("cpu", "float64")
     histories = [ITEMS, ITEMS[::-1]]
-    found = [p2p.write_lora(pool, TASK, history) for history in histories]
+    found = [lora_of(pool, TASK, history) for history in histories]
     assert found[0].bytes == 2 * sum(SHAPE.rank * (p.n + p.d) for p in base.positions)
     assert found[0].seconds > 0
     net = pool.hypernet("LaMP_4")
@@ -418,7 +425,7 @@ def test_a_history_becomes_a_lora_that_a_row_carries(pool_folder, told):
         torch.testing.assert_close(found, expected, atol=0, rtol=1e-4)  # two calls of a network in float32
         assert not torch.allclose(found, target_nll(base, batch)[0], atol=1e-3)
     with pytest.raises(PerpcsError, match="no history"):
-        p2p.write_lora(pool, TASK, ())
+        lora_of(pool, TASK, ())
 
 
 def test_an_evaluation_gives_everybody_their_own_lora_and_the_controls_another(pool_folder, told):
@@ -436,10 +443,10 @@ def test_an_evaluation_gives_everybody_their_own_lora_and_the_controls_another(p
     torch.testing.assert_close(nll(shuffled), nll(own, shift=1))
     for control in (shuffled, drawn, plain):
         assert bool((nll(control) - mine).abs().min() > 1e-6)
-    assert own.bytes == p2p.write_lora(pool, TASK, users[0].history).bytes
-    assert own.seconds > 0
+    assert own[0].bytes == lora_of(pool, TASK, users[0].history).bytes
+    assert own[0].seconds > 0
     both = prepare(base, pool, TASK, users, "p2p+rag:1")
-    assert (both.shows, both.bytes > own.bytes) == (1, True)
+    assert (len(both[0].prompt(users[0].queries[0]).retrieved), both[0].bytes > own[0].bytes) == (1, True)
     with pytest.raises(PerpcsError, match="Unknown method 'p2p:other'"):
         prepare(base, pool, TASK, users, "p2p:other")
 

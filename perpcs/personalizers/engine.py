@@ -26,7 +26,9 @@ from perpcs.personalizers.examples import example_answers, example_assembly
 from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
 from perpcs.personalizers.methods import parse, prepare, title_of
 from perpcs.personalizers.rows import row_updates
+from perpcs.personalizers.sharing import train_in_turns
 from perpcs.personalizers.turns import Turns
+from perpcs.pool.contribute import Say, Trained
 from perpcs.pool.manifest import Example, Manifest, Sharer
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task
@@ -148,6 +150,10 @@ class Engine:
                     turn.pass_on()
 
             return assemble(self.base, self.pool, task, items, options=options, user=user, on_position=told)
+
+    def train_sharer(self, task: Task, items: Sequence[Item], id: str, say: Say) -> Trained:
+        """Train a person's own pieces and gates as this pool's were; see ``perpcs.pool.contribute``."""
+        return train_in_turns(self, task, items, id, say)
 
     def adapter(self, assembly: Assembly, rank: int | None = None) -> Adapter:
         """A person as an adapter that peft reads; see ``perpcs.assembly.export``.

@@ -37,6 +37,7 @@ METHODS: dict[str, Method] = {
             "retrieval", "PEFT retrieval", "The model carries whole sharers like this person.", _S, "pieces.retrieved"
         ),
         Method("perpcs", "Per-Pcs", "The model carries pieces that the history chose.", _R, "pieces.per_pcs", False),
+        Method("p2p", "P2P", "A network writes a LoRA from a profile.", ("", "shuffled", "random"), "p2p.p2p"),
         Method("oppu", "OPPU", "A LoRA is trained for this person alone.", ("", "best"), "oppu.oppu", slow=True),
         Method("uniform", "All pieces alike", "A control: every piece with the same weight.", ("",), "pieces.uniform"),
         Method("random", "Random pieces", "A control: pieces drawn at each position.", ("",), "pieces.drawn"),

@@ -4,43 +4,45 @@ Nothing is trained and the base model does not run. A row carries its own A and 
 prompt is the bare one. What is kept is the LoRA, as half floats.
 """
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece
+from perpcs.personalizers.method import Call, Person, Prepared
 from perpcs.pool.hypernet import Hypernet
 from perpcs.pool.profiles import VERSION, embed_profiles
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Task
 
 
-@dataclass(frozen=True)
-class WrittenLora:
-    """A LoRA that a hypernetwork wrote."""
-
-    own: OwnPiece
-    """Its factors, float32 on the CPU; ``basis.own_updates`` makes a batch of such rows."""
-    seconds: float
-    """From history to factors."""
-    bytes: int
-    """Of the factors as half floats."""
-
-
-def write_lora(pool: Pool, task: Task, history: Sequence[Item]) -> WrittenLora:
-    """History -> profile -> embedding -> A and B of every position.
+def p2p(call: Call) -> list[Prepared]:
+    """A LoRA for each person from their profile; as controls, from somebody else's or from a drawn embedding.
 
     Raises:
-        PerpcsError: when the pool has no network for the task, or there is no history.
+        PerpcsError: when the pool has no network for the task, or there is no history, or nobody else's.
     """
-    net = hypernet_of(pool, task)
-    began = time.perf_counter()
-    (own,) = write_factors(net, profiles_of(pool, task, [history]))
-    return WrittenLora(own, time.perf_counter() - began, lora_bytes(own))
+    setting = call.setting
+    net = hypernet_of(setting.pool, setting.task)
+    if call.detail == "random":
+        profiles = random_profiles(net, len(call.people))
+    else:
+        read = [_next_stranger(call, person) if call.detail else person.history for person in call.people]
+        profiles = profiles_of(setting.pool, setting.task, read)
+    return [Prepared(setting.task, own=own, other_bytes=lora_bytes(own)) for own in write_factors(net, profiles)]
+
+
+def _next_stranger(call: Call, person: Person) -> Sequence[Item]:
+    """The history of whoever stands behind a person, and behind the last one of the first."""
+    ids = [id for id, _ in call.setting.strangers]
+    after = ids.index(person.id) + 1 if person.id in ids else 0
+    others = [*call.setting.strangers[after:], *call.setting.strangers[:after]]
+    for id, history in others:
+        if id != person.id and history:
+            return history
+    raise PerpcsError("The control needs somebody else's history, and there is none.", "Take another method.")
 
 
 def hypernet_of(pool: Pool, task: Task) -> Hypernet:

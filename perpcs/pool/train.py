@@ -173,6 +173,7 @@ def train_gates(
     settings: GateSettings,
     *,
     on_progress: Progress | None = None,
+    on_step: Progress | None = None,
     group_tokens: int = 12_000,
 ) -> list[Tensor]:
     """Train a gate vector per piece: z = W v + B A v sigmoid(g.v), g from zero, all else frozen.
@@ -203,7 +204,7 @@ def train_gates(
 
             return gated
 
-        descend(base, parameters, batches, adapter, settings.rate, epochs=1)
+        descend(base, parameters, batches, adapter, settings.rate, epochs=1, on_step=on_step)
         for index, gate in enumerate(gates):
             gate[group] = parameters[index].detach().cpu()
         if on_progress:

@@ -11,7 +11,8 @@ from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 
 _AGAIN = "Fetch or build the pool again."
-_ALLOWED = {".json", ".safetensors", ".txt", ".model", ".md"}
+ALLOWED = {".json", ".safetensors", ".txt", ".model", ".md"}
+"""Endings of the files that a pool may hold."""
 
 
 def validate(folder: Path) -> Iterator[str]:
@@ -23,7 +24,7 @@ def validate(folder: Path) -> Iterator[str]:
     pool = Pool(folder)
     files = [file for file in pool.folder.rglob("*") if file.is_file()]
     for file in files:
-        if file.suffix not in _ALLOWED or file.is_symlink():
+        if file.suffix not in ALLOWED or file.is_symlink():
             raise PerpcsError(
                 f"The pool holds {file.relative_to(pool.folder)}, which no pool needs.", "Delete that file."
             )

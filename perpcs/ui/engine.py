@@ -1,10 +1,9 @@
-"""The one engine of this server: which pool it opens, and how pages wait for it.
+"""The engines of this server: one a pool, opened once for all visitors, and how pages wait for it.
 
-The pool is named by PERPCS_POOL: a folder, or a name under assets/pools. Opening starts when the server starts, in a
-thread of its own, so that no visitor waits for it with an empty page.
+Opening the server's own pool (ui/pools.py) starts when the server starts, in a thread of its own, so that no visitor
+waits for it with an empty page. Other pools are opened when somebody chooses them; the last few stay open.
 """
 
-import os
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -16,26 +15,21 @@ import streamlit as st
 
 from perpcs.errors import PerpcsError
 from perpcs.ui.errors import as_error, show_error
+from perpcs.ui.pools import DEFAULT_POOL, ROOT, known_pools, open_pool
+from perpcs.ui.pools import started_with as pool_folder
+from perpcs.ui.state import studio
+
+__all__ = ("DEFAULT_POOL", "ROOT", "get_engine", "open_engine", "opening", "people_ahead", "pool_folder")
 
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
-
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT_POOL = "smalltown"
-
-
-def pool_folder() -> Path:
-    """The folder that PERPCS_POOL names; a bare name stands for a folder under assets/pools."""
-    name = os.environ.get("PERPCS_POOL", "").strip() or DEFAULT_POOL
-    shipped = ROOT / "assets" / "pools" / name
-    return shipped if (len(Path(name).parts) == 1 and shipped.exists()) or name == DEFAULT_POOL else Path(name)
 
 
 def open_engine(folder: Path) -> "Engine":
     """Open the engine of a pool (imports torch, takes seconds). Tests put a fake in its place.
 
     Raises:
-        PerpcsError: when the folder holds no pool or the pool cannot be read.
+        PerpcsError: when the folder holds no pool, the pool cannot be read, or its base model does not fit.
     """
     if not (folder / "manifest.json").exists():
         raise PerpcsError(
@@ -43,7 +37,9 @@ def open_engine(folder: Path) -> "Engine":
             "Set PERPCS_POOL to a pool's folder and start the app again, or build one with: make pool.",
         )
     from perpcs.personalizers.engine import Engine
+    from perpcs.pool.fit import check_fits
 
+    check_fits(folder)
     return Engine.open(folder)
 
 
@@ -66,16 +62,26 @@ class Opening:
             self.ready.set()
 
 
-@st.cache_resource(show_spinner=False)
-def opening(folder: str) -> Opening:
-    """The opening of a folder, one for all sessions; returns at once."""
+@st.cache_resource(show_spinner=False, max_entries=4)
+def opening(folder: str, state: str = "") -> Opening:
+    """The opening of a folder, one for all sessions; returns at once. A copy that was changed has another ``state``."""
+    del state
     return Opening(Path(folder))
+
+
+def _opening_now(folder: Path) -> Opening:
+    """The opening of a folder as it is now."""
+    try:
+        at = (folder / "manifest.json").stat()
+    except OSError:
+        return opening(str(folder))
+    return opening(str(folder), f"{at.st_mtime_ns}-{at.st_ino}")
 
 
 @asynccontextmanager
 async def warm_start(_app: Any) -> AsyncIterator[None]:
     """Streamlit's lifespan: begin to open the pool before the first visitor comes."""
-    opening(str(pool_folder()))
+    _opening_now(pool_folder())
     yield
 
 
@@ -86,8 +92,13 @@ def people_ahead(engine: "Engine", mine: int = 0) -> str:
 
 
 def get_engine() -> "Engine":
-    """The engine, for a page. Names the step and the elapsed time while it opens; stops the page if it cannot."""
-    handle = opening(str(pool_folder()))
+    """The engine of the pool that the visitor looks at, for a page. Names the step and the elapsed time while it opens;
+    stops the page if it cannot.
+    """
+    record, pools = studio(), known_pools()
+    if record.pool not in pools:  # a link to a copy that is gone
+        record.pool = ""
+    handle = _opening_now(pools[record.pool])
     if not handle.ready.wait(0.3):
         place = st.empty()
         while not handle.ready.wait(0.25):
@@ -102,5 +113,7 @@ def get_engine() -> "Engine":
         if st.button("Try again"):
             opening.clear()
             st.rerun()
+        if record.pool:
+            st.button("Back to this server’s own pool", on_click=open_pool, args=(record, ""), key="own-pool")
         st.stop()
     return handle.engine

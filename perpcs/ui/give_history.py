@@ -57,7 +57,7 @@ def _example(engine: "Engine", record: Studio) -> None:
 
 def _paste(engine: "Engine", record: Studio) -> None:
     tasks = pool_tasks(engine)
-    _wanted_task(record, tasks)
+    kind_picker(record, tasks)
     key = remember(f"paste-{record.generation}", record.text)
     record.text = st.text_area(
         "Your past items, one a line",
@@ -67,13 +67,13 @@ def _paste(engine: "Engine", record: Studio) -> None:
         help="One item a line, given => answer. JSON, CSV with a header and lines copied from a spreadsheet work too.",
     )
     if not record.text:
-        st.button("Fill in a sample", on_click=_fill_sample, args=(engine, record, key), key="sample", type="tertiary")
+        st.button("Fill in a sample", on_click=fill_sample, args=(engine, record, key), key="sample", type="tertiary")
         _after_input(engine, record, None)
         return
-    _after_input(engine, record, _draft(record, "paste", record.text, tasks))
+    _after_input(engine, record, read_given(record, "paste", record.text, tasks))
 
 
-def _draft(
+def read_given(
     record: Studio, source: str, given: str | tuple[str, bytes], tasks: tuple[str, ...], user_id: str | None = None
 ) -> Draft:
     """The reading of what was given; read again only when something about it has changed."""
@@ -83,7 +83,7 @@ def _draft(
     return record.drafts[source][1]
 
 
-def _fill_sample(engine: "Engine", record: Studio, key: str) -> None:
+def fill_sample(engine: "Engine", record: Studio, key: str) -> None:
     example = find_example(engine.examples(record.task), record.example)
     if example is not None:
         record.text = st.session_state[key] = as_lines(example.history)
@@ -91,7 +91,7 @@ def _fill_sample(engine: "Engine", record: Studio, key: str) -> None:
 
 def _upload(engine: "Engine", record: Studio) -> None:
     tasks = pool_tasks(engine)
-    _wanted_task(record, tasks)
+    kind_picker(record, tasks)
     file = st.file_uploader(
         "A file with your past items",
         type=UPLOADS,
@@ -107,7 +107,7 @@ def _upload(engine: "Engine", record: Studio) -> None:
         chosen = st.selectbox(
             f"Whose history? The file holds {len(people)} people.", people, key=f"who-{record.generation}"
         )
-    _after_input(engine, record, _draft(record, "upload", (file.name, data), tasks, chosen))
+    _after_input(engine, record, read_given(record, "upload", (file.name, data), tasks, chosen))
 
 
 def _saved(engine: "Engine", record: Studio) -> None:
@@ -122,10 +122,10 @@ def _saved(engine: "Engine", record: Studio) -> None:
             record.own = Person("saved", assembly.user or "me", assembly.task, assembly, how=f"loaded from {file.name}")
             record.loaded_file, record.compare_own, record.cell, record.asked = file.file_id, True, None, None
     st.html('<p class="pp-quiet">The file holds weights, not text. It works with the pool it was made from.</p>')
-    _privacy(record)
+    privacy(record)
 
 
-def _wanted_task(record: Studio, tasks: tuple[str, ...]) -> None:
+def kind_picker(record: Studio, tasks: tuple[str, ...]) -> None:
     options = [GUESS, *tasks]
     remember("wanted-task", record.wanted_task)
     record.wanted_task = st.selectbox(
@@ -138,7 +138,7 @@ def _wanted_task(record: Studio, tasks: tuple[str, ...]) -> None:
 
 def _after_input(engine: "Engine", record: Studio, draft: Draft | None) -> None:
     """Counts, preview, bad rows, the button, knobs, privacy: the same for a paste and a file."""
-    _summary(draft)
+    counts(draft)
     if draft is not None and draft.error is not None:
         show_error(draft.error)
     ready = draft is not None and draft.ready
@@ -149,12 +149,12 @@ def _after_input(engine: "Engine", record: Studio, draft: Draft | None) -> None:
     ):
         start_assembly(engine, record, draft.task, draft.reading.items, user="me")
     if draft is not None and draft.reading is not None:
-        _preview(draft)
+        preview(draft)
     knobs(engine, record)
-    _privacy(record)
+    privacy(record)
 
 
-def _summary(draft: Draft | None) -> None:
+def counts(draft: Draft | None) -> None:
     size = draft.size if draft else 0
     reading = draft.reading if draft else None
     head = ""
@@ -167,7 +167,7 @@ def _summary(draft: Draft | None) -> None:
     )
 
 
-def _preview(draft: Draft) -> None:
+def preview(draft: Draft) -> None:
     """Rows kept out first, then what was cut or guessed, then the items."""
     reading = draft.reading
     assert reading is not None
@@ -200,7 +200,7 @@ def items_html(items: Any, lines: tuple[int, ...] = ()) -> str:
     return f'<div class="pp-items" tabindex="0" aria-label="Items that were read">{"".join(rows)}</div>'
 
 
-def _privacy(record: Studio) -> None:
+def privacy(record: Studio) -> None:
     st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
     st.button("Clear my data", icon=":material/delete:", on_click=_forget, key="forget")
 

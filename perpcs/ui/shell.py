@@ -9,21 +9,26 @@ from perpcs.ui import theme
 from perpcs.ui.engine import get_engine, people_ahead
 from perpcs.ui.links import copy_link
 from perpcs.ui.pages import home_by_name, pages
+from perpcs.ui.pools import pool_picker
 from perpcs.ui.state import studio
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from perpcs.personalizers.engine import Engine
 
 
-def masthead(all_pages: list[st.Page]) -> None:
-    """Name, pages, a link to what is on the screen."""
+def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
+    """Name, pages, a link to what is on the screen; returns the place of the pool picker."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
             f'<div class="pp-brand"><span aria-hidden="true">{theme.MARK}</span>Per-Pcs Studio</div>', width="content"
         )
         for entry in all_pages:
             st.page_link(entry)
+        pool_place = st.container(key="pool-place", width="content")
         copy_link()
+    return pool_place
 
 
 def status_line(engine: "Engine") -> None:
@@ -57,6 +62,9 @@ record = studio()
 if record.work is not None and record.work.about.get("page") != page.url_path:
     record.work.stop()  # nobody watches it any more
     record.work = None
-masthead(all_pages)
-status_line(get_engine())
+pool_place = masthead(all_pages)
+engine = get_engine()
+with pool_place:
+    pool_picker(engine, record)
+status_line(engine)
 page.run()

@@ -18,6 +18,7 @@ from perpcs.figures.order import SORTS
 from perpcs.personalizers.methods import DEFAULT, is_name
 from perpcs.ui.people import Person
 from perpcs.ui.reading import GUESS, Draft
+from perpcs.ui.sharing import Sharing
 from perpcs.ui.work import Work
 
 Source = Literal["example", "paste", "upload", "saved"]
@@ -31,6 +32,8 @@ class Studio:
     """One visitor's session."""
 
     # what a link may carry
+    pool: str = ""
+    """Key of the pool in ``perpcs.ui.pools``; empty = the one that the server was started with."""
     task: str = ""
     example: str = ""
     source: str = "example"
@@ -57,6 +60,8 @@ class Studio:
     """Example people assembled again here, by (task, id)."""
     options: RouterOptions = field(default_factory=lambda: PRESETS["default"])
     work: Work | None = None
+    sharing: Sharing | None = None
+    """A contribution under way, or made."""
     asked: Any = None
     """Compare's last question and answers."""
     prepared: dict[Any, Any] = field(default_factory=dict)
@@ -95,7 +100,9 @@ def forget() -> None:
     old = studio()
     if old.work is not None:
         old.work.stop()
-    kept = Studio(task=old.task, example=old.example, generation=old.generation + 1)
+    if old.sharing is not None:
+        old.sharing.drop()
+    kept = Studio(pool=old.pool, task=old.task, example=old.example, generation=old.generation + 1)
     for key in list(st.session_state.keys()):
         del st.session_state[key]
     st.session_state["studio"] = kept
@@ -117,7 +124,7 @@ def remember(key: str, value: Any) -> str:
 def to_link(record: Studio) -> dict[str, str]:
     """What a link says: choices only, each from a closed set. No field that could hold a person's text is read."""
     link = {"task": record.task, "sort": record.sort if record.sort != "cluster" else "", "module": record.module}
-    link |= {"user": record.example, "query": record.query}
+    link |= {"user": record.example, "query": record.query, "pool": record.pool}
     if record.source != "example":
         link["source"] = record.source
     if record.cell:
@@ -136,7 +143,7 @@ def from_link(link: Mapping[str, str]) -> Studio:
     record = Studio(
         task=link.get("task", "")[:20], example=link.get("user", "")[:80], module=link.get("module", "")[:40]
     )
-    record.query = link.get("query", "")[:80]
+    record.query, record.pool = link.get("query", "")[:80], link.get("pool", "")[:80]
     if link.get("sort") in SORTS:
         record.sort = link["sort"]
     if link.get("source") in SOURCES:

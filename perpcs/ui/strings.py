@@ -59,3 +59,12 @@ def term(word: str, shown: str | None = None) -> str:
     meaning = html.escape(TERMS[word], quote=True)
     text = html.escape(shown or word)
     return f'<span class="pp-term" tabindex="0" data-def="{meaning}" aria-label="{text}: {meaning}">{text}</span>'
+
+
+SHARE_LEDE = (
+    "Become a sharer: train pieces on your own text, see every number that would leave, and decide. The text stays."
+)
+SHARE_TRACES = (
+    "They are numbers and no text. But numbers that were trained on a text can hold traces of it: whoever has them may "
+    "try to learn what it was about. Share only what you would not mind being guessed."
+)

@@ -2,7 +2,7 @@
 
 A page's script can be interrupted at any moment (a click starts it again, a closed tab ends it). The work is not: it
 reports to a list, and whichever script run watches it draws what it finds there and calls ``beat``. It ends early when
-somebody presses Stop, and by itself when nobody has watched it for ``PATIENCE`` seconds.
+somebody presses Stop, and by itself when nobody has watched it for some seconds.
 """
 
 import threading
@@ -25,7 +25,21 @@ class Stopped(BaseException):
 class Work(Generic[T]):
     """One run of ``do(report)`` in a thread. ``do`` calls ``report(anything)`` often; there it can be stopped."""
 
-    def __init__(self, do: Callable[[Callable[[Any], None]], T], **about: Any) -> None:
+    def __init__(
+        self,
+        do: Callable[[Callable[[Any], None]], T],
+        *,
+        patience: float | None = None,
+        alive: Callable[[], bool] = lambda: False,
+        **about: Any,
+    ) -> None:
+        """Start it.
+
+        Args:
+            patience: seconds without a watcher after which it stops; ``PATIENCE`` where it is not given.
+            alive: asked at every report whether somebody still wants the result, though nobody may be watching.
+        """
+        self._patience, self._alive = patience, alive
         self.about = about
         """What the work is for, so that the script run that sees its end knows where the result belongs."""
         self.reports: list[Any] = []
@@ -72,7 +86,9 @@ class Work(Generic[T]):
         self._thread.join(timeout)
 
     def _report(self, value: Any) -> None:
-        if self._stop.is_set() or time.monotonic() - self._seen > PATIENCE:
+        if self._alive():
+            self.beat()
+        if self._stop.is_set() or time.monotonic() - self._seen > (self._patience or PATIENCE):
             self.stopped = True
             raise Stopped
         self.reports.append(value)

@@ -1,0 +1,20 @@
+"""Share: train pieces on one's own text, see exactly what would leave, add it to a copy of the pool, take it back."""
+
+import streamlit as st
+
+from perpcs.ui import share
+from perpcs.ui.choice import settle
+from perpcs.ui.engine import get_engine
+from perpcs.ui.state import studio
+
+engine, record = get_engine(), studio()
+settle(engine, record)
+
+share.heading(record)
+left, right = st.columns([0.36, 0.64], gap="large")
+with left:
+    share.text_panel(engine, record)
+with right:
+    share.progress_panel(engine, record)
+share.take_back_panel(engine, record)
+share.write_address(record)

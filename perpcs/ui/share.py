@@ -1,0 +1,309 @@
+"""The parts of the Share page: the text, the training, what leaves, consent, and taking it back."""
+
+from dataclasses import replace
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from perpcs.data import user_ids
+from perpcs.errors import PerpcsError
+from perpcs.figures.steps import STEPS, steps_html
+from perpcs.personalizers.sharing import carried_to, revoke, share
+from perpcs.pool.contribute import GUEST, MIN_ITEMS, contributed, id_of, new_code
+from perpcs.pool.contribute import STEPS as TRAINING
+from perpcs.pool.copies import is_copy, new_name, recover_all
+from perpcs.pool.store import Pool
+from perpcs.tasks import TASKS, get_task
+from perpcs.ui import give_history
+from perpcs.ui.choice import pool_tasks
+from perpcs.ui.errors import show_error
+from perpcs.ui.pools import open_pool, shared_root
+from perpcs.ui.reading import Draft
+from perpcs.ui.share_choice import choice_panel
+from perpcs.ui.sharing import Sharing, find, know
+from perpcs.ui.state import Studio, remember, to_link
+from perpcs.ui.strings import SHARE_LEDE, SHARE_TRACES, term
+from perpcs.ui.watching import watch_steps
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+_TOKEN = "job"
+_NAMES = {
+    "pieces": "Training your pieces",
+    "gates": "Training your gates",
+    "prototypes": "Collecting prototypes",
+    "place": "Finding your place on the map",
+}
+_SOURCES = {"paste": "Paste", "upload": "Upload"}
+
+
+def heading(record: Studio) -> None:
+    """What the page is for, and how far the visitor has come."""
+    if record.sharing is None:
+        record.sharing = find(st.query_params.get(_TOKEN, ""))
+    if record.sharing is not None:
+        record.sharing.settle()
+        if record.sharing.stopped:
+            _forget(record)
+            record.notice = "Stopped. Nothing of it is kept."
+    st.html(f'<h1>Share</h1><p class="pp-lede">{escape(SHARE_LEDE)}</p>{steps_html(_step(record.sharing))}')
+
+
+def _step(sharing: Sharing | None) -> int:
+    """Index in ``STEPS`` of what the visitor is to do next; past the end when all is done."""
+    if sharing is None:
+        return 0
+    if sharing.added is not None:
+        return len(STEPS)
+    if sharing.trained is not None:
+        return 3
+    gates = sharing.work is not None and any(report[0] == "gates" for report in sharing.work.reports)
+    return 2 if gates else 1
+
+
+def write_address(record: Studio) -> None:
+    """The link's choices, and the token by which this page finds its work after a reload."""
+    link = to_link(record) | ({_TOKEN: record.sharing.token} if record.sharing else {})
+    if st.query_params.to_dict() != link:
+        st.query_params.from_dict(link)
+
+
+# ---- the text ------------------------------------------------------------------------------------------------------
+
+
+def text_panel(engine: "Engine", record: Studio) -> None:
+    """The text by paste or upload, what was read of it, whether it is enough, and the button that trains; once it has
+    been pressed, only what was given.
+    """
+    if record.sharing is not None:
+        kind = escape(TASKS[record.sharing.task].title.lower())
+        st.html(f"<h2>Your text</h2><p>{record.sharing.items} items, read as {kind}.</p>")
+        give_history.privacy(record)
+        return
+    source = "upload" if record.source == "upload" else "paste"
+    remember("share-source", source)
+    shown = st.segmented_control(
+        "Where it comes from", list(_SOURCES), format_func=_SOURCES.__getitem__, key="share-source", required=True
+    )
+    give_history.kind_picker(record, pool_tasks(engine))
+    draft = _uploaded(engine, record) if shown == "upload" else _pasted(engine, record)
+    give_history.counts(draft)
+    if draft is not None and draft.error is not None:
+        show_error(draft.error)
+    read = len(draft.reading.items) if draft and draft.reading else 0
+    if draft and draft.ready and read < MIN_ITEMS:
+        st.html(
+            f'<p class="pp-note" role="status">Sharing needs at least {MIN_ITEMS} items, and here are {read}: pieces '
+            "of fewer would repeat them.</p>"
+        )
+    if (
+        st.button(
+            "Train my pieces",
+            type="primary",
+            key="train",
+            width="stretch",
+            disabled=read < MIN_ITEMS,
+        )
+        and draft
+    ):
+        _train(engine, record, draft)
+        st.rerun()
+    if draft is not None and draft.reading is not None:
+        give_history.preview(draft)
+    give_history.privacy(record)
+
+
+def _pasted(engine: "Engine", record: Studio) -> Draft | None:
+    key = remember(f"paste-{record.generation}", record.text)
+    record.text = st.text_area("Your past items, one a line", key=key, height=120, placeholder="given => answer")
+    if not record.text:
+        st.button(
+            "Fill in a sample",
+            on_click=give_history.fill_sample,
+            args=(engine, record, key),
+            key="sample",
+            type="tertiary",
+        )
+        return None
+    return give_history.read_given(record, "paste", record.text, pool_tasks(engine))
+
+
+def _uploaded(engine: "Engine", record: Studio) -> Draft | None:
+    file = st.file_uploader("A file with your past items", give_history.UPLOADS, key=f"upload-{record.generation}")
+    if file is None:
+        return None
+    data, chosen = file.getvalue(), None
+    people = user_ids(data)
+    if len(people) > 1:
+        chosen = st.selectbox(
+            f"Whose history? The file holds {len(people)} people.", people, key=f"who-{record.generation}"
+        )
+    return give_history.read_given(record, "upload", (file.name, data), pool_tasks(engine), chosen)
+
+
+def _train(engine: "Engine", record: Studio, draft: Draft) -> None:
+    """Begin to train; the text goes to the work alone."""
+    assert draft.reading is not None
+    items, task, code = draft.reading.items, get_task(draft.task), new_code()
+
+    def do(report: Any) -> Any:
+        return engine.train_sharer(task, items, id_of(code), lambda what, done, of: report((what, done, of)))
+
+    record.sharing = know(Sharing(draft.task, len(items), engine.pool_hash, code))
+    record.sharing.start(do)
+
+
+# ---- the rest of the way -------------------------------------------------------------------------------------------
+
+
+def progress_panel(engine: "Engine", record: Studio) -> None:
+    """What the current step shows."""
+    sharing = record.sharing
+    if record.notice:
+        st.html(f'<p class="pp-note" role="status">{escape(record.notice)}</p>')
+        record.notice = ""
+    if sharing is None:
+        _before(engine, record)
+        return
+    if sharing.work is not None:
+        if sharing.trained is None:
+            watch_steps(engine, sharing.work, _NAMES, TRAINING, stoppable=True)
+        else:  # a write is whole or not at all, so there is nothing to stop
+            watch_steps(engine, sharing.work, {"write": "Writing and checking the copy"}, ("write",))
+        st.rerun()
+    if sharing.error is not None:
+        show_error(sharing.error)
+    if sharing.added is not None:
+        _done(engine, record, sharing)
+    elif sharing.trained is None:
+        _discard(record, "Try again")
+    elif sharing.pool_hash != engine.pool_hash:
+        show_error(
+            PerpcsError("These pieces were trained for another pool than the open one.", "Open that one, or discard.")
+        )
+        _discard(record)
+    else:
+        given = choice_panel(engine, sharing)
+        if given is not None:
+            _consent(engine, sharing, given)
+        _discard(record)
+
+
+def _before(engine: "Engine", record: Studio) -> None:
+    positions = len(engine.manifest.positions)
+    where = "this copy of a pool" if is_copy(engine.pool.folder) else "a new copy of this pool"
+    st.html(
+        '<div class="pp-empty pp-left"><h2>What will happen</h2><ol>'
+        f"<li>Your text is read and checked: at least {MIN_ITEMS} items of one kind.</li>"
+        f"<li>A {term('piece')} is trained at each of {positions} {term('position', 'positions')}, and a "
+        f"{term('gate')} for each, exactly as those of the pool were. You can stop it.</li>"
+        "<li>You choose which pieces to share, and see every tensor that would leave, before anything does.</li>"
+        f"<li>With your consent they go into {where}, on this server’s disk. The pool itself stays as it is.</li>"
+        "<li>A code takes them back at any time.</li></ol></div>"
+    )
+
+
+def _consent(engine: "Engine", sharing: Sharing, given: Any) -> None:
+    st.html(f'<p class="pp-note">{escape(SHARE_TRACES)}</p>')
+    agreed = st.checkbox(
+        "I have seen what leaves, and agree that it is added to a copy of the pool on this server.", key="consent"
+    )
+    if st.button("Add to a copy of the pool", type="primary", disabled=not agreed, key="add"):
+        source, root = engine.pool.folder, shared_root()
+        target = source if is_copy(source) else root / new_name(engine.manifest.name)
+
+        def do(report: Any) -> Any:
+            report(("write", 0, 1))
+            return share(source, given, target).folder
+
+        sharing.start(do)
+        st.rerun()
+
+
+def _done(engine: "Engine", record: Studio, sharing: Sharing) -> None:
+    assert sharing.added is not None
+    id, name = escape(id_of(sharing.code)), escape(sharing.added.name)
+    st.html(
+        f"<h2>You are a sharer: {id}</h2><p>Your pieces for {escape(TASKS[sharing.task].title.lower())} are in the "
+        f"copy <b>{name}</b>. Keep this code: it is the only way to take them back from here.</p>"
+    )
+    st.code(sharing.code, language=None)
+    with st.container(horizontal=True):
+        if engine.pool.folder.resolve() != sharing.added.resolve():
+            st.button(
+                "Open this copy",
+                on_click=open_pool,
+                args=(record, sharing.added.name),
+                key="open-copy",
+                icon=":material/database:",
+            )
+        st.button(
+            "Take my pieces back",
+            on_click=_take_back,
+            args=(engine, record, sharing.code),
+            key="take-back",
+            icon=":material/undo:",
+        )
+        _discard(record, "Share another text")
+
+
+def _discard(record: Studio, label: str = "Discard") -> None:
+    st.button(label, on_click=_forget, args=(record,), key="discard", type="tertiary")
+
+
+def _forget(record: Studio) -> None:
+    if record.sharing is not None:
+        record.sharing.drop()
+    record.sharing = None
+
+
+# ---- taking it back ------------------------------------------------------------------------------------------------
+
+
+def take_back_panel(engine: "Engine", record: Studio) -> None:
+    """For who has a code of an earlier visit."""
+    with st.expander("Take pieces back"):
+        st.html(
+            '<p class="pp-quiet">They are removed from the copy’s files. Who used one of them keeps the others, in '
+            "proportion; a position that nobody else serves falls back to the base model.</p>"
+        )
+        with st.form("take-back-form", border=False, clear_on_submit=True):
+            code = st.text_input("Revocation code", key="code", max_chars=40, autocomplete="off")
+            if st.form_submit_button("Take back"):
+                _take_back(engine, record, code)
+                st.rerun()
+
+
+def _take_back(engine: "Engine", record: Studio, code: str) -> None:
+    """Remove a contribution wherever it lies; the visitor's own person goes on without it."""
+    try:
+        if code.strip().startswith(GUEST):
+            raise PerpcsError("This is an id, which everybody can see.", "Give the code that was shown with it.")
+        copy = _copy_with(engine, id_of(code))
+        before = copy.hash
+        pool = revoke(copy.folder, code)
+        if record.own is not None and record.own.assembly.pool_hash == before:
+            record.own = replace(record.own, assembly=carried_to(pool, record.own.assembly))
+        record.live.clear()
+        if record.sharing is not None and record.sharing.code == code:
+            _forget(record)
+        record.notice = f"{id_of(code)} is no longer in {copy.folder.name}."
+    except PerpcsError as error:
+        record.notice = f"{error.wrong} {error.do}"
+
+
+def _copy_with(engine: "Engine", id: str) -> Pool:
+    """The copy that a sharer was added to: the open one, or one of this server's.
+
+    Raises:
+        PerpcsError: when it is in none of them.
+    """
+    root = shared_root()
+    recover_all(root)
+    there = [folder for folder in sorted(root.glob("*")) if not folder.name.startswith(".")]
+    for folder in (engine.pool.folder, *there):
+        if is_copy(folder) and any(id in ids for ids in contributed(Pool(folder).manifest).values()):
+            return Pool(folder)
+    raise PerpcsError("No copy on this server has pieces of this code.", "Check the code.")

@@ -1,0 +1,130 @@
+"""Sharing, the toy, the pool picker and accessibility in a real browser."""
+
+import re
+
+import pytest
+from conftest import start
+from test_studio import overflow, wait_until
+
+pytestmark = pytest.mark.browser
+
+PAGES = {
+    "": ".pp-story",
+    "assemble": ".st-key-mapbox .js-plotly-plot",
+    "compare": ".pp-answer",
+    "share": ".pp-steps",
+    "method": ".pp-toy",
+}
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory, pool):
+    """A server whose visitors' copies go to a folder of the test; (studio, folder)."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PERPCS_SHARED", str(folder))
+        running = start(folder / "log", pool)
+    yield running, folder
+    running.stop()
+
+
+def test_share_stop_share_and_take_back(sharing, open_tab):
+    studio, folder = sharing
+    tab = open_tab(studio.url + "/share")
+    tab.get_by_role("button", name="Fill in a sample").click()
+    train = tab.get_by_role("button", name="Train my pieces")
+    wait_until(lambda: train.count() == 1 and train.is_enabled())
+    train.click()
+    tab.get_by_role("button", name="Stop").click()
+    tab.get_by_text("Stopped. Nothing of it is kept.").wait_for()
+
+    wait_until(lambda: train.count() == 1 and train.is_enabled())
+    train.click()
+    tab.get_by_role("button", name="Stop").wait_for()
+    wait_until(lambda: "job=" in tab.url)
+    tab.reload()  # a new session; the work goes on
+    tab.get_by_role("heading", name="Your pieces are trained").wait_for(timeout=180_000)
+    tab.get_by_role("link", name="Method").click()
+    tab.locator(".pp-toy").wait_for()
+    tab.get_by_role("link", name="Share").click()
+    tab.get_by_role("heading", name="Your pieces are trained").wait_for()
+
+    tensors = tab.locator(".pp-tensors tbody tr")
+    every = tensors.count()
+    tab.get_by_role("radio", name="A share of them").click()
+    wait_until(lambda: 0 < tensors.count() < every)
+    add = tab.get_by_role("button", name="Add to a copy of the pool")
+    assert add.is_disabled()
+    tab.get_by_text("I have seen what leaves").click()
+    wait_until(add.is_enabled)
+    add.click()
+    tab.get_by_role("heading", name="You are a sharer").wait_for(timeout=120_000)
+    (copy,) = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+    tab.get_by_role("button", name="Open this copy").click()
+    tab.locator(".st-key-statusline").get_by_text(copy.name).wait_for()
+    tab.get_by_role("button", name="Take my pieces back").click()
+    tab.get_by_text(f"is no longer in {copy.name}").wait_for(timeout=120_000)
+    assert "Traceback" not in studio.log.read_text()
+
+
+def test_two_tabs_look_at_two_pools(sharing, open_tab, pool):
+    studio, folder = sharing
+    copies = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    if not copies:
+        pytest.skip("the test before this one makes the copy")
+    tab, other = open_tab(studio.url), open_tab(studio.url)
+    tab.get_by_role("button", name="Pool").click()
+    tab.get_by_role("radio", name=copies[0]).locator("xpath=ancestor::label").click()
+    tab.locator(".st-key-statusline").get_by_text(copies[0]).wait_for()
+    assert f"pool={copies[0]}" in tab.url
+    assert copies[0] not in other.locator(".st-key-statusline").inner_text()
+    tab.locator(PAGES[""]).wait_for()  # example people are there in the copy too
+
+
+def test_the_toy_is_computed_again_and_symbols_light_up(sharing, open_tab):
+    tab = open_tab(sharing[0].url + "/method")
+    tab.locator(PAGES["method"]).wait_for()
+    before = tab.locator(".pp-toy").inner_text()
+    field = tab.get_by_role("spinbutton", name="x 1")
+    field.fill("-2")
+    field.press("Enter")
+    wait_until(lambda: tab.locator(".pp-toy").inner_text() != before)
+    assert "−2.000" in tab.locator(".pp-toy").inner_text()
+    box = tab.locator(".pp-flow .pp-box.s-W")
+    dark = box.evaluate("e => getComputedStyle(e).boxShadow")
+    tab.locator(".pp-sym.s-W").first.hover()
+    assert box.evaluate("e => getComputedStyle(e).boxShadow") != dark
+    tab.locator(".pp-sym.s-x").first.focus()  # by keyboard too
+    tab.mouse.move(0, 0)
+    wait_until(lambda: box.evaluate("e => getComputedStyle(e).boxShadow") == dark)
+
+
+@pytest.mark.parametrize("page", ["share", "method"])
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 720, "dark"), (390, 844, "light")])
+def test_the_new_pages_fit_the_screen(sharing, open_tab, page, width, height, scheme):
+    from test_studio import POOR_CONTRAST
+
+    tab = open_tab(f"{sharing[0].url}/{page}", width, height, scheme)
+    tab.locator(PAGES[page]).first.wait_for()
+    tab.wait_for_timeout(800)
+    assert overflow(tab) <= 0
+    assert tab.evaluate(POOR_CONTRAST) == []
+
+
+@pytest.mark.parametrize("page", list(PAGES))
+def test_no_page_has_a_serious_finding(sharing, open_tab, page):
+    """axe-core: names of controls, roles, contrast, structure."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    tab = open_tab(f"{sharing[0].url}/{page}")
+    tab.locator(PAGES[page]).first.wait_for()
+    tab.wait_for_timeout(1500)
+    found = axe.Axe().run(tab).response["violations"]
+    assert [told(one) for one in found if one["impact"] in SERIOUS] == []
+
+
+def told(violation: dict) -> str:
+    """A finding with the elements it is about."""
+    nodes = [re.sub(r"\s+", " ", node["html"])[:160] for node in violation["nodes"][:4]]
+    return f"{violation['id']} ({violation['impact']}, {len(violation['nodes'])}): {nodes}"
