@@ -437,7 +437,7 @@ def test_an_evaluation_gives_everybody_their_own_lora_and_the_controls_another(p
     )
 
     def nll(prepared, shift=0):
-        return torch.tensor([row["nll"] for one in answer_all(base, TASK, users, prepared, shift) for row in one])
+        return torch.tensor([row["nll"] for one in answer_all(base, pool, TASK, users, prepared, shift) for row in one])
 
     mine = nll(own)
     torch.testing.assert_close(nll(shuffled), nll(own, shift=1))

@@ -1,6 +1,7 @@
 """The right side of Compare: the question, the person's own answer, and equal columns of whatever answers."""
 
 import time
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import streamlit as st
 from perpcs.figures.labels import label_bars, label_takeaway
 from perpcs.figures.style import CHART_CONFIG, seconds_text
 from perpcs.files import zipped
+from perpcs.personalizers.method import Prepared
 from perpcs.personalizers.methods import parse, title_of
 from perpcs.tasks import TASKS, Query
 from perpcs.ui.answers import Asked
@@ -165,6 +167,10 @@ def _columns(engine: "Engine", record: Studio, asked: Asked) -> None:
         _bars(asked)
 
 
+def _zip_of(engine: "Engine", made: Prepared) -> bytes:
+    return zipped(engine.prepared_adapter(made).files)
+
+
 def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
     """What was trained here may be taken home, as plain peft reads it."""
     for index, column in enumerate(asked.columns):
@@ -172,7 +178,7 @@ def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
         if column.answer and parse(column.method).slow and made is not None and made.own is not None:
             st.download_button(
                 f"Save the LoRA of {column.title}",
-                lambda made=made: zipped(engine.prepared_adapter(made).files),
+                partial(_zip_of, engine, made),
                 f"{column.method.replace(':', '-')}.zip",
                 "application/zip",
                 on_click="ignore",
