@@ -149,10 +149,10 @@ def test_what_is_measured_is_what_the_app_answers_with(tiny_town: Path, tmp_path
     from perpcs.personalizers.engine import Engine
 
     task, pool = get_task("LaMP_4"), Pool(tiny_town)
-    base = pool.base("cpu")
+    base = pool.base("cpu", "float64")
     engine = Engine(pool, base)
     users = read_users(people_of(tmp_path, "LaMP_4", 2), task)
-    users = [User(u.id, u.history, u.queries[:1]) for u in users]
+    users = [User(u.id, u.history[:8], u.queries[:1]) for u in users]
     for method in ("base", "rag:2", "pag:1", "retrieval", "perpcs:gate", "oppu", "oppu+rag"):
         measured = answer_all(base, pool, task, users, prepare(base, pool, task, users, method))
         for user, (row,) in zip(users, measured, strict=True):

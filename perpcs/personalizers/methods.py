@@ -148,10 +148,11 @@ def prepare(setting: Setting, people: Sequence[Person], name: str, watch: Watch 
     asked = parse(name)
     found = [Prepared(setting.task, method=name) for _ in people]
     for method, detail in asked.parts:
-        began = time.perf_counter()
-        call = Call(setting, people, detail or method.details[0], asked.shown, watch)
         module, _, function = method.prepare.partition(".")
-        parts: list[Prepared] = getattr(importlib.import_module(f"perpcs.personalizers.{module}"), function)(call)
+        made = getattr(importlib.import_module(f"perpcs.personalizers.{module}"), function)
+        call = Call(setting, people, detail or method.details[0], asked.shown, watch)
+        began = time.perf_counter()
+        parts: list[Prepared] = made(call)
         share = (time.perf_counter() - began) / max(len(people), 1)
         parts = [replace(part, seconds=part.seconds or share) for part in parts]
         found = [one.beside(part) for one, part in zip(found, parts, strict=True)]

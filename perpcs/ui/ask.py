@@ -58,7 +58,8 @@ class Question:
 
 def question_panel(engine: "Engine", record: Studio) -> Question | None:
     """Draw the left side; None where the pool has nobody to ask for."""
-    st.html("<h1>Compare</h1>")
+    top = st.container(horizontal=True, vertical_alignment="center", key="ask-top")
+    top.html("<h1>Compare</h1>")  # Ask stands beside it: the answers begin at the same height
     try:
         person = _person(engine, record)
     except PerpcsError as error:
@@ -74,10 +75,9 @@ def question_panel(engine: "Engine", record: Studio) -> Question | None:
     by_person = record.by_person
     question = Question(person, query, columns, by_person, record.blind and not by_person, problem)
     busy = record.work is not None
-    if st.button(
+    if top.button(
         "Ask",
         type="primary",
-        width="stretch",
         key="ask",
         disabled=problem is not None or query is None or busy,
         icon=":material/forum:",

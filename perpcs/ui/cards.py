@@ -44,8 +44,9 @@ def _card(asked: Asked, index: int, place: int, diff_with: int | None) -> str:
     colour = HIDDEN if blind else method_colour(column.method)
     head = f"<h3>{escape(title)}<small>{_verdict(asked, column)}</small></h3>"
     body = _body(asked, column, _other(asked, index, diff_with))
-    facts = "" if answer is None or blind else _facts(answer) + _details(column, answer)
-    return f'<div class="pp-answer" style="--m:{colour}">{head}{body}{facts}</div>'
+    facts, folds = ("", "") if answer is None or blind else (_facts(answer), _details(column, answer))
+    parts = "".join(f"<div>{part}</div>" for part in (head, body, facts, folds))  # four rows that all columns share
+    return f'<div class="pp-answer" style="--m:{colour}">{parts}</div>'
 
 
 def _other(asked: Asked, index: int, diff_with: int | None) -> str:

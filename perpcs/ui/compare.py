@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from perpcs.figures.labels import label_bars, label_takeaway
-from perpcs.figures.style import CHART_CONFIG, seconds_text
+from perpcs.figures.loss import loss_strips
+from perpcs.figures.style import CHART_CONFIG, method_colour, seconds_text
 from perpcs.files import zipped
 from perpcs.personalizers.method import Prepared
 from perpcs.personalizers.methods import parse, title_of
@@ -117,7 +118,7 @@ def _stream(engine: "Engine", record: Studio, person: Person) -> None:
             place.html(columns_html(asked))
         head.html(
             f'<div class="pp-wait" role="status"><div>{escape(_step(engine, work, asked))}</div>'
-            f"<span>{seconds_text(work.elapsed)}</span></div>"
+            f"<span>{seconds_text(work.elapsed)}</span></div>{_training(asked)}"
         )
         if over:
             break
@@ -128,6 +129,15 @@ def _stream(engine: "Engine", record: Studio, person: Person) -> None:
     asked.stopped, record.work = work.stopped, None
     record.failure = work.error
     st.rerun()
+
+
+def _training(asked: Asked) -> str:
+    """The losses of what is being trained now, where everybody sees them."""
+    for column in asked.columns:
+        if column.curves and column.answer is None and not column.over and not asked.blind and column.progress:
+            strips = loss_strips(column.curves, column.progress.steps)
+            return f'<div class="pp-training" style="--m:{method_colour(column.method)}">{strips}</div>'
+    return ""
 
 
 def _step(engine: "Engine", work: Any, asked: Asked) -> str:
