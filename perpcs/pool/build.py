@@ -66,7 +66,8 @@ class Settings:
     dtype: str = "float16"
     """How pieces are stored."""
     hypernet: HypernetSettings | None = None
-    """How the network of Profile-to-PEFT is trained, on all candidates; None for a pool without one."""
+    """How the network of Profile-to-PEFT is trained; None for a pool without one. It learns from all candidates, those
+    too who share no piece, so it is only made where that is asked for."""
 
 
 def build_tasks(
