@@ -146,9 +146,9 @@ def _reset() -> None:
 def differences_panel(engine: "Engine") -> None:
     """Where this program differs from the paper and its code, with measured effects where there are any."""
     st.html(
-        '<h2 class="pp-part">Where this differs from the paper and its code</h2><p class="pp-quiet">Per-Pcs (Tan et al., '
-        "EMNLP 2024, arXiv 2406.10471) and the code released with it. An effect is given only where an evaluation under results/ "
-        f"has it: nats per target token minus the {term('base model')}’s, lower is better, with the "
+        '<h2 class="pp-part">Where this differs from the paper and its code</h2><p class="pp-quiet">Per-Pcs (Tan et '
+        "al., EMNLP 2024, arXiv 2406.10471) and the code released with it. An effect is given only where an evaluation "
+        f"under results/ has it: nats per target token minus the {term('base model')}’s, lower is better, with the "
         f"{term('interval', '95 % interval')} over people.</p>"
     )
     measured = effects(RESULTS)
