@@ -94,9 +94,9 @@ def layer_of(engine: "Engine", assembly: Assembly, name: str) -> Layer:
 def toy_panel() -> None:
     """All numbers of the toy as fields, and what comes out of them at once."""
     st.html(
-        '<h2>The same in numbers you can change</h2><p class="pp-quiet">2 sharers, 2 positions, rank 1, vectors of '
-        "2, one "
-        "token. The arithmetic is that of the real layer; change any number and everything below is computed again.</p>"
+        '<h2 class="pp-part">The same in numbers you can change</h2><p class="pp-quiet">2 sharers, 2 positions, '
+        "rank 1, vectors of 2, one token. The arithmetic is that of the real layer; change any number and everything "
+        "below is computed again.</p>"
     )
     toy = Toy()
     for name, usual in numbers(toy).items():
@@ -106,7 +106,7 @@ def toy_panel() -> None:
             _number(name, label)
         st.button("Start values", on_click=_reset, key="toy-reset", type="tertiary", icon=":material/restart_alt:")
     for position, column in enumerate(st.columns(2, gap="large")):
-        with column, st.expander(f"Position {position + 1}: W, A, B, g", expanded=False):
+        with column, st.expander(f"Position {position + 1}: W, A, B, g", expanded=True):
             for what, title in (("W", "W, the base model"), *((f"s{s}", f"Sharer {s + 1}") for s in (0, 1))):
                 st.html(f"<b>{title}</b>")
                 with st.container(horizontal=True, gap="small"):
@@ -146,9 +146,9 @@ def _reset() -> None:
 def differences_panel(engine: "Engine") -> None:
     """Where this program differs from the paper and its code, with measured effects where there are any."""
     st.html(
-        '<h2>Where this differs from the paper and its code</h2><p class="pp-quiet">Per-Pcs (Tan et al., EMNLP 2024, '
-        "arXiv 2406.10471) and the code released with it. An effect is given only where an evaluation under results/ "
-        f"has it: nats per target token minus the {term('base model')}’s, lower is better, with the "
+        '<h2 class="pp-part">Where this differs from the paper and its code</h2><p class="pp-quiet">Per-Pcs (Tan et '
+        "al., EMNLP 2024, arXiv 2406.10471) and the code released with it. An effect is given only where an evaluation "
+        f"under results/ has it: nats per target token minus the {term('base model')}’s, lower is better, with the "
         f"{term('interval', '95 % interval')} over people.</p>"
     )
     measured = effects(RESULTS)
@@ -191,7 +191,8 @@ def _cell(effect: Effect | None) -> str:
 def notes_panel() -> None:
     """Five minutes and three questions for every page."""
     st.html(
-        '<h2>Teacher’s notes</h2><p class="pp-quiet">Five minutes with each page, and three questions to end with.</p>'
+        '<h2 class="pp-part">Teacher’s notes</h2><p class="pp-quiet">Five minutes with each page, and three questions '
+        "to end with.</p>"
     )
     names = [notes.page for notes in NOTES]
     chosen = st.segmented_control("Page", names, default=names[0], key="notes-page", required=True)
