@@ -523,7 +523,10 @@ def test_the_fake_has_the_surface_of_the_real_engine():
     from perpcs.assembly import assemble
     from perpcs.personalizers import engine as real
 
-    for name in ("assemble", "answer", "check", "sharers", "examples", "example_assembly", "example_answers"):
+    for name in (
+        *("assemble", "answer", "check", "sharers", "examples", "example_assembly", "example_answers"),
+        *("token_scores", "update_norms"),
+    ):
         ours = list(inspect.signature(getattr(FakeEngine, name)).parameters)
         assert ours == list(inspect.signature(getattr(real.Engine, name)).parameters), name
     assert [f.name for f in dataclasses.fields(Step)] == [f.name for f in dataclasses.fields(assemble.Step)]

@@ -14,10 +14,12 @@ import numpy as np
 import torch
 
 from perpcs.assembly.assemble import Step, assemble
+from perpcs.assembly.explain import update_norms
 from perpcs.assembly.export import Adapter, make_adapter, refuse_inside
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.tokens import TokenScores, token_scores
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Pieces, Updates, fixed, own_updates, together
@@ -134,6 +136,20 @@ class Engine:
         """Assemble a person; see ``perpcs.assembly.assemble``."""
         with self.turns.turn():
             return assemble(self.base, self.pool, task, items, options=options, user=user, on_position=on_position)
+
+    def token_scores(
+        self, task: Task, items: Sequence[Item], assembly: Assembly, position: int, sharer: int, which: Sequence[int]
+    ) -> TokenScores:
+        """How well one piece fits each word of some history items; see ``perpcs.assembly.tokens``."""
+        self.check(assembly)
+        with self.turns.turn():
+            return token_scores(self.base, self.pool, task, items, assembly, position, sharer, which)
+
+    def update_norms(self, assembly: Assembly) -> np.ndarray:
+        """How large the person's update is beside each layer, (P,); see ``perpcs.assembly.explain``. Runs no model."""
+        self.check(assembly)
+        pieces = self.pool.pieces(assembly.task, self.base.device, self.base.dtype)
+        return update_norms(self.base, pieces, assembly)
 
     def adapter(self, assembly: Assembly, rank: int | None = None) -> Adapter:
         """A person as an adapter that peft reads; see ``perpcs.assembly.export``.
