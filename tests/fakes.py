@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.assembly.options import ACTIVATIONS, RouterOptions
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.tokens import END, ItemTokens, TokenScores
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool

@@ -8,8 +8,9 @@ import torch
 from tiny import ITEMS, write_tiny_pool
 
 from perpcs.assembly.assemble import assemble
+from perpcs.assembly.explain import END
 from perpcs.assembly.options import RouterOptions
-from perpcs.assembly.tokens import END, scoring_options, target_texts, token_scores
+from perpcs.assembly.tokens import scoring_options, target_texts, token_scores
 from perpcs.errors import PerpcsError
 from perpcs.model.text import encode_pair
 from perpcs.pool.store import Pool

@@ -4,26 +4,43 @@
     moved             half the L1 distance of two positions' shares of weight: 0 = the same mix, 1 = nothing in common
     agreement         what two mixes have in common: 1 - moved
 
-Weights count by their size, as everywhere. ``update_norms`` alone looks at the pool's tensors; it runs no model either.
+Weights count by their size, as everywhere. Nothing here loads torch. Token scores need a pass of the model: only their
+records stand here, ``tokens.py`` fills them. How large an update is beside its layer: ``export.update_norms``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from perpcs.assembly.export import concatenate, norm
-from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
-from perpcs.model.base import BaseModel
-from perpcs.model.ia3 import Scalings
-from perpcs.pool.store import TaskPieces
 
+END = "end of text"
+"""What stands for the token that ends an item's own text."""
 OVER_USED = 3.0
 """A sharer who holds more than so many times an even share of all weight is over-used."""
+
+
+@dataclass(frozen=True)
+class ItemTokens:
+    """One history item's target tokens and what the piece scored when each was about to be written."""
+
+    item: int
+    """Index into the history, oldest first."""
+    tokens: tuple[str, ...]
+    """The person's own text in pieces; the token that ends it is ``END``."""
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """The scores of one piece over some items."""
+
+    router: str
+    """What scored: the person's own router, or ``prototype`` in its place."""
+    stands_in: bool
+    """Whether it stands in for a router that scores no tokens."""
+    items: tuple[ItemTokens, ...]
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,13 @@ def _item(assembly: Assembly, index: int) -> np.ndarray:
     return dense[:, :-1]
 
 
+def item_sharers(assembly: Assembly, index: int, count: int = 5) -> list[tuple[int, float]]:
+    """Which sharers one item voted for: (sharer, share of all its votes), largest first; empty where no item votes."""
+    total = _item(assembly, index).sum(axis=0)
+    total = total / (float(total.sum()) or 1.0)
+    return [(int(s), float(total[s])) for s in np.argsort(-total, kind="stable")[:count] if total[s] > 0]
+
+
 def without_positions(assembly: Assembly, positions: Sequence[int]) -> Assembly:
     """The person with the base model alone at some positions."""
     keep = np.ones((len(assembly.positions), 1), dtype=np.float32)
@@ -187,26 +211,3 @@ def own_piece_probability(assembly: Assembly, sharer: str) -> np.ndarray:
         ValueError: when they are no sharer of the assembly.
     """
     return shares(assembly.weights)[:, assembly.sharers.index(sharer)]
-
-
-# ---- with the pool's tensors ----------------------------------------------------------------------------------------
-
-
-def update_norms(base: BaseModel, task: TaskPieces, assembly: Assembly) -> np.ndarray:
-    """How large the person's update is beside the layer it is added to: |sum_s w_s B_s A_s| / |W| at each position,
-    (P,), Frobenius norms, s and an own piece included.
-    """
-    weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask.cpu()
-    own = own_piece(assembly, base.positions)
-    out = np.zeros(len(base.positions))
-    for p, position in enumerate(base.positions):
-        layer: Any = base.model.get_submodule(position.path).base
-        matrix = layer.weight.detach().double()
-        if isinstance(task.pieces, Scalings):  # y * (1 + v) changes W to W + diag(v) W
-            v = weights[p].to(matrix.device) @ task.pieces.Bt[p][:, 0].double()
-            size = (v[:, None] * (matrix if isinstance(layer, nn.Linear) else matrix.T)).norm().item()
-        else:
-            product = concatenate(task.pieces, p, weights[p].to(matrix.device), own)
-            size = 0.0 if product is None else norm(product)
-        out[p] = size / max(matrix.norm().item(), 1e-12)
-    return out

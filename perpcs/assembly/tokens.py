@@ -11,7 +11,6 @@ the token that is about to be written: v_t is what the model knows when it predi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.assembly.options import ACTIVATIONS, RouterOptions, router_options
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import Keys, normalise, routing_keys, shifted
@@ -28,30 +28,6 @@ from perpcs.model.basis import Updates, people
 from perpcs.model.text import Encoded, encode_pair, length_batches, pad_right
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Task
-
-END = "end of text"
-
-
-@dataclass(frozen=True)
-class ItemTokens:
-    """One history item's target tokens and what the piece scored when each was about to be written."""
-
-    item: int
-    """Index into the history, oldest first."""
-    tokens: tuple[str, ...]
-    """The person's own text in pieces; the token that ends it is ``END``."""
-    scores: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class TokenScores:
-    """The scores of one piece over some items."""
-
-    router: str
-    """What scored: the person's own router, or ``prototype`` in its place."""
-    stands_in: bool
-    """Whether it stands in for a router that scores no tokens."""
-    items: tuple[ItemTokens, ...]
 
 
 class _Reached(Exception):

@@ -28,7 +28,7 @@ from perpcs.figures.order import (
     split_label,
 )
 from perpcs.figures.piece import selected_pieces
-from perpcs.figures.style import MARK, base_layout, faint, ink, muted, paper, weight_scale
+from perpcs.figures.style import MARK, base_layout, faint, ink, muted, paper, row_height, weight_scale
 from perpcs.pool.manifest import Sharer
 
 MOST_CLUSTERS = 10
@@ -67,7 +67,7 @@ def assembly_map(
     """
     rows = rows_of(assembly.positions, module)
     columns = column_order(np.abs(assembly.weights[rows]), sharers, sort)
-    height = _row_height(len(rows)) * len(rows)
+    height = row_height(len(rows)) * len(rows)
     figure = make_subplots(
         rows=2,
         cols=2,
@@ -115,16 +115,12 @@ def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
     return out.getvalue()
 
 
-def _row_height(rows: int) -> int:
-    return 22 if rows <= 8 else 13 if rows <= 32 else 11 if rows <= 64 else 8
-
-
 def _add_map(
     figure: go.Figure, assembly: Assembly, sharers: Sequence[Sharer], rows: list[int], columns: list[int], dark: bool
 ) -> None:
     picked = selected_pieces(assembly)
     ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
-    size, names = min(_row_height(len(rows)) - 2, 14), short_names(assembly.sharers)
+    size, names = min(row_height(len(rows)) - 2, 14), short_names(assembly.sharers)
     about = [f"{sharer.cluster}{': ' if sharer.terms else ''}{', '.join(sharer.terms[:3])}" for sharer in sharers]
     for selected in (False, True):
         cells = [(y, x, p, s) for y, p in enumerate(rows) for x, s in enumerate(columns) if picked[p, s] == selected]

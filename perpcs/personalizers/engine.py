@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from perpcs.assembly.assemble import Step, assemble
-from perpcs.assembly.explain import update_norms
-from perpcs.assembly.export import Adapter, make_adapter, refuse_inside
+from perpcs.assembly.explain import TokenScores
+from perpcs.assembly.export import Adapter, make_adapter, refuse_inside, update_norms
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.tokens import TokenScores, token_scores
+from perpcs.assembly.tokens import token_scores
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Pieces, Updates, fixed, own_updates, together
@@ -146,7 +146,7 @@ class Engine:
             return token_scores(self.base, self.pool, task, items, assembly, position, sharer, which)
 
     def update_norms(self, assembly: Assembly) -> np.ndarray:
-        """How large the person's update is beside each layer, (P,); see ``perpcs.assembly.explain``. Runs no model."""
+        """How large the person's update is beside each layer, (P,); see ``perpcs.assembly.export``. Runs no model."""
         self.check(assembly)
         pieces = self.pool.pieces(assembly.task, self.base.device, self.base.dtype)
         return update_norms(self.base, pieces, assembly)
