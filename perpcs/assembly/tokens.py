@@ -80,7 +80,7 @@ def token_scores(
 
         def look(p: int, x: Tensor, rows: list[int] = rows, before: Any = before) -> Updates:
             if p < position:
-                return before(p, x)  # type: ignore[no-any-return]
+                return before(p, x)
             for at, row in enumerate(rows):
                 found[row] = piece_scores(x[at, encoded[row].start : encoded[row].end], keys, sharer, options)
             raise _Reached

@@ -1,7 +1,8 @@
 """Two tables of weights laid beside each other: the run before, somebody pinned, or a what-if."""
 
+from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -86,7 +87,7 @@ def show_difference(
     st.html(f"<h3>{escape(title)}</h3>")
     if np.array_equal(before, after):
         return
-    how = {"sort": record.sort, "module": record.module or None}
+    how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
     with st.container(key=f"diffbox-{key}"):
         st.plotly_chart(
             difference_map(before, after, assembly.positions, sharers, dark=is_dark(), **how),
@@ -103,12 +104,12 @@ def show_difference(
     )
 
 
-def _files(csv: object, svg: object, key: str) -> None:
+def _files(csv: Callable[[], str], svg: Callable[[], str], key: str) -> None:
     with st.container(horizontal=True):
         for name, made, kind in (("CSV", csv, "text/csv"), ("SVG", svg, "image/svg+xml")):
             st.download_button(
                 f"{name} of this difference",
-                made,  # type: ignore[arg-type]
+                made,
                 f"perpcs-difference-{key}.{name.lower()}",
                 kind,
                 on_click="ignore",
@@ -132,7 +133,7 @@ def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> N
         (f"{int(both.sum())} of {len(both)}", "sharers hold weight for both"),
     )
     st.html(facts_html(rows, "What both have in common"))
-    how = {"sort": record.sort, "module": record.module or None}
+    how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
     with st.container(key="diffbox-pair"):
         st.plotly_chart(
             pair_map(one.weights, other.weights, one.positions, sharers, names, dark=is_dark(), **how),

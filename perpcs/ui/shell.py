@@ -7,22 +7,26 @@ import streamlit as st
 
 from perpcs.ui import theme
 from perpcs.ui.engine import get_engine, people_ahead
+from perpcs.ui.guide import guide
 from perpcs.ui.links import copy_link
 from perpcs.ui.pages import home_by_name, pages
+from perpcs.ui.present import present
 from perpcs.ui.state import studio
+from perpcs.ui.tour import show_tour
 
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 
-def masthead(all_pages: list[st.Page]) -> None:
-    """Name, pages, a link to what is on the screen."""
+def masthead(all_pages: list[st.Page], here: str) -> None:
+    """Name, pages, a guide, a link to what is on the screen."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
             f'<div class="pp-brand"><span aria-hidden="true">{theme.MARK}</span>Per-Pcs Studio</div>', width="content"
         )
         for entry in all_pages:
             st.page_link(entry)
+        guide(studio(), here)
         copy_link()
 
 
@@ -57,6 +61,11 @@ record = studio()
 if record.work is not None and record.work.about.get("page") != page.url_path:
     record.work.stop()  # nobody watches it any more
     record.work = None
-masthead(all_pages)
-status_line(get_engine())
-page.run()
+here = page.title.lower()
+if record.present:
+    present(get_engine(), record, here)
+else:
+    masthead(all_pages, here)
+    status_line(get_engine())
+    page.run()
+    show_tour(record, here)
