@@ -22,7 +22,7 @@ from perpcs.figures.order import rows_of
 from perpcs.figures.piece import selected_pieces
 from perpcs.figures.strip import Panel, strip, strip_csv
 from perpcs.figures.style import ink
-from perpcs.figures.tokens import strongest, token_html, tokens_csv
+from perpcs.figures.tokens import mean_score, strongest, token_html, tokens_csv, words_of
 from perpcs.figures.vector import difference_svg, map_svg
 
 ENGINE = FakeEngine()
@@ -54,7 +54,7 @@ def test_every_difference_is_drawn_once_and_points_the_right_way(module):
     assert all(symbol == ("triangle-up" if by[at] > 0 else "triangle-down") for at, symbol in seen.items())
     for row, colour in zip(trace.customdata, trace.marker.color, strict=True):
         assert colour == pytest.approx(float(by[row[0], row[1]]), abs=1e-6)
-        assert row[4:6] == (f"{ADA.weights[row[0], row[1]]:.3f}", f"{CLEO.weights[row[0], row[1]]:.3f}")
+        assert tuple(row[4:6]) == (f"{ADA.weights[row[0], row[1]]:.3f}", f"{CLEO.weights[row[0], row[1]]:.3f}")
 
 
 def test_the_scale_has_its_middle_at_no_difference():
@@ -123,11 +123,19 @@ def test_words_are_shaded_in_order_and_can_be_read(dark):
     word_of = r'<span class="(pp-\w+)( pp-strong)?" style="background:(rgb[^"]+)" title="([^"]+)">(.*?)</span>'
     words = re.findall(word_of, html)
     assert [word[4] for word in words] == [" Boats", " &lt;b&gt;", f"<i>{END}</i>", " boats", " Boats"]
-    assert [word[0] for word in words] == ["pp-fit", "pp-unfit", "pp-fit", "pp-fit", "pp-fit"]
-    assert [bool(word[1]) for word in words] == [True, True, False, False, False]
     assert [word[3] for word in words] == ["+0.900", "-0.500", "+0.100", "+0.200", "+0.400"]
+    assert mean_score(WORDS) == pytest.approx(0.22)
+    assert [word[0] for word in words] == ["pp-fit", "pp-unfit", "pp-unfit", "pp-unfit", "pp-fit"]
+    assert [bool(word[1]) for word in words] == [True, True, False, False, False]
     assert all(contrast(word[2], ink(dark)) >= 4.5 for word in words)
     assert "item 4" in html
+
+
+def test_words_are_whole_and_their_scores_are_means():
+    item = ItemTokens(0, ("How", " Bo", "ats", "!", " sink", END), (1.0, 0.2, 0.4, 0.6, -1.0, 5.0))
+    words = words_of(item)
+    assert [text for text, _ in words] == ["How", " Boats!", " sink", END]
+    assert [score for _, score in words] == pytest.approx([1.0, 0.4, -1.0, 5.0])
 
 
 def test_the_strongest_words_are_named_once_with_their_best_score():

@@ -8,7 +8,7 @@ import streamlit as st
 from perpcs.assembly.explain import TokenScores
 from perpcs.errors import PerpcsError
 from perpcs.figures.piece import piece_facts
-from perpcs.figures.tokens import strongest, token_html, tokens_csv
+from perpcs.figures.tokens import mean_score, strongest, token_html, tokens_csv
 from perpcs.tasks import get_task
 from perpcs.ui.errors import show_error
 from perpcs.ui.people import Person
@@ -59,9 +59,10 @@ def words_panel(engine: "Engine", record: Studio, person: Person, position: int,
         else "Scored by the direction that the piece amplifies most (arrow), whose sign means nothing."
     )
     st.html(
-        f'<p class="pp-quiet">{how} A word’s shade is the {term("score")} at the moment before it was written: '
-        f"<span class='pp-fit pp-strong'>line above</span>: it fits; <span class='pp-unfit pp-strong'>line below</span>"
-        f": it does not. Hover a word for its number.</p><p>Pulled most by: {best or '–'}</p>"
+        f'<p class="pp-quiet">{how} Shaded by how far a word’s {term("score")}, at the moment before it was written, '
+        f"lies from the mean of these words, {mean_score(found):+.2f}: <span class='pp-fit pp-strong'>line above</span>"
+        ", it pulled more; <span class='pp-unfit pp-strong'>line below</span>, less. Hover a word for its score.</p>"
+        f"<p>Pulled most by: {best or '–'}</p>"
     )
     st.html(token_html(found, is_dark()))
     st.html(
