@@ -204,7 +204,7 @@ def _lay_out(
     dark: bool,
     panels: int = 1,
 ) -> None:
-    top = 26 if panels > 1 else 8
+    top = 44 if panels > 1 else 26  # the buttons stand there
     figure.update_layout(
         base_layout(
             dark,

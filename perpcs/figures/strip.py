@@ -73,8 +73,8 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
     figure.update_layout(
         base_layout(
             dark,
-            height=260,
-            margin={"l": 8, "r": 8, "t": 28, "b": 70},
+            height=276,
+            margin={"l": 8, "r": 8, "t": 44, "b": 70},
             dragmode=False,
             legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         )

@@ -140,5 +140,5 @@ def _told(found: Usage, names: Sequence[str], where: str) -> str:
     dormant, over = len(found.dormant), found.over_used
     listed = ", ".join(f"{escape(names[s])} ({100 * found.shares[s]:.0f} %)" for s in over[:6])
     more = f" and {len(over) - 6} more" if len(over) > 6 else ""
-    used = f"{len(over)} over-used: {listed}{more}" if over else "nobody is over-used"
+    used = f"over-used {'is' if len(over) == 1 else 'are'} {listed}{more}" if over else "nobody is over-used"
     return f"<b>{dormant} of {len(names)} sharers</b> are dormant {where}; {used}."
