@@ -103,7 +103,18 @@ def test_what_if_without_a_sharer_a_layer_or_pieces(fake, kind, said):
 def test_an_item_of_a_fitted_person_cannot_be_subtracted(fake):
     app = press(open_page("assemble"), "watch")
     app.segmented_control(key="view").set_value("whatif").run()
+    assert "Without sharer" in shown(app)
+    by_key(app, "button_group", "whatif").set_value("item").run()
     assert "no arithmetic tells" in shown(app)
+    calls = len(fake.calls)
+    press(app, "without-item")
+    name, _, items, options = fake.calls[-1]
+    ada = fake.examples("LaMP_4")[0].history
+    assert (name, items) == ("assemble", ada[1:])
+    assert options.router == "fit"
+    assert "Without item 1," in shown(app)
+    app.segmented_control(key="sort").set_value("total").run()
+    assert len(fake.calls) == calls + 1
 
 
 # ---- in numbers -----------------------------------------------------------------------------------------------------

@@ -135,8 +135,11 @@ def _map(show: Show) -> None:
     person = show.person
     title = takeaway(person.assembly, person.name)
     st.html(f"<h1>{escape(title)}</h1>")
+    figure = assembly_map(person.assembly, show.engine.sharers(person.task), sort=show.record.sort, dark=is_dark())
+    figure.update_annotations(font_size=16)
+    figure.update_xaxes(tickfont_size=15)
     st.plotly_chart(
-        assembly_map(person.assembly, show.engine.sharers(person.task), sort=show.record.sort, dark=is_dark()),
+        figure,
         key="present-map",
         theme=None,
         width="stretch",

@@ -39,9 +39,9 @@ TOURS: dict[str, tuple[Stop, ...]] = {
             "Press the numbers 1 to 5 above the figure.",
         ),
         Stop(
-            ".st-key-part-pool + *",
-            "The pool",
-            "What other people chose to share: pieces of their own adapters, numbers and no text.",
+            ".pp-size",
+            "How little it is",
+            "What other people chose to share are pieces of their own adapters, numbers and no text. A person is less still.",
             "Compare the two squares: one person here, and an adapter of one’s own.",
         ),
         Stop(

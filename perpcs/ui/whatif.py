@@ -3,11 +3,17 @@
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
 from perpcs.assembly.explain import item_influence, item_sharers, most_kept, with_k, without_positions
+from perpcs.assembly.options import router_options
+from perpcs.errors import PerpcsError
 from perpcs.figures.order import short_names, split_label
+from perpcs.figures.style import seconds_text
+from perpcs.tasks import get_task
 from perpcs.ui.difference import show_difference
+from perpcs.ui.errors import show_error
 from perpcs.ui.people import Person
 from perpcs.ui.state import Studio, worked_out
 from perpcs.ui.strings import term
@@ -15,6 +21,8 @@ from perpcs.ui.strings import term
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
+MOST_SECONDS = 20.0
+"""A run that took longer is not done again for a what-if: nobody could stop it."""
 _KINDS = {"item": "without an item", "sharer": "without a sharer", "layer": "without a layer", "k": "with fewer pieces"}
 MOST_RANKED = 300
 """Above so many items they are not ranked by influence: it would take seconds."""
@@ -27,7 +35,7 @@ def whatif_panel(engine: "Engine", record: Studio, person: Person) -> None:
         list(_KINDS),
         format_func=_KINDS.__getitem__,
         key="whatif",
-        default="item",
+        default="item" if person.assembly.additive else "sharer",
         required=True,
     )
     if not person.assembly.weights.any():
@@ -64,17 +72,46 @@ def _item(engine: "Engine", record: Studio, person: Person) -> None:
     if not assembly.additive:
         why = (
             "The weights were found by the loss on all items together, so no arithmetic tells what they would be "
-            "without this one; assemble again without it to see."
+            "without this one."
             if assembly.decided_by == "loss"
             else "The weights do not depend on single items."
         )
         said = said.replace("it voted for", "it would gain most from")
         st.html(f'<p class="pp-note">{said} {why}</p>')
+        if assembly.decided_by == "loss":
+            _again_without(engine, record, person, int(index))
         return
     st.html(f'<p class="pp-quiet">{said} {term("influence", "Influence")}: how much of the mix differs without it.</p>')
     show_difference(
         engine, record, person, assembly.without_item(int(index)), f"Without item {index + 1}", "item", to=True
     )
+
+
+def _again_without(engine: "Engine", record: Studio, person: Person, index: int) -> None:
+    """Where arithmetic does not do: the same run without the item, on request."""
+    assembly, of = person.assembly, (person.assembly.fingerprint, index)
+    if len(person.history) != assembly.n_items or assembly.n_items < 2:
+        return
+    if record.kept.get("without-item", (None, None))[0] != of:
+        if assembly.seconds > MOST_SECONDS:
+            took = seconds_text(assembly.seconds)
+            st.html(f'<p class="pp-quiet">The first run took {took}: too long to wait for beside the page.</p>')
+            return
+        if not st.button(f"Assemble without it, about {seconds_text(assembly.seconds)}", key="without-item"):
+            return
+    rest = [item for i, item in enumerate(person.history) if i != index]
+
+    def run() -> np.ndarray:
+        options = router_options(**assembly.router)
+        return engine.assemble(get_task(person.task), rest, options=options, user="me").weights
+
+    try:
+        with st.spinner(f"Assembling from {len(rest)} items", show_time=True):
+            after = worked_out(record, "without-item", of, run)
+    except PerpcsError as error:
+        show_error(error)
+        return
+    show_difference(engine, record, person, after, f"Without item {index + 1}", "item", to=True)
 
 
 def _sharer(engine: "Engine", record: Studio, person: Person) -> None:
