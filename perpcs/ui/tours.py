@@ -41,7 +41,7 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         Stop(
             ".pp-size",
             "How little it is",
-            "What other people chose to share are pieces of their own adapters, numbers and no text. A person is less still.",
+            "Sharers gave pieces of their own adapters to the pool: numbers, no text. A person here is less still.",
             "Compare the two squares: one person here, and an adapter of one’s own.",
         ),
         Stop(
