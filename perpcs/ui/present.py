@@ -214,7 +214,10 @@ def _answers(show: Show) -> None:
             f'<div class="pp-answer" style="--m:{method_colour(answer.method)}"><h3>{escape(answer.title)}</h3>'
             f"<p>{text}</p></div>"
         )
-    st.html('<p class="pp-quiet">Underlined: words that the answer shares with the person’s own. Precomputed.</p>')
+    st.html(
+        '<p class="pp-quiet">Underlined: words that the answer shares with the person’s own; struck '
+        "through: words it lacks. Precomputed.</p>"
+    )
 
 
 SCREENS: tuple[Screen, ...] = (
