@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.explain import END, ItemTokens, TokenScores
+from perpcs.assembly.options import ACTIVATIONS, RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
@@ -186,6 +187,22 @@ class FakeEngine:
                     self.stopped.set()
                     raise
         return done
+
+    def token_scores(
+        self, task: Task, items: Sequence[Item], assembly: Assembly, position: int, sharer: int, which: Sequence[int]
+    ) -> TokenScores:
+        self.calls.append(("token_scores", task.name, position, sharer, tuple(which)))
+        found = []
+        for index in which:
+            words = tuple(f" {word}" for word in task.pair(items[index])[1].split())
+            scores = _random(position, sharer, *words).normal(0, 1, len(words) + 1)
+            found.append(ItemTokens(index, (*words, END), tuple(scores.tolist())))
+        router = str(assembly.router["router"])
+        stands_in = router not in ACTIVATIONS
+        return TokenScores("prototype" if stands_in else router, stands_in, tuple(found))
+
+    def update_norms(self, assembly: Assembly) -> np.ndarray:
+        return np.abs(assembly.weights).sum(axis=1) / 10
 
     def _assemble(self, task: str, items: Sequence[Item], options: RouterOptions, user: str) -> Assembly:
         sharers = self.sharers(task)

@@ -20,7 +20,10 @@ LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "evalua
 """From the bottom to the top: a module imports from its own layer and from those before it."""
 GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet")
 """Below all layers: they import only one another."""
-RECORDS = ("perpcs.assembly.options", "perpcs.assembly.record", "perpcs.pool.manifest", "perpcs.tasks")
+RECORDS = (
+    *("perpcs.assembly.explain", "perpcs.assembly.options", "perpcs.assembly.record"),
+    *("perpcs.pool.manifest", "perpcs.tasks"),
+)
 """What figures may read: numbers and words, no tensors."""
 MAX_LINES = 400
 ASSET_BYTES = 48_000_000

@@ -26,8 +26,9 @@ from perpcs.errors import PerpcsError
 from perpcs.files import json_bytes, write_atomic
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Factors, OwnPiece, Pieces
+from perpcs.model.ia3 import Scalings
 from perpcs.pool.manifest import Manifest
-from perpcs.pool.store import Pool
+from perpcs.pool.store import Pool, TaskPieces
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
@@ -219,6 +220,26 @@ def norm(product: Product) -> float:
     """Frobenius norm of B A, from the triangles of both factors; the matrix (d, n) is not made where they are thin."""
     left, right = (torch.linalg.qr(thin, mode="r").R for thin in (product.B, product.A.mT))
     return (left @ right.mT).norm().item()
+
+
+def update_norms(base: BaseModel, task: TaskPieces, assembly: Assembly) -> np.ndarray:
+    """How large the person's update is beside the layer it is added to: |sum_s w_s B_s A_s| / |W| at each position,
+    (P,), Frobenius norms, s and an own piece included.
+    """
+    weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask.cpu()
+    own = own_piece(assembly, base.positions)
+    out = np.zeros(len(base.positions))
+    for p, position in enumerate(base.positions):
+        layer: Any = base.model.get_submodule(position.path).base
+        matrix = layer.weight.detach().double()
+        if isinstance(task.pieces, Scalings):  # y * (1 + v) changes W to W + diag(v) W
+            v = weights[p].to(matrix.device) @ task.pieces.Bt[p][:, 0].double()
+            size = (v[:, None] * (matrix if isinstance(layer, nn.Linear) else matrix.T)).norm().item()
+        else:
+            product = concatenate(task.pieces, p, weights[p].to(matrix.device), own)
+            size = 0.0 if product is None else norm(product)
+        out[p] = size / max(matrix.norm().item(), 1e-12)
+    return out
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------

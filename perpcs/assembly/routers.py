@@ -95,18 +95,18 @@ def item_scores(x: Tensor, keys: Keys, mask: Tensor, options: RouterOptions) -> 
         total = size.new_zeros(len(x), size.shape[1]).index_add(0, rows, size)
         return total / (mask != 0).sum(1, keepdim=True).clamp(min=1)
     if options.reduce != "pooled":
-        v = normalise(_shift(v, keys), options)
+        v = normalise(shifted(v, keys), options)
     # The product is linear in v, so tokens are reduced before it: b x S products of length n, not m x S.
     reduced = v.new_zeros(len(x), v.shape[1]).index_add(0, rows, v)
     if options.reduce != "sum":
         reduced = reduced / (mask != 0).sum(1, keepdim=True).clamp(min=1)
     if options.reduce == "pooled":
-        reduced = normalise(_shift(reduced, keys), options)
+        reduced = normalise(shifted(reduced, keys), options)
     scores = reduced @ keys.rows.T
     return scores / math.sqrt(x.shape[-1]) if options.normalise == "layernorm" else scores
 
 
-def _shift(v: Tensor, keys: Keys) -> Tensor:
+def shifted(v: Tensor, keys: Keys) -> Tensor:
     """Activations (..., n) as the keys are: centred, and divided by the spread."""
     v = v if keys.centre is None else v - keys.centre
     return v if keys.spread is None else v / keys.spread

@@ -28,7 +28,7 @@ from perpcs.figures.order import (
     split_label,
 )
 from perpcs.figures.piece import selected_pieces
-from perpcs.figures.style import MARK, base_layout, faint, ink, muted, paper, weight_scale
+from perpcs.figures.style import MARK, base_layout, faint, ink, muted, paper, row_height, weight_scale
 from perpcs.pool.manifest import Sharer
 
 MOST_CLUSTERS = 10
@@ -67,7 +67,7 @@ def assembly_map(
     """
     rows = rows_of(assembly.positions, module)
     columns = column_order(np.abs(assembly.weights[rows]), sharers, sort)
-    height = _row_height(len(rows)) * len(rows)
+    height = row_height(len(rows)) * len(rows)
     figure = make_subplots(
         rows=2,
         cols=2,
@@ -115,41 +115,37 @@ def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
     return out.getvalue()
 
 
-def _row_height(rows: int) -> int:
-    return 22 if rows <= 8 else 13 if rows <= 32 else 11 if rows <= 64 else 8
-
-
 def _add_map(
     figure: go.Figure, assembly: Assembly, sharers: Sequence[Sharer], rows: list[int], columns: list[int], dark: bool
 ) -> None:
     picked = selected_pieces(assembly)
     ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
-    size, names = min(_row_height(len(rows)) - 2, 14), short_names(assembly.sharers)
-    about = [f"{sharer.cluster}{': ' if sharer.terms else ''}{', '.join(sharer.terms[:3])}" for sharer in sharers]
+    size = min(row_height(len(rows)) - 2, 14)
+    labels, names = np.array(assembly.positions, dtype=object), np.array(short_names(assembly.sharers), dtype=object)
+    about = np.array(
+        [f"{sharer.cluster}{': ' if sharer.terms else ''}{', '.join(sharer.terms[:3])}" for sharer in sharers],
+        dtype=object,
+    )
+    order = np.array(columns)
     for selected in (False, True):
-        cells = [(y, x, p, s) for y, p in enumerate(rows) for x, s in enumerate(columns) if picked[p, s] == selected]
-        data = [
-            (
-                p,
-                s,
-                assembly.positions[p],
-                names[s],
-                about[s],
-                int(ranks[p, s]),
-                f"{assembly.scores[p, s]:.3f}",
-                f"weight <b>{assembly.weights[p, s]:.3f}</b>" if selected else "not selected",
-                len(sharers),
-            )
-            for _, _, p, s in cells
-        ]
+        y, x = np.nonzero(picked[np.ix_(rows, columns)] == selected)
+        p_of, s_of = np.array(rows)[y], order[x]
+        # numpy arrays, because plotly looks at every element of a list: that took a second for 128 x 100 pieces
+        data = np.empty((len(x), 9), dtype=object)
+        data[:, 0], data[:, 1] = p_of, s_of
+        data[:, 2], data[:, 3], data[:, 4] = labels[p_of], names[s_of], about[s_of]
+        data[:, 5], data[:, 8] = ranks[p_of, s_of], len(sharers)
+        data[:, 6] = [f"{score:.3f}" for score in assembly.scores[p_of, s_of].tolist()]
+        weights = assembly.weights[p_of, s_of]
+        data[:, 7] = [f"weight <b>{weight:.3f}</b>" for weight in weights.tolist()] if selected else "not selected"
         if selected:
             largest = float(np.abs(assembly.weights[rows]).max()) or 1.0
             how = {"votes": "mean<br>over", "loss": "fitted<br>to"}.get(assembly.decided_by, "chosen<br>for")
             marker = {
                 # A weight below 0 takes a manner away: another shape, because colour tells the size.
-                "symbol": ["square" if assembly.weights[p, s] >= 0 else "diamond-open" for _, _, p, s in cells],
+                "symbol": np.where(weights >= 0, "square", "diamond-open") if (weights < 0).any() else "square",
                 "size": size,
-                "color": [abs(float(assembly.weights[p, s])) for _, _, p, s in cells],
+                "color": np.abs(weights),
                 "colorscale": weight_scale(dark),
                 "cmin": 0,
                 "cmax": largest,
@@ -179,8 +175,8 @@ def _add_map(
             marker = {"symbol": "circle", "size": 3, "color": faint(dark), "opacity": 1}
         figure.add_trace(
             go.Scattergl(
-                x=[x for _, x, _, _ in cells],
-                y=[y for y, _, _, _ in cells],
+                x=x,
+                y=y,
                 customdata=data,
                 mode="markers",
                 marker=marker,
@@ -290,35 +286,42 @@ def _lay_out(
     figure.add_annotation(
         text="effective<br>sharers", x=1, y=0.995, xanchor="right", yanchor="top", align="right", **small
     )
+    _add_lines(figure, assembly, sharers, rows, columns, sort, dark)
+    figure.update_layout(hoverlabel={"bgcolor": paper(dark), "font": {"color": ink(dark)}})
+
+
+def _add_lines(
+    figure: go.Figure,
+    assembly: Assembly,
+    sharers: Sequence[Sharer],
+    rows: list[int],
+    columns: list[int],
+    sort: str,
+    dark: bool,
+) -> None:
+    """Thin lines between clusters and between layers, as one trace: plotly is slow with many shapes."""
+    x: list[float | None] = []
+    y: list[float | None] = []
     runs = clusters_in_order(columns, sharers)
     if sort == "cluster" and len(runs) <= MOST_CLUSTERS:
         for _, first, _ in runs[1:]:
-            figure.add_shape(
-                type="line",
-                x0=first - 0.5,
-                x1=first - 0.5,
-                y0=-0.7,
-                y1=len(rows) - 0.3,
-                row=2,
-                col=1,
-                layer="below",
-                line={"color": faint(dark), "width": 1},
-            )
+            x += [first - 0.5, first - 0.5, None]
+            y += [-0.7, len(rows) - 0.3, None]
     layers = [split_label(assembly.positions[p])[0] for p in rows]
-    for y in range(1, len(rows)):
-        if layers[y] != layers[y - 1] and len(rows) > len(set(layers)):
-            figure.add_shape(
-                type="line",
-                x0=-0.7,
-                x1=len(columns) - 0.3,
-                y0=y - 0.5,
-                y1=y - 0.5,
-                row=2,
-                col=1,
-                layer="below",
-                line={"color": faint(dark), "width": 1},
-            )
-    figure.update_layout(hoverlabel={"bgcolor": paper(dark), "font": {"color": ink(dark)}})
+    for at in range(1, len(rows)):
+        if layers[at] != layers[at - 1] and len(rows) > len(set(layers)):
+            x += [-0.7, len(columns) - 0.3, None]
+            y += [at - 0.5, at - 0.5, None]
+    lines = go.Scattergl(
+        x=x,
+        y=y,
+        mode="lines",
+        name="lines",
+        line={"color": faint(dark), "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.add_trace(lines, row=2, col=1)
 
 
 def _column_ticks(

@@ -96,6 +96,11 @@ def _step_colour(step: int, dark: bool) -> str:
     return sample_colorscale(weight_scale(dark), [step / 63])[0].replace(" ", "")
 
 
+def row_height(rows: int) -> int:
+    """Pixels of a row of a map that has so many."""
+    return 22 if rows <= 8 else 13 if rows <= 32 else 11 if rows <= 64 else 8
+
+
 def base_layout(dark: bool, **changes: object) -> go.Layout:
     """Fonts, colours and margins shared by every plotly figure."""
     axis = {

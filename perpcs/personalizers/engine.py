@@ -10,10 +10,14 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from perpcs.assembly.assemble import Step, assemble
-from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside
+from perpcs.assembly.explain import TokenScores
+from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.tokens import token_scores
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
@@ -154,6 +158,20 @@ class Engine:
     def train_sharer(self, task: Task, items: Sequence[Item], id: str, say: Say) -> Trained:
         """Train a person's own pieces and gates as this pool's were; see ``perpcs.pool.contribute``."""
         return train_in_turns(self, task, items, id, say)
+
+    def token_scores(
+        self, task: Task, items: Sequence[Item], assembly: Assembly, position: int, sharer: int, which: Sequence[int]
+    ) -> TokenScores:
+        """How well one piece fits each word of some history items; see ``perpcs.assembly.tokens``."""
+        self.check(assembly)
+        with self.turns.turn():
+            return token_scores(self.base, self.pool, task, items, assembly, position, sharer, which)
+
+    def update_norms(self, assembly: Assembly) -> np.ndarray:
+        """How large the person's update is beside each layer, (P,); see ``perpcs.assembly.export``. Runs no model."""
+        self.check(assembly)
+        pieces = self.pool.pieces(assembly.task, self.base.device, self.base.dtype)
+        return update_norms(self.base, pieces, assembly)
 
     def adapter(self, assembly: Assembly, rank: int | None = None) -> Adapter:
         """A person as an adapter that peft reads; see ``perpcs.assembly.export``.

@@ -12,14 +12,15 @@ from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
 from perpcs.figures.order import SORTS, modules_of, rows_of
 from perpcs.figures.piece import largest_piece
 from perpcs.figures.style import CHART_CONFIG, bytes_text, seconds_text
+from perpcs.figures.vector import map_svg
 from perpcs.files import zipped
 from perpcs.pool.manifest import Sharer
 from perpcs.tasks import TASKS
 from perpcs.ui.choice import current_example
 from perpcs.ui.errors import show_error
+from perpcs.ui.explain import closer_look
 from perpcs.ui.facts import facts_html
 from perpcs.ui.people import Person
-from perpcs.ui.piece_panel import piece_panel
 from perpcs.ui.run import start_assembly, watch
 from perpcs.ui.state import Studio, remember
 from perpcs.ui.strings import CLEARED, term
@@ -119,10 +120,11 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
             )
         with st.container(horizontal=True):
             _csv(assembly, person, sharers)
+            _svg(record, person, sharers)
             _export(engine, person)
             if person.kind == "example" and person.how != "precomputed":
                 st.button("Back to the precomputed one", on_click=_back, args=(record,), key="back", type="tertiary")
-    piece_panel(engine, record, person, cell)
+    closer_look(engine, record, person, cell)
 
 
 def piece_of(assembly: Assembly, cell: tuple[str, str] | None) -> tuple[int, int] | None:
@@ -187,6 +189,21 @@ def _csv(assembly: Assembly, person: Person, sharers: tuple[Sharer, ...]) -> Non
         type="tertiary",
         icon=":material/table:",
         help="Every piece of the map: weight, score, how many items chose it.",
+    )
+
+
+def _svg(record: Studio, person: Person, sharers: tuple[Sharer, ...]) -> None:
+    title = takeaway(person.assembly, person.name)
+    st.download_button(
+        "SVG",
+        lambda: map_svg(person.assembly, sharers, title, sort=record.sort, module=record.module or None),
+        f"perpcs-{file_name(person)}-map.svg",
+        "image/svg+xml",
+        on_click="ignore",
+        key="svg",
+        type="tertiary",
+        icon=":material/image:",
+        help="The map as a vector figure, for papers and slides; the camera on the map saves a PNG.",
     )
 
 

@@ -14,6 +14,7 @@ from perpcs.figures.live import live_map
 from perpcs.figures.order import column_order
 from perpcs.figures.style import seconds_text
 from perpcs.tasks import Item, get_task
+from perpcs.ui.choice import current_example
 from perpcs.ui.engine import people_ahead
 from perpcs.ui.people import Person, assembled_here
 from perpcs.ui.state import Studio
@@ -130,9 +131,20 @@ def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
     elif work.stopped or work.result is None:
         record.notice = "Stopped. What was there before is kept."
     elif work.about["user"] != "me":
+        _keep_before(record, current_example(engine, record), work.result)
         record.live[(work.about["task"], work.about["user"])] = work.result
         record.cell = None
     else:
         how = assembled_here(engine, work.result)
+        same = record.own is not None and record.own.history == work.about["items"]
+        _keep_before(record, record.own if same else None, work.result)
         record.own = Person("own", "You", work.about["task"], work.result, work.about["items"], (), how)
         record.compare_own, record.cell, record.asked, record.loaded_file = True, None, None, ""
+
+
+def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None:
+    """The person as they were, to lay beside the new run; shown at once where the knobs were turned in between."""
+    record.before = before
+    if before is not None and before.assembly.router != after.router:
+        record.view = "difference"
+        st.session_state.pop("view", None)

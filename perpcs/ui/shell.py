@@ -7,10 +7,13 @@ import streamlit as st
 
 from perpcs.ui import theme
 from perpcs.ui.engine import get_engine, people_ahead
+from perpcs.ui.guide import guide
 from perpcs.ui.links import copy_link
 from perpcs.ui.pages import home_by_name, pages
 from perpcs.ui.pools import pool_picker
+from perpcs.ui.present import present
 from perpcs.ui.state import studio
+from perpcs.ui.tour import show_tour
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 
-def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
-    """Name, pages, a link to what is on the screen; returns the place of the pool picker."""
+def masthead(all_pages: list[st.Page], here: str) -> "DeltaGenerator":
+    """Name, pages, a guide, a link to what is on the screen; returns the place of the pool picker."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
             f'<div class="pp-brand"><span aria-hidden="true">{theme.MARK}</span>Per-Pcs Studio</div>', width="content"
@@ -27,6 +30,7 @@ def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
         for entry in all_pages:
             st.page_link(entry)
         pool_place = st.container(key="pool-place", width="content")
+        guide(studio(), here)
         copy_link()
     return pool_place
 
@@ -62,9 +66,14 @@ record = studio()
 if record.work is not None and record.work.about.get("page") != page.url_path:
     record.work.stop()  # nobody watches it any more
     record.work = None
-pool_place = masthead(all_pages)
-engine = get_engine()
-with pool_place:
-    pool_picker(engine, record)
-status_line(engine)
-page.run()
+here = page.title.lower()
+if record.present:
+    present(get_engine(), record, here)
+else:
+    pool_place = masthead(all_pages, here)
+    engine = get_engine()
+    with pool_place:
+        pool_picker(engine, record)
+    status_line(engine)
+    page.run()
+    show_tour(record, here)

@@ -4,9 +4,10 @@ Everything is in one record under st.session_state["studio"]. Widgets are filled
 survives a change of page. A person's text lives here and nowhere else; ``forget`` empties it.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -21,10 +22,18 @@ from perpcs.ui.reading import GUESS, Draft
 from perpcs.ui.sharing import Sharing
 from perpcs.ui.work import Work
 
+T = TypeVar("T")
 Source = Literal["example", "paste", "upload", "saved"]
 SOURCES: dict[str, str] = {"example": "Example", "paste": "Paste", "upload": "Upload", "saved": "Saved"}
 MOST_METHODS = 6
 """Columns that Compare has room for."""
+VIEWS: dict[str, str] = {
+    "piece": "This piece",
+    "words": "Word by word",
+    "whatif": "What if",
+    "numbers": "In numbers",
+    "difference": "Side by side",
+}
 
 
 @dataclass
@@ -46,6 +55,13 @@ class Studio:
     query: str = ""
     """Id of the held-out item that Compare asks."""
     seed: int = 0
+
+    view: str = "piece"
+    """What Assemble shows under the map, one of ``VIEWS``."""
+    present: str = ""
+    """The screen of the presentation (``?present=1``: the first one of the page); empty = no presentation."""
+    tour: str = ""
+    """``page.step`` of the guided tour that is on; empty = none."""
 
     # what it must not carry
     text: str = ""
@@ -84,6 +100,12 @@ class Studio:
     failure: PerpcsError | None = None
     notice: str = ""
     compare_own: bool = False
+    before: Person | None = None
+    """The person on Assemble as they were before the last assembly of the same history."""
+    pinned: Person | None = None
+    """Somebody to lay beside whoever is on Assemble."""
+    kept: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    """What was worked out about a person and takes a while, the last of each kind: (what for, outcome)."""
     generation: int = 0
     """Part of the keys of widgets that hold a person's text; raising it makes them new and empty."""
 
@@ -118,6 +140,19 @@ def remember(key: str, value: Any) -> str:
     return key
 
 
+def worked_out(record: Studio, kind: str, of: Any, make: Callable[[], T]) -> T:
+    """``make()``, or its last outcome where it was of the same: so that a click elsewhere does not work it out again.
+
+    Args:
+        kind: what is worked out; of each kind the last outcome is kept in this session.
+        of: what the outcome depends on, told apart by ``==``.
+    """
+    if kind not in record.kept or record.kept[kind][0] != of:
+        record.kept[kind] = (of, make())
+    outcome: T = record.kept[kind][1]
+    return outcome
+
+
 # ---- links ----------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +164,7 @@ def to_link(record: Studio) -> dict[str, str]:
         link["source"] = record.source
     if record.cell:
         link["cell"] = "~".join(record.cell)
+    link |= {"view": record.view if record.view != "piece" else "", "present": record.present, "tour": record.tour}
     if record.methods != DEFAULT:
         link["methods"] = ",".join(record.methods)
     if record.by_person:
@@ -151,6 +187,12 @@ def from_link(link: Mapping[str, str]) -> Studio:
     record.by_person = link.get("columns") == "people"
     methods = [name for name in link.get("methods", "")[:400].split(",") if is_name(name)]
     record.methods = tuple(dict.fromkeys(methods))[:MOST_METHODS] or DEFAULT
+    if link.get("view") in VIEWS:
+        record.view = link["view"]
+    if re.fullmatch(r"[a-z0-9-]{1,24}", link.get("present", "")):
+        record.present = link["present"]
+    if re.fullmatch(r"[a-z]{1,16}\.\d{1,2}", link.get("tour", "")):
+        record.tour = link["tour"]
     if link.get("seed", "").isdecimal():
         record.seed = min(int(link["seed"][:9]), 10**6)
     position, mark, sharer = link.get("cell", "").partition("~")

@@ -31,6 +31,13 @@ TERMS = {
     "NLL": "Negative log-likelihood of the true answer, in nats per target token; lower is better.",
     "interval": "The people were drawn again many times, with replacement; 95 of 100 means of such draws lie in it.",
     "held out": "Kept out of training, to see whether what was learned holds for what was never seen.",
+    "mix": "The shares that a position's weights have of their sum; twice as much of everything is the same mix.",
+    "PEFT retrieval": "Takes whole sharers whose history is like this one, the same pieces at every position.",
+    "agreement": "What two mixes have in common at a position: 100 % = the same mix, 0 % = no piece in common.",
+    "update norm": "Size of what is added to a layer's matrix over the size of that matrix, both as Frobenius norms.",
+    "dormant": "A sharer none of whose pieces holds any weight.",
+    "over-used": "A sharer who holds more than three times an even share of all weight.",
+    "influence": "How much of the mix would differ without an item, the mean over all positions.",
     "precomputed": "Computed when the pool was built and stored with it; shown without running the model.",
 }
 

@@ -19,7 +19,11 @@ def _css() -> str:
 def apply_theme() -> None:
     """Send the style sheet; call once in every run, before anything is drawn."""
     bar, on_primary = ("#0F151CEE", "#0B1117") if is_dark() else ("#FFFFFFEE", "#FFFFFF")
-    st.html(f"<style>{_css()} :root {{ --pp-bar: {bar}; --pp-on-primary: {on_primary}; }}</style>")
+    ground, dim = ("#0F151C", "#000000C0") if is_dark() else ("#FFFFFF", "#0B1117A8")
+    st.html(
+        f"<style>{_css()} :root {{ --pp-bar: {bar}; --pp-on-primary: {on_primary}; --pp-ground: {ground}; "
+        f"--pp-dim: {dim}; }}</style>"
+    )
 
 
 def is_dark() -> bool:

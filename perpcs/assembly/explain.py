@@ -1,0 +1,213 @@
+"""What follows from a stored assembly without running the model: what an item, a sharer or a layer did for a person.
+
+    leave one out     additive weights are a mean over the items, so without item i they are (sum - w_i) / (N - 1)
+    moved             half the L1 distance of two positions' shares of weight: 0 = the same mix, 1 = nothing in common
+    agreement         what two mixes have in common: 1 - moved
+
+Weights count by their size, as everywhere. Nothing here loads torch. Token scores need a pass of the model: only their
+records stand here, ``tokens.py`` fills them. How large an update is beside its layer: ``export.update_norms``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perpcs.assembly.record import Assembly
+
+END = "end of text"
+"""What stands for the token that ends an item's own text."""
+OVER_USED = 3.0
+"""A sharer who holds more than so many times an even share of all weight is over-used."""
+
+
+@dataclass(frozen=True)
+class ItemTokens:
+    """One history item's target tokens and what the piece scored when each was about to be written."""
+
+    item: int
+    """Index into the history, oldest first."""
+    tokens: tuple[str, ...]
+    """The person's own text in pieces; the token that ends it is ``END``."""
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """The scores of one piece over some items."""
+
+    router: str
+    """What scored: the person's own router, or ``prototype`` in its place."""
+    stands_in: bool
+    """Whether it stands in for a router that scores no tokens."""
+    items: tuple[ItemTokens, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One piece whose weight differs between two tables."""
+
+    position: int
+    sharer: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How evenly sharers are used. S sharers."""
+
+    shares: np.ndarray
+    """Each one's share of all weight, (S,); adds up to 1, or all 0 where there is no weight."""
+    dormant: tuple[int, ...]
+    """Sharers without any weight."""
+    over_used: tuple[int, ...]
+    """Sharers with more than ``OVER_USED`` times an even share, most first."""
+
+
+# ---- two tables of weights ------------------------------------------------------------------------------------------
+
+
+def shares(weights: np.ndarray) -> np.ndarray:
+    """Each piece's share of its position's weight, by size: (P, S) -> (P, S); 0 where a position has none."""
+    size = np.abs(weights)
+    total = size.sum(axis=-1, keepdims=True)
+    return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
+
+
+def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """How much of each position's mix changed, (P,): 0 = the same, 1 = nothing in common.
+
+    A position that has weight on one side only has moved as a whole. The signs of weights count: a piece that is added
+    on one side and taken away on the other has nothing in common.
+    """
+    return _distance(_signed(before), _signed(after))
+
+
+def _signed(weights: np.ndarray) -> np.ndarray:
+    return np.copysign(shares(weights), weights)
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    distance = np.abs(one - other).sum(axis=-1) / 2
+    return np.where(one.any(axis=-1) != other.any(axis=-1), 1.0, np.minimum(distance, 1.0))
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """What two tables have in common at each position, (P,): 1 = the same mix, 0 = no piece in common."""
+    return 1.0 - moved(one, other)
+
+
+def changes(before: np.ndarray, after: np.ndarray, count: int = 10) -> list[Change]:
+    """The pieces whose weights differ most, largest difference first."""
+    size = np.abs(after - before).ravel()
+    order = np.argsort(-size, kind="stable")[:count]
+    cells = [divmod(int(at), before.shape[1]) for at in order if size[at] > 0]
+    return [Change(p, s, float(before[p, s]), float(after[p, s])) for p, s in cells]
+
+
+# ---- what if --------------------------------------------------------------------------------------------------------
+
+
+def item_influence(assembly: Assembly) -> np.ndarray:
+    """How far the person would move, on the mean over positions, without each item: (N,), 0 to 1.
+
+    Equal to ``moved(weights, without_item(i)).mean()`` for every i, in one pass over the items.
+
+    Raises:
+        ValueError: where the weights are not the mean of the items' votes.
+    """
+    if not assembly.additive:
+        raise ValueError("these weights are not the mean of the items' votes")
+    n, half_life = assembly.n_items, int(assembly.router.get("half_life", 0))
+    sizes = 0.5 ** (np.arange(n)[::-1] / half_life) if half_life else np.ones(n)
+    younger = 0.5 ** (-1 / half_life) if half_life else 1.0  # items before the one left out count as one item newer
+    before, after = np.zeros(assembly.weights.shape), np.zeros(assembly.weights.shape)
+    for i in range(n):
+        after += sizes[i] * _item(assembly, i)
+    out, whole = np.zeros(n), shares(assembly.weights)
+    for i in range(n):
+        own = sizes[i] * _item(assembly, i)
+        after -= own
+        left = younger * before + after
+        out[i] = _distance(whole, shares(np.where(left > 1e-9, left, 0))).mean()
+        before += own
+    return out
+
+
+def _item(assembly: Assembly, index: int) -> np.ndarray:
+    """One item's own weights, (P, S)."""
+    choices, votes = assembly.choices[index].astype(np.int64), assembly.votes[index].astype(np.float64)
+    dense = np.zeros((choices.shape[0], len(assembly.sharers) + 1))  # last column takes the -1 of "none"
+    np.put_along_axis(dense, choices % dense.shape[1], votes, axis=1)
+    return dense[:, :-1]
+
+
+def item_sharers(assembly: Assembly, index: int, count: int = 5) -> list[tuple[int, float]]:
+    """Which sharers one item voted for: (sharer, share of all its votes), largest first; empty where no item votes."""
+    total = _item(assembly, index).sum(axis=0)
+    total = total / (float(total.sum()) or 1.0)
+    return [(int(s), float(total[s])) for s in np.argsort(-total, kind="stable")[:count] if total[s] > 0]
+
+
+def without_positions(assembly: Assembly, positions: Sequence[int]) -> Assembly:
+    """The person with the base model alone at some positions."""
+    keep = np.ones((len(assembly.positions), 1), dtype=np.float32)
+    keep[list(positions)] = 0
+    return replace(assembly, weights=assembly.weights * keep)
+
+
+def most_kept(assembly: Assembly) -> int:
+    """The largest k that ``with_k`` can take away from."""
+    return int(assembly.choices.shape[2]) if assembly.additive else int((assembly.weights != 0).sum(axis=1).max())
+
+
+def with_k(assembly: Assembly, k: int) -> Assembly:
+    """The person with at most k pieces at a position: of every item where items chose, else of the whole.
+
+    A softmax over fewer of the same scores is the larger one's, scaled up again; so are the weights here. Those that a
+    descent found (``fit``) have no such sum: there the small ones are cut off and the others stay as they are.
+
+    What it leaves out: with fewer pieces, later layers would have read a slightly different text.
+    """
+    if assembly.additive:
+        kept = np.where(np.arange(assembly.choices.shape[2]) < k, assembly.votes.astype(np.float32), 0)
+        had, left = assembly.votes.astype(np.float32).sum(axis=2, keepdims=True), kept.sum(axis=2, keepdims=True)
+        votes = (kept * np.divide(had, left, out=np.zeros_like(left), where=left > 0)).astype(np.float16)
+        cut = replace(assembly, votes=votes, choices=np.where(kept > 0, assembly.choices, np.int16(-1)))
+        mean = sum(share * _item(cut, i) for i, share in enumerate(cut.item_shares()))
+        return replace(cut, weights=np.asarray(mean, dtype=np.float32))
+    size = np.abs(assembly.weights)
+    rank = (-size).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    weights = np.where(rank < k, assembly.weights, 0)
+    if not str(assembly.router.get("router")).startswith("fit"):
+        left = np.abs(weights).sum(axis=1, keepdims=True)
+        weights = weights * np.divide(size.sum(axis=1, keepdims=True), left, out=np.zeros_like(left), where=left > 0)
+    return replace(assembly, weights=weights.astype(np.float32))
+
+
+# ---- sharers --------------------------------------------------------------------------------------------------------
+
+
+def usage(tables: Sequence[np.ndarray]) -> Usage:
+    """How much of all weight each sharer holds, over one person's table (P, S) or those of several people alike."""
+    each = [np.abs(table).sum(axis=0) / (float(np.abs(table).sum()) or 1.0) for table in tables]
+    share = np.mean(each, axis=0) if each else np.zeros(0)
+    even = 1 / len(share) if len(share) else 0.0
+    over = [int(s) for s in np.argsort(-share, kind="stable") if share[s] > OVER_USED * even]
+    return Usage(share, tuple(int(s) for s in np.flatnonzero(share == 0)), tuple(over))
+
+
+def own_piece_probability(assembly: Assembly, sharer: str) -> np.ndarray:
+    """At each position, how much of a sharer's own history goes to their own piece, (P,).
+
+    With an additive router it is the mean over items of the probability that an item gives its owner's piece. A router
+    that knows people apart lies above 1 / S.
+
+    Args:
+        assembly: the sharer, assembled from their own history.
+
+    Raises:
+        ValueError: when they are no sharer of the assembly.
+    """
+    return shares(assembly.weights)[:, assembly.sharers.index(sharer)]

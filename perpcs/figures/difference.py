@@ -1,0 +1,231 @@
+"""What differs between two tables of weights: a map of it, a sentence, and two people side by side.
+
+    before                after                 after - before
+    weights (P, S)        weights (P, S)        a triangle up: more of the piece; down: less; nothing: as before
+
+Both directions differ by shape as well as by colour; the colours, blue and vermilion, are told apart with every common
+colour blindness, and get stronger, away from the background, with the size of the difference.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+from plotly.subplots import make_subplots
+
+from perpcs.assembly.explain import changes, moved
+from perpcs.figures.order import column_order, rows_of, short_label, short_names, split_label
+from perpcs.figures.style import base_layout, faint, ink, muted, paper, row_height, weight_scale
+from perpcs.pool.manifest import Sharer
+
+_LEAST = 5e-4
+"""Differences below it are not drawn: they would be written as 0.000."""
+_ON_LIGHT = ("#A63F00", "#D55E00", "#F0B48C", "#F4F6F8", "#8FC3E8", "#0072B2", "#004C7A")
+_ON_DARK = ("#FFB07A", "#E8772E", "#7A4526", "#1B2530", "#2A5C80", "#3D9BDA", "#A5D8FA")
+
+
+def difference_scale(dark: bool) -> list[list[float | str]]:
+    """The diverging scale: vermilion = less, the background's grey = as before, blue = more."""
+    colours = _ON_DARK if dark else _ON_LIGHT
+    return [[index / (len(colours) - 1), colour] for index, colour in enumerate(colours)]
+
+
+def difference_colour(value: float, largest: float, dark: bool) -> str:
+    """The colour of one difference on that scale, as ``rgb(r,g,b)``."""
+    share = max(-1.0, min(1.0, value / largest)) if largest > 0 else 0.0
+    return sample_colorscale(difference_scale(dark), [0.5 + share / 2])[0].replace(" ", "")
+
+
+def difference_takeaway(
+    before: np.ndarray, after: np.ndarray, positions: Sequence[str], sharers: Sequence[str], what: str
+) -> str:
+    """The title of a difference: how much of the weight moved, and where most.
+
+    Args:
+        what: what made the difference, as the beginning of a sentence: ``Without item 3``.
+    """
+    largest = changes(before, after, 1)
+    if not largest:
+        return f"{what}, nothing changes"
+    share = 100 * float(moved(before, after).mean())
+    piece = largest[0]
+    size = "less than 0.1" if share < 0.1 else f"{share:.1f}" if share < 10 else f"{share:.0f}"
+    return (
+        f"{what}, {size} % of the mix differs, the mean of {len(positions)} positions; most at "
+        f"{positions[piece.position]}: {short_names(sharers)[piece.sharer]} goes from {piece.before:.3f} to "
+        f"{piece.after:.3f}"
+    )
+
+
+def difference_map(
+    before: np.ndarray,
+    after: np.ndarray,
+    positions: Sequence[str],
+    sharers: Sequence[Sharer],
+    *,
+    sort: str = "cluster",
+    module: str | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """The difference of two tables (P, S), rows and columns as on the map."""
+    rows = rows_of(positions, module)
+    columns = column_order((np.abs(before) + np.abs(after))[rows], sharers, sort)
+    figure = go.Figure()
+    _add_difference(figure, before, after, positions, sharers, rows, columns, dark)
+    _lay_out(figure, positions, sharers, rows, columns, dark)
+    return figure
+
+
+def pair_map(
+    before: np.ndarray,
+    after: np.ndarray,
+    positions: Sequence[str],
+    sharers: Sequence[Sharer],
+    names: tuple[str, str],
+    *,
+    sort: str = "cluster",
+    module: str | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """Two people's maps on one scale, and the second less the first."""
+    rows = rows_of(positions, module)
+    columns = column_order((np.abs(before) + np.abs(after))[rows], sharers, sort)
+    figure = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.025, subplot_titles=(*names, "difference"))
+    top = max(float(np.abs(before[rows]).max()), float(np.abs(after[rows]).max())) or 1.0
+    ids = short_names([sharer.id for sharer in sharers])
+    for column, table in ((1, before), (2, after)):
+        size = np.abs(table[np.ix_(rows, columns)])
+        figure.add_trace(
+            go.Heatmap(
+                z=np.where(size > 0, size, np.nan).tolist(),
+                customdata=[[(positions[p], ids[s], f"{table[p, s]:.3f}") for s in columns] for p in rows],
+                colorscale=weight_scale(dark),
+                zmin=0,
+                zmax=top,
+                showscale=column == 1,
+                xgap=0.5,
+                ygap=0.5,
+                hovertemplate=(
+                    "<b>%{customdata[0]}</b><br>sharer %{customdata[1]}<br>weight %{customdata[2]}<extra></extra>"
+                ),
+                colorbar=_bar("weight", 0.0, dark),
+                name=names[column - 1],
+            ),
+            row=1,
+            col=column,
+        )
+    _add_difference(figure, before, after, positions, sharers, rows, columns, dark, col=3)
+    _lay_out(figure, positions, sharers, rows, columns, dark, panels=3)
+    return figure
+
+
+def difference_csv(before: np.ndarray, after: np.ndarray, positions: Sequence[str], sharers: Sequence[str]) -> str:
+    """Every piece as CSV: its weight before and after."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["layer", "module", "sharer", "before", "after"])
+    for p, label in enumerate(positions):
+        for s, sharer in enumerate(sharers):
+            writer.writerow([*split_label(label), sharer, f"{before[p, s]:.6g}", f"{after[p, s]:.6g}"])
+    return out.getvalue()
+
+
+def _add_difference(
+    figure: go.Figure,
+    before: np.ndarray,
+    after: np.ndarray,
+    positions: Sequence[str],
+    sharers: Sequence[Sharer],
+    rows: list[int],
+    columns: list[int],
+    dark: bool,
+    col: int | None = None,
+) -> None:
+    by = after.astype(float) - before
+    top = float(np.abs(by[rows]).max()) or 1.0
+    ids = short_names([sharer.id for sharer in sharers])
+    cells = [(y, x, p, s) for y, p in enumerate(rows) for x, s in enumerate(columns) if abs(by[p, s]) >= _LEAST]
+    size = min(row_height(len(rows)) - 2, 14)
+    trace = go.Scattergl(
+        x=[x for _, x, _, _ in cells],
+        y=[y for y, _, _, _ in cells],
+        customdata=[
+            (p, s, positions[p], ids[s], f"{before[p, s]:.3f}", f"{after[p, s]:.3f}", f"{by[p, s]:+.3f}")
+            for _, _, p, s in cells
+        ],
+        mode="markers",
+        marker={
+            "symbol": ["triangle-up" if by[p, s] > 0 else "triangle-down" for _, _, p, s in cells],
+            "size": size,
+            "color": [float(by[p, s]) for _, _, p, s in cells],
+            "colorscale": difference_scale(dark),
+            "cmin": -top,
+            "cmax": top,
+            "line": {"width": 0.5, "color": muted(dark)},
+            "colorbar": _bar("▲ more   ▼ less", 0.0 if col is None else 0.68, dark),
+        },
+        showlegend=False,
+        name="difference",
+        hovertemplate=(
+            "<b>%{customdata[2]}</b><br>sharer %{customdata[3]}<br>%{customdata[4]} → %{customdata[5]} "
+            "(<b>%{customdata[6]}</b>)<extra></extra>"
+        ),
+    )
+    figure.add_trace(trace, **({} if col is None else {"row": 1, "col": col}))
+
+
+def _bar(title: str, x: float, dark: bool) -> dict[str, object]:
+    return {
+        "orientation": "h",
+        "thickness": 9,
+        "len": 0.28,
+        "x": x,
+        "xanchor": "left",
+        "y": 0,
+        "yref": "container",
+        "yanchor": "bottom",
+        "outlinewidth": 0,
+        "ticks": "",
+        "nticks": 4,
+        "tickfont": {"size": 11, "color": muted(dark)},
+        "title": {"text": title, "side": "right", "font": {"size": 12, "color": muted(dark)}},
+    }
+
+
+def _lay_out(
+    figure: go.Figure,
+    positions: Sequence[str],
+    sharers: Sequence[Sharer],
+    rows: list[int],
+    columns: list[int],
+    dark: bool,
+    panels: int = 1,
+) -> None:
+    top = 44 if panels > 1 else 26  # the buttons stand there
+    figure.update_layout(
+        base_layout(
+            dark,
+            height=row_height(len(rows)) * len(rows) + top + 74,
+            margin={"l": 44, "r": 8, "t": top, "b": 66},
+            dragmode=False,
+            hovermode="closest",
+            hoverlabel={"bgcolor": paper(dark), "font": {"color": ink(dark)}},
+        )
+    )
+    ids, step = short_names([sharer.id for sharer in sharers]), max(1, round(len(columns) * panels / 9))
+    at = list(range(0, len(columns), step))
+    line = {"mirror": True, "showline": True, "linecolor": faint(dark)}
+    figure.update_xaxes(
+        range=[-0.7, len(columns) - 0.3], tickvals=at, ticktext=[ids[columns[x]] for x in at], tickangle=0, **line
+    )
+    figure.update_yaxes(
+        range=[len(rows) - 0.3, -0.7],
+        ticktext=[short_label(positions[p]) for p in rows],
+        tickvals=list(range(len(rows))),
+        tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
+        **line,
+    )
+    figure.update_annotations(font={"size": 13, "color": ink(dark)})

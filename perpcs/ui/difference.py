@@ -1,0 +1,155 @@
+"""Two tables of weights laid beside each other: the run before, somebody pinned, or a what-if."""
+
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from perpcs.assembly.explain import agreement
+from perpcs.figures.difference import difference_csv, difference_map, difference_takeaway, pair_map
+from perpcs.figures.style import CHART_CONFIG
+from perpcs.figures.vector import difference_svg
+from perpcs.ui.facts import facts_html
+from perpcs.ui.people import Person
+from perpcs.ui.state import Studio
+from perpcs.ui.strings import term
+from perpcs.ui.theme import is_dark
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+
+def difference_panel(engine: "Engine", record: Studio, person: Person) -> None:
+    """Against the run before where there is one; against whoever is pinned; how to get there where there is neither."""
+    before = record.before if _comparable(record.before, person) else None
+    pinned = record.pinned if _comparable(record.pinned, person) else None
+    if before is not None:
+        show_difference(
+            engine, record, person, before.assembly.weights, f"Against the run before ({_router(before)})", "before"
+        )
+    if pinned is not None:
+        _pair(engine, record, pinned, person)
+    elif record.pinned is not None:
+        st.html(
+            f'<p class="pp-note">{escape(record.pinned.name)} is pinned, and was assembled for another kind of text: '
+            "their sharers are other people, so there is nothing to lay beside.</p>"
+        )
+    if before is None and record.pinned is None:
+        st.html(
+            '<p class="pp-quiet">Pin this person, then choose another one on the left (or turn the knobs and assemble '
+            "again): both maps will stand here side by side, with what differs.</p>"
+        )
+    with st.container(horizontal=True):
+        st.button(f"Pin {_called(person)}", icon=":material/keep:", key="pin", on_click=_pin, args=(record, person))
+        if record.pinned is not None:
+            st.button("Unpin", icon=":material/keep_off:", key="unpin", on_click=_pin, args=(record, None))
+
+
+def _pin(record: Studio, person: Person | None) -> None:
+    record.pinned = person
+
+
+def _called(person: Person) -> str:
+    return "yourself" if person.name == "You" else person.name
+
+
+def _router(person: Person) -> str:
+    return f"{person.assembly.router.get('router')}, {person.how}"
+
+
+def _comparable(other: Person | None, person: Person) -> bool:
+    """Whether two people have the same rows and columns and are not one and the same table."""
+    return (
+        other is not None
+        and other.assembly.positions == person.assembly.positions
+        and other.assembly.sharers == person.assembly.sharers
+        and other.task == person.task
+        and other.assembly is not person.assembly
+    )
+
+
+def show_difference(
+    engine: "Engine", record: Studio, person: Person, other: np.ndarray, what: str, key: str, *, to: bool = False
+) -> None:
+    """The person's weights beside another table: the sentence, the map, and files of it.
+
+    Args:
+        other: weights (P, S).
+        what: what made the difference, as the beginning of a sentence.
+        key: of the widgets, its own for each place.
+        to: whether ``other`` comes after the person's weights; else it was there before them.
+    """
+    assembly, sharers = person.assembly, engine.sharers(person.task)
+    before, after = (assembly.weights, other) if to else (other, assembly.weights)
+    title = difference_takeaway(before, after, assembly.positions, assembly.sharers, what)
+    st.html(f"<h3>{escape(title)}</h3>")
+    if np.array_equal(before, after):
+        return
+    how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
+    with st.container(key=f"diffbox-{key}"):
+        st.plotly_chart(
+            difference_map(before, after, assembly.positions, sharers, dark=is_dark(), **how),
+            key=f"diff-{key}",
+            theme=None,
+            width="stretch",
+            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{key}", "scale": 2}},
+            alt=title,
+        )
+    _files(
+        lambda: difference_csv(before, after, assembly.positions, assembly.sharers),
+        lambda: difference_svg(before, after, assembly.positions, sharers, title, **how),
+        key,
+    )
+
+
+def _files(csv: Callable[[], str], svg: Callable[[], str], key: str) -> None:
+    with st.container(horizontal=True):
+        for name, made, kind in (("CSV", csv, "text/csv"), ("SVG", svg, "image/svg+xml")):
+            st.download_button(
+                f"{name} of this difference",
+                made,
+                f"perpcs-difference-{key}.{name.lower()}",
+                kind,
+                on_click="ignore",
+                key=f"{name.lower()}-{key}",
+                type="tertiary",
+                icon=":material/table:" if name == "CSV" else ":material/image:",
+            )
+
+
+def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> None:
+    """Two people side by side on one scale, and what differs."""
+    one, other, sharers = pinned.assembly, person.assembly, engine.sharers(person.task)
+    share = agreement(one.weights, other.weights)
+    names = (_named(pinned, person), _named(person, pinned))
+    title = f"{names[0]} and {names[1]} have {100 * share.mean():.0f} % of the mix in common"
+    st.html(f"<h3>{escape(title)}</h3>")
+    both = (one.weights != 0).any(axis=0) & (other.weights != 0).any(axis=0)
+    rows = (
+        (f"{100 * share.mean():.0f} %", f"{term('agreement')}, mean of {len(share)} positions"),
+        (f"{100 * share.min():.0f} to {100 * share.max():.0f} %", "from position to position"),
+        (f"{int(both.sum())} of {len(both)}", "sharers hold weight for both"),
+    )
+    st.html(facts_html(rows, "What both have in common"))
+    how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
+    with st.container(key="diffbox-pair"):
+        st.plotly_chart(
+            pair_map(one.weights, other.weights, one.positions, sharers, names, dark=is_dark(), **how),
+            key="diff-pair",
+            theme=None,
+            width="stretch",
+            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": "perpcs-side-by-side", "scale": 2}},
+            alt=title,
+        )
+    _files(
+        lambda: difference_csv(one.weights, other.weights, one.positions, one.sharers),
+        lambda: difference_svg(one.weights, other.weights, one.positions, sharers, title, **how),
+        "pair",
+    )
+
+
+def _named(person: Person, beside: Person) -> str:
+    """The name, and the run where both are the same person."""
+    return f"{person.name} ({_router(person)})" if person.name == beside.name else person.name

@@ -1,0 +1,33 @@
+"""The ways to be led through the app: a tour of the page, and the presentation."""
+
+import streamlit as st
+
+from perpcs.ui.state import Studio
+from perpcs.ui.tour import start_tour
+from perpcs.ui.tours import TOURS
+
+
+def guide(record: Studio, page: str) -> None:
+    """The masthead's "Guide"."""
+    with st.popover("Guide", icon=":material/signpost:", type="tertiary"):
+        st.button(
+            "Tour of this page",
+            key="tour-start",
+            icon=":material/tour:",
+            type="tertiary",
+            on_click=start_tour,
+            args=(record, page),
+            disabled=page not in TOURS,
+        )
+        st.button(
+            "Presentation",
+            key="present-start",
+            icon=":material/slideshow:",
+            type="tertiary",
+            on_click=_present,
+            args=(record,),
+        )
+
+
+def _present(record: Studio) -> None:
+    record.present = "1"

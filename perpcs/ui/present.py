@@ -1,0 +1,232 @@
+"""Presentation mode (``?present=1``): one idea a screen in large type, for a projector. Arrow keys go on and back.
+
+The screens follow Overview, Assemble and Compare, with the example person that is chosen; nothing on them needs the
+model. ``?present=1`` on a page begins at its first screen, ``?present=map`` at that one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from perpcs.errors import PerpcsError
+from perpcs.figures.assembly_map import assembly_map, takeaway
+from perpcs.figures.order import short_names
+from perpcs.figures.piece import largest_piece, piece_facts, update_equation, weight_equation
+from perpcs.figures.size import size_html
+from perpcs.figures.story import STEPS, Story, explanation, story_html
+from perpcs.figures.style import CHART_CONFIG, bytes_text, method_colour, ratio_text
+from perpcs.figures.worddiff import diff_html
+from perpcs.ui.choice import current_example
+from perpcs.ui.difference import show_difference
+from perpcs.ui.errors import show_error
+from perpcs.ui.facts import facts_html
+from perpcs.ui.people import Person
+from perpcs.ui.state import Studio, write_link
+from perpcs.ui.strings import CLAIM, term
+from perpcs.ui.theme import is_dark
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+
+@dataclass(frozen=True)
+class Show:
+    """What a screen is drawn from."""
+
+    engine: "Engine"
+    record: Studio
+    person: Person
+
+
+@dataclass(frozen=True)
+class Screen:
+    """One idea."""
+
+    name: str
+    """Its name in a link."""
+    page: str
+    """The page it belongs to."""
+    draw: Callable[[Show], None]
+
+
+def present(engine: "Engine", record: Studio, page: str) -> None:
+    """Draw the screen that the record names, and the way on and back.
+
+    Args:
+        page: the page that the link led to; ``present=1`` begins at its first screen.
+    """
+    try:
+        person = current_example(engine, record)
+    except PerpcsError as error:
+        show_error(error)
+        person = None
+    names = [screen.name for screen in SCREENS]
+    if record.present not in names:
+        record.present = next((screen.name for screen in SCREENS if screen.page == page), names[0])
+    at = names.index(record.present)
+    with st.container(key="present"):
+        if person is None:
+            st.html("<h1>There is nobody to present</h1><p class='pp-lede'>This pool has no example people.</p>")
+        else:
+            SCREENS[at].draw(Show(engine, record, person))
+    with st.container(key="present-bar", horizontal=True, vertical_alignment="center"):
+        back, on = names[max(at - 1, 0)], names[min(at + 1, len(names) - 1)]
+        st.button("Back", key="present-back", shortcut="Left", on_click=_go, args=(record, back), disabled=at == 0)
+        st.button(
+            "Next",
+            key="present-next",
+            shortcut="Right",
+            type="primary",
+            on_click=_go,
+            args=(record, on),
+            disabled=at == len(names) - 1,
+        )
+        st.html(f'<p class="pp-quiet" aria-live="polite">{at + 1} of {len(names)}</p>', width="content")
+        st.button("End", key="present-end", shortcut="Esc", type="tertiary", on_click=_go, args=(record, ""))
+    write_link(record)
+
+
+def _go(record: Studio, name: str) -> None:
+    record.present = name
+
+
+# ---- overview --------------------------------------------------------------------------------------------------------
+
+
+def _claim(show: Show) -> None:
+    st.html(
+        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">No network is trained for anybody. What is kept '
+        f"of a person is a table of numbers: {bytes_text(show.engine.user_bytes)}.</p>"
+    )
+
+
+def _story(step: int, show: Show) -> None:
+    person, assembly = show.person, show.person.assembly
+    query = person.queries[0] if person.queries else None
+    answers = show.engine.example_answers(person.task, show.record.example, query.id) if query else {}
+    told = Story(
+        name=person.name,
+        history=person.history,
+        assembly=assembly,
+        sharers=show.engine.sharers(person.task),
+        user_bytes=show.engine.user_bytes,
+        query=query,
+        answers=tuple((a.method, a.title, a.text) for name, a in answers.items() if name in ("base", "perpcs")),
+    )
+    st.html(f'<h1>{step + 1}. {STEPS[step]}</h1><p class="pp-lede">{escape(explanation(told, step))}</p>')
+    st.html(story_html(told, step=step, dark=is_dark()))
+
+
+def _size(show: Show) -> None:
+    engine = show.engine
+    ratio = ratio_text(engine.user_bytes, engine.adapter_bytes)
+    st.html(f'<h1>A person is {ratio} of an adapter of their own</h1><p class="pp-lede">The areas are to scale.</p>')
+    st.html(size_html(engine.user_bytes, engine.adapter_bytes))
+
+
+# ---- assemble --------------------------------------------------------------------------------------------------------
+
+
+def _map(show: Show) -> None:
+    person = show.person
+    title = takeaway(person.assembly, person.name)
+    st.html(f"<h1>{escape(title)}</h1>")
+    figure = assembly_map(person.assembly, show.engine.sharers(person.task), sort=show.record.sort, dark=is_dark())
+    figure.update_annotations(font_size=16)
+    figure.update_xaxes(tickfont_size=15)
+    st.plotly_chart(
+        figure,
+        key="present-map",
+        theme=None,
+        width="stretch",
+        config={**CHART_CONFIG, "displayModeBar": False},
+        alt=title,
+    )
+
+
+def _piece(show: Show) -> None:
+    assembly, manifest = show.person.assembly, show.engine.manifest
+    facts = piece_facts(assembly, *largest_piece(assembly))
+    st.html(f"<h1>The strongest piece: {escape(facts.label)}, sharer {escape(facts.sharer_name)}</h1>")
+    rows = (
+        (f"{facts.weight:.3f}", term("weight")),
+        (f"{facts.score:.3f}", f"{term('score')}, rank {facts.score_rank} of {facts.n_sharers}"),
+    )
+    st.html(facts_html(rows))
+    st.latex(weight_equation(facts))
+    st.latex(update_equation(facts, manifest.scale, manifest.kind))
+
+
+def _without(show: Show) -> None:
+    """What would change if the most used sharer took their pieces back."""
+    assembly = show.person.assembly
+    top = assembly.top_sharers(1)
+    if not top:
+        st.html("<h1>This person is the base model: nobody’s pieces are used</h1>")
+        return
+    id, share = top[0]
+    name = short_names(assembly.sharers)[assembly.sharers.index(id)]
+    st.html(
+        f"<h1>What if sharer {escape(name)} took their pieces back?</h1><p class='pp-lede'>They hold {100 * share:.0f} "
+        "% of all weight here. The others at each position take it over: arithmetic, no model runs.</p>"
+    )
+    after = assembly.without_sharers([id]).weights
+    show_difference(show.engine, show.record, show.person, after, f"Without {name}", "present", to=True)
+
+
+# ---- compare ---------------------------------------------------------------------------------------------------------
+
+
+def _question(show: Show) -> None:
+    query = show.person.queries[0] if show.person.queries else None
+    st.html("<h1>A question that nobody has seen</h1>")
+    if query is None:
+        st.html('<p class="pp-lede">This person has no held-out item.</p>')
+        return
+    text = " ".join(query.x.split())
+    st.html(
+        f'<div class="pp-quote">{escape(text if len(text) <= 420 else text[:420] + " …")}</div>'
+        f'<p class="pp-lede">What would {escape(show.person.name)} make of it?</p>'
+    )
+
+
+def _answers(show: Show) -> None:
+    person = show.person
+    query = person.queries[0] if person.queries else None
+    rows = show.engine.example_answers(person.task, show.record.example, query.id) if query else {}
+    st.html(f"<h1>Three answers, and {escape(person.name)}’s own</h1>")
+    gold = query.gold if query else None
+    if gold:
+        st.html(
+            f'<div class="pp-truth"><small>What {escape(person.name)} really did</small><b>{escape(gold)}</b></div>'
+        )
+    shown = [rows[name] for name in ("base", "rag", "perpcs") if name in rows]
+    if not shown:
+        st.html('<p class="pp-lede">This pool stores no answers: end this and press Ask on Compare.</p>')
+        return
+    for column, answer in zip(st.columns(len(shown), gap="medium"), shown, strict=True):
+        text = diff_html(answer.text, gold) if gold and not answer.labels else escape(answer.text)
+        column.html(
+            f'<div class="pp-answer" style="--m:{method_colour(answer.method)}"><h3>{escape(answer.title)}</h3>'
+            f"<p>{text}</p></div>"
+        )
+    st.html(
+        '<p class="pp-quiet">Underlined: words that the answer shares with the person’s own; struck '
+        "through: words it lacks. Precomputed.</p>"
+    )
+
+
+SCREENS: tuple[Screen, ...] = (
+    Screen("claim", "overview", _claim),
+    *(Screen(f"story-{step + 1}", "overview", partial(_story, step)) for step in range(len(STEPS))),
+    Screen("size", "overview", _size),
+    Screen("map", "assemble", _map),
+    Screen("piece", "assemble", _piece),
+    Screen("without", "assemble", _without),
+    Screen("question", "compare", _question),
+    Screen("answers", "compare", _answers),
+)

@@ -1,0 +1,90 @@
+"""Under the map, the tour and the presentation in a real browser: tasks 5 to 8 of docs/NEWCOMER.md."""
+
+import pytest
+from test_studio import FILLED, POOR_CONTRAST, overflow, wait_until
+
+pytestmark = pytest.mark.browser
+
+READY = {
+    "words": ".pp-tokens",
+    "whatif": "[class*='st-key-diff-'] .js-plotly-plot, .st-key-view-whatif .pp-note",
+    "numbers": ".st-key-strip .js-plotly-plot",
+    "difference": ".st-key-pin",
+}
+
+
+def open_view(tab, name: str) -> None:
+    tab.locator(".st-key-view").get_by_role("radio", name=name).or_(
+        tab.locator(".st-key-view").get_by_role("button", name=name)
+    ).first.click()
+
+
+def test_a_newcomer_looks_closer(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble")
+    tab.locator(FILLED["assemble"]).wait_for()
+    open_view(tab, "Word by word")
+    tab.locator(READY["words"]).wait_for()
+    assert tab.locator(".pp-words span").count() > 5
+    open_view(tab, "What if")
+    tab.locator(".st-key-whatif").wait_for()
+    tab.locator(".st-key-whatif").get_by_text("without a sharer").click()
+    tab.get_by_role("heading", name="Without sharer").wait_for()
+    with tab.expect_download() as waiting:
+        tab.get_by_role("button", name="SVG of this difference").click()
+    assert waiting.value.suggested_filename.endswith(".svg")
+    wait_until(lambda: "view=whatif" in tab.url)
+
+
+def test_two_people_are_laid_beside_each_other(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble?view=difference")
+    tab.locator(READY["difference"]).get_by_role("button").click()
+    people = tab.locator("[class*='st-key-example-'] label")
+    tab.get_by_role("button", name="Unpin").wait_for()
+    people.nth(2).click()
+    tab.get_by_role("heading", name="of the mix in common").wait_for()
+    tab.locator(".st-key-diff-pair .js-plotly-plot").wait_for()
+    assert overflow(tab) <= 0
+
+
+@pytest.mark.parametrize("view", list(READY))
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 720, "dark"), (390, 844, "light")])
+def test_every_view_fits_the_screen(studio, open_tab, view, width, height, scheme):
+    tab = open_tab(f"{studio.url}/assemble?view={view}", width, height, scheme)
+    tab.locator(READY[view]).first.wait_for()
+    tab.wait_for_timeout(600)
+    assert overflow(tab) <= 0
+    assert tab.evaluate(POOR_CONTRAST) == []
+
+
+def test_a_tour_dims_all_but_its_target_and_shows_the_way(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble?tour=assemble.3")
+    tab.locator(FILLED["assemble"]).wait_for()
+    card = tab.locator(".st-key-tour")
+    card.wait_for()
+    shadow = "() => getComputedStyle(document.querySelector('.st-key-mapbox')).boxShadow"
+    assert "0px 0px 0px" in tab.evaluate(shadow)
+    in_view = """() => { const box = document.querySelector('.st-key-mapbox').getBoundingClientRect();
+        return box.top < innerHeight && box.bottom > 0 }"""
+    wait_until(lambda: tab.evaluate(in_view))
+    card.get_by_role("button", name="Next").click()
+    tab.get_by_text("Step 4 of").wait_for()
+    wait_until(lambda: "tour=assemble.4" in tab.url)
+    assert tab.evaluate(shadow) == "none"
+    card.get_by_role("button", name="Skip the tour").click()
+    card.wait_for(state="detached")
+    wait_until(lambda: "tour=" not in tab.url)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
+def test_the_presentation_is_walked_by_keyboard(studio, open_tab, width, height):
+    tab = open_tab(studio.url + "/?present=1", width, height, ready=".st-key-present-bar")
+    tab.get_by_text("1 of ").wait_for()
+    assert tab.locator(".st-key-masthead").count() == 0
+    last = int(tab.locator(".st-key-present-bar p").last.inner_text().split()[-2 if width < 0 else -1])
+    for number in range(2, last + 1):
+        tab.keyboard.press("ArrowRight")
+        tab.get_by_text(f"{number} of {last}").wait_for()
+        assert overflow(tab) <= 0
+    tab.keyboard.press("ArrowLeft")
+    tab.get_by_text(f"{last - 1} of {last}").wait_for()
+    wait_until(lambda: "present=question" in tab.url)

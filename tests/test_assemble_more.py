@@ -1,0 +1,235 @@
+"""Under the map: words, what if, numbers, differences; each is worked out when it is opened, and what it says is so."""
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, put_in_place
+from test_explain import large
+from test_pages import PASTE, by_key, everything, open_page, paste, press, shown
+
+from perpcs.assembly.explain import agreement, item_influence
+from perpcs.errors import PerpcsError
+from perpcs.pool.manifest import Sharer
+from perpcs.ui.people import Person
+from perpcs.ui.state import VIEWS, Studio, from_link, to_link, worked_out
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    yield from put_in_place(monkeypatch, FakeEngine())
+
+
+def charts(app) -> set[str]:
+    return {chart.proto.id.split("-", 2)[-1] if chart.proto.id else "" for chart in app.get("plotly_chart")}
+
+
+def test_only_the_open_view_is_worked_out(fake, monkeypatch):
+    monkeypatch.setattr(fake, "update_norms", lambda assembly: pytest.fail("numbers were worked out"))
+    assert "items chose it" in shown(open_page("assemble"))
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize("view", list(VIEWS))
+def test_every_view_opens_by_its_link(fake, view):
+    app = open_page("assemble", view=view)
+    assert app.session_state["studio"].view == view
+    assert "Ada is assembled from" in shown(app)
+
+
+# ---- word by word ---------------------------------------------------------------------------------------------------
+
+
+def test_the_words_that_pulled_a_piece_are_shaded(fake):
+    app = open_page("assemble", view="words", cell="layer 2, v_proj~s007")
+    text = shown(app)
+    assert "layer 2, v_proj, sharer s007, word by word" in text
+    assert "Pulled most by" in text
+    name, task, position, sharer, which = fake.calls[0]
+    assert (name, task, position, sharer) == ("token_scores", "LaMP_4", 10, 7)
+    record = fake.example_assembly("LaMP_4", "ada")
+    voters = {i for i in range(record.n_items) if 7 in record.choices[i, 10]}
+    assert voters <= set(which) or len(voters) > len(which)
+    assert fake.examples("LaMP_4")[0].history[which[0]].y.split()[0] in text
+    app.segmented_control(key="sort").set_value("total").run()
+    assert len(fake.calls) == 1  # a click elsewhere reads nothing again
+
+
+def test_a_saved_person_has_no_words(fake):
+    app = open_page("assemble", source="saved", view="words")
+    text = fake.example_assembly("LaMP_4", "ada").to_json()
+    app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
+    assert "there are no words to shade" in shown(app)
+    assert fake.calls == []
+
+
+def test_where_the_router_scores_no_words_it_is_said_what_stands_in(fake):
+    app = press(open_page("assemble"), "watch")  # the default looks at the loss
+    app.segmented_control(key="view").set_value("words").run()
+    assert "scores no single words, so the prototype of the sharer stands in" in shown(app)
+
+
+# ---- what if --------------------------------------------------------------------------------------------------------
+
+
+def test_leaving_an_item_out_says_what_would_move(fake):
+    app = open_page("assemble", view="whatif")
+    record = fake.example_assembly("LaMP_4", "ada")
+    influence = item_influence(record)
+    first = int(np.argmax(influence))
+    text = shown(app)
+    assert f"Without item {first + 1}, {100 * influence[first]:.1f} % of the mix differs" in text
+    assert "Over all positions it voted for" in text
+    box = next(box for box in app.selectbox if box.key.startswith("whatif-item"))
+    assert len(box.options) == record.n_items
+    box.set_value(0).run()
+    assert "Without item 1," in shown(app)
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("sharer", "Without sharer s"), ("layer", "Without layer 0"), ("k", "With")]
+)
+def test_what_if_without_a_sharer_a_layer_or_pieces(fake, kind, said):
+    app = open_page("assemble", view="whatif")
+    by_key(app, "button_group", "whatif").set_value(kind).run()
+    assert not app.exception
+    assert said in shown(app)
+    assert "of the mix differs" in shown(app)
+    assert fake.calls == []
+
+
+def test_an_item_of_a_fitted_person_cannot_be_subtracted(fake):
+    app = press(open_page("assemble"), "watch")
+    app.segmented_control(key="view").set_value("whatif").run()
+    assert "Without sharer" in shown(app)
+    by_key(app, "button_group", "whatif").set_value("item").run()
+    assert "no arithmetic tells" in shown(app)
+    calls = len(fake.calls)
+    press(app, "without-item")
+    name, _, items, options = fake.calls[-1]
+    ada = fake.examples("LaMP_4")[0].history
+    assert (name, items) == ("assemble", ada[1:])
+    assert options.router == "fit"
+    assert "Without item 1," in shown(app)
+    app.segmented_control(key="sort").set_value("total").run()
+    assert len(fake.calls) == calls + 1
+
+
+# ---- in numbers -----------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_are_those_of_the_record(fake):
+    app = open_page("assemble", view="numbers")
+    record, text = fake.example_assembly("LaMP_4", "ada"), shown(app)
+    assert f"{np.median(record.effective_sharers()):.1f}effective sharers" in text.replace(" effective", "effective")
+    dormant = int((record.weights == 0).all(axis=0).sum())
+    assert f"{dormant} of 40 sharers are dormant here" in text
+    assert "for the 6 example people together" in text
+    assert fake.calls == []
+
+
+def test_peft_retrieval_is_asked_when_it_is_asked_for(fake):
+    app = press(open_page("assemble", view="numbers"), "retrieval")
+    assert [call[3].router for call in fake.calls] == ["retrieval"]
+    ada = fake.examples("LaMP_4")[0]
+    options = fake.calls[0][3]
+    share = agreement(
+        fake.example_assembly("LaMP_4", "ada").weights, fake._assemble("LaMP_4", ada.history, options, "me").weights
+    )
+    assert f"{100 * share.mean():.0f} %" in shown(app)
+    app.segmented_control(key="sort").set_value("total").run()
+    assert len(fake.calls) == 1
+
+
+def test_a_pool_without_embeddings_says_so(fake, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PerpcsError("The pool stores no embeddings.", "Build the pool again.")
+
+    monkeypatch.setattr(fake, "assemble", refuse)
+    app = press(open_page("assemble", view="numbers"), "retrieval")
+    assert "The pool stores no embeddings. Build the pool again." in shown(app)
+    assert "This person" not in shown(app) or "effective sharers" in shown(app)
+
+
+# ---- differences ----------------------------------------------------------------------------------------------------
+
+
+def test_turned_knobs_show_what_they_changed(fake):
+    app = paste(open_page("assemble", source="paste"), PASTE)
+    press(app, "assemble")
+    assert app.session_state["studio"].before is None
+    app.selectbox(key="preset").set_value("paper").run()
+    press(app, "assemble")
+    studio = app.session_state["studio"]
+    assert studio.view == "difference"
+    assert studio.before.assembly.router["router"] == "fit"
+    assert "Against the run before (fit, assembled here" in shown(app)
+    paste(app, PASTE.replace("Bread gone", "No bread"))
+    press(app, "assemble")
+    assert app.session_state["studio"].before is None  # another history: nothing to lay beside
+
+
+def test_an_example_assembled_again_is_laid_beside_the_precomputed_one(fake):
+    app = press(open_page("assemble"), "watch")
+    assert "Against the run before (prototype, precomputed)" in shown(app)
+    press(app, "back")
+    assert "Pin this person" in shown(app) or "Against" in shown(app)
+
+
+def test_two_people_side_by_side(fake):
+    app = press(open_page("assemble", view="difference"), "pin")
+    app.radio[0].set_value("cleo").run()
+    one, other = (fake.example_assembly("LaMP_4", id).weights for id in ("ada", "cleo"))
+    assert f"Ada and Cleo have {100 * agreement(one, other).mean():.0f} % of the mix in common" in shown(app)
+    app.segmented_control(key="task").set_value("LaMP_2").run()
+    assert "was assembled for another kind of text" in shown(app)
+    press(app, "unpin")
+    assert app.session_state["studio"].pinned is None
+
+
+def test_clearing_forgets_what_was_pinned_and_worked_out(fake):
+    app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
+    app.segmented_control(key="view").set_value("words").run()
+    app.segmented_control(key="view").set_value("difference").run()
+    press(app, "pin")
+    assert "zebrafish" in everything(app)
+    press(app, "forget")
+    assert "zebrafish" not in everything(app)
+    assert app.session_state["studio"].pinned is None
+    assert app.session_state["studio"].kept == {}
+
+
+# ---- parts ----------------------------------------------------------------------------------------------------------
+
+
+def test_work_is_kept_for_the_same_question_only():
+    record, made = Studio(), []
+    for of in (1, 1, 2, 1):
+        worked_out(record, "kind", of, lambda of=of: made.append(of))
+    assert made == [1, 2, 1]
+
+
+def test_a_link_carries_view_screen_and_step():
+    record = Studio(view="whatif", present="map", tour="assemble.2")
+    again = from_link(to_link(record))
+    assert (again.view, again.present, again.tour) == ("whatif", "map", "assemble.2")
+    wrong = from_link({"view": "x", "present": "<b>", "tour": "assemble"})
+    assert (wrong.view, wrong.present, wrong.tour) == ("piece", "", "")
+
+
+def test_a_map_of_128_positions_and_100_sharers_is_drawn_while_one_waits(fake):
+    """Processor time, because test machines are busy."""
+    from perpcs.figures.assembly_map import assembly_map
+    from perpcs.figures.difference import difference_map
+    from perpcs.figures.vector import map_svg
+
+    record = dataclasses.replace(large(), positions=tuple(f"layer {p // 4}, {'qkvo'[p % 4]}_proj" for p in range(128)))
+    people = tuple(Sharer(id=f"s{s:03d}", items=9, cluster=s % 7) for s in range(100))
+    began = time.process_time()
+    assembly_map(record, people).to_json()
+    difference_map(record.weights, record.without_item(0), record.positions, people).to_json()
+    map_svg(record, people, "A title")
+    assert time.process_time() - began < 4
+    assert Person("own", "You", "LaMP_4", record).assembly.fingerprint == record.fingerprint
