@@ -215,6 +215,7 @@ def run_export(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
     from perpcs.data.others import with_others
+    from perpcs.evaluate.experiment import stamp
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
     from perpcs.pool.store import Pool
@@ -237,7 +238,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         with_texts=options.with_texts,
         say=lambda line: print(line, flush=True),
     )
-    write_json(Path(options.out), result)
+    write_json(Path(options.out), {**result, **stamp()})
     measure = {"text": "rouge-L", "rating": "mae", "label": "accuracy"}[task.kind]
     width = max(len(name) for name in methods)
     print(f"{result['users']} people, {result['queries']} queries; mean over people (95 % interval)")
@@ -262,6 +263,34 @@ def _oracle(traits: Path) -> dict[str, dict[str, str]] | None:
     if not traits.exists():
         return None
     return {id: person.get("oracle", {}) for id, person in json.loads(traits.read_text("utf-8")).items()}
+
+
+def run_experiment(options: argparse.Namespace) -> None:
+    from perpcs.evaluate.experiment import Setting, run_experiment
+    from perpcs.evaluate.experiments import get_experiment
+    from perpcs.pool.store import Pool
+
+    experiment = get_experiment(options.name)
+    if options.people < 1:
+        raise PerpcsError(f"--people is {options.people}.", "Use a whole number of at least 1.")
+    pool = Pool(pool_folder(options.pool))
+    for name in options.task or ():
+        pool.task(name)
+    out = Path(options.out or f"results/{options.name}.json")
+    setting = Setting(
+        pool=pool,
+        pool_name=options.pool,
+        tasks=tuple(options.task or [part.task for part in pool.manifest.tasks]),
+        people=options.people,
+        seed=options.seed,
+        users=Path(options.users) if options.users else None,
+        results=out.parent,
+        again=options.again,
+        device=options.device,
+        say=lambda line: print(line, flush=True),
+    )
+    run_experiment(options.name, experiment, setting, out)
+    print(f"written to {out}")
 
 
 def run_validate(options: argparse.Namespace) -> None:
@@ -355,6 +384,17 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
     measure.add_argument("--out", required=True, help="JSON file to write")
     measure.set_defaults(run=run_evaluate)
+
+    experiment = commands.add_parser("experiment", help="answer a question about a pool, into results/NAME.json")
+    experiment.add_argument("name", help="table1, cost, case-study, or another file of perpcs/evaluate/experiments")
+    _add_pool(experiment)
+    experiment.add_argument("--task", action="append", help="a task; may be given several times; default all")
+    experiment.add_argument("--people", type=int, default=14, help="made-up people a task (default: %(default)s)")
+    experiment.add_argument("--seed", type=int, default=2026, help="of the made-up people (default: %(default)s)")
+    experiment.add_argument("--users", help="folder with TASK/target_users.json, for a pool of real people")
+    experiment.add_argument("--again", action="store_true", help="compute again what results/evaluate_TASK.json holds")
+    experiment.add_argument("--out", help="JSON file to write; default results/NAME.json")
+    experiment.set_defaults(run=run_experiment)
 
     check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
     check.add_argument("pool", help="folder, or name under assets/pools")

@@ -4,4 +4,6 @@ metrics.py     one answer against the truth, and the measures of a task
 intervals.py   per-user macro means with bootstrap intervals over users
 oppu.py        the yardstick: a LoRA trained for one person by the code that trains a sharer's pieces
 protocol.py    people x methods -> answers, likelihoods, seconds -> one JSON
+experiment.py  what an experiment is, and the stamp of a result; experiments/ holds one file each
+findings.py    results of experiments, read back for the page that shows them
 """

@@ -5,7 +5,13 @@ from pathlib import Path
 import streamlit as st
 
 FOLDER = Path(__file__).resolve().parents[2] / "pages"
-TITLES = {"overview": "Overview", "assemble": "Assemble", "compare": "Compare"}
+TITLES = {
+    "overview": "Overview",
+    "assemble": "Assemble",
+    "compare": "Compare",
+    "sharers": "Sharers",
+    "results": "Results",
+}
 
 
 def page(name: str) -> "st.Page":

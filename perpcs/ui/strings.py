@@ -45,6 +45,11 @@ TOKEN_SECONDS = "Time from pressing Ask to the first token; all methods share on
 NO_GROUP_TWICE = "Base users, sharers and target users have nobody in common; a build in which they do is refused."
 NOT_SAID = "Its maker does not say."
 BYTES_STORED = "What has to be kept for this person so that the method can answer."
+MAP_NOTE = (
+    "Near each other: histories about alike things, by a sentence encoder. What distance does not mean: how alike "
+    "people write, whose pieces help whom, or how far apart two far corners are; a flat map keeps neighbours and bends "
+    "the rest."
+)
 
 
 def term(word: str, shown: str | None = None) -> str:
