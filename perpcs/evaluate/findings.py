@@ -49,7 +49,7 @@ def _read(path: Path, changed: int, size: int) -> Finding | None:
     if not isinstance(data, dict) or data.get("kind") != KIND:
         return None
     names = ("experiment", "says", "date", "commit", "pool", "pool_hash", "command")
-    return Finding(*(str(data.get(name) or "") for name in names), data)
+    return Finding(**{name: str(data.get(name) or "") for name in names}, data=data)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The Results page below its table: quality against cost, cost as it grows, one person chosen for in two ways."""
 
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -112,16 +113,18 @@ def cost_panel(engine: "Engine") -> None:
     made_by(finding)
 
 
-def lines_of(part: Any, x: str, y: str) -> list[Line]:
+def lines_of(part: Mapping[str, Any], x: str, y: str) -> list[Line]:
     """The lines of one half of ``cost``; a malformed one is left out."""
-    sizes = part.get(x)
-    lines = []
-    for name, row in mapping(part.get("methods")).items():
-        values = mapping(row).get(y)
-        fit = isinstance(sizes, list) and isinstance(values, list) and len(sizes) == len(values) > 0
-        if fit and all(is_number(value) and value > 0 for value in (*sizes, *values)):
-            lines.append(Line(str(name), tuple(map(float, sizes)), tuple(map(float, values))))
-    return lines
+    sizes = _sizes(part.get(x))
+    rows = {str(name): _sizes(mapping(row).get(y)) for name, row in mapping(part.get("methods")).items()}
+    return [Line(name, sizes, values) for name, values in rows.items() if sizes and len(values) == len(sizes)]
+
+
+def _sizes(value: Any) -> tuple[float, ...]:
+    """A list of numbers above 0; empty where it is anything else."""
+    if not isinstance(value, list) or not all(is_number(one) and one > 0 for one in value):
+        return ()
+    return tuple(float(one) for one in value)
 
 
 def case_panel(engine: "Engine") -> None:
