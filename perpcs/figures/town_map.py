@@ -118,7 +118,7 @@ def _add_links(figure: go.Figure, people: People, guest: Guest, dark: bool) -> N
                     y=[value for end in ends for value in (y, float(end[1]), None)],
                     mode="lines",
                     line={"color": method_colour("perpcs"), "width": width},
-                    opacity=0.3 + 0.12 * step,
+                    opacity=0.45 + 0.1 * step,
                     hoverinfo="skip",
                     showlegend=False,
                     name="weight used",

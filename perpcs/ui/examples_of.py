@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 4
 """Examples on the page at once."""
+_ASK = "As a typed question, answered for the person who is chosen there."
 
 
 def examples_panel(engine: "Engine", record: Studio, column: Column, method: str) -> None:
@@ -82,7 +83,7 @@ def _examples(engine: "Engine", record: Studio, column: Column, method: str) -> 
     for number, one in enumerate(found[first : first + SHOWN]):
         st.html(example_html(one, column.task, column.metric))
         if column.task in {part.task for part in engine.manifest.tasks} and st.button(
-            "Ask it on Compare", key=f"compare-{number}", type="tertiary", icon=":material/forum:"
+            "Ask it on Compare", key=f"compare-{number}", type="tertiary", icon=":material/forum:", help=_ASK
         ):
             ask(record, one, column.task, method)
             st.switch_page(page("compare"))

@@ -91,7 +91,8 @@ def losses_html(card: Sharer) -> str:
         f'<i style="width:{100 * loss / top:.0f}%"></i><span>{loss:.2f}</span></div>'
         for epoch, loss in enumerate(card.loss)
     )
-    return f'<p class="pp-cap"><b>Training</b>: nats per target token on their own text</p>{bars}'
+    title = "<b>Training</b>: nats per target token on their own text"
+    return f'<p class="pp-cap">{title}</p><div class="pp-bars">{bars}</div>'
 
 
 def users_html(engine: "Engine", record: Studio, number: int) -> str:
@@ -110,5 +111,5 @@ def users_html(engine: "Engine", record: Studio, number: int) -> str:
     used = sum(value > 0 for value in shares.values())
     return (
         f'<p class="pp-cap"><b>Used by {used} of {len(shares)} example people</b>, share of each person’s weight, as '
-        f"precomputed</p>{bars}"
+        f'precomputed</p><div class="pp-bars">{bars}</div>'
     )

@@ -18,7 +18,7 @@ from perpcs.ui.people import Person, names_of
 from perpcs.ui.run import watch
 from perpcs.ui.sharer_card import card_panel, usage
 from perpcs.ui.state import Studio, remember
-from perpcs.ui.strings import MAP_NOTE, term
+from perpcs.ui.strings import CLEARED, MAP_NOTE, term
 from perpcs.ui.subset import strategies_panel, subset_panel
 from perpcs.ui.theme import is_dark
 
@@ -57,7 +57,8 @@ def sharers_page(engine: "Engine", record: Studio) -> None:
         if record.failure is not None:
             show_error(record.failure)
         if record.notice:
-            st.html(f'<p class="pp-note" role="status">{escape(record.notice)}</p>')
+            said = CLEARED if record.notice == "cleared" else record.notice
+            st.html(f'<p class="pp-note" role="status">{escape(said)}</p>')
         with st.container(key="finished"):
             _map(engine, record, person, candidates, traits)
     with st.container(key="finished-below"):

@@ -51,8 +51,9 @@ def is_control(method: str) -> bool:
 
 def _column(setting: Setting, task: Task) -> dict[str, Any]:
     path = setting.results / f"evaluate_{task.name}.json"
-    users, oracle = setting.people_of(task.name)
+    made_up = setting.town and setting.users is None
     stored = None if setting.again else _stored(path, setting.pool.hash, task)
+    users, oracle = setting.people_of(task.name) if stored is None or made_up else ([], {})
     if stored is None:
         methods = [name for name in METHODS if not name.startswith("retrieval") or setting.pool.task(task.name).encoder]
         stored = evaluate(
@@ -62,7 +63,7 @@ def _column(setting: Setting, task: Task) -> dict[str, Any]:
             users,
             methods,
             oracle=oracle or None,
-            with_texts=setting.town and setting.users is None,
+            with_texts=made_up,
             say=lambda line: setting.say(f"{task.name}: {line}"),
         )
         stored = {**stored, **stamp()}
@@ -70,7 +71,7 @@ def _column(setting: Setting, task: Task) -> dict[str, Any]:
     else:
         setting.say(f"{task.name}: taken from {path}")
         stored = {**last_change(path), **stored}
-    return column(stored, task, path.name, users if setting.town else ())
+    return column(stored, task, path.name, users if made_up else ())
 
 
 def _stored(path: Path, pool_hash: str, task: Task) -> dict[str, Any] | None:
