@@ -12,6 +12,7 @@ from typing import Any
 
 from perpcs import __version__
 from perpcs.errors import PerpcsError
+from perpcs.evaluate.command import add_experiment
 from perpcs.positions import PIECE_KINDS
 
 POOLS = Path(__file__).resolve().parents[1] / "assets" / "pools"
@@ -265,34 +266,6 @@ def _oracle(traits: Path) -> dict[str, dict[str, str]] | None:
     return {id: person.get("oracle", {}) for id, person in json.loads(traits.read_text("utf-8")).items()}
 
 
-def run_experiment(options: argparse.Namespace) -> None:
-    from perpcs.evaluate.experiment import Setting, run_experiment
-    from perpcs.evaluate.experiments import get_experiment
-    from perpcs.pool.store import Pool
-
-    experiment = get_experiment(options.name)
-    if options.people < 1:
-        raise PerpcsError(f"--people is {options.people}.", "Use a whole number of at least 1.")
-    pool = Pool(pool_folder(options.pool))
-    for name in options.task or ():
-        pool.task(name)
-    out = Path(options.out or f"results/{options.name}.json")
-    setting = Setting(
-        pool=pool,
-        pool_name=options.pool,
-        tasks=tuple(options.task or [part.task for part in pool.manifest.tasks]),
-        people=options.people,
-        seed=options.seed,
-        users=Path(options.users) if options.users else None,
-        results=out.parent,
-        again=options.again,
-        device=options.device,
-        say=lambda line: print(line, flush=True),
-    )
-    run_experiment(options.name, experiment, setting, out)
-    print(f"written to {out}")
-
-
 def run_validate(options: argparse.Namespace) -> None:
     from perpcs.pool.validate import validate
 
@@ -385,16 +358,7 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--out", required=True, help="JSON file to write")
     measure.set_defaults(run=run_evaluate)
 
-    experiment = commands.add_parser("experiment", help="answer a question about a pool, into results/NAME.json")
-    experiment.add_argument("name", help="table1, cost, case-study, or another file of perpcs/evaluate/experiments")
-    _add_pool(experiment)
-    experiment.add_argument("--task", action="append", help="a task; may be given several times; default all")
-    experiment.add_argument("--people", type=int, default=14, help="made-up people a task (default: %(default)s)")
-    experiment.add_argument("--seed", type=int, default=2026, help="of the made-up people (default: %(default)s)")
-    experiment.add_argument("--users", help="folder with TASK/target_users.json, for a pool of real people")
-    experiment.add_argument("--again", action="store_true", help="compute again what results/evaluate_TASK.json holds")
-    experiment.add_argument("--out", help="JSON file to write; default results/NAME.json")
-    experiment.set_defaults(run=run_experiment)
+    add_experiment(commands, _add_pool, pool_folder)
 
     check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
     check.add_argument("pool", help="folder, or name under assets/pools")

@@ -11,7 +11,7 @@ from perpcs.assembly.assemble import assemble
 from perpcs.assembly.options import router_options
 from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Setting
+from perpcs.evaluate.experiment import Setting, command_of
 from perpcs.evaluate.experiments import case_study, cost
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
@@ -48,6 +48,13 @@ def test_storage_is_once_plus_so_much_a_person(pool, tmp_path, monkeypatch):
     assert found["storage"]["methods"]["oppu"]["person"] == pool.manifest.adapter_bytes
     assert all(row["median_s"][0] > 0 for row in found["time"]["methods"].values())
     assert found["time"]["items"] == [2]
+
+
+def test_a_result_names_the_command_that_makes_it_again(pool):
+    tasks = tuple(part.task for part in pool.manifest.tasks)
+    assert command_of("cost", Setting(pool, "mine", tasks)) == "perpcs experiment cost --pool mine"
+    changed = Setting(pool, "mine", (TASK,), people=3, seed=2)
+    assert command_of("cost", changed) == f"perpcs experiment cost --pool mine --task {TASK} --people 3 --seed 2"
 
 
 def test_agreement_is_the_share_of_weight_on_the_sharers_taken(pool, person):

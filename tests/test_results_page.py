@@ -13,7 +13,17 @@ from perpcs.evaluate.experiments import EXPERIMENTS, get_experiment
 from perpcs.evaluate.experiments import table1 as table
 from perpcs.evaluate.findings import columns, examples, published, read_finding
 from perpcs.figures.case_study import case_figure, case_title, read_case
-from perpcs.figures.results import Line, Point, cost_figure, front, method_name, pareto_figure, storage_title
+from perpcs.figures.results import (
+    Line,
+    Point,
+    cost_figure,
+    front,
+    method_name,
+    pareto_figure,
+    pareto_title,
+    storage_title,
+    time_title,
+)
 from perpcs.pool.store import Pool
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import card
@@ -158,6 +168,7 @@ def test_the_front_holds_who_is_beaten_by_nobody():
     ]
     assert [point.method for point in front(points, "nll", "bytes")] == ["base", "perpcs:fit"]
     assert [point.method for point in front(points, "nll", "seconds")] == ["rag", "oppu", "perpcs:fit"]
+    assert pareto_title(points, "nll", "seconds").endswith("better than RAG; OPPU or Per-Pcs, fit")
     figure = pareto_figure(points, "nll", "bytes")
     assert {trace.name for trace in figure.data} >= {"Base model", "Per-Pcs, fit", "OPPU", "RAG"}
     assert all(x > 0 for trace in figure.data for x in trace.x), "0 has a place on a logarithmic axis"
@@ -168,6 +179,9 @@ def test_storage_says_how_many_times():
     lines = [Line("perpcs", (1.0, 1000.0), (100.0, 2000.0)), Line("oppu", (1.0, 1000.0), (80.0, 80_000.0))]
     assert storage_title(lines) == "1,000 people take 2.0 KB by Per-Pcs and 80.0 KB by OPPU: 40 times as much"
     assert cost_figure(lines, "people", kind="bytes").layout.xaxis.type == "log"
+    assert time_title([Line("oppu", (4.0, 64.0), (0.5, 6.5))]) == "64 history items take OPPU 6.5 s"
+    near = cost_figure([Line("oppu", (4.0, 64.0), (0.5, 6.5))], "items", kind="seconds")
+    assert list(near.layout.yaxis.tickvals) == [0.5, 1.0, 2.0, 5.0]
 
 
 def test_names_of_variants():

@@ -5,5 +5,6 @@ intervals.py   per-user macro means with bootstrap intervals over users
 oppu.py        the yardstick: a LoRA trained for one person by the code that trains a sharer's pieces
 protocol.py    people x methods -> answers, likelihoods, seconds -> one JSON
 experiment.py  what an experiment is, and the stamp of a result; experiments/ holds one file each
+command.py     the command that runs experiments
 findings.py    results of experiments, read back for the page that shows them
 """

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -100,15 +100,12 @@ def run_experiment(name: str, experiment: Experiment, setting: Setting, out: Pat
     Raises:
         PerpcsError: when the pool cannot answer it, or the file cannot be written.
     """
-    command = f"perpcs experiment {name} --pool {setting.pool_name}"
-    if setting.users is not None:
-        command += f" --users {setting.users}"
     result = {
         "kind": KIND,
         "experiment": name,
         "says": experiment.says,
         **stamp(),
-        "command": command,
+        "command": command_of(name, setting),
         "pool": setting.pool.manifest.name,
         "pool_hash": setting.pool.hash,
         "versions": {"perpcs": __version__, **versions()},
@@ -116,6 +113,21 @@ def run_experiment(name: str, experiment: Experiment, setting: Setting, out: Pat
     }
     write_json(out, result)
     return result
+
+
+def command_of(name: str, setting: Setting) -> str:
+    """What to type to ask the same again; what is usual is left out."""
+    words = [f"perpcs experiment {name} --pool {setting.pool_name}"]
+    if setting.tasks != tuple(part.task for part in setting.pool.manifest.tasks):
+        words += [f"--task {task}" for task in setting.tasks]
+    if setting.users is not None:
+        words.append(f"--users {setting.users}")
+    words += [f"--{key} {getattr(setting, key)}" for key in ("people", "seed") if getattr(setting, key) != _usual(key)]
+    return " ".join(words)
+
+
+def _usual(key: str) -> Any:
+    return next(field.default for field in fields(Setting) if field.name == key)
 
 
 def stamp() -> dict[str, str | None]:

@@ -33,7 +33,7 @@ def case_title(case: Case) -> str:
     on, chance = 100 * case.weight_on_taken, 100 * case.by_chance
     return (
         f"{case.name}: {on:.0f} % of Per-Pcs’s weight lies on the {len(case.taken)} sharers that PEFT retrieval takes; "
-        f"by chance it were {chance:.0f} %"
+        f"by chance it would be {chance:.0f} %"
     )
 
 

@@ -78,10 +78,10 @@ def front(points: Sequence[Point], measure: str, cost: Cost) -> list[Point]:
 
 def pareto_title(points: Sequence[Point], measure: str, cost: Cost) -> str:
     """The takeaway: which methods are worth their price."""
-    kept, what = front(points, measure, cost), "bytes kept" if cost == "bytes" else "seconds to prepare"
-    names = [method_name(point.method) for point in kept]
-    listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
-    return f"For the {what}, nothing is better than {listed}"
+    names = [method_name(point.method) for point in front(points, measure, cost)]
+    listed = f"{'; '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    cheaper = "keeps fewer bytes" if cost == "bytes" else "is prepared sooner"
+    return f"No method {cheaper} and answers better than {listed}"
 
 
 def pareto_figure(points: Sequence[Point], measure: str, cost: Cost, *, dark: bool = False) -> go.Figure:
@@ -220,7 +220,7 @@ def time_title(lines: Sequence[Line]) -> str:
     """Seconds at the longest history."""
     longest = max(line.x[-1] for line in lines)
     said = [f"{method_name(line.method)} {seconds_text(line.y[-1])}" for line in lines]
-    return f"{longest:,} history items take {', '.join(said)}"
+    return f"{longest:,.0f} history items take {', '.join(said)}"
 
 
 def lines_csv(lines: Sequence[Line], x: str, y: str) -> str:
@@ -246,12 +246,12 @@ def _frame(figure: go.Figure, dark: bool, height: int) -> None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Powers of ten across a span, at least one."""
-    at, ticks = 1e-3, []
-    while at <= high * 1.01:
-        if at >= low / 1.01:
-            ticks.append(at)
-        at *= 10
+    """Powers of ten across a span; with their doubles and fivefolds where there are few of them."""
+    powers = [10.0**power for power in range(-3, 13)]
+    for factors in ((1,), (1, 2, 5)):
+        ticks = [f * power for power in powers for f in factors if low / 1.01 <= f * power <= high * 1.01]
+        if len(ticks) >= 3:
+            break
     return ticks or [high]
 
 
