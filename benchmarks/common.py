@@ -3,7 +3,6 @@
 import os
 import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from perpcs.evaluate.experiment import commit
 from perpcs.files import write_json
 from perpcs.pool.store import Pool
 
@@ -35,17 +35,6 @@ def about(benchmark: str, pool: Pool, settings: dict[str, Any], packages: Iterab
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
-
-
-def commit() -> str | None:
-    """The commit that is checked out, with ``+`` where files differ from it; None outside a checkout."""
-    try:
-        git = ("git", "-C", str(ROOT))
-        head = subprocess.run((*git, "rev-parse", "--short=12", "HEAD"), capture_output=True, text=True, check=True)
-        changed = subprocess.run((*git, "status", "--porcelain", "-uno"), capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def take_turns(runs: Sequence[Callable[[], Any]], repeats: int) -> list[dict[str, Any]]:

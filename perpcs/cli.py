@@ -12,6 +12,7 @@ from typing import Any
 
 from perpcs import __version__, cli_sharing
 from perpcs.errors import PerpcsError
+from perpcs.evaluate.command import add_experiment
 from perpcs.positions import PIECE_KINDS
 
 POOLS = Path(__file__).resolve().parents[1] / "assets" / "pools"
@@ -203,6 +204,7 @@ def run_export(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
     from perpcs.data.others import with_others
+    from perpcs.evaluate.experiment import stamp
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
     from perpcs.personalizers.methods import names_in
@@ -228,7 +230,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         **({"writer": ModelWriter.load(options.writer, options.device)} if options.writer else {}),
         say=lambda line: print(line, flush=True),
     )
-    write_json(Path(options.out), result)
+    write_json(Path(options.out), {**result, **stamp()})
     measure = {"text": "rouge-L", "rating": "mae", "label": "accuracy"}[task.kind]
     width = max(len(name) for name in methods)
     print(f"{result['users']} people, {result['queries']} queries; mean over people (95 % interval)")
@@ -351,6 +353,8 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
     measure.add_argument("--out", required=True, help="JSON file to write")
     measure.set_defaults(run=run_evaluate)
+
+    add_experiment(commands, _add_pool, pool_folder)
 
     check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
     check.add_argument("pool", help="folder, or name under assets/pools")

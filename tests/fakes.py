@@ -20,6 +20,7 @@ from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.method import Prepared, Progress
 from perpcs.personalizers.methods import parse, title_of
+from perpcs.pool.candidates import Candidates, only_sharers
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
 from perpcs.positions import Position
 from perpcs.tasks import Item, Query, Task, get_task
@@ -142,9 +143,30 @@ class FakeEngine:
                 cluster=i * 7 % 5,
                 terms=TERMS[i * 7 % 5],
                 loss=(2.1, 1.4, 1.0 + i / 80),
+                xy=(round(0.9 * np.cos(i), 4), round(0.9 * np.sin(i), 4)),
             )
             for i in range(SHARERS)
         )
+
+    def candidates(self, task: str) -> Candidates:
+        """40 sharers and 80 others around them; the others wrote more, so that the most active are none of those."""
+        own = only_sharers(self.sharers(task))
+        others = _random("candidates").uniform(-1, 1, (80, 2))
+        clusters = np.concatenate([own.clusters, np.arange(80) % 5])
+        items = np.concatenate([own.items, 30 + np.arange(80)])
+        return Candidates(np.concatenate([own.xy, others]), clusters, items, own.sharers)
+
+    def shared(self, task: str) -> np.ndarray:
+        mask = np.ones((len(self.manifest.positions), SHARERS), dtype=bool)
+        mask[0, 1] = False
+        return mask
+
+    def likeness(self, task: str, items: Sequence[Item]) -> np.ndarray:
+        self.calls.append(("likeness", task))
+        return _random("likeness", *(item.x for item in items)).uniform(0, 1, SHARERS)
+
+    def held_out_loss(self, assembly: Assembly, queries: Sequence[Query]) -> float | None:
+        return 0.1 * assembly.distinct_sharers() if queries else None
 
     def examples(self, task: str) -> tuple[Example, ...]:
         return self._examples[task]

@@ -3,4 +3,7 @@
 metrics.py     one answer against the truth, and the measures of a task
 intervals.py   per-user macro means with bootstrap intervals over users
 protocol.py    people x methods -> answers, likelihoods, seconds -> one JSON
+experiment.py  what an experiment is, and the stamp of a result; experiments/ holds one file each
+command.py     the command that runs experiments
+findings.py    results of experiments, read back for the page that shows them
 """

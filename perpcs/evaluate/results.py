@@ -116,7 +116,7 @@ def quality_rows(
     rows = []
     for kind in KINDS:
         numbers, variant = chosen[kind]
-        row = QualityRow(kind, variant, *(_measure(mapping(numbers).get(name)) for name in (metric, "nll")))
+        row = QualityRow(kind, variant, *(read_measure(mapping(numbers).get(name)) for name in (metric, "nll")))
         if row.metric is not None or row.nll is not None:
             rows.append(row)
     return tuple(rows)
@@ -145,7 +145,7 @@ def _named(methods: Mapping[str, Any], name: str, usual: Sequence[str]) -> tuple
     return methods.get(name), "" if name in usual else name.rpartition(":")[2]
 
 
-def _measure(value: Any) -> Measure | None:
+def read_measure(value: Any) -> Measure | None:
     """A {mean, low, high, n_users} with finite numbers, or None."""
     cell = mapping(value)
     mean, low, high, people = (cell.get(key) for key in ("mean", "low", "high", "n_users"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from perpcs.assembly.assemble import Step, assemble
+from perpcs.assembly.blind import likeness
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
 from perpcs.assembly.options import RouterOptions
@@ -27,11 +28,13 @@ from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_prompt
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.examples import example_answers, example_assembly
+from perpcs.personalizers.heldout import held_out_loss
 from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
 from perpcs.personalizers.methods import parse, prepare, title_of
 from perpcs.personalizers.rows import row_updates
 from perpcs.personalizers.sharing import train_in_turns
 from perpcs.personalizers.turns import Turns
+from perpcs.pool.candidates import Candidates
 from perpcs.pool.contribute import Say, Trained
 from perpcs.pool.manifest import Example, Manifest, Sharer
 from perpcs.pool.store import Pool
@@ -107,6 +110,32 @@ class Engine:
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
         return self.pool.sharers(task)
+
+    def candidates(self, task: str) -> Candidates:
+        return self.pool.candidates(task)
+
+    def shared(self, task: str) -> np.ndarray:
+        """Which pieces each sharer shares, bool (P, S)."""
+        return self.pool.pieces(task, self.base.device, self.base.dtype).mask.cpu().numpy()
+
+    def likeness(self, task: str, items: Sequence[Item]) -> np.ndarray:
+        """How like a history is to each sharer's, by the pool's encoder: cosines (S,).
+
+        Raises:
+            PerpcsError: when the pool stores no embeddings.
+        """
+        with self.turns.turn():
+            return likeness(self.pool, task, items).numpy()
+
+    def held_out_loss(self, assembly: Assembly, queries: Sequence[Query]) -> float | None:
+        """Nats per target token of a person's own answers, which lie after the history; None where there are none.
+
+        Raises:
+            PerpcsError: when the person belongs to another pool.
+        """
+        self.check(assembly)
+        with self.turns.turn():
+            return held_out_loss(self.base, self.pool, assembly, queries)
 
     def examples(self, task: str) -> tuple[Example, ...]:
         return self.pool.examples(task)

@@ -14,6 +14,7 @@ from perpcs.files import hash_bytes, hash_file, write_atomic
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
 from perpcs.model.ia3 import make_pieces
+from perpcs.pool.candidates import Candidates, only_sharers, read_candidates
 from perpcs.pool.hypernet import Hypernet, HypernetShape, read_hypernet
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examples, read_manifest, read_sharers
 
@@ -75,6 +76,7 @@ class Pool:
         self._examples: dict[str, tuple[Example, ...]] = {}
         self._embeddings: dict[str, Tensor | None] = {}
         self._hypernets: dict[str, Hypernet | None] = {}
+        self._candidates: dict[str, Candidates] = {}
 
     @cached_property
     def hash(self) -> str:
@@ -109,6 +111,19 @@ class Pool:
                 self._check_file(task, "examples.json")
             self._examples[task] = read_examples(self.folder / task)
         return self._examples[task]
+
+    def candidates(self, task: str) -> Candidates:
+        """The map of a task's candidates; of the sharers alone where the pool stores no map.
+
+        Raises:
+            PerpcsError: when the file is altered or damaged.
+        """
+        if task not in self._candidates:
+            sharers, there = self.sharers(task), MAP in self.task(task).files
+            self._candidates[task] = (
+                read_candidates(self._check_file(task, MAP), sharers) if there else only_sharers(sharers)
+            )
+        return self._candidates[task]
 
     def embeddings(self, task: str) -> Tensor | None:
         """The sharers' embeddings, float32 (S, width); None where the pool stores none.

@@ -9,6 +9,8 @@ TITLES = {
     "overview": "Overview",
     "assemble": "Assemble",
     "compare": "Compare",
+    "sharers": "Sharers",
+    "results": "Results",
     "share": "Share",
     "method": "Method",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from perpcs.assembly.options import ACTIVATIONS
+from perpcs.assembly.options import ACTIVATIONS, RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.figures.live import live_map
 from perpcs.figures.order import column_order
@@ -41,11 +41,25 @@ class Frame(NamedTuple):
     """The weights of that position, (S,); of all positions, (P, S), where they move together."""
 
 
-def start_assembly(engine: "Engine", record: Studio, task: str, items: Sequence[Item], *, user: str) -> None:
-    """Begin to assemble; the previous assembly stays until the new one is complete."""
+def start_assembly(
+    engine: "Engine",
+    record: Studio,
+    task: str,
+    items: Sequence[Item],
+    *,
+    user: str,
+    options: RouterOptions | None = None,
+    page: str = "assemble",
+) -> None:
+    """Begin to assemble; the previous assembly stays until the new one is complete.
+
+    Args:
+        options: for this time only; None = those of the knobs.
+        page: who watches it.
+    """
     if record.work is not None:
         record.work.stop()
-    options, items = record.options, tuple(items)
+    options, items = options or record.options, tuple(items)
     together = options.router not in ACTIVATIONS  # all positions change at every step
 
     def do(report: Any) -> Assembly:
@@ -56,14 +70,16 @@ def start_assembly(engine: "Engine", record: Studio, task: str, items: Sequence[
         return engine.assemble(get_task(task), items, options=options, user=user, on_position=on_position)
 
     record.failure, record.notice = None, ""
-    record.work = Work(do, page="assemble", task=task, items=items, user=user)
+    record.work = Work(do, page=page, task=task, items=items, user=user)
 
 
 def watch(engine: "Engine", record: Studio) -> None:
     """Draw running work until it ends, then store its result and run the page again."""
     work = record.work
     assert work is not None
-    st.html("<style>.st-key-finished { display: none; }</style>")  # else what was there before would stay below
+    st.html(
+        "<style>.st-key-finished, .st-key-finished-below { display: none; }</style>"
+    )  # else what was there before would stay below
     sharers = engine.sharers(work.about["task"])
     head, picture = st.empty(), st.empty()
     with st.container(horizontal=True):

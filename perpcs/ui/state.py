@@ -55,6 +55,18 @@ class Studio:
     query: str = ""
     """Id of the held-out item that Compare asks."""
     seed: int = 0
+    measure: str = "metric"
+    """Results: the task's metric, or likelihood."""
+    result: tuple[str, str] = ("", "")
+    """Results: (task, method) of the cell that is open."""
+    strategy: str = "cluster"
+    """Sharers: by which rule candidates would be chosen."""
+    colour: str = "cluster"
+    """Sharers: what the colours of the map say."""
+    star: str = ""
+    """Sharers: id of the sharer whose card is open."""
+    only: tuple[int, ...] = ()
+    """Sharers: numbers of the sharers that were picked, in the pool's order."""
 
     view: str = "piece"
     """What Assemble shows under the map, one of ``VIEWS``."""
@@ -106,6 +118,11 @@ class Studio:
     """Somebody to lay beside whoever is on Assemble."""
     kept: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     """What was worked out about a person and takes a while, the last of each kind: (what for, outcome)."""
+    result_page: int = 0
+    remade: Any = None
+    """Sharers: whose assembly was made again there, and what it was before."""
+    alike: dict[Any, Any] = field(default_factory=dict)
+    """Sharers: likeness of the person on the screen to every sharer, as numbers."""
     generation: int = 0
     """Part of the keys of widgets that hold a person's text; raising it makes them new and empty."""
 
@@ -171,7 +188,22 @@ def to_link(record: Studio) -> dict[str, str]:
         link["columns"] = "people"
     if record.seed:
         link["seed"] = str(record.seed)
+    link |= {name: value for name, (value, usual) in _choices(record).items() if value != usual}
     return {name: value for name, value in link.items() if value}
+
+
+def _choices(record: Studio) -> dict[str, tuple[str, str]]:
+    """What the links of Results and Sharers say, and what they leave out because it is usual."""
+    usual = Studio()
+    only = ",".join(map(str, record.only))
+    return {
+        "measure": (record.measure, usual.measure),
+        "result": ("~".join(record.result) if all(record.result) else "", ""),
+        "strategy": (record.strategy, usual.strategy),
+        "colour": (record.colour, usual.colour),
+        "star": (record.star, ""),
+        "only": (only, ""),
+    }
 
 
 def from_link(link: Mapping[str, str]) -> Studio:
@@ -198,7 +230,22 @@ def from_link(link: Mapping[str, str]) -> Studio:
     position, mark, sharer = link.get("cell", "").partition("~")
     if mark and len(position) < 80 and len(sharer) < 80:
         record.cell = (position, sharer)
+    _take_choices(record, link)
     return record
+
+
+def _take_choices(record: Studio, link: Mapping[str, str]) -> None:
+    """What a link says of Results and Sharers; the pages keep what they know and replace the rest."""
+    if link.get("measure") in ("metric", "nll"):
+        record.measure = link["measure"]
+    task, mark, method = link.get("result", "").partition("~")
+    if mark and len(task) < 20 and len(method) < 60:
+        record.result = (task, method)
+    record.strategy = link.get("strategy", "")[:20] or record.strategy
+    record.colour = link.get("colour", "")[:40] or record.colour
+    record.star = link.get("star", "")[:80]
+    numbers = link.get("only", "")[:2000].split(",")
+    record.only = tuple(sorted({int(number) for number in numbers if number.isdecimal() and len(number) < 6}))
 
 
 def write_link(record: Studio) -> None:

@@ -55,6 +55,11 @@ WORK_SECONDS = (
     "Seconds are work at the model, shared by the columns of a batch; waiting for other people is not counted."
 )
 BYTES_STORED = "What has to be kept for this person so that the method can answer."
+MAP_NOTE = (
+    "Near each other: histories about alike things, by a sentence encoder. What distance does not mean: how alike "
+    "people write, whose pieces help whom, or how far apart two far corners are; a flat map keeps neighbours and bends "
+    "the rest."
+)
 
 
 def term(word: str, shown: str | None = None) -> str:

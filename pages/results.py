@@ -1,0 +1,13 @@
+"""Results: what was measured, how sure it is, what it costs, and what lies behind a number."""
+
+from perpcs.ui import costs, results
+from perpcs.ui.engine import get_engine
+from perpcs.ui.state import studio, write_link
+
+engine, record = get_engine(), studio()
+
+results.table_panel(engine, record)
+costs.pareto_panel(engine, record)
+costs.cost_panel(engine)
+costs.case_panel(engine)
+write_link(record)

@@ -1,0 +1,11 @@
+"""Sharers: who shares, where they stand among the candidates, and how strongly a person uses each of them."""
+
+from perpcs.ui import sharers
+from perpcs.ui.choice import settle
+from perpcs.ui.engine import get_engine
+from perpcs.ui.state import studio, write_link
+
+engine, record = get_engine(), studio()
+settle(engine, record)
+sharers.sharers_page(engine, record)
+write_link(record)

@@ -1,0 +1,213 @@
+"""Methods x tasks on held-out people, with intervals and controls: the table that a paper would begin with.
+
+A stored ``evaluate_TASK.json`` that was made with this very pool is taken as it is; otherwise the task is evaluated now
+and stored. Texts are kept for made-up people only, a few queries a person, so that a number can be looked into.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perpcs.evaluate.experiment import Experiment, Setting, last_change, stamp
+from perpcs.evaluate.intervals import paired
+from perpcs.evaluate.metrics import score_person
+from perpcs.evaluate.protocol import evaluate
+from perpcs.files import write_json
+from perpcs.tasks import Task, User, get_task
+
+METHODS = (
+    *("base", "rag", "pag", "retrieval:3", "uniform"),
+    *("perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "wrong:perpcs:fit"),
+    *("oppu", "wrong:oppu"),
+)
+CONTROLS = ("wrong:", "uniform", "random")
+"""Methods that nobody would use: they show what a number means, and never win."""
+LOWER = ("nll", "mae")
+"""Measures of which less is better."""
+EXAMPLES = 3
+"""Queries a person whose texts are kept."""
+
+
+def run(setting: Setting) -> dict[str, Any]:
+    """{tasks: {task: the table's column, with examples}, methods: all names in the order of the table}."""
+    columns = {name: _column(setting, get_task(name)) for name in setting.tasks}
+    named = [name for column in columns.values() for name in column["methods"]]
+    order = {name: index for index, name in enumerate(METHODS)}
+    methods = sorted(dict.fromkeys(named), key=lambda name: order.get(name, len(order)))
+    return {
+        "methods": methods,
+        "controls": [name for name in methods if is_control(name)],
+        "units": {"nll": "nats per target token", "prepare_seconds": "seconds a person", "bytes": "bytes a person"},
+        "settings": {"people": setting.people, "seed": setting.seed, "decoding": "greedy"},
+        "tasks": columns,
+    }
+
+
+def is_control(method: str) -> bool:
+    """Whether a method is a control."""
+    return method.startswith(CONTROLS)
+
+
+def _column(setting: Setting, task: Task) -> dict[str, Any]:
+    path = setting.results / f"evaluate_{task.name}.json"
+    made_up = setting.town and setting.users is None
+    stored = None if setting.again else _stored(path, setting.pool.hash, task)
+    users, oracle = setting.people_of(task.name) if stored is None or made_up else ([], {})
+    if stored is None:
+        methods = [name for name in METHODS if not name.startswith("retrieval") or setting.pool.task(task.name).encoder]
+        stored = evaluate(
+            setting.base,
+            setting.pool,
+            task,
+            users,
+            methods,
+            oracle=oracle or None,
+            with_texts=made_up,
+            say=lambda line: setting.say(f"{task.name}: {line}"),
+        )
+        stored = {**stored, **stamp()}
+        write_json(path, stored)
+    else:
+        setting.say(f"{task.name}: taken from {path}")
+        stored = {**last_change(path), **stored}
+    return column(stored, task, path.name, users if made_up else ())
+
+
+def _stored(path: Path, pool_hash: str, task: Task) -> dict[str, Any] | None:
+    """The stored evaluation, where it is of this pool and this version of the task."""
+    try:
+        found = json.loads(path.read_bytes())
+        fits = found["pool_hash"] == pool_hash and found["task"] == task.name and found["task_version"] == task.version
+        return found if fits and found["methods"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def column(stored: Mapping[str, Any], task: Task, file: str, users: Sequence[User] = ()) -> dict[str, Any]:
+    """One task's column from what ``evaluate`` returned.
+
+    Args:
+        users: the people, where their texts may be shown; else no examples are kept.
+    """
+    values = {name: person_values(task, stored["examples"][name]) for name in stored["methods"]}
+    cells = {
+        name: {
+            "measures": {key: row[key] for key in (task.metric, "nll") if key in row},
+            "minus_base": row.get("nll_minus_base"),
+            "bytes": row["bytes"],
+            "prepare_seconds": row["prepare_seconds"],
+        }
+        for name, row in stored["methods"].items()
+    }
+    best = {measure: best_of(cells, values, measure) for measure in (task.metric, "nll")}
+    return {
+        "metric": task.metric,
+        "users": stored["users"],
+        "queries": stored["queries"],
+        "date": stored.get("date"),
+        "commit": stored.get("commit"),
+        "file": file,
+        "methods": cells,
+        "references": {
+            name: {"measures": {task.metric: row[task.metric]}} for name, row in stored.get("references", {}).items()
+        },
+        "best": {measure: name for measure, name in best.items() if name},
+        "examples": _examples(task, stored["examples"], users),
+    }
+
+
+def person_values(task: Task, people: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Every person's own measures, as far as the stored rows tell: likelihood always, the metric where answers were
+    kept and everybody has one.
+    """
+    found: dict[str, list[float]] = {"nll": []}
+    metric: list[float] = []
+    for person in people:
+        rows = person["queries"]
+        tokens = sum(row["tokens"] for row in rows)
+        found["nll"].append(sum(row["nll"] * row["tokens"] for row in rows) / tokens)
+        if all("answer" in row and "gold" in row for row in rows):
+            scores = score_person(task, [row["answer"] for row in rows], [row["gold"] for row in rows])
+            metric += [scores[task.metric]] if task.metric in scores else []
+    return {**found, task.metric: metric} if len(metric) == len(people) else found
+
+
+def best_of(
+    cells: Mapping[str, Mapping[str, Any]], values: Mapping[str, Mapping[str, Sequence[float]]], measure: str
+) -> str:
+    """The method that is ahead of every other one by an interval that excludes 0; empty where there is none.
+
+    Differences are paired, person by person, where the people's own values are known; else two intervals that touch
+    count as no difference. Controls take no part.
+    """
+    there = {
+        name: cell["measures"][measure]
+        for name, cell in cells.items()
+        if measure in cell["measures"] and not is_control(name)
+    }
+    if len(there) < 2:
+        return ""
+    sign = 1.0 if measure in LOWER else -1.0
+    first = min(there, key=lambda name: sign * there[name]["mean"])
+    for other in there:
+        if other == first:
+            continue
+        ours, theirs = (values.get(name, {}).get(measure) for name in (first, other))
+        if ours and theirs and len(ours) == len(theirs):
+            apart = paired([sign * one for one in ours], [sign * one for one in theirs])["high"] < 0
+        else:
+            better, worse = there[first], there[other]
+            apart = better["high"] < worse["low"] if sign > 0 else better["low"] > worse["high"]
+        if not apart:
+            return ""
+    return first
+
+
+def _examples(
+    task: Task, stored: Mapping[str, Sequence[Mapping[str, Any]]], users: Sequence[User]
+) -> dict[str, Any] | None:
+    """The first queries of every person with what each method answered; None where no texts may be kept, or where the
+    people are not those who were evaluated: a town that has changed since makes others of the same names.
+
+    {people: [{user, history, queries: [{id, input, options, gold}]}], answers: {method: [[answer, metric, nll]]}}, the
+    answers in the order of the people's queries; an answer that was not kept is None.
+    """
+    known = {user.id: user for user in users}
+    first = next(iter(stored.values()), ())
+    if not first or not all(_same(known.get(person["user"]), person) for person in first):
+        return None
+    people = []
+    for person in first:
+        user = known[person["user"]]
+        asked = {query.id: query for query in user.queries}
+        rows = [asked[row["id"]] for row in person["queries"][:EXAMPLES]]
+        queries = [
+            {"id": query.id, "input": query.x, "options": list(query.options), "gold": query.gold} for query in rows
+        ]
+        people.append({"user": user.id, "history": len(user.history), "queries": queries})
+    answers = {
+        method: [
+            _answer(task, row, known[person["user"]]) for person in persons for row in person["queries"][:EXAMPLES]
+        ]
+        for method, persons in stored.items()
+    }
+    return {"people": people, "answers": answers}
+
+
+def _same(user: User | None, person: Mapping[str, Any]) -> bool:
+    """Whether a person is the one who was evaluated, by all that the stored rows tell."""
+    if user is None or len(user.history) != person["history"]:
+        return False
+    golds = {query.id: query.gold for query in user.queries}
+    return all(row["id"] in golds and row.get("gold") in (None, golds[row["id"]]) for row in person["queries"])
+
+
+def _answer(task: Task, row: Mapping[str, Any], user: User) -> list[Any]:
+    said = row.get("answer")
+    gold = next((query.gold for query in user.queries if query.id == row["id"]), None)
+    score = None if said is None or gold is None else score_person(task, [said], [gold]).get(task.metric)
+    return [said, None if score is None else round(score, 4), round(row["nll"], 4)]
+
+
+EXPERIMENT = Experiment("Which method answers best on which task, and how sure is that?", run)

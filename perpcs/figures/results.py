@@ -1,0 +1,267 @@
+"""Quality against what it costs, and cost as it grows: figures of the Results page, from plain numbers.
+
+A variant of a method has the method's colour and a mark of its own; its name stands beside it.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import plotly.graph_objects as go
+
+from perpcs.figures.style import base_layout, bytes_text, faint, ink, method_colour, muted, paper, seconds_text
+
+_NAMES = {
+    "base": "Base model",
+    "random": "Random history",
+    "rag": "RAG",
+    "pag": "PAG",
+    "retrieval": "PEFT retrieval",
+    "uniform": "All pieces alike",
+    "perpcs": "Per-Pcs",
+    "p2p": "P2P",
+    "oppu": "OPPU",
+    "majority": "Own majority",
+    "oracle": "Oracle",
+}
+_MARKS = {"gate": "diamond", "prototype": "square", "gradient": "triangle-up", "fit": "circle", "fit+own": "star"}
+UNITS = {"nll": "nats per target token", "accuracy": "accuracy", "mae": "MAE, stars", "rouge-L": "ROUGE-L"}
+LOWER = ("nll", "mae")
+"""Measures of which less is better."""
+
+
+def method_name(method: str) -> str:
+    """``perpcs:fit`` as ``Per-Pcs, fit``; a wrong user's form says so; ``perpcs+rag`` as ``Per-Pcs + RAG``."""
+    if method.startswith("wrong:"):
+        return f"{method_name(method.removeprefix('wrong:'))}, wrong user"
+    name, _, variant = method.partition(":")
+    parts = [_NAMES.get(part, part) for part in name.split("+")]
+    shown = variant if not variant[:1].isdigit() else f"top {variant}" if name == "retrieval" else f"{variant} items"
+    return " + ".join(parts) + (f", {shown}" if variant else "")
+
+
+def colour_of(method: str) -> str:
+    """The method's colour, whatever its variant."""
+    return method_colour(method.removeprefix("wrong:").partition(":")[0])
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method: how good it is, with its interval, and what it costs a person."""
+
+    method: str
+    mean: float
+    low: float
+    high: float
+    bytes: float
+    seconds: float
+
+
+Cost = Literal["bytes", "seconds"]
+
+
+def cost_of(point: Point, cost: Cost) -> float:
+    return point.bytes if cost == "bytes" else point.seconds
+
+
+def front(points: Sequence[Point], measure: str, cost: Cost) -> list[Point]:
+    """The methods that nobody beats in both at once, cheapest first (Pareto)."""
+    sign = 1.0 if measure in LOWER else -1.0
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda one: (cost_of(one, cost), sign * one.mean)):
+        if not kept or sign * point.mean < sign * kept[-1].mean:
+            kept.append(point)
+    return kept
+
+
+def pareto_title(points: Sequence[Point], measure: str, cost: Cost) -> str:
+    """The takeaway: which methods are worth their price."""
+    names = [method_name(point.method) for point in front(points, measure, cost)]
+    listed = f"{'; '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    cheaper = "keeps fewer bytes" if cost == "bytes" else "is prepared sooner"
+    return f"No method {cheaper} and answers better than {listed}"
+
+
+def pareto_figure(points: Sequence[Point], measure: str, cost: Cost, *, dark: bool = False) -> go.Figure:
+    """Quality (upwards is better) over cost a person, with intervals; a line joins the front.
+
+    Cost is on a logarithmic axis, on which 0 stands at its left end.
+    """
+    costs = [cost_of(point, cost) for point in points if cost_of(point, cost) > 0]
+    least = min(costs, default=1.0)
+    zero = least / 6
+    place = {point.method: cost_of(point, cost) if cost_of(point, cost) > 0 else zero for point in points}
+    kept = front(points, measure, cost)
+    figure = go.Figure(
+        go.Scatter(
+            x=[place[point.method] for point in kept],
+            y=[point.mean for point in kept],
+            mode="lines",
+            line={"color": muted(dark), "width": 1.5, "dash": "dot", "shape": "hv"},
+            hoverinfo="skip",
+            showlegend=False,
+            name="front",
+        )
+    )
+    text = bytes_text if cost == "bytes" else seconds_text
+    for point in points:
+        name = method_name(point.method)
+        figure.add_trace(
+            go.Scatter(
+                x=[place[point.method]],
+                y=[point.mean],
+                error_y={
+                    "array": [point.high - point.mean],
+                    "arrayminus": [point.mean - point.low],
+                    "thickness": 1.3,
+                    "width": 4,
+                    "color": colour_of(point.method),
+                },
+                mode="markers",
+                marker={
+                    "size": 12,
+                    "color": colour_of(point.method),
+                    "symbol": _MARKS.get(point.method.partition(":")[2], "circle"),
+                    "line": {"width": 1, "color": ink(dark)},
+                },
+                name=name,
+                hovertemplate=(
+                    f"<b>{name}</b><br>{point.mean:.3f} [{point.low:.3f}, {point.high:.3f}] {UNITS[measure]}<br>"
+                    f"{text(cost_of(point, cost))} a person<extra></extra>"
+                ),
+            )
+        )
+    high = max([*costs, zero])
+    ticks = _ticks(least, high)
+    _frame(figure, dark, 360)
+    figure.update_xaxes(
+        type="log",
+        title_text=f"{'bytes kept of' if cost == 'bytes' else 'seconds to prepare'} a person",
+        tickvals=[zero, *ticks],
+        ticktext=["0", *map(text, ticks)],
+    )
+    figure.update_yaxes(title_text=UNITS[measure], autorange="reversed" if measure in LOWER else True)
+    return figure
+
+
+def points_csv(points: Iterable[Point], measure: str) -> str:
+    """The figure's numbers."""
+    return _csv(
+        ("method", measure, "low", "high", "bytes_a_person", "seconds_to_prepare"),
+        ((one.method, one.mean, one.low, one.high, f"{one.bytes:.6g}", f"{one.seconds:.6g}") for one in points),
+    )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method's cost at each size."""
+
+    method: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+def cost_figure(
+    lines: Sequence[Line], x_title: str, *, kind: Cost, even_at: float | None = None, dark: bool = False
+) -> go.Figure:
+    """Bytes or seconds of each method as people or items grow, both axes logarithmic.
+
+    Args:
+        even_at: where two lines meet, marked; None = nowhere.
+    """
+    figure, text = go.Figure(), bytes_text if kind == "bytes" else seconds_text
+    for line in lines:
+        name = method_name(line.method)
+        figure.add_trace(
+            go.Scatter(
+                x=line.x,
+                y=line.y,
+                name=name,
+                mode="lines+markers",
+                customdata=[text(value) for value in line.y],
+                line={
+                    "color": colour_of(line.method),
+                    "width": 2,
+                    "dash": "dash" if line.method.endswith(":gate") else "solid",
+                },
+                marker={
+                    "size": 8,
+                    "symbol": _MARKS.get(line.method.partition(":")[2], "circle"),
+                    "line": {"width": 1, "color": paper(dark)},
+                },
+                hovertemplate=f"<b>{name}</b><br>%{{x:,}} {x_title}: %{{customdata}}<extra></extra>",
+            )
+        )
+    _frame(figure, dark, 330)
+    xs = sorted({x for line in lines for x in line.x})
+    ys = [y for line in lines for y in line.y if y > 0]
+    figure.update_xaxes(type="log", title_text=x_title, tickvals=xs, ticktext=[_short(x) for x in xs])
+    ticks = _ticks(min(ys, default=1.0), max(ys, default=1.0))
+    what = "bytes kept" if kind == "bytes" else "seconds a person"
+    figure.update_yaxes(type="log", title_text=what, tickvals=ticks, ticktext=[text(value) for value in ticks])
+    if even_at is not None and xs and xs[0] < even_at < xs[-1]:
+        figure.add_vline(x=even_at, line={"color": muted(dark), "width": 1, "dash": "dot"})
+    return figure
+
+
+def storage_title(lines: Sequence[Line]) -> str:
+    """What the most people of the figure cost by each of the two methods."""
+    ours, theirs = (next(line for line in lines if line.method == name) for name in ("perpcs", "oppu"))
+    times = theirs.y[-1] / ours.y[-1]
+    return (
+        f"{_short(ours.x[-1])} people take {bytes_text(ours.y[-1])} by Per-Pcs and {bytes_text(theirs.y[-1])} by OPPU: "
+        f"{times:.2g} times as much"
+    )
+
+
+def time_title(lines: Sequence[Line]) -> str:
+    """Seconds at the longest history."""
+    longest = max(line.x[-1] for line in lines)
+    said = [f"{method_name(line.method)} {seconds_text(line.y[-1])}" for line in lines]
+    return f"{longest:,.0f} history items take {', '.join(said)}"
+
+
+def lines_csv(lines: Sequence[Line], x: str, y: str) -> str:
+    """The figure's numbers."""
+    rows = ((line.method, f"{a:g}", f"{b:.6g}") for line in lines for a, b in zip(line.x, line.y, strict=True))
+    return _csv(("method", x, y), rows)
+
+
+def _frame(figure: go.Figure, dark: bool, height: int) -> None:
+    figure.update_layout(
+        base_layout(
+            dark,
+            height=height,
+            margin={"l": 8, "r": 14, "t": 12, "b": 44},
+            dragmode=False,
+            hovermode="closest",
+            showlegend=True,
+            legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+        )
+    )
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True, showgrid=True, gridcolor=faint(dark))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Powers of ten across a span; with their doubles and fivefolds where there are few of them."""
+    powers = [10.0**power for power in range(-3, 13)]
+    for factors in ((1,), (1, 2, 5)):
+        ticks = [f * power for power in powers for f in factors if low / 1.01 <= f * power <= high * 1.01]
+        if len(ticks) >= 3:
+            break
+    return ticks or [high]
+
+
+def _short(count: float) -> str:
+    return f"{count / 1e6:g} M" if count >= 1e6 else f"{count:,.0f}"
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,318 @@
+"""The map of a pool's people: candidates as dots, sharers as stars, the current person and the strength of each link.
+
+Places were laid out from the likeness of histories when the pool was built. A star carries its sharer's number in
+customdata, so that a click or a lasso can be traced back; a dot carries none.
+"""
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from perpcs.figures.curve import line_colour
+from perpcs.figures.order import short_names
+from perpcs.figures.style import MARK, base_layout, faint, ink, method_colour, muted, paper, weight_scale
+from perpcs.pool.manifest import Sharer
+
+MOST_WORDS = 12
+"""More different words than these get no legend."""
+_WIDTHS = (0.8, 1.6, 2.8, 4.4, 6.5)
+_SYMBOLS = ("star", "star-square", "star-diamond", "star-triangle-up", "hexagram")
+
+
+@dataclass(frozen=True)
+class People:
+    """C candidates, S of them sharers. Plain arrays, so that no pool is needed to draw them."""
+
+    xy: np.ndarray
+    """(C, 2)."""
+    clusters: np.ndarray
+    """(C,)."""
+    items: np.ndarray
+    """(C,)."""
+    candidate: np.ndarray
+    """Which candidate each sharer is, (S,)."""
+    sharers: tuple[Sharer, ...]
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """What colours say: a number or a word for each candidate; NaN or nothing where there is none."""
+
+    title: str
+    numbers: np.ndarray | None = None
+    words: tuple[str, ...] = ()
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """The person on the screen: where they stand, and the share of their weight that each sharer holds, (S,)."""
+
+    name: str
+    place: tuple[float, float] | None
+    share: np.ndarray
+
+
+def map_title(guest: Guest | None, people: People) -> str:
+    """The takeaway of the map."""
+    count, of = len(people.sharers), len(people.xy)
+    if guest is None:
+        return f"{count} sharers stand for {of} candidates" if of > count else f"{count} sharers"
+    used = int((guest.share > 0).sum())
+    top = 100 * float(np.sort(guest.share)[::-1][:3].sum())
+    verb = "use" if guest.name == "You" else "uses"
+    return f"{guest.name} {verb} {used} of {count} sharers; the three with most weight hold {top:.0f} % of it"
+
+
+def town_map(
+    people: People,
+    colouring: Colouring,
+    *,
+    guest: Guest | None = None,
+    wanted: Collection[int] = (),
+    picked: Collection[int] = (),
+    star: int | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """Draw the map.
+
+    Args:
+        wanted: candidates that a strategy would choose: ringed.
+        picked: numbers of the sharers that were lassoed.
+        star: number of the sharer whose card is open.
+    """
+    figure = go.Figure()
+    if guest is not None and guest.place is not None:
+        _add_links(figure, people, guest, dark)
+    sharing = set(people.candidate.tolist())
+    dots = [c for c in range(len(people.xy)) if c not in sharing]
+    _add_marks(figure, people, colouring, dots, {}, dark)
+    _add_marks(figure, people, colouring, list(people.candidate), dict(enumerate(people.candidate.tolist())), dark)
+    _add_rings(figure, people, sorted(wanted), "would share", {"symbol": "circle-open", "size": 20}, muted(dark), 1.6)
+    of_picked = [int(people.candidate[s]) for s in sorted(picked) if s < len(people.candidate)]
+    _add_rings(figure, people, of_picked, "picked", {"symbol": "square-open", "size": 21}, ink(dark), 2)
+    if star is not None:
+        _add_rings(
+            figure, people, [int(people.candidate[star])], "card", {"symbol": "circle-open", "size": 26}, MARK, 3
+        )
+    if guest is not None and guest.place is not None:
+        _add_guest(figure, guest, dark)
+    _lay_out(figure, dark)
+    return figure
+
+
+def _add_links(figure: go.Figure, people: People, guest: Guest, dark: bool) -> None:
+    """A line to every sharer that holds weight; five widths, so that there are five traces and not a hundred."""
+    largest, (x, y) = float(guest.share.max()) or 1.0, guest.place or (0.0, 0.0)
+    steps = np.ceil(len(_WIDTHS) * guest.share / largest).astype(int)
+    for step, width in enumerate(_WIDTHS, start=1):
+        ends = [people.xy[people.candidate[s]] for s in np.flatnonzero(steps == step)]
+        if ends:
+            figure.add_trace(
+                go.Scattergl(
+                    x=[value for end in ends for value in (x, float(end[0]), None)],
+                    y=[value for end in ends for value in (y, float(end[1]), None)],
+                    mode="lines",
+                    line={"color": method_colour("perpcs"), "width": width},
+                    opacity=0.45 + 0.1 * step,
+                    hoverinfo="skip",
+                    showlegend=False,
+                    name="weight used",
+                )
+            )
+
+
+def _add_marks(
+    figure: go.Figure,
+    people: People,
+    colouring: Colouring,
+    who: Sequence[int],
+    number: dict[int, int],
+    dark: bool,
+) -> None:
+    """Dots, or stars where ``number`` names the sharers: sharer -> candidate."""
+    if not len(who):
+        return
+    stars = {candidate: sharer for sharer, candidate in number.items()}
+    kind = "sharer" if stars else "candidate"
+    base = {"size": 13 if stars else 6, "symbol": "star" if stars else "circle", "opacity": 1}
+    groups: list[tuple[str, list[int], dict[str, object]]] = []
+    if colouring.numbers is not None:
+        values = colouring.numbers[list(who)]
+        known = [c for c, value in zip(who, values, strict=True) if np.isfinite(value)]
+        blank = [c for c in who if c not in set(known)]
+        groups.append((kind, blank, {"color": faint(dark)}))
+        groups.append((kind, known, _scale(colouring, [float(colouring.numbers[c]) for c in known], bool(stars), dark)))
+    else:
+        order = list(dict.fromkeys(colouring.words))
+        for place, word in enumerate(order):
+            members = [c for c in who if colouring.words[c] == word]
+            symbol = _SYMBOLS[place // 7 % len(_SYMBOLS)] if stars else "circle"
+            groups.append((word, members, {"color": line_colour(place, dark), "symbol": symbol}))
+    listed = colouring.numbers is None and len(groups) <= MOST_WORDS and bool(stars)
+    names = short_names([sharer.id for sharer in people.sharers])
+    for name, members, marker in groups:
+        if not members:
+            continue
+        figure.add_trace(
+            go.Scattergl(
+                x=[float(people.xy[c, 0]) for c in members],
+                y=[float(people.xy[c, 1]) for c in members],
+                mode="markers",
+                name=name,
+                showlegend=listed,
+                customdata=[_about(people, names, colouring, c, stars.get(c)) for c in members],
+                marker={**base, "line": {"width": 0.8, "color": ink(dark) if stars else paper(dark)}, **marker},
+                hovertemplate="%{customdata[1]}<extra></extra>",
+                unselected={"marker": {"opacity": 1}},
+                selected={"marker": {"opacity": 1}},
+            )
+        )
+
+
+def _about(
+    people: People, names: Sequence[str], colouring: Colouring, candidate: int, sharer: int | None
+) -> tuple[int, str]:
+    """(number of the sharer or -1, what hovering says)."""
+    lines = [f"<b>sharer {names[sharer]}</b>" if sharer is not None else "a candidate who does not share"]
+    terms = f": {', '.join(people.sharers[sharer].terms[:3])}" if sharer is not None else ""
+    lines.append(f"cluster {people.clusters[candidate]}{terms}")
+    lines.append(f"{people.items[candidate]} items")
+    if colouring.words:
+        lines.append(f"{colouring.title}: {colouring.words[candidate]}")
+    elif colouring.numbers is not None and np.isfinite(colouring.numbers[candidate]):
+        lines.append(f"{colouring.title}: {colouring.numbers[candidate]:.3g} {colouring.unit}".rstrip())
+    return (-1 if sharer is None else sharer), "<br>".join(lines)
+
+
+def _scale(colouring: Colouring, values: list[float], bar: bool, dark: bool) -> dict[str, object]:
+    """The marker of numbers, on the one scale of the studio."""
+    assert colouring.numbers is not None
+    known = colouring.numbers[np.isfinite(colouring.numbers)]
+    marker: dict[str, object] = {
+        "color": values,
+        "colorscale": weight_scale(dark),
+        "cmin": float(min(known.min(), 0.0)) if len(known) else 0.0,
+        "cmax": float(known.max()) if len(known) else 1.0,
+    }
+    if bar:
+        title = f"{colouring.title}, {colouring.unit}".rstrip(", ")
+        marker["colorbar"] = {
+            "orientation": "h",
+            "thickness": 9,
+            "len": 0.34,
+            "x": 0,
+            "xanchor": "left",
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+            "outlinewidth": 0,
+            "ticks": "",
+            "nticks": 4,
+            "tickfont": {"size": 11, "color": muted(dark)},
+            "title": {"text": title, "side": "top", "font": {"size": 12, "color": muted(dark)}},
+        }
+    return marker
+
+
+def _add_rings(
+    figure: go.Figure,
+    people: People,
+    who: Sequence[int],
+    name: str,
+    marker: dict[str, object],
+    colour: str,
+    width: float,
+) -> None:
+    if not who:
+        return
+    figure.add_trace(
+        go.Scattergl(
+            x=[float(people.xy[c, 0]) for c in who],
+            y=[float(people.xy[c, 1]) for c in who],
+            mode="markers",
+            name=name,
+            showlegend=name != "card",
+            hoverinfo="skip",
+            marker={**marker, "color": colour, "line": {"width": width}},
+            unselected={"marker": {"opacity": 1}},
+            selected={"marker": {"opacity": 1}},
+        )
+    )
+
+
+def _add_guest(figure: go.Figure, guest: Guest, dark: bool) -> None:
+    x, y = guest.place or (0.0, 0.0)
+    figure.add_trace(
+        go.Scattergl(
+            x=[x],
+            y=[y],
+            mode="markers",
+            name=guest.name,
+            showlegend=False,
+            marker={"size": 17, "symbol": "diamond", "color": MARK, "line": {"width": 2, "color": paper(dark)}},
+            hovertemplate=f"<b>{guest.name}</b><extra></extra>",
+            unselected={"marker": {"opacity": 1}},
+            selected={"marker": {"opacity": 1}},
+        )
+    )
+    figure.add_annotation(
+        x=x,
+        y=y,
+        text=f"<b>{guest.name}</b>",
+        showarrow=False,
+        yshift=19,
+        font={"size": 14, "color": ink(dark)},
+        bgcolor=paper(dark),
+        opacity=0.92,
+        borderpad=2,
+    )
+
+
+def _lay_out(figure: go.Figure, dark: bool) -> None:
+    figure.update_layout(
+        base_layout(
+            dark,
+            height=560,
+            margin={"l": 4, "r": 4, "t": 6, "b": 62},
+            clickmode="event+select",
+            dragmode="lasso",
+            hovermode="closest",
+            newselection={"line": {"color": ink(dark), "width": 2}},
+            legend={
+                "orientation": "h",
+                "x": 1,
+                "xanchor": "right",
+                "y": 0,
+                "yref": "container",
+                "yanchor": "bottom",
+                "itemclick": False,
+                "itemdoubleclick": False,
+                "font": {"size": 12, "color": muted(dark)},
+            },
+        )
+    )
+    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
+    figure.update_xaxes(**hidden, range=[-1.1, 1.1])
+    figure.update_yaxes(**hidden, range=[-1.15, 1.15])
+
+
+def people_csv(people: People, colouring: Colouring, guest: Guest | None) -> str:
+    """Everybody on the map: place, cluster, items, which sharer they are, the colour's value, weight used."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("x", "y", "cluster", "items", "sharer", colouring.title, "share_of_weight"))
+    number = {int(candidate): s for s, candidate in enumerate(people.candidate)}
+    for c in range(len(people.xy)):
+        s = number.get(c)
+        value = colouring.words[c] if colouring.words else "" if colouring.numbers is None else colouring.numbers[c]
+        share = "" if guest is None or s is None else f"{guest.share[s]:.6g}"
+        place = (f"{people.xy[c, 0]:.4f}", f"{people.xy[c, 1]:.4f}")
+        writer.writerow(
+            (*place, people.clusters[c], people.items[c], "" if s is None else people.sharers[s].id, value, share)
+        )
+    return out.getvalue()

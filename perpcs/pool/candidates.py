@@ -1,0 +1,109 @@
+"""The stored map of a task's candidates: where each stands, in which cluster, how much they wrote; and who would share.
+
+Candidates have no names here. A sharer is the candidate that stands at the sharer's own place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from perpcs.errors import PerpcsError
+from perpcs.pool.manifest import Sharer, read_json
+
+STRATEGIES: dict[str, str] = {
+    "cluster": "History cluster",
+    "profile": "Profile cluster",
+    "active": "Most active",
+    "random": "Random",
+}
+"""Rules by which candidates become sharers (paper, section 5)."""
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """C candidates, S of whom share."""
+
+    xy: np.ndarray
+    """Places within -1..1, (C, 2)."""
+    clusters: np.ndarray
+    """(C,)."""
+    items: np.ndarray
+    """How many items each wrote, (C,)."""
+    sharers: np.ndarray
+    """Which candidate each sharer is, (S,)."""
+    whole: bool = True
+    """False where the pool stores no map, so that only its sharers are known."""
+
+
+def read_candidates(path: Path, sharers: Sequence[Sharer]) -> Candidates:
+    """Read map.json, and find the sharers in it.
+
+    Raises:
+        PerpcsError: when it is damaged, or a sharer is not in it.
+    """
+    data = read_json(path)
+    try:
+        xy = np.asarray(data["xy"], dtype=np.float64)
+        clusters, items = (np.asarray(data[key], dtype=np.int64) for key in ("clusters", "items"))
+        if xy.ndim != 2 or xy.shape[1] != 2 or clusters.shape != (len(xy),) or items.shape != (len(xy),):
+            raise ValueError("the lists have different lengths")
+        if not np.isfinite(xy).all():
+            raise ValueError("a place is no number")
+        return Candidates(xy, clusters, items, np.array([_find(sharer, xy, clusters, items) for sharer in sharers]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PerpcsError("The pool's map.json does not fit its sharers.", "Fetch or build the pool again.") from error
+
+
+def _find(sharer: Sharer, xy: np.ndarray, clusters: np.ndarray, items: np.ndarray) -> int:
+    """The candidate of a sharer's cluster and number of items who stands nearest to the sharer's place."""
+    far = np.abs(xy - np.asarray(sharer.xy)).sum(axis=1)
+    far[(clusters != sharer.cluster) | (items != sharer.items)] = np.inf
+    found = int(np.argmin(far))
+    if not far[found] < 1e-3:
+        raise ValueError(f"{sharer.id} is not on the map")
+    return found
+
+
+def only_sharers(sharers: Sequence[Sharer]) -> Candidates:
+    """A map of a pool that stores none: its sharers, who are all that is known."""
+    return Candidates(
+        np.array([sharer.xy for sharer in sharers], dtype=np.float64).reshape(-1, 2),
+        np.array([sharer.cluster for sharer in sharers]),
+        np.array([sharer.items for sharer in sharers]),
+        np.arange(len(sharers)),
+        whole=False,
+    )
+
+
+def would_share(candidates: Candidates, strategy: str) -> np.ndarray | None:
+    """Who would share by a rule, as many as share now: candidates' numbers, ascending; None where nothing that the
+    pool stores tells. Ties take the earlier candidate; random is drawn once, the same for everybody.
+    """
+    count = len(candidates.sharers)
+    if strategy == "cluster":
+        return np.sort(candidates.sharers)
+    if strategy == "profile" or not candidates.whole:
+        return None
+    if strategy == "active":
+        return np.sort(np.argsort(-candidates.items, kind="stable")[:count])
+    return np.sort(np.random.default_rng(_SEED).permutation(len(candidates.items))[:count])
+
+
+NEIGHBOURS = 5
+
+
+def place_among(candidates: Candidates, closeness: np.ndarray) -> tuple[float, float] | None:
+    """Where somebody stands who is this close to each sharer, (S,): the mean place of the closest few, each counting by
+    how much closer it is than the next one after them. None where nobody is closer than anybody else.
+    """
+    count = len(closeness)
+    order = np.argsort(-closeness, kind="stable")[:NEIGHBOURS]
+    least = float(np.sort(closeness)[-NEIGHBOURS - 1]) if count > NEIGHBOURS else min(0.0, float(closeness.min()))
+    weight = closeness[order] - least
+    if not float(weight.sum()) > 1e-9:
+        return None
+    x, y = (weight[:, None] * candidates.xy[candidates.sharers[order]]).sum(axis=0) / weight.sum()
+    return float(x), float(y)

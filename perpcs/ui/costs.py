@@ -1,0 +1,152 @@
+"""The Results page below its table: quality against cost, cost as it grows, one person chosen for in two ways."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from perpcs.errors import PerpcsError
+from perpcs.evaluate.findings import Column, columns, published, read_finding
+from perpcs.figures import results as figures
+from perpcs.figures.case_study import case_csv, case_figure, case_title, read_case
+from perpcs.figures.curve import title_of
+from perpcs.figures.results import Cost, Line, Point, method_name
+from perpcs.figures.style import bytes_text
+from perpcs.pool.manifest import is_number, mapping
+from perpcs.ui import card
+from perpcs.ui.errors import show_error
+from perpcs.ui.found import chart, csv_button, finding_of, made_by
+from perpcs.ui.state import Studio
+from perpcs.ui.strings import term
+from perpcs.ui.theme import is_dark
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+_COSTS: tuple[Cost, ...] = ("bytes", "seconds")
+
+
+def pareto_panel(engine: "Engine", record: Studio) -> None:
+    """R2: quality against what it costs, for the task of the open cell."""
+    finding = read_finding(card.RESULTS, "table1")
+    found = columns(finding) if finding is not None else ()
+    column = next((one for one in found if one.task == record.result[0]), None)
+    if finding is None or column is None:
+        return
+    measure = column.metric if record.measure == "metric" else "nll"
+    points = points_of(column, measure)
+    if len(points) < 2:
+        return
+    st.html('<h2 class="pp-part">Is it worth its price?</h2>')
+    columns_ = st.columns(2, gap="large")
+    for place, cost in zip(columns_, _COSTS, strict=True):
+        with place:
+            title = figures.pareto_title(points, measure, cost)
+            st.html(f"<h3>{escape(title)}</h3>")
+            chart(figures.pareto_figure(points, measure, cost, dark=is_dark()), f"pareto-{cost}", title)
+    st.html(
+        f'<p class="pp-quiet">{escape(title_of(column.task))}, n = {column.users} people. Whiskers: 95 % intervals '
+        "over people. The dotted line joins the methods that none beats in both. RAG and PAG keep the person’s text "
+        "itself and put it into every prompt.</p>"
+    )
+    csv_button("points", figures.points_csv(points, measure), "CSV of both figures")
+
+
+def points_of(column: Column, measure: str) -> list[Point]:
+    """The methods of a task that somebody would use, as points."""
+    points = []
+    for name, cell in column.cells.items():
+        value = cell.measures.get(measure)
+        if value is None or cell.bytes is None or cell.seconds is None or name.startswith(("wrong:", "uniform")):
+            continue
+        points.append(Point(name, value.mean, value.low, value.high, cell.bytes, cell.seconds))
+    return points
+
+
+def cost_panel(engine: "Engine") -> None:
+    """R2: bytes against people, seconds against history items."""
+    st.html('<h2 class="pp-part">What it costs as people and histories grow</h2>')
+    finding = finding_of(engine, "cost")
+    if finding is None:
+        return
+    storage, time = (mapping(finding.data.get(key)) for key in ("storage", "time"))
+    kept = lines_of(storage, "users", "bytes")
+    took = lines_of(time, "items", "median_s")
+    if len(kept) < 2 or not took:
+        show_error(PerpcsError("results/cost.json lacks its numbers.", f"Make it again with: {finding.command}."))
+        return
+    left, right = st.columns(2, gap="large")
+    with left:
+        title = figures.storage_title(kept)
+        even = storage.get("even_at")
+        st.html(f"<h3>{escape(title)}</h3>")
+        at = float(even) if is_number(even) else None
+        chart(figures.cost_figure(kept, "people", kind="bytes", even_at=at, dark=is_dark()), "storage", title)
+        first = mapping(mapping(storage.get("methods")).get("perpcs"))
+        once, person = (value if is_number(value) else 0 for value in (first.get("once"), first.get("person")))
+        meet = f" The dotted line: from {at:.0f} people on Per-Pcs keeps less." if at and at > 1 else ""
+        st.html(
+            f'<p class="pp-quiet">Per-Pcs keeps all pieces once, {bytes_text(once)}, and {bytes_text(person)} a '
+            f"person; OPPU an adapter a person. Sizes as half floats.{meet}</p>"
+        )
+        csv_button("storage", figures.lines_csv(kept, "people", "bytes"), "CSV of this figure")
+    with right:
+        title = figures.time_title(took)
+        st.html(f"<h3>{escape(title)}</h3>")
+        chart(figures.cost_figure(took, "history items", kind="seconds", dark=is_dark()), "time", title)
+        machine, repeats = mapping(finding.data.get("machine")), time.get("repeats")
+        st.html(
+            f'<p class="pp-quiet">{escape(title_of(str(finding.data.get("task"))))}; one person, the newest items of '
+            f"one history; median of {escape(str(repeats))} runs on {escape(str(machine.get('cpus')))} CPU cores "
+            f"(load before: {escape(str(machine.get('load_before')))}).</p>"
+        )
+        csv_button("time", figures.lines_csv(took, "items", "seconds"), "CSV of this figure")
+    paper = published()
+    cost = mapping(paper.get("cost"))
+    st.html(
+        f'<p class="pp-quiet"><span class="pp-tag">published</span> {escape(str(paper.get("source")))}: Per-Pcs takes '
+        f"{cost.get('storage_times_less_than_oppu')} times less storage and "
+        f"{cost.get('time_times_less_than_oppu')} times less time than OPPU "
+        f"({escape(str(paper.get('base_model')))}).</p>"
+    )
+    made_by(finding)
+
+
+def lines_of(part: Mapping[str, Any], x: str, y: str) -> list[Line]:
+    """The lines of one half of ``cost``; a malformed one is left out."""
+    sizes = _sizes(part.get(x))
+    rows = {str(name): _sizes(mapping(row).get(y)) for name, row in mapping(part.get("methods")).items()}
+    return [Line(name, sizes, values) for name, values in rows.items() if sizes and len(values) == len(sizes)]
+
+
+def _sizes(value: Any) -> tuple[float, ...]:
+    """A list of numbers above 0; empty where it is anything else."""
+    if not isinstance(value, list) or not all(is_number(one) and one > 0 for one in value):
+        return ()
+    return tuple(float(one) for one in value)
+
+
+def case_panel(engine: "Engine") -> None:
+    """One person's weights beside PEFT retrieval's choice."""
+    st.html('<h2 class="pp-part">One person, two ways to choose</h2>')
+    finding = finding_of(engine, "case-study")
+    if finding is None:
+        return
+    case = read_case(dict(finding.data))
+    if case is None:
+        show_error(PerpcsError("results/case-study.json lacks its arrays.", f"Make it again with: {finding.command}."))
+        return
+    title = case_title(case)
+    st.html(f"<h3>{escape(title)}</h3>")
+    with st.container(key="casebox"):
+        chart(case_figure(case, dark=is_dark()), "case", title)
+    nll, about = mapping(finding.data.get("nll")), str(finding.data.get("description") or "")
+    said = ", ".join(f"{escape(method_name(name))} {value:.2f}" for name, value in nll.items() if is_number(value))
+    st.html(
+        f'<p class="pp-quiet">{escape(about)} {escape(str(finding.data.get("items")))} history items. ▲ marks the '
+        "sharers that PEFT retrieval takes, the same at every position. Colour is weight, each map on its own "
+        f"scale; a dot is no weight. Held-out {term('NLL')}: {said} nats per target token.</p>"
+    )
+    csv_button("case", case_csv(case), "CSV of both maps")
+    made_by(finding)

@@ -1,0 +1,59 @@
+"""What every part of the Results page shares: reading a result, saying what made it, a chart, its CSV."""
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from perpcs.evaluate.findings import Finding, read_finding
+from perpcs.figures.style import CHART_CONFIG
+from perpcs.ui import card
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+
+def finding_of(engine: "Engine", name: str) -> Finding | None:
+    """A result; where there is none, or it is of another pool, the page says so."""
+    finding = read_finding(card.RESULTS, name)
+    if finding is None:
+        st.html(
+            f'<p class="pp-note">There is no results/{name}.json yet. Make it with '
+            f"<code>perpcs experiment {name} --pool {escape(engine.manifest.name)}</code>.</p>"
+        )
+    elif finding.pool_hash != engine.pool_hash:
+        st.html(
+            f'<p class="pp-note">Measured with the pool {escape(finding.pool)} '
+            f"<code>{escape(finding.pool_hash[:8])}</code>, which is not the one that is open, "
+            f"{escape(engine.manifest.name)} <code>{engine.pool_hash[:8]}</code>.</p>"
+        )
+    return finding
+
+
+def made_by(finding: Finding) -> None:
+    where = f"results/{finding.experiment}.json, {finding.date}, commit {finding.commit[:13] or 'not known'}"
+    st.html(f'<p class="pp-quiet pp-made">{escape(where)}. Again: <code>{escape(finding.command)}</code></p>')
+
+
+def chart(figure: Any, key: str, alt: str) -> None:
+    st.plotly_chart(
+        figure,
+        theme=None,
+        width="stretch",
+        key=f"chart-{key}",
+        alt=alt,
+        config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{key}", "scale": 2}},
+    )
+
+
+def csv_button(name: str, text: str, label: str) -> None:
+    st.download_button(
+        label,
+        text,
+        f"perpcs-{name}.csv",
+        "text/csv",
+        on_click="ignore",
+        key=f"csv-{name}",
+        type="tertiary",
+        icon=":material/table:",
+    )

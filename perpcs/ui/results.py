@@ -1,0 +1,210 @@
+"""The Results page's table: methods x tasks, what was published beside, and cells that open. It reads files only."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from perpcs.errors import PerpcsError
+from perpcs.evaluate.findings import Column, columns, methods, published
+from perpcs.evaluate.results import Measure
+from perpcs.figures import results as figures
+from perpcs.figures.curve import title_of
+from perpcs.figures.results import method_name
+from perpcs.pool.manifest import is_number, mapping
+from perpcs.ui.errors import show_error
+from perpcs.ui.examples_of import examples_panel
+from perpcs.ui.found import finding_of, made_by
+from perpcs.ui.state import Studio, remember
+from perpcs.ui.strings import term
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+MEASURES = {"metric": "The task’s metric", "nll": "Likelihood (NLL)"}
+_NAMES = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L", "nll": "NLL"}
+_LISTEN = """export default function ({ setTriggerValue }) {
+  const heard = event => {
+    const cell = event.target.closest('[data-cell]');
+    if (cell) setTriggerValue('cell', cell.dataset.cell);
+  };
+  document.addEventListener('click', heard);
+  return () => document.removeEventListener('click', heard);
+}"""
+"""A table's cells are plain buttons in HTML, which Streamlit does not listen to by itself."""
+
+
+def table_panel(engine: "Engine", record: Studio) -> None:
+    """R1: methods x tasks; R3: what lies behind a cell."""
+    st.html("<h1>Results</h1>")
+    finding = finding_of(engine, "table1")
+    if finding is None:
+        return
+    found = columns(finding)
+    if not found:
+        show_error(PerpcsError("results/table1.json holds no task.", f"Make it again with: {finding.command}."))
+        return
+    _settle(record, found)
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.html(f"<h2>{escape(table_title(found))}</h2>", width="content")
+        remember("measure", record.measure)
+        chosen = st.segmented_control(
+            "Measure", list(MEASURES), key="measure", required=True, format_func=MEASURES.__getitem__
+        )
+        record.measure = chosen or record.measure
+    st.html(
+        f'<p class="pp-quiet">Means over held-out people, under them the {term("interval", "95 % interval")}. '
+        "<b>Bold</b>: ahead of every other method by an interval of the difference that excludes 0, person by person "
+        "where their own numbers are kept. Greedy answers. <b>published</b>: the paper’s number for that method, of "
+        "another model and other people. Press a cell for its examples.</p>"
+    )
+    named, controls = methods(finding)
+    st.container(key="results-table").html(table_html(found, named, controls, record.measure, record.result))
+    listener = st.components.v2.component("perpcs_cells", js=_LISTEN)
+    listener(key="cells", on_cell_change=lambda: _take_cell(record, found))
+    made_by(finding)
+    published_panel(found)
+    column = next(one for one in found if one.task == record.result[0])
+    examples_panel(engine, record, column, record.result[1])
+
+
+def table_title(found: tuple[Column, ...]) -> str:
+    """The takeaway: on how many tasks the default method is better than the base model, as far as intervals tell."""
+    for method in ("perpcs:fit", "perpcs", "perpcs:gate"):
+        there = [one.cells[method].minus_base for one in found if method in one.cells]
+        known = [value for value in there if value is not None]
+        if known:
+            better = sum(value.high < 0 for value in known)
+            return (
+                f"{method_name(method)} finds people’s own answers more likely than the base model does "
+                f"on {better} of {len(known)} tasks"
+            )
+    return "Methods and tasks"
+
+
+def _settle(record: Studio, found: tuple[Column, ...]) -> None:
+    """A cell that is there, whatever the link said."""
+    task, method = record.result
+    column = next((one for one in found if one.task == task), None) or found[0]
+    if column.task != task or method not in column.cells:
+        ours = [name for name in column.cells if name.startswith("perpcs")]
+        record.result = (column.task, next((m for m in ("perpcs:fit", *ours, *column.cells) if m in column.cells), ""))
+
+
+def _take_cell(record: Studio, found: tuple[Column, ...]) -> None:
+    """A press on a cell, as the browser tells it: believed only where there is such a cell."""
+    said = st.session_state["cells"].get("cell")
+    task, _, method = str(said or "").partition("~")
+    if any(one.task == task and method in one.cells for one in found):
+        record.result = (task, method)
+        for key in ("result-task", "result-method"):
+            st.session_state.pop(key, None)
+
+
+def table_html(
+    found: tuple[Column, ...],
+    named: tuple[str, ...],
+    controls: tuple[str, ...],
+    measure: str,
+    chosen: tuple[str, str],
+) -> str:
+    """The whole table. Measured, controls, references and what was published are four bodies of rows."""
+    keys = {one.task: one.metric if measure == "metric" else "nll" for one in found}
+    head = "".join(
+        f'<th scope="col">{escape(title_of(one.task))}<small>{term(_NAMES[keys[one.task]])}, '
+        f"{'lower' if keys[one.task] in figures.LOWER else 'higher'} is better<br>n = {one.users} people, "
+        f"{one.queries} queries<br>{escape(one.date or 'no date')}, "
+        f"{escape(one.commit[:8] or 'no commit')}</small></th>"
+        for one in found
+    )
+    body = [_group("Methods", len(found), [_row(name, found, keys, chosen) for name in named])]
+    if controls:
+        body.append(_group("Controls", len(found), [_row(name, found, keys, chosen) for name in controls]))
+    references = list(dict.fromkeys(name for one in found for name in one.references))
+    if references and measure == "metric":
+        rows = [_plain(name, [_reference(one, name) for one in found]) for name in references]
+        body.append(_group("References that need no model", len(found), rows))
+    return _table("Methods and tasks", head, body)
+
+
+def _table(caption: str, head: str, body: list[str]) -> str:
+    return (
+        f'<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">{escape(caption)}</caption>'
+        f'<thead><tr><th scope="col">method</th>{head}</tr></thead>{"".join(body)}</table></div>'
+    )
+
+
+def _group(title: str, width: int, rows: list[str]) -> str:
+    head = f'<tr class="pp-group"><th colspan="{width + 1}" scope="colgroup">{title}</th></tr>'
+    return f"<tbody>{head}{''.join(rows)}</tbody>"
+
+
+def _row(method: str, found: tuple[Column, ...], keys: dict[str, str], chosen: tuple[str, str]) -> str:
+    cells = []
+    for one in found:
+        cell, key = one.cells.get(method), keys[one.task]
+        value = cell.measures.get(key) if cell else None
+        if cell is None or value is None:
+            cells.append('<td><span aria-label="not measured">–</span></td>')
+            continue
+        number = f"<b>{value.mean:.3f}</b>" if key in cell.best else f"{value.mean:.3f}"
+        on = ' aria-pressed="true"' if chosen == (one.task, method) else ' aria-pressed="false"'
+        about = f"{method_name(method)} on {title_of(one.task)}: {value.mean:.3f}, open examples"
+        cells.append(
+            f'<td><button type="button" data-cell="{escape(f"{one.task}~{method}")}" aria-label="{escape(about)}"{on}>'
+            f"{number}<small>{interval(value)}</small>{_beside(one.task, key, method)}</button></td>"
+        )
+    colour = figures.colour_of(method)
+    return f'<tr><th scope="row" style="--m:{colour}">{escape(method_name(method))}</th>{"".join(cells)}</tr>'
+
+
+def _plain(name: str, cells: list[str]) -> str:
+    shown = term(name, method_name(name)) if name in ("majority", "oracle") else escape(method_name(name))
+    return f'<tr><th scope="row">{shown}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _reference(column: Column, name: str) -> str:
+    cell = column.references.get(name)
+    value = cell.measures.get(column.metric) if cell else None
+    return "–" if value is None else f"<span>{value.mean:.3f}<small>{interval(value)}</small></span>"
+
+
+def published_panel(found: tuple[Column, ...]) -> None:
+    """All that the paper's table says of these tasks, marked as published: another base model, and real people."""
+    with st.expander("The paper’s own table", icon=":material/menu_book:"):
+        paper = published()
+        st.html(
+            f'<p class="pp-quiet"><span class="pp-tag">published</span> {escape(str(paper.get("source")))}: '
+            f"{escape(str(paper.get('base_model')))}, {escape(str(paper.get('people')))}. Not measured here: other "
+            "people, another model, no intervals.</p>"
+        )
+        st.html(published_html(found))
+
+
+def published_html(found: tuple[Column, ...]) -> str:
+    """The paper's rows for these tasks and their metrics."""
+    tasks = [mapping(mapping(mapping(published().get("tasks")).get(one.task)).get(one.metric)) for one in found]
+    names = list(dict.fromkeys(name for task in tasks for name in task))
+    cells = {name: [f"<span>{_number(task.get(name))}</span>" for task in tasks] for name in names}
+    head = "".join(
+        f'<th scope="col">{escape(title_of(one.task))}<small>{term(_NAMES[one.metric])}</small></th>' for one in found
+    )
+    body = "".join(_plain(name, row) for name, row in cells.items())
+    return _table("Published numbers", head, [f"<tbody>{body}</tbody>"])
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if is_number(value) else "–"
+
+
+def _beside(task: str, metric: str, method: str) -> str:
+    """What the paper says of the same method, task and metric, for a line under the number; mostly nothing."""
+    stem, _, variant = method.partition(":")
+    if stem == "perpcs" and variant != "gate":
+        return ""  # the paper's method has gates
+    value = mapping(mapping(mapping(published().get("tasks")).get(task)).get(metric)).get(stem)
+    return f"<small>published {value:.3f}</small>" if is_number(value) else ""
+
+
+def interval(value: Measure) -> str:
+    return f"[{value.low:.3f}, {value.high:.3f}]"

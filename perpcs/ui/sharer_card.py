@@ -1,0 +1,115 @@
+"""One sharer's card: who they are in numbers, which pieces they share, what training did, and who uses them."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from perpcs.errors import PerpcsError
+from perpcs.figures.order import short_label
+from perpcs.pool.manifest import Sharer
+from perpcs.ui.facts import facts_html
+from perpcs.ui.pages import page
+from perpcs.ui.people import Person, names_of
+from perpcs.ui.state import Studio
+from perpcs.ui.strings import term
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+
+def usage(engine: "Engine", task: str) -> dict[str, np.ndarray]:
+    """Of every example person with a stored assembly: the share of weight of each sharer, (S,), by the person's id."""
+    found = {}
+    for example in engine.examples(task):
+        try:
+            size = np.abs(engine.example_assembly(task, example.id).weights).sum(axis=0)
+        except PerpcsError:
+            continue  # told where that person is shown
+        found[example.id] = size / (float(size.sum()) or 1.0)
+    return found
+
+
+def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
+    """The card of the star that was pressed or found; the person's own strongest sharer until then."""
+    sharers = engine.sharers(record.task)
+    ids = [sharer.id for sharer in sharers]
+    tag = ""
+    if record.star:
+        number = ids.index(record.star)
+    elif person is not None and person.assembly.weights.any():
+        number = int(np.abs(person.assembly.weights).sum(axis=0).argmax())
+        tag = f' <span class="pp-tag">most weight for {escape(person.name)}</span>'
+    else:
+        number = 0
+    card, shared = sharers[number], engine.shared(record.task)[:, number]
+    st.html(f"<h2>Sharer {escape(card.id)}{tag}</h2>")
+    loss = f"{card.loss[0]:.2f} → {card.loss[-1]:.2f}" if card.loss else "–"
+    rows = (
+        (f"{card.items}", f"{term('item', 'items')} written"),
+        (f"{card.cluster}", "number of their cluster"),
+        (f"{int(shared.sum())} of {len(shared)}", f"{term('piece', 'pieces')} shared"),
+        (loss, f"{term('NLL')} on their own text,<br>base model → own pieces"),
+    )
+    st.html(facts_html(rows, f"Facts about sharer {escape(card.id)}"))
+    terms = ", ".join(card.terms) or "none that at least three people use"
+    st.html(f'<p class="pp-quiet">Words that set their cluster apart: {escape(terms)}. Their text is not here.</p>')
+    labels = [position.label for position in engine.manifest.positions]
+    st.html(pieces_html(labels, shared, person, number) + losses_html(card) + users_html(engine, record, number))
+    if person is not None and person.assembly.weights[:, number].any():
+        best = int(np.abs(person.assembly.weights[:, number]).argmax())
+        if st.button("Show the largest piece on Assemble", key="to-piece", type="tertiary", icon=":material/grid_on:"):
+            record.cell = (person.assembly.positions[best], card.id)
+            record.source = "example" if person.kind == "example" else record.source
+            st.switch_page(page("assemble"))
+
+
+def pieces_html(labels: list[str], shared: np.ndarray, person: Person | None, number: int) -> str:
+    """A box a position: filled where the person uses the piece, open where it is shared, crossed where it is not."""
+    boxes = []
+    for p, label in enumerate(labels):
+        weight = 0.0 if person is None else float(person.assembly.weights[p, number])
+        state = "used" if weight else "shared" if shared[p] else "kept"
+        said = {"used": f"weight {weight:.3f}", "shared": "shared, not used here", "kept": "not shared"}[state]
+        boxes.append(f'<i class="pp-box pp-{state}" title="{escape(label)}: {said}">{escape(short_label(label))}</i>')
+    who = "the person on the map" if person is None else escape(person.name)
+    return (
+        f'<p class="pp-cap"><b>Pieces</b>: filled, used by {who}; open, shared and not used; crossed out, not '
+        "shared</p>"
+        f'<div class="pp-boxes">{"".join(boxes)}</div>'
+    )
+
+
+def losses_html(card: Sharer) -> str:
+    """Loss epoch by epoch as bars, the base model's first."""
+    if len(card.loss) < 2:
+        return ""
+    top = max(card.loss) or 1.0
+    bars = "".join(
+        f'<div class="pp-bar"><code>{"base" if epoch == 0 else f"epoch {epoch}"}</code>'
+        f'<i style="width:{100 * loss / top:.0f}%"></i><span>{loss:.2f}</span></div>'
+        for epoch, loss in enumerate(card.loss)
+    )
+    title = "<b>Training</b>: nats per target token on their own text"
+    return f'<p class="pp-cap">{title}</p><div class="pp-bars">{bars}</div>'
+
+
+def users_html(engine: "Engine", record: Studio, number: int) -> str:
+    """How much of every example person's weight this sharer holds, as stored with the pool."""
+    names = names_of(engine.examples(record.task))
+    shares = {names[id]: float(share[number]) for id, share in usage(engine, record.task).items()}
+    if not shares:
+        return ""
+    top = max(shares.values()) or 1.0
+    order = sorted(shares, key=lambda name: (-shares[name], name))
+    bars = "".join(
+        f'<div class="pp-bar"><code>{escape(name)}</code><i style="width:{100 * shares[name] / top:.0f}%"></i>'
+        f"<span>{100 * shares[name]:.1f} %</span></div>"
+        for name in order
+    )
+    used = sum(value > 0 for value in shares.values())
+    return (
+        f'<p class="pp-cap"><b>Used by {used} of {len(shares)} example people</b>, share of each person’s weight, as '
+        f'precomputed</p><div class="pp-bars">{bars}</div>'
+    )

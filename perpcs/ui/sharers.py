@@ -1,0 +1,284 @@
+"""The Sharers page: the stored map, the person on it, what its colours say, and who is clicked or lassoed."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from perpcs.errors import PerpcsError
+from perpcs.figures.style import CHART_CONFIG
+from perpcs.figures.town_map import Colouring, Guest, map_title, people_csv, town_map
+from perpcs.figures.town_map import People as Drawn
+from perpcs.pool.candidates import STRATEGIES, Candidates, place_among, would_share
+from perpcs.pool.true_traits import Traits, true_traits
+from perpcs.ui.choice import current_example, task_picker
+from perpcs.ui.errors import show_error
+from perpcs.ui.people import Person, names_of
+from perpcs.ui.run import watch
+from perpcs.ui.sharer_card import card_panel, usage
+from perpcs.ui.state import Studio, remember
+from perpcs.ui.strings import CLEARED, MAP_NOTE, term
+from perpcs.ui.subset import strategies_panel, subset_panel
+from perpcs.ui.theme import is_dark
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+
+COLOURS = {
+    "cluster": "Cluster",
+    "usage": "Usage by the examples",
+    "activity": "Activity (items)",
+    "contribution": "Weight for the person",
+}
+_TRAIT = "trait-"
+_PLACES = {"weights": "Weights used", "likeness": "Likeness of history"}
+
+
+def sharers_page(engine: "Engine", record: Studio) -> None:
+    """Everything on the page; what a link says that this pool does not have is replaced by what it has."""
+    left, right = st.columns([0.27, 0.73], gap="large")
+    with left:
+        st.html("<h1>Sharers</h1>")
+        try:
+            person = _person(engine, record)
+            if person is not None:
+                engine.check(person.assembly)
+            candidates = engine.candidates(record.task)
+        except PerpcsError as error:
+            show_error(error)
+            return
+        traits = traits_of(engine, record.task, candidates)
+        _settle(engine, record, traits)
+        _controls(engine, record, person, candidates, traits)
+    with right:
+        if record.work is not None:
+            watch(engine, record)
+        if record.failure is not None:
+            show_error(record.failure)
+        if record.notice:
+            said = CLEARED if record.notice == "cleared" else record.notice
+            st.html(f'<p class="pp-note" role="status">{escape(said)}</p>')
+        with st.container(key="finished"):
+            _map(engine, record, person, candidates, traits)
+    with st.container(key="finished-below"):
+        left, right = st.columns([0.5, 0.5], gap="large")
+        with left:
+            card_panel(engine, record, person)
+        with right:
+            subset_panel(engine, record, person)
+            strategies_panel(engine, record, person, candidates)
+
+
+def _person(engine: "Engine", record: Studio) -> Person | None:
+    """The visitor's own person, where there is one and it is wanted, else the example."""
+    if record.own is not None:
+        remember("sharers-own", record.compare_own)
+        record.compare_own = bool(
+            st.segmented_control(
+                "Whose weights?",
+                [True, False],
+                key="sharers-own",
+                required=True,
+                width="stretch",
+                format_func=lambda own: (record.own.name if record.own else "You") if own else "An example",
+            )
+        )
+        if record.compare_own:
+            record.task = record.own.task
+            return record.own
+    task_picker(engine, record, "sharers-task")
+    examples = engine.examples(record.task)
+    if not examples:
+        st.html('<p class="pp-note">This pool has no example people for this kind of text.</p>')
+        return None
+    names = names_of(examples)
+    if record.example not in names:
+        record.example = examples[0].id
+    key = remember(f"sharers-example-{record.task}", record.example)
+    record.example = st.selectbox("Example person", list(names), format_func=names.__getitem__, key=key)
+    return current_example(engine, record)
+
+
+def traits_of(engine: "Engine", task: str, candidates: Candidates) -> tuple[Traits, ...]:
+    """Who the candidates really are, where the pool is of made-up people and stores a map of them."""
+    if not candidates.whole:
+        return ()
+    found = true_traits(engine.manifest, task, engine.examples(task))
+    return found if len(found) == len(candidates.xy) else ()
+
+
+def _settle(engine: "Engine", record: Studio, traits: tuple[Traits, ...]) -> None:
+    """Choices that a link or another task brought along and that are not to be had here."""
+    ids = [sharer.id for sharer in engine.sharers(record.task)]
+    record.star = record.star if record.star in ids else ""
+    record.only = tuple(number for number in record.only if number < len(ids))
+    record.strategy = record.strategy if record.strategy in STRATEGIES else "cluster"
+    record.colour = record.colour if record.colour in colours(traits) else "cluster"
+
+
+def colours(traits: tuple[Traits, ...]) -> dict[str, str]:
+    """What the map can be coloured by; traits that all candidates have in common tell nothing and are left out."""
+    found = {name for one in traits for name in one}
+    telling = sorted(name for name in found if len({one.get(name, "") for one in traits}) > 1)
+    return COLOURS | {f"{_TRAIT}{name}": f"True trait: {name}" for name in telling}
+
+
+def _controls(
+    engine: "Engine", record: Studio, person: Person | None, candidates: Candidates, traits: tuple[Traits, ...]
+) -> None:
+    offered = colours(traits)
+    if st.session_state.get("colour") not in (None, *offered):
+        del st.session_state["colour"]
+    remember("colour", record.colour)
+    record.colour = st.selectbox("Colour by", list(offered), key="colour", format_func=offered.__getitem__)
+    remember("strategy", record.strategy)
+    record.strategy = st.selectbox(
+        "Ring who would be chosen by",
+        list(STRATEGIES),
+        key="strategy",
+        format_func=STRATEGIES.__getitem__,
+        help="This pool’s sharers were chosen by history cluster: the most active person of each.",
+    )
+    if would_share(candidates, record.strategy) is None:
+        st.html(f'<p class="pp-note">{escape(unavailable(record.strategy))}</p>')
+    sharers = engine.sharers(record.task)
+    st.session_state["star"] = record.star or None
+    words = {sharer.id: f"{sharer.id} · {', '.join(sharer.terms[:3])}" for sharer in sharers}
+    st.selectbox(
+        "Find a sharer",
+        list(words),
+        key="star",
+        format_func=lambda id: words.get(id, id),
+        placeholder="Type an id or a word of a cluster",
+        on_change=lambda: setattr(record, "star", st.session_state["star"] or ""),
+    )
+    if person is not None:
+        remember("placed", "weights")
+        offered_places = list(_PLACES) if person.history else ["weights"]
+        st.segmented_control(
+            "Place the person by",
+            offered_places,
+            key="placed",
+            required=True,
+            format_func=_PLACES.__getitem__,
+            help="Weights used: among the five sharers that hold most weight. Likeness of history: among the five "
+            "whose histories are most alike, by the encoder that laid out the map.",
+        )
+    st.html(f'<p class="pp-quiet">{escape(MAP_NOTE)}</p>')
+
+
+def unavailable(strategy: str) -> str:
+    """Why a strategy cannot be shown with this pool."""
+    if strategy == "profile":
+        return "Not available: clusters of profiles need the candidates’ profiles, and a pool stores none."
+    return "Not available: this pool stores no map of its candidates, only its sharers."
+
+
+def _map(
+    engine: "Engine", record: Studio, person: Person | None, candidates: Candidates, traits: tuple[Traits, ...]
+) -> None:
+    drawn = Drawn(candidates.xy, candidates.clusters, candidates.items, candidates.sharers, engine.sharers(record.task))
+    guest = _guest(engine, record, person, candidates)
+    colouring = colouring_of(engine, record, drawn, guest, traits)
+    title = map_title(guest, drawn)
+    how = f" <span class='pp-tag'>{escape(person.how)}</span>" if person is not None and person.how else ""
+    st.html(f"<h2>{escape(title)}{how}</h2>")
+    ids = [sharer.id for sharer in drawn.sharers]
+    wanted = would_share(candidates, record.strategy) if record.strategy != "cluster" else None
+    figure = town_map(
+        drawn,
+        colouring,
+        guest=guest,
+        wanted=() if wanted is None else wanted.tolist(),
+        picked=record.only,
+        star=ids.index(record.star) if record.star else None,
+        dark=is_dark(),
+    )
+    with st.container(key="townbox"):
+        st.plotly_chart(
+            figure,
+            key="town",
+            on_select=lambda: take_selection(record, ids),
+            selection_mode=("points", "lasso"),
+            theme=None,
+            width="stretch",
+            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": "perpcs-sharers-map", "scale": 2}},
+            alt=title,
+        )
+    st.html(
+        f'<p class="pp-quiet">★ a {term("sharer")}, • a candidate who does not share, ◆ the person. The wider a line, '
+        f"the more of the person’s {term('weight')} that sharer holds, summed over {len(engine.manifest.positions)} "
+        "positions. Press a star for its card; draw around stars to pick them.</p>"
+    )
+    st.download_button(
+        "CSV of this map",
+        people_csv(drawn, colouring, guest),
+        f"perpcs-sharers-{record.task}.csv",
+        "text/csv",
+        on_click="ignore",
+        key="csv-town",
+        type="tertiary",
+        icon=":material/table:",
+    )
+
+
+def take_selection(record: Studio, ids: list[str]) -> None:
+    """One star pressed opens its card; several drawn around are picked. Dots are nobody who could be used."""
+    points = st.session_state["town"]["selection"]["points"]
+    data = [point.get("customdata") for point in points]
+    found = sorted({int(one[0]) for one in data if isinstance(one, list | tuple) and one and int(one[0]) >= 0})
+    drawn = bool(st.session_state["town"]["selection"].get("lasso"))
+    if drawn and found:
+        record.only = tuple(number for number in found if number < len(ids))
+        st.session_state.pop("only", None)
+    elif len(found) == 1 and found[0] < len(ids):
+        record.star = ids[found[0]]
+
+
+def share_of(person: Person) -> np.ndarray:
+    """The share of a person's weight that each sharer holds, (S,)."""
+    size = np.abs(person.assembly.weights).sum(axis=0)
+    return size / (float(size.sum()) or 1.0)
+
+
+def _guest(engine: "Engine", record: Studio, person: Person | None, candidates: Candidates) -> Guest | None:
+    if person is None:
+        return None
+    share = share_of(person)
+    closeness = share
+    if st.session_state.get("placed") == "likeness" and person.history:
+        try:
+            with st.spinner("Comparing histories", show_time=True):
+                closeness = _likeness(engine, record, person)
+        except PerpcsError as error:
+            show_error(error)
+    return Guest(person.name, place_among(candidates, closeness), share)
+
+
+def _likeness(engine: "Engine", record: Studio, person: Person) -> np.ndarray:
+    """Likeness to every sharer, kept in the session as numbers: the encoder takes a while."""
+    key = (person.kind, person.task, person.name, hash(person.history))
+    if key not in record.alike:
+        record.alike = {key: engine.likeness(person.task, person.history)}  # one person at a time is enough
+    return record.alike[key]
+
+
+def colouring_of(
+    engine: "Engine", record: Studio, drawn: Drawn, guest: Guest | None, traits: tuple[Traits, ...]
+) -> Colouring:
+    """Numbers or words for every candidate, as the choice says."""
+    numbers = np.full(len(drawn.xy), np.nan)
+    if record.colour.startswith(_TRAIT):
+        name = record.colour.removeprefix(_TRAIT)
+        return Colouring(f"true {name}", words=tuple(one.get(name) or "none" for one in traits))
+    if record.colour == "activity":
+        return Colouring("items written", drawn.items.astype(float))
+    if record.colour == "usage":
+        shares = list(usage(engine, record.task).values())
+        numbers[drawn.candidate] = 100 * np.mean(shares, axis=0) if shares else np.nan
+        return Colouring(f"share of weight, mean of {len(shares)} examples", numbers, unit="%")
+    if record.colour == "contribution" and guest is not None:
+        numbers[drawn.candidate] = 100 * guest.share
+        return Colouring(f"share of {guest.name}’s weight", numbers, unit="%")
+    return Colouring("cluster", words=tuple(str(cluster) for cluster in drawn.clusters))

@@ -1,0 +1,93 @@
+"""Sharers and Results in a real browser: a star, a lasso, a cell, and that both pages fit the screen."""
+
+import pytest
+from test_studio import POOR_CONTRAST, overflow, wait_until
+
+pytestmark = pytest.mark.browser
+
+PAGES = {"sharers": "Sharers", "results": "Results"}
+FILLED = {"sharers": ".st-key-townbox .js-plotly-plot", "results": ".pp-results"}
+
+# Where every star of the map stands on the screen, from plotly's own axes: [x, y] each, in pixels.
+STARS = """() => { const plot = document.querySelector('.st-key-townbox .js-plotly-plot');
+  const full = plot._fullLayout, box = plot.getBoundingClientRect(), found = [];
+  for (const trace of plot._fullData) if (trace.customdata) trace.customdata.forEach((data, i) => {
+    if (data[0] >= 0) found.push([box.left + full.xaxis._offset + full.xaxis.l2p(trace.x[i]),
+                                  box.top + full.yaxis._offset + full.yaxis.l2p(trace.y[i])]); });
+  return found }"""
+
+
+def steady_stars(tab):
+    """The stars once the map has been drawn for good."""
+    tab.wait_for_function("() => document.querySelector('.st-key-townbox .js-plotly-plot')?._fullData?.length")
+    places = [tab.evaluate(STARS)]
+
+    def stays() -> bool:
+        tab.wait_for_timeout(700)
+        places.append(tab.evaluate(STARS))
+        return bool(places[-1]) and places[-1] == places[-2]
+
+    wait_until(stays)
+    return places[-1]
+
+
+def test_a_star_opens_its_card_and_makes_a_link(studio, open_tab):
+    tab = open_tab(studio.url + "/sharers")
+    card = tab.get_by_role("heading", name="Sharer ")
+    before = card.first.inner_text()
+    stars = steady_stars(tab)
+    x, y = min(stars, key=lambda at: at[1])  # free of others' marks above it
+    tab.mouse.move(x - 1, y)
+    tab.mouse.click(x, y)
+    wait_until(lambda: "star=" in tab.url)
+    chosen = card.first.inner_text()
+    assert "most weight" not in chosen or chosen != before
+    other = open_tab(tab.url)
+    wait_until(lambda: other.get_by_role("heading", name="Sharer ").first.inner_text() == chosen)
+
+
+def test_stars_drawn_around_are_picked_and_assembled_with(studio, open_tab):
+    tab = open_tab(studio.url + "/sharers")
+    stars = steady_stars(tab)
+    plot = tab.locator(FILLED["sharers"]).bounding_box()
+    right = sorted(x for x, _ in stars)[len(stars) // 2] + 3
+    corners = [(plot["x"] + 12, plot["y"] + 12), (right, plot["y"] + 12), (right, plot["y"] + 470)]
+    corners += [(plot["x"] + 12, plot["y"] + 470), (plot["x"] + 12, plot["y"] + 14)]
+    tab.mouse.move(*corners[0])
+    tab.mouse.down()
+    for corner in corners[1:]:
+        tab.mouse.move(*corner, steps=8)
+    tab.mouse.up()
+    wait_until(lambda: "only=" in tab.url)
+    count = len(tab.url.split("only=")[1].split("&")[0].replace("%2C", ",").split(","))
+    assert 0 < count < len(stars)
+    tab.get_by_role("button", name=f"Re-assemble with only these {count}").click()
+    tab.get_by_text(f"with {count} only", exact=True).wait_for(timeout=120_000)
+    tab.get_by_text("assembled here on").first.wait_for()
+
+
+def test_a_cell_of_the_table_opens_what_lies_behind_it(studio, open_tab):
+    tab = open_tab(studio.url + "/results")
+    behind = tab.get_by_role("heading", name="Behind the number")
+    behind.wait_for()
+    cell = tab.locator('.pp-results button[aria-pressed="false"]').first
+    name = cell.get_attribute("data-cell")
+    cell.click()
+    wait_until(lambda: tab.locator('.pp-results button[aria-pressed="true"]').get_attribute("data-cell") == name)
+    wait_until(lambda: "result=" in tab.url)
+    title = behind.inner_text()
+    other = open_tab(tab.url)
+    wait_until(lambda: other.get_by_role("heading", name="Behind the number").inner_text() == title)
+
+
+@pytest.mark.parametrize("page", list(PAGES))
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"), [(1280, 720, "light"), (1280, 720, "dark"), (390, 844, "light")]
+)
+def test_both_pages_fit_the_screen(studio, open_tab, page, width, height, scheme):
+    tab = open_tab(f"{studio.url}/{page}", width, height, scheme)
+    tab.get_by_role("heading", name=PAGES[page]).first.wait_for()
+    tab.locator(FILLED[page]).first.wait_for()
+    tab.wait_for_timeout(800)
+    assert overflow(tab) <= 0
+    assert tab.evaluate(POOR_CONTRAST) == []

@@ -1,0 +1,139 @@
+"""Experiments on a tiny pool, and what the Sharers page reads of one: its map, its people's traits, held-out loss."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from perpcs.assembly.assemble import assemble
+from perpcs.assembly.options import router_options
+from perpcs.data.smalltown import make_people, write_town
+from perpcs.errors import PerpcsError
+from perpcs.evaluate.experiment import Setting, command_of
+from perpcs.evaluate.experiments import case_study, cost
+from perpcs.model.likelihood import target_nll
+from perpcs.model.text import encode_pair
+from perpcs.personalizers.heldout import held_out_loss
+from perpcs.pool.candidates import read_candidates
+from perpcs.pool.manifest import Example, Sharer
+from perpcs.pool.store import Pool
+from perpcs.pool.true_traits import true_traits
+from perpcs.tasks import get_task
+
+TASK = "LaMP_4"
+
+
+@pytest.fixture(scope="module")
+def pool(tiny_pool_folder):
+    """A random pool: its numbers mean nothing, its shapes are right."""
+    return Pool(tiny_pool_folder)
+
+
+@pytest.fixture(scope="module")
+def person():
+    (one,) = make_people(TASK, seed=3, count=1, split="target", history=(3, 3), queries=2)
+    return one.user
+
+
+def test_storage_is_once_plus_so_much_a_person(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "ITEMS", (2,))
+    monkeypatch.setattr(cost, "REPEATS", 1)
+    write_town(tmp_path, seed=1, users=1, tasks=[TASK])
+    found = cost.run(Setting(pool, "tiny", (TASK,), users=tmp_path, device="cpu"))
+    for row in found["storage"]["methods"].values():
+        people = np.array(found["storage"]["users"])
+        assert (np.array(row["bytes"]) == row["once"] + row["person"] * people).all()
+    assert found["storage"]["methods"]["oppu"]["person"] == pool.manifest.adapter_bytes
+    assert all(row["median_s"][0] > 0 for row in found["time"]["methods"].values())
+    assert found["time"]["items"] == [2]
+
+
+def test_a_result_names_the_command_that_makes_it_again(pool):
+    tasks = tuple(part.task for part in pool.manifest.tasks)
+    assert command_of("cost", Setting(pool, "mine", tasks)) == "perpcs experiment cost --pool mine"
+    changed = Setting(pool, "mine", (TASK,), people=3, seed=2)
+    assert command_of("cost", changed) == f"perpcs experiment cost --pool mine --task {TASK} --people 3 --seed 2"
+
+
+def test_agreement_is_the_share_of_weight_on_the_sharers_taken(pool, person):
+    base = pool.base("cpu", "float64")
+    ours = assemble(base, pool, get_task(TASK), person.history, options=router_options("default", router="uniform"))
+    weights = np.zeros_like(ours.weights)
+    weights[:, 0], weights[:, 1] = 3.0, 1.0
+    first = np.zeros_like(weights)
+    first[:, 0] = 1.0
+    found = case_study.agreement(replace(ours, weights=weights), replace(ours, weights=first))
+    assert found["weight_on_taken"] == 0.75
+    assert found["taken"] == [ours.sharers[0]]
+    assert found["by_chance"] == pytest.approx(1 / len(ours.sharers), abs=1e-4)
+
+
+def test_without_weights_the_held_out_loss_is_the_base_models(pool, person):
+    base, task = pool.base("cpu", "float64"), get_task(TASK)
+    made = assemble(base, pool, task, person.history, options=router_options("default", router="uniform"))
+    pairs = [
+        encode_pair(base.tokenizer, task.prompt(query), f" {query.gold}", base.max_tokens) for query in person.queries
+    ]
+    with torch.no_grad():
+        nll, counts = target_nll(base, pairs)
+    plain = replace(made, weights=np.zeros_like(made.weights))
+    assert held_out_loss(base, pool, plain, person.queries) == pytest.approx(float(nll.sum() / counts.sum()), abs=1e-9)
+    assert held_out_loss(base, pool, made, person.queries) != pytest.approx(float(nll.sum() / counts.sum()), abs=1e-4)
+    assert held_out_loss(base, pool, made, ()) is None
+
+
+# ---- the map of candidates ------------------------------------------------------------------------------------------
+
+
+def write_map(path, **changes):
+    content = {"xy": [[0.0, 0.1], [0.5, -0.5], [0.5, -0.5]], "clusters": [0, 1, 1], "items": [4, 7, 9]}
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+def test_a_sharer_is_found_by_place_cluster_and_activity(tmp_path):
+    sharers = (Sharer("a", 9, 1, xy=(0.5, -0.5)), Sharer("b", 4, 0, xy=(0.0, 0.1)))
+    found = read_candidates(write_map(tmp_path / "map.json"), sharers)
+    assert found.sharers.tolist() == [2, 0]
+    assert found.whole
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"items": [4, 7]},
+        {"xy": [[0.0, None]] * 3},
+        {"xy": [[0.9, 0.9]] * 3},
+        {"clusters": "no"},
+        {"xy": [[float("nan")] * 2] * 3},
+    ],
+)
+def test_a_map_that_does_not_fit_is_refused_in_a_sentence(tmp_path, changes):
+    with pytest.raises(PerpcsError, match=r"map\.json"):
+        read_candidates(write_map(tmp_path / "map.json", **changes), (Sharer("b", 4, 0, xy=(0.0, 0.1)),))
+
+
+def test_a_pool_without_a_map_shows_its_sharers(pool):
+    found = pool.candidates(TASK)
+    assert not found.whole
+    assert len(found.xy) == len(pool.sharers(TASK))
+
+
+# ---- true traits ----------------------------------------------------------------------------------------------------
+
+
+def test_traits_are_told_for_the_same_town_and_withheld_for_another(pool):
+    made = make_people(TASK, seed=7, count=2, split="target")
+    examples = [Example(one.id, "", one.history, one.queries, dict(one.traits)) for one in made]
+    manifest = replace(pool.manifest, users={"town_seed": 7})
+    found = true_traits(manifest, TASK, examples)
+    candidates = make_people(TASK, seed=7, count=len(found), split="candidate")
+    assert len(found) == pool.task(TASK).candidates
+    for traits, one in zip(found, candidates, strict=True):
+        assert traits == {name: value for name, value in one.traits.items() if isinstance(value, str)}
+    other = [replace(examples[0], traits={**examples[0].traits, "form": "changed since"}), examples[1]]
+    assert true_traits(manifest, TASK, other) == ()
+    assert true_traits(pool.manifest, TASK, examples) == (), "a pool of no town"
+    assert true_traits(manifest, TASK, [replace(examples[0], id="somebody")]) == ()
