@@ -54,7 +54,7 @@ SMALLTOWN = Recipe(
     title="Small town",
     tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
     base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
-    settings=Settings(hypernet=HypernetSettings()),
+    settings=Settings(gates=GateSettings(steps=24), hypernet=HypernetSettings()),
 )
 
 TINY = Recipe(
