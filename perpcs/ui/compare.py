@@ -1,6 +1,7 @@
 """The right side of Compare: the question, the person's own answer, and equal columns of whatever answers."""
 
 import time
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from perpcs.figures.labels import label_bars, label_takeaway
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import CHART_CONFIG, method_colour, seconds_text
 from perpcs.files import zipped
+from perpcs.personalizers.method import Prepared
 from perpcs.personalizers.methods import parse, title_of
 from perpcs.tasks import TASKS, Query
 from perpcs.ui.answers import Asked
@@ -182,7 +184,7 @@ def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
         if column.answer and parse(column.method).slow and made is not None and made.own is not None:
             st.download_button(
                 f"Save the LoRA of {column.title}",
-                lambda made=made: zipped(engine.prepared_adapter(made).files),
+                partial(_zipped, engine, made),
                 f"{column.method.replace(':', '-')}.zip",
                 "application/zip",
                 on_click="ignore",
@@ -193,12 +195,17 @@ def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
             )
 
 
+def _zipped(engine: "Engine", prepared: Prepared) -> bytes:
+    return zipped(engine.prepared_adapter(prepared).files)
+
+
 def _diff_with(record: Studio, asked: Asked) -> int | None:
     """The column that words are compared with; None = the true answer."""
     there = titles(asked)
     if asked.blind or TASKS[asked.columns[0].person.task].labels or len(there) < 2:
         return None
-    names = {_TRUTH: None, **{title: index for index, title in there.items()}}
+    names: dict[str, int | None] = {_TRUTH: None}
+    names |= {title: index for index, title in there.items()}
     if record.diff_with not in names:
         record.diff_with = _TRUTH
     remember("diff-with", record.diff_with)
