@@ -204,6 +204,7 @@ def run_export(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
     from perpcs.data.others import with_others
+    from perpcs.data.profile import statistics
     from perpcs.evaluate.experiment import stamp
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
@@ -227,7 +228,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         methods,
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts,
-        **({"writer": ModelWriter.load(options.writer, options.device)} if options.writer else {}),
+        writer=ModelWriter.load(options.writer, options.device) if options.writer else statistics,
         say=lambda line: print(line, flush=True),
     )
     write_json(Path(options.out), {**result, **stamp()})

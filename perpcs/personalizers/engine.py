@@ -274,8 +274,8 @@ class Engine:
         try:
             assembly = self.example_assembly(task.name, other.id)
             self.check(assembly)
-        except PerpcsError:
-            assembly = None  # the pool was built without; the history is there
+        except PerpcsError:  # the pool was built without; the history is there
+            return Person(other.id, other.history)
         return Person(other.id, other.history, assembly)
 
     def prepared_adapter(self, prepared: Prepared, rank: int | None = None) -> Adapter:

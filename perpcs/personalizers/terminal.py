@@ -81,9 +81,10 @@ def answer_table(answers: Sequence[Answer]) -> str:
         )
         for one in answers
     ]
-    first, *others = (max(map(len, column)) for column in zip(_HEAD, *rows, strict=True))
+    widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
     said = ["answer", *(one.text + ("" if one.valid else "   (not a valid answer)") for one in answers)]
-    return "\n".join(
-        "  ".join([cells[0].ljust(first), *map(str.rjust, cells[1:], others), text]).rstrip()
-        for cells, text in zip((_HEAD, *rows), said, strict=True)
-    )
+    lines = []
+    for cells, text in zip((_HEAD, *rows), said, strict=True):
+        numbers = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        lines.append("  ".join([cells[0].ljust(widths[0]), *numbers, text]).rstrip())
+    return "\n".join(lines)

@@ -177,10 +177,6 @@ def _columns(engine: "Engine", record: Studio, asked: Asked) -> None:
         _bars(asked)
 
 
-def _zip_of(engine: "Engine", made: Prepared) -> bytes:
-    return zipped(engine.prepared_adapter(made).files)
-
-
 def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
     """What was trained here may be taken home, as plain peft reads it."""
     for index, column in enumerate(asked.columns):
@@ -188,7 +184,7 @@ def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
         if column.answer and parse(column.method).slow and made is not None and made.own is not None:
             st.download_button(
                 f"Save the LoRA of {column.title}",
-                partial(_zip_of, engine, made),
+                partial(_zipped, engine, made),
                 f"{column.method.replace(':', '-')}.zip",
                 "application/zip",
                 on_click="ignore",
@@ -199,12 +195,17 @@ def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
             )
 
 
+def _zipped(engine: "Engine", prepared: Prepared) -> bytes:
+    return zipped(engine.prepared_adapter(prepared).files)
+
+
 def _diff_with(record: Studio, asked: Asked) -> int | None:
     """The column that words are compared with; None = the true answer."""
     there = titles(asked)
     if asked.blind or TASKS[asked.columns[0].person.task].labels or len(there) < 2:
         return None
-    names = {_TRUTH: None, **{title: index for index, title in there.items()}}
+    names: dict[str, int | None] = {_TRUTH: None}
+    names |= {title: index for index, title in there.items()}
     if record.diff_with not in names:
         record.diff_with = _TRUTH
     remember("diff-with", record.diff_with)
