@@ -1,5 +1,6 @@
 """The Share page and the pool picker, run by AppTest: training, preview, consent, taking back, other pools."""
 
+import gc
 import json
 import time
 from dataclasses import replace
@@ -151,6 +152,12 @@ def test_the_training_survives_another_page_and_a_reload(fake):
     assert SECRET not in shown(again)  # the numbers are found again, the text is not
     assert "What will happen" in shown(open_page("share", job="0" * 16))
     press(again, "discard")
+    assert sharing.find(token) is None
+
+
+def test_what_nobody_holds_any_more_is_not_kept():
+    token = sharing.know(sharing.Sharing("LaMP_4", 10, "hash", "code")).token
+    gc.collect()
     assert sharing.find(token) is None
 
 

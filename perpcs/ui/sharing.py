@@ -1,7 +1,7 @@
 """A contribution under way: its work, what came of it, and how a page that was loaded again finds it.
 
-The training outlives a change of page, because it hangs on the session and not on a page; and a reload, because the
-server keeps it under a token that the Share page writes into its own address (never into the link that is copied). It
+The training outlives a change of page, because it hangs on the session and not on a page; and a reload, because it is
+found by a token that the Share page writes into its own address (never into the link that is copied). It
 ends when nobody who knows it has had a tab open for ``PATIENCE`` seconds. The text is held by the running work alone.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from streamlit.runtime import exists, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -74,20 +75,18 @@ class Sharing:
         return not exists() or any(get_instance().is_active_session(owner) for owner in list(self.owners))
 
 
-_KNOWN: dict[str, Sharing] = {}
+_KNOWN: WeakValueDictionary[str, Sharing] = WeakValueDictionary()
+"""Found by token only while a session or running work holds it; Streamlit keeps a closed tab’s session a while."""
 _LOCK = threading.Lock()
-_MOST = 200
 
 
 def know(sharing: Sharing) -> Sharing:
-    """Keep it findable by its token; the oldest are let go."""
+    """Make it findable by its token for as long as somebody holds it."""
     context = get_script_run_ctx()
     if context is not None:
         sharing.owners.add(context.session_id)
     with _LOCK:
         _KNOWN[sharing.token] = sharing
-        while len(_KNOWN) > _MOST:
-            _KNOWN.pop(next(iter(_KNOWN)))
     return sharing
 
 
