@@ -13,14 +13,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, write_result
 from benchmarks.routing import encode_queries, mean_nll, validation_people
 from perpcs.data.smalltown import Person
 from perpcs.evaluate.intervals import paired, summary
-from perpcs.evaluate.oppu import own_adapter
 from perpcs.model.base import BaseModel
+from perpcs.model.basis import fixed, own_updates
+from perpcs.personalizers.oppu import whole_loras
 from perpcs.pool.build import encode_histories
 from perpcs.pool.store import Pool
 from perpcs.pool.train import PieceSettings, TrainedPieces, train_pieces
@@ -48,8 +47,8 @@ def measure(base: BaseModel, task: Task, persons: Sequence[Person]) -> dict[str,
 
     def add(name: str, trained: TrainedPieces, settings: PieceSettings) -> None:
         rows[name] = [
-            mean_nll(base, own, own_adapter(base, trained, torch.full((len(own),), index), settings))
-            for index, own in enumerate(queries)
+            mean_nll(base, own, fixed(own_updates([lora] * len(own), base.device, base.dtype)))
+            for lora, own in zip(whole_loras(trained, settings), queries, strict=True)
         ]
 
     for name, settings in recipes().items():

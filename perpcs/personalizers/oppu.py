@@ -33,6 +33,7 @@ from perpcs.personalizers.method import Call, Person, Prepared, Progress, Settin
 from perpcs.pool.train import (
     Losses,
     PieceSettings,
+    TrainedPieces,
     descend,
     epoch_batches,
     initial_A,
@@ -92,16 +93,14 @@ def oppu(call: Call) -> list[Prepared]:
 
     trained = train_pieces(setting.base, histories, [person.id for person in call.people], settings, on_loss=on_loss)
     seconds = (time.perf_counter() - began) / len(call.people)
-    return [
-        _prepared(
-            setting.task,
-            OwnPiece([a[i] for a in trained.A], [b[i].mT for b in trained.B], settings.alpha / settings.rank),
-            seconds,
-            log,
-            f"Trained for {settings.epochs} passes at rate {settings.rate:g}.",
-        )
-        for i in range(len(call.people))
-    ]
+    says = f"Trained for {settings.epochs} passes at rate {settings.rate:g}."
+    return [_prepared(setting.task, own, seconds, log, says) for own in whole_loras(trained, settings)]
+
+
+def whole_loras(trained: TrainedPieces, settings: PieceSettings) -> list[OwnPiece]:
+    """What was trained, one LoRA a person, as rows carry it."""
+    scale = settings.alpha / settings.rank
+    return [OwnPiece([a[i] for a in trained.A], [b[i].mT for b in trained.B], scale) for i in range(len(trained.A[0]))]
 
 
 def sharers_settings(setting: Setting) -> PieceSettings:
