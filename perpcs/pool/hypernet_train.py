@@ -48,7 +48,7 @@ class HypernetSettings:
     hidden: int = 48
     rank: int = 4
     alpha: float = 8.0
-    steps: int = 600
+    steps: int = 300
     people: int = 8
     """People a batch."""
     pairs: int = 3
