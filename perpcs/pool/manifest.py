@@ -94,7 +94,7 @@ class Manifest:
     licence: str
     users: dict[str, Any]
     """How people were divided: counts and id prefixes of base users, candidates and targets."""
-    kind: str = "lora"
+    kind: Literal["lora", "ia3"] = "lora"
     """What a piece is: ``lora`` or ``ia3`` (perpcs/model/ia3.py)."""
     card: dict[str, Any] = field(default_factory=dict)
     """The model card: data, training, quality, limits."""
