@@ -21,6 +21,7 @@ from perpcs.personalizers import methods as registry
 from perpcs.personalizers import p2p
 from perpcs.personalizers.method import Person, Setting
 from perpcs.pool import profiles
+from perpcs.pool.build import Settings, TaskPeople, gates_stage, pieces_stage, write_task
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
 from perpcs.pool.hypernet_stage import hypernet_stage, profiles_stage
 from perpcs.pool.hypernet_train import (
@@ -36,6 +37,7 @@ from perpcs.pool.manifest import read_manifest, write_manifest
 from perpcs.pool.profiles import embed_profiles, point_histories, profile_points, profile_text
 from perpcs.pool.stages import Workspace
 from perpcs.pool.store import HYPERNET, Pool
+from perpcs.pool.train import GateSettings, PieceSettings
 from perpcs.positions import Position
 from perpcs.tasks import Item, Query, User, get_task
 
@@ -467,6 +469,30 @@ def test_the_stages_run_once_and_give_what_the_pool_opens(tiny_base, told, tmp_p
     assert facts["held_out"] == {"people": 1, "clusters": 3}
     other = hypernet_stage(space, base, "base-x", TASK, users, embedded, chosen, replace(brief, seed=1))
     assert other[0] != found[0][0]
+
+
+def test_what_the_stages_made_is_written_into_a_pool_and_opens(tiny_base, told, tmp_path):
+    base, users = tiny_base(), [user(6, name=f"p{number}") for number in range(8)]
+    space, brief = Workspace(tmp_path / "work", lambda line: None), replace(QUICK, steps=1)
+    plan = Settings(PieceSettings(rank=2, epochs=1), GateSettings(steps=1), hypernet=brief)
+    clusters = [number % 4 for number in range(8)]
+    choose = {"chosen": [0, 1], "clusters": clusters, "terms": [[]] * 4, "xy": [[0.0, 0.0]] * 8}
+    (tmp_path / "embeddings.safetensors").write_bytes(save({"embeddings": torch.ones(8, SHAPE.profile)}))
+    embed, chosen = ("embed", tmp_path, {}), ("choose", tmp_path, choose)
+    pieces = pieces_stage(space, base, "base", TASK, users[:2], "choose", plan.pieces)
+    gates = gates_stage(space, base, TASK, users[:2], pieces, plan)
+    profiled = profiles_stage(space, TASK, users, "people", "minilm")
+    made = hypernet_stage(space, base, "base", TASK, users, profiled, chosen, brief)
+    folder = write_tiny_pool(tmp_path / "pool", tasks=("LaMP_2",))
+    part = TaskPeople(TASK, [], users, 2, "people")
+    parts = [write_task(folder, base, part, embed, choose, pieces, gates, plan, one) for one in (None, made)]
+    manifest = read_manifest(folder)
+    for described in parts:
+        write_manifest(folder, replace(manifest, tasks=(described,)))
+        net = Pool(folder).hypernet("LaMP_4")
+        assert (net is None) == (described is parts[0])
+    assert parts[1].hypernet == made[2]
+    assert parts[0].hypernet == {}
 
 
 def test_drawn_profiles_look_like_real_ones_and_are_nobodys():
