@@ -180,7 +180,7 @@ def test_an_example_assembled_again_is_laid_beside_the_precomputed_one(fake):
 
 def test_two_people_side_by_side(fake):
     app = press(open_page("assemble", view="difference"), "pin")
-    app.radio[0].set_value("cleo").run()
+    next(radio for radio in app.radio if radio.label == "Example person").set_value("cleo").run()
     one, other = (fake.example_assembly("LaMP_4", id).weights for id in ("ada", "cleo"))
     assert f"Ada and Cleo have {100 * agreement(one, other).mean():.0f} % of the mix in common" in shown(app)
     app.segmented_control(key="task").set_value("LaMP_2").run()

@@ -76,6 +76,7 @@ def test_a_fitted_person_is_watched_and_shown(fake):
     app = open_page("assemble")
     app.selectbox(key="knob-router").set_value("fit").run()
     press(app, "watch")
+    app.segmented_control(key="view").set_value("piece").run()  # what a changed knob did stood open
     text = shown(app)
     assert fake.calls[-1][3].router == "fit"
     assert "items it is among the 3 that help most here" in text

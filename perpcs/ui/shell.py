@@ -21,18 +21,17 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 
-def masthead(all_pages: list[st.Page], here: str) -> "DeltaGenerator":
-    """Name, pages, a guide, a link to what is on the screen; returns the place of the pool picker."""
+def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
+    """Name, pages, a link to what is on the screen; returns the place of what needs an open pool."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
             f'<div class="pp-brand"><span aria-hidden="true">{theme.MARK}</span>Per-Pcs Studio</div>', width="content"
         )
         for entry in all_pages:
             st.page_link(entry)
-        pool_place = st.container(key="pool-place", width="content")
-        guide(studio(), here)
+        tools = st.container(key="tools", horizontal=True, vertical_alignment="center", width="content", gap="small")
         copy_link()
-    return pool_place
+    return tools
 
 
 def status_line(engine: "Engine") -> None:
@@ -70,10 +69,11 @@ here = page.title.lower()
 if record.present:
     present(get_engine(), record, here)
 else:
-    pool_place = masthead(all_pages, here)
+    tools = masthead(all_pages)
     engine = get_engine()
-    with pool_place:
+    with tools:
         pool_picker(engine, record)
+        guide(record, here)
     status_line(engine)
     page.run()
     show_tour(record, here)
