@@ -37,14 +37,14 @@ bench: env-dev
 	@$(BIN)/python -m benchmarks.assembly $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")
 
-METHODS := base,rag,pag,perpcs:gate,perpcs:prototype,perpcs:gradient,perpcs:fit,wrong:perpcs:fit,oppu,wrong:oppu
+METHODS := base,rag,pag,retrieval,perpcs:gate,perpcs:prototype,perpcs:gradient,perpcs:fit,wrong:perpcs:fit,oppu,wrong:oppu,uniform,random
 SEED := 2026
-PEOPLE := 14
+PEOPLE := 12
 
 evaluate: env
 	@$(BIN)/perpcs smalltown --seed $(SEED) --users $(PEOPLE) --out build/held-out
-	@for task in LaMP_2 LaMP_4 LaMP_5 LaMP_7; do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool \
-	"$(POOL)") --users build/held-out/$$task/target_users.json --methods $(METHODS) --out results/evaluate_$$task.json \
+	@for task in LaMP_2 LaMP_3 LaMP_4 LaMP_5 LaMP_7; do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool \
+	"$(POOL)") --users build/held-out/$$task/target_users.json --methods $(METHODS) --with-texts --out results/evaluate_$$task.json \
 	|| exit 1; done
 
 screenshots: env-dev
