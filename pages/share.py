@@ -11,6 +11,7 @@ engine, record = get_engine(), studio()
 settle(engine, record)
 
 share.heading(record)
+share.write_address(record)  # now too, for a run that watches training ends with it
 left, right = st.columns([0.36, 0.64], gap="large")
 with left:
     share.text_panel(engine, record)

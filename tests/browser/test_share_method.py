@@ -47,7 +47,7 @@ def test_share_stop_share_and_take_back(sharing, open_tab):
     tab.get_by_role("heading", name="Your pieces are trained").wait_for(timeout=180_000)
     tab.get_by_role("link", name="Method").click()
     tab.locator(".pp-toy").wait_for()
-    tab.get_by_role("link", name="Share").click()
+    tab.get_by_role("link", name="Share", exact=True).click()
     tab.get_by_role("heading", name="Your pieces are trained").wait_for()
 
     tensors = tab.locator(".pp-tensors tbody tr")
