@@ -70,6 +70,12 @@ def test_numbers_that_are_not_there_are_not_coloured_as_zero(drawn):
     assert "0 %" in next(point[1] for point in scaled[0].customdata if int(point[0]) == 1)
 
 
+def test_a_press_chooses_unless_one_is_drawing(drawn):
+    assert town_map(drawn, words(drawn)).layout.dragmode is False
+    assert town_map(drawn, words(drawn)).layout.clickmode == "event+select"
+    assert town_map(drawn, words(drawn), lasso=True).layout.dragmode == "lasso"
+
+
 def test_the_title_counts_and_the_csv_has_everybody(drawn):
     guest = Guest("Ada", None, np.array([0.5, 0.3, 0.2, 0.0]))
     assert map_title(guest, drawn) == "Ada uses 3 of 4 sharers; the three with most weight hold 100 % of it"

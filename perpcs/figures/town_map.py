@@ -76,6 +76,7 @@ def town_map(
     wanted: Collection[int] = (),
     picked: Collection[int] = (),
     star: int | None = None,
+    lasso: bool = False,
     dark: bool = False,
 ) -> go.Figure:
     """Draw the map.
@@ -84,6 +85,7 @@ def town_map(
         wanted: candidates that a strategy would choose: ringed.
         picked: numbers of the sharers that were lassoed.
         star: number of the sharer whose card is open.
+        lasso: whether dragging draws around stars. Streamlit takes no press for a choice while it does.
     """
     figure = go.Figure()
     if guest is not None and guest.place is not None:
@@ -101,7 +103,7 @@ def town_map(
         )
     if guest is not None and guest.place is not None:
         _add_guest(figure, guest, dark)
-    _lay_out(figure, dark)
+    _lay_out(figure, lasso, dark)
     return figure
 
 
@@ -273,14 +275,14 @@ def _add_guest(figure: go.Figure, guest: Guest, dark: bool) -> None:
     )
 
 
-def _lay_out(figure: go.Figure, dark: bool) -> None:
+def _lay_out(figure: go.Figure, lasso: bool, dark: bool) -> None:
     figure.update_layout(
         base_layout(
             dark,
             height=560,
             margin={"l": 4, "r": 4, "t": 6, "b": 62},
             clickmode="event+select",
-            dragmode="lasso",
+            dragmode="lasso" if lasso else False,
             hovermode="closest",
             newselection={"line": {"color": ink(dark), "width": 2}},
             legend={
@@ -297,6 +299,7 @@ def _lay_out(figure: go.Figure, dark: bool) -> None:
         )
     )
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
+    hidden["fixedrange"] = not lasso  # else a finger that means to scroll the page would move the map
     figure.update_xaxes(**hidden, range=[-1.1, 1.1])
     figure.update_yaxes(**hidden, range=[-1.15, 1.15])
 

@@ -32,6 +32,7 @@ COLOURS = {
     "contribution": "Weight for the person",
 }
 _TRAIT = "trait-"
+_TOOLS = {"press": "Press a star", "lasso": "Draw around stars"}
 _PLACES = {"weights": "Weights used", "likeness": "Likeness of history"}
 
 
@@ -193,8 +194,10 @@ def _map(
         wanted=() if wanted is None else wanted.tolist(),
         picked=record.only,
         star=ids.index(record.star) if record.star else None,
+        lasso=st.session_state[remember("tool", "press")] == "lasso",
         dark=is_dark(),
     )
+    st.segmented_control("Mouse", list(_TOOLS), key="tool", required=True, format_func=_TOOLS.__getitem__)
     with st.container(key="townbox"):
         st.plotly_chart(
             figure,

@@ -51,6 +51,10 @@ def test_a_star_opens_its_card_and_makes_a_link(studio, open_tab):
 
 def test_stars_drawn_around_are_picked_and_assembled_with(studio, open_tab):
     tab = open_tab(studio.url + "/sharers")
+    tab.get_by_role("radio", name="Draw around stars").click()
+    tab.wait_for_function(
+        "() => document.querySelector('.st-key-townbox .js-plotly-plot')?._fullLayout?.dragmode === 'lasso'"
+    )
     stars = steady_stars(tab)
     plot = tab.locator(FILLED["sharers"]).bounding_box()
     right = sorted(x for x, _ in stars)[len(stars) // 2] + 3
