@@ -18,7 +18,10 @@ _NAMES = {
     "perpcs:prototype": "Per-Pcs, prototype",
     "perpcs:gradient": "Per-Pcs, gradient",
     "perpcs:fit": "Per-Pcs, fit",
+    "retrieval": "PEFT retrieval, 3 sharers",
     "oppu": "OPPU, settings of a sharer",
+    "uniform": "control: all pieces alike",
+    "random": "control: random pieces",
 }
 _MEASURES = {"label": ("accuracy",), "rating": ("mae", "rmse"), "text": ("rouge-L", "exact")}
 

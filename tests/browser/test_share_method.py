@@ -42,7 +42,7 @@ def test_share_stop_share_and_take_back(sharing, open_tab):
     wait_until(train.is_enabled)
     train.click()
     tab.get_by_role("button", name="Stop").wait_for()
-    wait_until(lambda: "job=" in tab.url)
+    wait_until(lambda: "job=" in tab.evaluate("() => location.href"))
     tab.reload()  # a new session; the work goes on
     tab.get_by_role("heading", name="Your pieces are trained").wait_for(timeout=180_000)
     tab.get_by_role("link", name="Method").click()

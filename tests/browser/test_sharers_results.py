@@ -20,6 +20,11 @@ STARS = """() => { const plot = document.querySelector('.st-key-townbox .js-plot
   return found }"""
 
 
+def address(tab) -> str:
+    """The address bar now; ``tab.url`` is only as new as the last thing that Playwright was asked."""
+    return tab.evaluate("() => location.href")
+
+
 def steady_stars(tab):
     """The stars once the map has been drawn for good."""
     tab.wait_for_function("() => document.querySelector('.st-key-townbox .js-plotly-plot')?._fullData?.length")
@@ -40,11 +45,13 @@ def test_a_star_opens_its_card_and_makes_a_link(studio, open_tab):
     before = card.inner_text()
     stars = steady_stars(tab)
     x, y = min(stars, key=lambda at: at[1])  # free of others' marks above it
-    tab.mouse.move(x - 1, y)
+    tab.mouse.move(x - 2, y)
+    tab.mouse.move(x, y)
+    tab.locator(".st-key-townbox .hovertext").first.wait_for()  # plotly presses what it hovers over
     tab.mouse.click(x, y)
-    wait_until(lambda: "star=" in tab.url)
+    wait_until(lambda: "star=" in address(tab), 90)
     wait_until(lambda: card.inner_text() != before)  # at least the tag of the strongest sharer is gone
-    other = open_tab(tab.url)
+    other = open_tab(address(tab))
     other.get_by_role("heading", name=CARD).wait_for()
     assert other.get_by_role("heading", name=CARD).inner_text() == card.inner_text()
 
@@ -65,8 +72,8 @@ def test_stars_drawn_around_are_picked_and_assembled_with(studio, open_tab):
     for corner in corners[1:]:
         tab.mouse.move(*corner, steps=8)
     tab.mouse.up()
-    wait_until(lambda: "only=" in tab.url)
-    count = len(tab.url.split("only=")[1].split("&")[0].replace("%2C", ",").split(","))
+    wait_until(lambda: "only=" in address(tab), 90)
+    count = len(address(tab).split("only=")[1].split("&")[0].replace("%2C", ",").split(","))
     assert 0 < count < len(stars)
     tab.get_by_role("button", name=f"Re-assemble with only these {count}").click()
     tab.get_by_text(f"with {count} only", exact=True).wait_for(timeout=120_000)
@@ -77,14 +84,16 @@ def test_a_cell_of_the_table_opens_what_lies_behind_it(studio, open_tab):
     tab = open_tab(studio.url + "/results")
     behind = tab.get_by_role("heading", name="Behind the number")
     behind.wait_for()
+    before = behind.inner_text()
     cell = tab.locator('.pp-results button[aria-pressed="false"]').first
     name = cell.get_attribute("data-cell")
     cell.click()
-    wait_until(lambda: tab.locator('.pp-results button[aria-pressed="true"]').get_attribute("data-cell") == name)
-    wait_until(lambda: "result=" in tab.url)
+    wait_until(lambda: tab.locator('.pp-results button[aria-pressed="true"]').get_attribute("data-cell") == name, 90)
+    wait_until(lambda: "result=" in address(tab), 90)
+    wait_until(lambda: behind.inner_text() != before, 90)
     title = behind.inner_text()
-    other = open_tab(tab.url)
-    wait_until(lambda: other.get_by_role("heading", name="Behind the number").inner_text() == title)
+    other = open_tab(address(tab))
+    wait_until(lambda: other.get_by_role("heading", name="Behind the number").inner_text() == title, 90)
 
 
 @pytest.mark.parametrize("page", list(PAGES))
