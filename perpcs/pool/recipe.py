@@ -50,7 +50,7 @@ _PARTS = {"LaMP_4": 1200, "LaMP_2": 2200, "LaMP_3": 2200, "LaMP_5": 1200, "LaMP_
 """Base users a task. A choice or a score tells a small model less than a text does, so it gets more of these."""
 
 _TAUGHT_ONLY = ("LaMP_1",)
-"""Which reference somebody cites the base model has hardly learned (docs/SMALLTOWN.md), so the pool does not offer it."""
+"""Citations: the base model has hardly learned them (docs/SMALLTOWN.md), so the pool does not offer them."""
 
 SMALLTOWN = Recipe(
     name="smalltown",
