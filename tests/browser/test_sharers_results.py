@@ -85,10 +85,15 @@ def test_a_cell_of_the_table_opens_what_lies_behind_it(studio, open_tab):
     behind = tab.get_by_role("heading", name="Behind the number")
     behind.wait_for()
     before = behind.inner_text()
-    cell = tab.locator('.pp-results button[aria-pressed="false"]').first
-    name = cell.get_attribute("data-cell")
-    cell.click()
-    wait_until(lambda: tab.locator('.pp-results button[aria-pressed="true"]').get_attribute("data-cell") == name, 90)
+    name = tab.locator('.pp-results button[aria-pressed="false"]').first.get_attribute("data-cell")
+    cell = tab.locator(f'.pp-results button[data-cell="{name}"]')
+
+    def opened() -> bool:  # pressed again: what listens to presses is loaded after the table is there
+        cell.click()
+        tab.wait_for_timeout(3000)
+        return cell.get_attribute("aria-pressed") == "true"
+
+    wait_until(opened, 90)
     wait_until(lambda: "result=" in address(tab), 90)
     wait_until(lambda: behind.inner_text() != before, 90)
     title = behind.inner_text()
