@@ -144,7 +144,8 @@ def test_clicking_the_map_explains_the_piece_and_makes_a_link(studio, open_tab):
     x, y = steady_cell(tab, 1, 0)
     tab.mouse.move(x - 1, y)
     tab.mouse.click(x, y)
-    wait_until(lambda: heading.inner_text() != before)
+    # For a moment the old panel, about to go, stands below the new one.
+    wait_until(lambda: len(heading.all_inner_texts()) == 1 and heading.all_inner_texts() != [before])
     wait_until(lambda: "cell=" in tab.evaluate("() => location.href"))  # written when the run ends
     chosen = heading.inner_text()
     other = open_tab(tab.evaluate("() => location.href"))
