@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from perpcs.cli import main
 from perpcs.data.smalltown import make_people, release_fields
@@ -34,6 +35,7 @@ def test_the_tiny_town_is_valid_and_complete(tiny_town: Path) -> None:
         assert len(pool.sharers(part.task)) == 5
         assert len(pool.examples(part.task)) == 2
         assert pool.hypernet(part.task) is not None
+        assert pool.pieces(part.task, "cpu", torch.float32).distilled is not None
         assert [point["step"] for point in part.hypernet["curve"]] == [0, 6, 12]
         assert part.hypernet["people"] + sum(part.hypernet["held_out"].values()) == part.candidates
         for example in pool.examples(part.task):

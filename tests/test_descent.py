@@ -8,10 +8,11 @@ import torch
 from tiny import ITEMS, SHARERS, load_tiny, merged_model, random_task_pieces, save_tiny, write_tiny_pool
 
 from perpcs.assembly.assemble import assemble, descend
-from perpcs.assembly.descent import fit_weights, item_gradients, on_one_basis
+from perpcs.assembly.descent import fit_weights, item_gradients
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
+from perpcs.model.gains import on_one_basis
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
 from perpcs.pool.store import Pool
@@ -37,7 +38,9 @@ def encode(base, items=ITEMS):
 
 def mean_loss(base, task, encoded, weights):
     with torch.no_grad():
-        nll, counts = target_nll(base, encoded, on_one_basis(task, torch.from_numpy(weights).to(base.dtype)[None]))
+        nll, counts = target_nll(
+            base, encoded, on_one_basis(task.pieces, torch.from_numpy(weights).to(base.dtype)[None])
+        )
     return float(nll.sum() / counts.sum())
 
 
@@ -49,7 +52,7 @@ def test_weights_on_one_basis_are_the_merged_model(base, folder):
     ids = torch.tensor([item.ids])
     log_probs = torch.log_softmax(plain(ids).logits[0, item.start : item.end], -1)
     expected = -log_probs.detach()[range(item.end - item.start), torch.tensor(item.targets)].sum()
-    nll, _ = target_nll(base, [item], on_one_basis(task, weights[None]))
+    nll, _ = target_nll(base, [item], on_one_basis(task.pieces, weights[None]))
     assert float(nll[0].detach()) == pytest.approx(float(expected), rel=1e-9)
 
 

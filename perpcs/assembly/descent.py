@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import item_shares
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter
+from perpcs.model.gains import item_gains, no_gains, on_one_basis
 from perpcs.model.likelihood import target_nll
-from perpcs.model.text import Encoded, length_batches
+from perpcs.model.text import Encoded
 from perpcs.pool.store import TaskPieces
 
 _BATCH = 8
@@ -26,12 +25,6 @@ _BATCH = 8
 _BETAS = (0.9, 0.99)
 
 
-def on_one_basis(task: TaskPieces, w: Tensor) -> Adapter:
-    """The adapter of rows with weights w (b, P, S) through which gradients flow to w; b = 1 serves every row."""
-    return lambda p, x: task.pieces.whole(p, w[:, p])
-
-
-@torch.enable_grad()
 def item_gradients(
     base: BaseModel,
     task: TaskPieces,
@@ -40,22 +33,9 @@ def item_gradients(
     batch_tokens: int = 8192,
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """How much each item's loss (nats per target token) falls with the weight of each piece, at the base model.
-
-    Returns:
-        (N, P, S), larger = helps more; 0 for a piece that is not shared.
-    """
-    P, S = len(base.positions), task.pieces.sharers
-    mask = task.mask.to(base.device, base.dtype)
-    out = _no_gains(base, len(encoded), S)
-    for number, rows in enumerate(length_batches([len(item.ids) for item in encoded], batch_tokens)):
-        w = torch.zeros(len(rows), P, S, device=base.device, dtype=base.dtype, requires_grad=True)
-        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task, w))
-        (gradient,) = torch.autograd.grad((nll / counts.clamp(min=1)).sum(), w)
-        out[rows] = (-gradient * mask).cpu().numpy()
-        if on_batch:
-            on_batch(number)
-    return out
+    """``item_gains``, and 0 for a piece that is not shared: (N, P, S), larger = helps more."""
+    gains = item_gains(base, task.pieces, encoded, batch_tokens=batch_tokens, on_batch=on_batch)
+    return gains * task.mask.cpu().numpy()
 
 
 @torch.enable_grad()
@@ -82,14 +62,14 @@ def fit_weights(
     w = torch.zeros(P, S, device=base.device, dtype=base.dtype, requires_grad=True)
     optimiser = torch.optim.Adam([w], lr=options.rate, betas=_BETAS)
     batches = fit_batches(len(encoded), options.steps)
-    gains = _no_gains(base, len(encoded), S)
+    gains = no_gains(base, len(encoded), S)
     counts_for = torch.from_numpy(item_shares(len(encoded), options.half_life) * len(encoded))
     counts_for = counts_for.to(base.device, base.dtype)
     read: set[int] = set()
     for step, rows in enumerate(batches):
         optimiser.param_groups[0]["lr"] = options.rate * (1 - step / options.steps)
         own = w.detach().expand(len(rows), -1, -1).clone().requires_grad_()
-        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task, own))
+        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task.pieces, own))
         counts = counts * counts_for[rows]
         (slopes,) = torch.autograd.grad((nll * counts_for[rows]).sum() / counts.sum(), own)
         slopes = slopes * mask
@@ -107,12 +87,6 @@ def fit_weights(
         if on_step:
             on_step(step, w.detach().cpu().numpy())
     return w.detach().cpu().numpy(), gains
-
-
-def _no_gains(base: BaseModel, items: int, sharers: int) -> np.ndarray:
-    """Zeros (N, P, S), in float64 where the model is."""
-    kind = np.float64 if base.dtype == torch.float64 else np.float32
-    return np.zeros((items, len(base.positions), sharers), dtype=kind)
 
 
 def fit_batches(count: int, steps: int) -> list[list[int]]:

@@ -28,10 +28,13 @@ class RouterOptions:
     router: Literal["gate", "prototype", "arrow", "gradient", "fit", "fit+own", "retrieval", "uniform", "random"] = (
         "fit"
     )
-    """Compare a target token's activation with each piece's trained gate, with its owner's mean activation, or with the
+    """Compare a target token's activation with each piece's gate, with its owner's mean activation, or with the
     direction that the piece itself amplifies most (arrow); look at the loss: its gradient by each piece's weight, or a
     few steps of descent on the weights alone (fit), and then on a rank-1 piece of the person's own (fit+own); take
     whole sharers of like history (retrieval); or, as controls, take every piece alike or draw pieces at random."""
+    gates: Literal["distilled", "trained"] = "distilled"
+    """Gates fitted to predict which pieces lower the loss of people who share nothing (not in the paper), or those
+    trained on their owners' own words as published; a pool without distilled ones has only the latter."""
     normalise: Literal["cosine", "layernorm"] = "cosine"
     """How gate and activation are normalised before their product."""
     centre: bool = True
@@ -109,10 +112,23 @@ def _kinds() -> dict[str, Any]:
 PRESETS: dict[str, RouterOptions] = {
     "default": RouterOptions(),
     "paper": RouterOptions(
-        router="gate", normalise="cosine", centre=False, standardise=False, reduce="sum", sqrt_n=True, temperature=1.0
+        router="gate",
+        gates="trained",
+        normalise="cosine",
+        centre=False,
+        standardise=False,
+        reduce="sum",
+        sqrt_n=True,
+        temperature=1.0,
     ),
     "reference_code": RouterOptions(
-        router="gate", normalise="layernorm", centre=False, standardise=False, reduce="mean", temperature=1.0
+        router="gate",
+        gates="trained",
+        normalise="layernorm",
+        centre=False,
+        standardise=False,
+        reduce="mean",
+        temperature=1.0,
     ),
 }
 
@@ -140,6 +156,7 @@ _APPLIES: dict[str, Sequence[str]] = {
     **dict.fromkeys(("centre", "standardise"), ("gate", "prototype")),
     **dict.fromkeys(("selector", "k", "p", "attention", "temperature"), _SELECTING),
     "half_life": (*ACTIVATIONS, *BY_LOSS),
+    "gates": ("gate",),
     **dict.fromkeys(("steps", "rate", "shrink", "signed"), FITS),
     "own_rate": ("fit+own",),
 }

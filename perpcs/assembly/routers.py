@@ -49,12 +49,13 @@ def routing_keys(task: TaskPieces, options: RouterOptions) -> list[Keys]:
             )
         return [Keys(amplified(task.pieces, p) * mask[:, None], None, None) for p, mask in enumerate(task.mask)]
     keys = []
+    gates = task.distilled if options.gates == "distilled" and task.distilled else task.gates
     for p, mask in enumerate(task.mask):
         kind = torch.promote_types(task.prototypes[p].dtype, torch.float32)
         shared = mask.to(kind)[:, None]
         count = shared.sum().clamp(min=1)
         prototypes = task.prototypes[p].to(kind)
-        rows = prototypes if options.router == "prototype" else task.gates[p].to(kind)
+        rows = prototypes if options.router == "prototype" else gates[p].to(kind)
         centre = spread = None
         if options.centre:
             rows = rows - (rows * shared).sum(0) / count

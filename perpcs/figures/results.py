@@ -26,7 +26,14 @@ _NAMES = {
     "majority": "Own majority",
     "oracle": "Oracle",
 }
-_MARKS = {"gate": "diamond", "prototype": "square", "gradient": "triangle-up", "fit": "circle", "fit+own": "star"}
+_MARKS = {
+    "paper": "x",
+    "gate": "diamond",
+    "prototype": "square",
+    "gradient": "triangle-up",
+    "fit": "circle",
+    "fit+own": "star",
+}
 UNITS = {"nll": "nats per target token", "accuracy": "accuracy", "mae": "MAE, stars", "rouge-L": "ROUGE-L"}
 LOWER = ("nll", "mae")
 """Measures of which less is better."""
@@ -37,6 +44,7 @@ def method_name(method: str) -> str:
     if method.startswith("wrong:"):
         return f"{method_name(method.removeprefix('wrong:'))}, wrong user"
     name, _, variant = method.partition(":")
+    variant = "as published" if variant == "paper" else variant
     parts = [_NAMES.get(part, part) for part in name.split("+")]
     shown = variant if not variant[:1].isdigit() else f"top {variant}" if name == "retrieval" else f"{variant} items"
     return " + ".join(parts) + (f", {shown}" if variant else "")

@@ -21,6 +21,7 @@ METHOD_COLOURS = {
     "perpcs": "#0072B2",
     "perpcs:fit+own": "#00476E",
     "perpcs:gradient": "#3B4CC0",
+    "perpcs:paper": "#B08BD9",
     "perpcs:gate": "#6A5ACD",
     "perpcs:prototype": "#9A8CE0",
     "perpcs:arrow": "#4B3FA0",

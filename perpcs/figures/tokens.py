@@ -73,5 +73,5 @@ def _word(text: str, score: float, by: float, top: float, dark: bool) -> str:
     share = by / top
     kind = ("pp-fit" if share > 0 else "pp-unfit") + (" pp-strong" if abs(share) >= _STRONG else "")
     shown = f"<i>{escape(text)}</i>" if text == END else escape(text)
-    colour = difference_colour(share, 2.2, dark)  # the ends of the scale are too strong to read words on
+    colour = difference_colour(share, 2.6, dark)  # the ends of the scale are too strong to read words on
     return f'<span class="{kind}" style="background:{colour}" title="{score:+.3f}">{shown}</span>'

@@ -24,7 +24,7 @@ ROUTERS = tuple(router for router in option_arguments()["router"][1] if router n
 
 
 _K = ("1", "2", "4")  # items shown
-_R = ("", *ROUTERS)  # the assembly that there is, or one by a router
+_R = ("", *ROUTERS, "paper")  # the assembly that there is, one by a router, or one to the letter of the paper
 _S = ("3", "1", "2", "4", "5", "10")  # sharers carried
 METHODS: dict[str, Method] = {
     method.name: method
@@ -117,6 +117,7 @@ def known_names(stem: str = "") -> list[str]:
         return [stem, *(f"{stem}:{detail}" for detail in METHODS[stem].details if detail)]
     variants = (
         *(f"perpcs:{router}" for router in ROUTERS),
+        "perpcs:paper",
         "rag:4",
         "pag:1",
         "oppu:best",

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import RouterOptions, router_options
+from perpcs.assembly.options import PRESETS, RouterOptions, router_options
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
@@ -16,12 +16,14 @@ from perpcs.personalizers.method import Call, Person, Prepared, Progress
 
 
 def per_pcs(call: Call) -> list[Prepared]:
-    """Assembled by a router, the other options default; without a router's name, the assembly that there already is.
+    """Assembled by a router, the other options default, or by the preset ``paper``; without a detail, the assembly that
+    there already is.
 
     Raises:
         PerpcsError: when there is neither an assembly nor a history.
     """
-    named = router_options("default", router=call.detail or None)
+    published = call.detail in PRESETS
+    named = PRESETS[call.detail] if published else router_options("default", router=call.detail or None)
     return [
         _carried(call, person.assembly)
         if person.assembly is not None and (not call.detail or _is_of(person.assembly, named))

@@ -3,10 +3,10 @@
     1 base      train a base model from scratch (base_stage.py), or adapt one that exists (adapt.py)
     2 embed     embed the candidates                           4 pieces   train all sharers' pieces at once
     3 choose    k-means, most active of each cluster, map      5 gates    train gates, collect prototypes
-    6 profiles  embed profiles along candidates' histories     7 hypernet train what writes a LoRA from a profile
-    8 write     share masks, pool folder, manifest
+    6 distil    gates from people who share nothing            7 profiles embed profiles along candidates' histories
+    8 hypernet  train what writes a LoRA from a profile        9 write    share masks, pool folder, manifest
 
-6 and 7 (hypernet_stage.py) run where the settings ask for them.
+7 and 8 (hypernet_stage.py) run where the settings ask for them.
 
 Where people come from is another file's matter: smalltown.py draws them from seeds, from_data.py reads them.
 Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
@@ -26,7 +26,9 @@ from safetensors.torch import load_file, save
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model.base import BaseModel, load_base
+from perpcs.model.ia3 import make_pieces
 from perpcs.model.text import encode_pair
+from perpcs.pool.distil import DistilSettings, distil_gates, drawn_items
 from perpcs.pool.embed import MINILM, embed_users
 from perpcs.pool.hypernet_stage import hypernet_stage, profiles_stage
 from perpcs.pool.hypernet_train import HypernetSettings
@@ -58,6 +60,8 @@ class Settings:
 
     pieces: PieceSettings = field(default_factory=PieceSettings)
     gates: GateSettings = field(default_factory=GateSettings)
+    distil: DistilSettings | None = None
+    """How gates are distilled from candidates who share no piece; None for a pool without such gates."""
     encoder: str = MINILM
     share_ratio: float = 1.0
     """Share of a sharer's pieces that are in the pool."""
@@ -73,7 +77,7 @@ class Settings:
 def build_tasks(
     space: Workspace, base: BaseModel, base_key: str, people: Sequence[TaskPeople], settings: Settings, target: Path
 ) -> tuple[TaskPool, ...]:
-    """Stages 2 to 8 for every task, written below ``target``."""
+    """Stages 2 to 9 for every task, written below ``target``."""
     tasks = []
     for part in people:
         check_disjoint(
@@ -88,6 +92,10 @@ def build_tasks(
         sharers = [part.candidates[i] for i in choose[2]["chosen"]]
         pieces = pieces_stage(space, base, base_key, part.task, sharers, choose[0], settings.pieces)
         gates = gates_stage(space, base, part.task, sharers, pieces, settings)
+        others = [user for i, user in enumerate(part.candidates) if i not in set(choose[2]["chosen"])]
+        distilled = None
+        if settings.distil is not None and len(others) > 1:
+            distilled = distil_stage(space, base, part.task, others, pieces, settings.pieces, settings.distil)
         hypernet = None
         if settings.hypernet is not None:
             profiles = profiles_stage(space, part.task, part.candidates, part.key, settings.encoder)
@@ -96,7 +104,7 @@ def build_tasks(
             )
         if part.examples:
             write_json(target / part.task.name / "examples.json", list(part.examples))
-        tasks.append(write_task(target, base, part, embed, choose[2], pieces, gates, settings, hypernet))
+        tasks.append(write_task(target, base, part, embed, choose[2], pieces, gates, settings, distilled, hypernet))
     return tuple(tasks)
 
 
@@ -190,6 +198,36 @@ def gates_stage(
     return space.stage(f"gates-{task.name}", {"pieces": pieces_key, "gates": settings.gates}, work)
 
 
+def distil_stage(
+    space: Workspace,
+    base: BaseModel,
+    task: Task,
+    others: Sequence[User],
+    pieces: Stage,
+    piece_settings: PieceSettings,
+    settings: DistilSettings,
+) -> Stage:
+    """Distil gates from items of candidates who share nothing."""
+    pieces_key, pieces_folder, pieces_result = pieces
+
+    def work(folder: Path) -> dict[str, int]:
+        tell = throttled(space.say)
+        trained = read_trained(pieces_folder, pieces_result["losses"])
+        items = drawn_items(encode_histories(base, task, others), settings)
+        gates = distil_gates(
+            base,
+            make_pieces(piece_settings.kind, trained.A, trained.B, piece_settings.alpha / piece_settings.rank),
+            items,
+            settings.ridge,
+            on_progress=lambda done, of: tell(lambda: f"distilled gates {task.name}: {done} of {of} batches"),
+        )
+        write_atomic(folder / "distilled.safetensors", save({f"distilled.{p}": g for p, g in enumerate(gates)}))
+        return {"items": len(items)}
+
+    inputs = {"pieces": pieces_key, "others": [user.id for user in others], "distil": settings}
+    return space.stage(f"distil-{task.name}", inputs, work)
+
+
 def encode_histories(base: BaseModel, task: Task, users: Sequence[User]) -> list[list[Any]]:
     """Every user's items as encoded (prompt, target) pairs."""
     return [[encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in user.history] for user in users]
@@ -211,6 +249,7 @@ def write_task(
     pieces: Stage,
     gates: Stage,
     settings: Settings,
+    distilled: Stage | None = None,
     hypernet: Stage | None = None,
 ) -> TaskPool:
     """Write one task's folder of a pool and say what the manifest holds of it."""
@@ -222,7 +261,11 @@ def write_task(
     found = load_file(gates[1] / "gates.safetensors")
     count = len(base.positions)
     keys = [[found[f"{name}.{p}"] for p in range(count)] for name in ("gate", "prototype")]
-    write_pieces(target / task.name / PIECES, trained.A, trained.B, keys[0], keys[1], mask, settings.dtype)
+    also = None
+    if distilled is not None:
+        read = load_file(distilled[1] / "distilled.safetensors")
+        also = [read[f"distilled.{p}"] for p in range(count)]
+    write_pieces(target / task.name / PIECES, trained.A, trained.B, keys[0], keys[1], mask, settings.dtype, also)
     rows = [
         Sharer(
             id=user.id,
@@ -254,7 +297,11 @@ def write_task(
             for name in (PIECES, EMBEDDINGS, HYPERNET, MAP, "sharers.json", "examples.json")
             if (target / task.name / name).exists()
         },
-        training={"pieces": asdict(settings.pieces), "gates": asdict(settings.gates)},
+        training={
+            "pieces": asdict(settings.pieces),
+            "gates": asdict(settings.gates),
+            "distil": asdict(settings.distil) if distilled is not None and settings.distil is not None else None,
+        },
         encoder=settings.encoder,
         hypernet=hypernet[2] if hypernet is not None else {},
     )

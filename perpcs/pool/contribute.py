@@ -22,8 +22,11 @@ from torch import Tensor
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, json_bytes, write_atomic, write_json
 from perpcs.model.base import BaseModel
+from perpcs.model.basis import Pieces
+from perpcs.model.ia3 import make_pieces
 from perpcs.model.text import encode_pair
 from perpcs.pool.copies import Finish, changed
+from perpcs.pool.distil import gates_of_another
 from perpcs.pool.embed import embed_users
 from perpcs.pool.manifest import Manifest, Sharer, mapping, read_json
 from perpcs.pool.select import share_mask
@@ -282,6 +285,11 @@ def add(source: Path, given: Leaving, target: Path, finish: Finish | None = None
             if new.shape != rows.shape[1:] or new.dtype != rows.dtype:
                 raise PerpcsError("These pieces have another shape than the pool's.", "Train them again on this pool.")
             raw.pieces[name] = torch.cat([rows, new[None]])
+        if "distilled.0" in raw.pieces:
+            known = [raw.pieces[f"distilled.{p}"] for p in range(count)]
+            before, newcomer = (raw.as_pieces(pool.manifest, of) for of in (slice(-1), slice(-1, None)))
+            for p, row in enumerate(gates_of_another(before, known, newcomer)):
+                raw.pieces[f"distilled.{p}"] = torch.cat([known[p], row.to(kind) * shared[p]])
         raw.pieces["mask"] = torch.cat([raw.pieces["mask"], shared.to(torch.uint8)[:, None]], dim=1)
         if raw.embeddings is not None:
             if "embedding" not in given.tensors:
@@ -332,6 +340,11 @@ class _Raw:
         stored = folder / task / EMBEDDINGS
         self.embeddings = load_file(stored)["sharers"] if stored.exists() else None
         self.sharers: list[dict[str, Any]] = read_json(folder / task / "sharers.json")
+
+    def as_pieces(self, manifest: Manifest, of: slice) -> Pieces:
+        """The pieces of some sharers."""
+        A, B = ([self.pieces[f"{name}.{p}"][of] for p in range(len(manifest.positions))] for name in "AB")
+        return make_pieces(manifest.kind, A, B, manifest.scale)
 
     def write(self, sharers: int, ids: Callable[[list[str]], list[str]]) -> None:
         """Write the files, and the manifest with their hashes and who contributed."""

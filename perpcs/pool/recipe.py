@@ -5,6 +5,7 @@ from pathlib import Path
 
 from perpcs.model.train_base import BaseSettings
 from perpcs.pool.build import Settings
+from perpcs.pool.distil import DistilSettings
 from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.train import GateSettings, PieceSettings
 
@@ -60,7 +61,11 @@ SMALLTOWN = Recipe(
         for task, count in _PARTS.items()
     ),
     base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
-    settings=Settings(gates=GateSettings(steps=24)),
+    settings=Settings(
+        gates=GateSettings(steps=24),
+        distil=DistilSettings(),
+        hypernet=HypernetSettings(steps=300, smoothing=0.0, evaluate_every=50),
+    ),
 )
 
 TINY = Recipe(
@@ -73,6 +78,7 @@ TINY = Recipe(
     settings=Settings(
         pieces=PieceSettings(epochs=1),
         gates=GateSettings(steps=6),
+        distil=DistilSettings(items=3),
         hypernet=HypernetSettings(width=16, hidden=8, rank=2, steps=12, people=3, evaluate_every=6),
     ),
 )

@@ -20,6 +20,8 @@ from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examp
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
 HYPERNET = "hypernet.safetensors"
+_TENSORS = ("A", "B", "gate", "prototype")
+"""What every piece has: a low-rank product or a vector, and what it is chosen by."""
 _AGAIN = "Fetch or build the pool again."
 
 
@@ -34,6 +36,8 @@ class TaskPieces:
     """Per position (S, n)."""
     mask: Tensor
     """Which pieces are shared, bool (P, S)."""
+    distilled: list[Tensor] | None = None
+    """Gates of the kind that distil.py makes, per position (S, n); None where the pool has none."""
 
 
 def write_pieces(
@@ -44,13 +48,15 @@ def write_pieces(
     prototypes: list[Tensor],
     mask: Tensor,
     dtype: str,
+    distilled: list[Tensor] | None = None,
 ) -> None:
     """Write one task's pieces; pieces that are not shared are written as zeros, so they leave their owner nowhere."""
     kind = getattr(torch, dtype)
     tensors: dict[str, Tensor] = {"mask": mask.to(torch.uint8)}
     for p in range(len(A)):
         shared = mask[p]
-        for name, rows in (("A", A[p]), ("B", B[p]), ("gate", gates[p]), ("prototype", prototypes[p])):
+        named = {"A": A[p], "B": B[p], "gate": gates[p], "prototype": prototypes[p]}
+        for name, rows in (named | ({"distilled": distilled[p]} if distilled else {})).items():
             keep = shared.view(-1, *([1] * (rows.dim() - 1)))
             tensors[f"{name}.{p}"] = (rows * keep).to(kind).contiguous()
     write_atomic(path, save(tensors))
@@ -199,23 +205,25 @@ class Pool:
         count = len(self.manifest.positions)
         try:
             with safe_open(path, "pt") as file:
+                there = set(file.keys())
+                names = [*_TENSORS, *(["distilled"] if "distilled.0" in there else [])]
                 read = {
-                    name: [file.get_tensor(f"{name}.{p}").to(device, dtype) for p in range(count)]
-                    for name in ("A", "B", "gate", "prototype")
+                    name: [file.get_tensor(f"{name}.{p}").to(device, dtype) for p in range(count)] for name in names
                 }
                 mask = file.get_tensor("mask").bool().to(device)
         except (SafetensorError, OSError, KeyError) as error:
             raise PerpcsError(f"{task}/{PIECES} is damaged.", _AGAIN) from error
         s, r = self.task(task).sharers, self.manifest.rank
         for p, position in enumerate(self.manifest.positions):
-            found = [tuple(read[name][p].shape) for name in ("A", "B", "gate", "prototype")]
+            found = [tuple(read[name][p].shape) for name in names]
             rows = 0 if self.manifest.kind == "ia3" else r
-            if found != [(s, rows, position.n), (s, position.d, r), (s, position.n), (s, position.n)]:
+            vectors = [(s, position.n)] * (len(names) - 2)
+            if found != [(s, rows, position.n), (s, position.d, r), *vectors]:
                 raise PerpcsError(f"{task}/{PIECES} has pieces of the wrong shape at {position.label}.", _AGAIN)
         if tuple(mask.shape) != (count, s):
             raise PerpcsError(f"{task}/{PIECES} has a share mask of the wrong shape.", _AGAIN)
         pieces = make_pieces(self.manifest.kind, read["A"], read["B"], self.manifest.scale)
-        return TaskPieces(pieces, read["gate"], read["prototype"], mask)
+        return TaskPieces(pieces, read["gate"], read["prototype"], mask, read.get("distilled"))
 
     def _check_file(self, task: str, name: str) -> Path:
         """The path of a task's file, once its hash is found to be the manifest's."""

@@ -51,6 +51,7 @@ def _validate_task(pool: Pool, name: str) -> str:
         raise PerpcsError(f"The pool was made for version {part.task_version} of {name}.", "Build the pool again.")
     tensors = pool.pieces(name, "cpu", torch.float32)
     everything = [*tensors.pieces.A, *tensors.pieces.Bt, *tensors.gates, *tensors.prototypes]
+    everything += tensors.distilled or []
     if not all(torch.isfinite(tensor).all() for tensor in everything):
         raise PerpcsError(f"A piece of {name} holds a number that is not finite.", _AGAIN)
     if not tensors.mask.any(dim=0).all():

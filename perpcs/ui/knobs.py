@@ -20,6 +20,7 @@ _PRESET_NAMES = {
 }
 _LABELS = {
     "router": "Router",
+    "gates": "Gates",
     "normalise": "Normalise",
     "centre": "Subtract what all sharers have in common",
     "standardise": "Divide by the spread over sharers",

@@ -20,11 +20,11 @@ DIFFERENCES = (
     Difference(
         "Who decides the weights",
         "Paper and code: trained gates compared with what the model reads.",
-        "Gates too; beside them prototypes, arrow, and routers that look at the loss. The default is fit: a few "
-        "steps of "
-        "descent on the weights alone.",
-        "A gate says where its owner’s piece helped its owner. The loss says whether it helps you.",
-        ("perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit"),
+        "Gates too, as published or distilled: fitted to tell from reading which pieces lower the loss of people who "
+        "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is fit: a few "
+        "steps of descent on the weights alone.",
+        "A trained gate says where its owner’s piece helped its owner. The loss says whether it helps you.",
+        ("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit"),
     ),
     Difference(
         "How pieces are averaged",
@@ -49,7 +49,7 @@ DIFFERENCES = (
         "Read to the letter, the paper’s softmax gives nearly equal weights, because √n is large. Gates share one "
         "large "
         "direction, which would decide every choice.",
-        ("perpcs:gate", "perpcs:prototype"),
+        ("perpcs:paper", "perpcs:prototype"),
     ),
     Difference(
         "Whose words",

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _SHOWN = 3
 _TOP = {"x.0": "x 1", "x.1": "x 2", "scale": "scale", "temperature": "temperature", "k": "k"}
 _NAMES = {
-    "perpcs:gate": "gates",
+    "perpcs:paper": "gates, as published",
+    "perpcs:gate": "distilled gates",
     "perpcs:prototype": "prototypes",
     "perpcs:gradient": "gradient",
     "perpcs:fit": "fit",

@@ -1,7 +1,7 @@
 """Under the map, the tour and the presentation in a real browser: tasks 5 to 7 of docs/NEWCOMER.md."""
 
 import pytest
-from test_studio import FILLED, POOR_CONTRAST, overflow, wait_until
+from test_studio import FILLED, POOR_CONTRAST, overflow, press_until, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -82,8 +82,8 @@ def test_the_presentation_is_walked_by_keyboard(studio, open_tab, width, height)
     assert tab.locator(".st-key-masthead").count() == 0
     last = int(tab.locator(".st-key-present-bar").get_by_text("1 of ").inner_text().split()[-1])
     for number in range(2, last + 1):
-        tab.keyboard.press("ArrowRight")
-        tab.get_by_text(f"{number} of {last}").wait_for()
+        shown = tab.get_by_text(f"{number} of {last}")
+        press_until(lambda: tab.keyboard.press("ArrowRight"), shown.count)
         assert overflow(tab) <= 0
     tab.keyboard.press("ArrowLeft")
     tab.get_by_text(f"{last - 1} of {last}").wait_for()

@@ -67,6 +67,18 @@ def wait_until(true, seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
+def press_until(press, true, seconds: float = 60) -> None:
+    """Press again every few seconds: what listens may be loaded after what is seen."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "pressing did nothing"
+        press()
+        for _ in range(50):
+            if true():
+                break
+            time.sleep(0.1)
+
+
 def steady_cell(tab, row: int, column: int) -> tuple[float, float]:
     """Where a mark of the map stands once the map has been drawn for good: plotly draws more than once."""
     tab.wait_for_function("() => document.querySelector('.st-key-mapbox .js-plotly-plot')?._fullData?.length")

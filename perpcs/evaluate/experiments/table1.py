@@ -18,8 +18,8 @@ from perpcs.tasks import Task, User, get_task
 
 METHODS = (
     *("base", "rag", "pag", "retrieval:3", "uniform"),
-    *("perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "wrong:perpcs:fit"),
-    *("oppu", "wrong:oppu"),
+    *("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "wrong:perpcs:fit"),
+    *("p2p", "oppu", "wrong:oppu"),
 )
 CONTROLS = ("wrong:", "uniform", "random")
 """Methods that nobody would use: they show what a number means, and never win."""
