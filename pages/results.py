@@ -8,6 +8,7 @@ engine, record = get_engine(), studio()
 
 results.table_panel(engine, record)
 costs.pareto_panel(engine, record)
+costs.history_panel(engine, record)
 costs.cost_panel(engine)
 costs.case_panel(engine)
 write_link(record)

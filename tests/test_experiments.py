@@ -12,7 +12,8 @@ from perpcs.assembly.options import router_options
 from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Setting, command_of
-from perpcs.evaluate.experiments import case_study, cost
+from perpcs.evaluate.experiments import case_study, cost, history
+from perpcs.evaluate.protocol import evaluate
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
 from perpcs.personalizers.heldout import held_out_loss
@@ -48,6 +49,30 @@ def test_storage_is_once_plus_so_much_a_person(pool, tmp_path, monkeypatch):
     assert found["storage"]["methods"]["oppu"]["person"] == pool.manifest.adapter_bytes
     assert all(row["median_s"][0] > 0 for row in found["time"]["methods"].values())
     assert found["time"]["items"] == [2]
+
+
+def test_a_history_is_cut_to_its_newest_items_and_asked_the_same(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "ITEMS", (2, 4))
+    monkeypatch.setattr(history, "METHODS", ("base", "perpcs:gate", "wrong:perpcs:gate", "oppu"))
+    write_town(tmp_path, seed=1, users=3, tasks=[TASK])
+    seen = []
+    kept = history.prepare
+
+    def prepare(base, pool, task, users, method):
+        seen.append((method, [len(user.history) for user in users]))
+        return kept(base, pool, task, users, method)
+
+    monkeypatch.setattr(history, "prepare", prepare)
+    setting = Setting(pool, "tiny", (TASK,), users=tmp_path, device="cpu")
+    found = history.run(setting)["tasks"][TASK]
+    assert seen == [(method, [size] * 3) for size in (2, 4) for method in ("base", "perpcs:gate", "oppu")]
+    assert found["items"] == [2, 4]
+    nll = {name: [cell["mean"] for cell in row["nll"]] for name, row in found["methods"].items()}
+    assert nll["base"][0] == nll["base"][1], "the base model knows nobody"
+    assert nll["perpcs:gate"] != nll["wrong:perpcs:gate"]
+    users, _ = setting.people_of(TASK)
+    mine = evaluate(setting.base, pool, get_task(TASK), users, ["base"])["methods"]["base"]["nll"]["mean"]
+    assert nll["base"][0] == pytest.approx(mine, rel=1e-6), "the same likelihood as in every table"
 
 
 def test_a_result_names_the_command_that_makes_it_again(pool):

@@ -14,10 +14,13 @@ from perpcs.evaluate.experiments import table1 as table
 from perpcs.evaluate.findings import columns, examples, published, read_finding
 from perpcs.figures.case_study import case_figure, case_title, read_case
 from perpcs.figures.results import (
+    Band,
     Line,
     Point,
     cost_figure,
     front,
+    history_figure,
+    history_title,
     method_name,
     pareto_figure,
     pareto_title,
@@ -184,6 +187,27 @@ def test_storage_says_how_many_times():
     assert list(near.layout.yaxis.tickvals) == [0.5, 1.0, 2.0, 5.0]
 
 
+def band(method, *means):
+    return Band(method, (3, 10, 50), means, tuple(m - 0.1 for m in means), tuple(m + 0.2 for m in means))
+
+
+def test_the_history_title_says_what_the_other_method_needs():
+    fit = band("perpcs:fit", 0.4, 0.3, 0.2)
+    assert "after 3 items as well as OPPU after 10" in history_title([fit, band("oppu", 0.9, 0.4, 0.1)])
+    assert "not even after 50" in history_title([fit, band("oppu", 0.9, 0.8, 0.41)])
+    assert "grow" in history_title([fit])
+
+
+def test_every_size_of_a_history_is_a_point_with_its_interval():
+    figure = history_figure([band("perpcs:fit", 0.4, 0.3, 0.2), band("wrong:perpcs:fit", 0.8, 0.9, 1.0)])
+    ours, control = figure.data
+    assert list(ours.y) == [0.4, 0.3, 0.2]
+    assert list(ours.error_y.array) == pytest.approx([0.2] * 3)
+    assert list(ours.error_y.arrayminus) == pytest.approx([0.1] * 3)
+    assert [row[0] for row in control.customdata] == [3, 10, 50]
+    assert (ours.line.dash, control.line.dash) == ("solid", "dot")
+
+
 def test_names_of_variants():
     assert method_name("perpcs:fit") == "Per-Pcs, fit"
     assert method_name("wrong:perpcs:fit") == "Per-Pcs, fit, wrong user"
@@ -252,6 +276,18 @@ def results(monkeypatch, tmp_path, fake):
             "storage": {"users": [1, 50], "methods": sizes, "even_at": 12.5},
             "time": {"items": [4, 8], "repeats": 3, "methods": times},
         },
+        "history": {
+            "tasks": {
+                "LaMP_4": {
+                    "items": [3, 10],
+                    "users": PEOPLE,
+                    "methods": {
+                        name: {"nll": [{"mean": value, "low": 0.1, "high": 0.9, "n_users": 4} for value in means]}
+                        for name, means in {"perpcs:fit": (0.5, 0.4), "oppu": (0.8, 0.5)}.items()
+                    },
+                }
+            }
+        },
         "case-study": {**CASE, "nll": {"base": 1.0, "perpcs:fit": 0.5}, "items": 14},
     }
     for name, content in files.items():
@@ -266,10 +302,11 @@ def test_the_page_is_full_and_says_how_each_part_is_made_again(results):
     text = shown(app)
     for part in ("News headlines", "Movie tagging", "Controls", "Oracle", "2026-11-24, abc1234", "n = 4 people"):
         assert part in text
-    for name in ("table1", "cost", "case-study"):
+    for name in ("table1", "cost", "history", "case-study"):
         assert f"perpcs experiment {name} --pool x" in text
     assert "Ada: 25 % of Per-Pcs" in text
     assert "38 times less storage" in text
+    assert "after 3 items as well as OPPU after 10" in text
 
 
 def test_bold_stands_where_the_interval_supports_it_only(results):

@@ -18,7 +18,9 @@ def add_experiment(
         pool_folder: the folder that a pool's name stands for.
     """
     experiment = commands.add_parser("experiment", help="answer a question about a pool, into results/NAME.json")
-    experiment.add_argument("name", help="table1, cost, case-study, or another file of perpcs/evaluate/experiments")
+    experiment.add_argument(
+        "name", help="table1, cost, history, case-study, or a new file of perpcs/evaluate/experiments"
+    )
     add_pool(experiment)
     experiment.add_argument("--task", action="append", help="a task; may be given several times; default all")
     experiment.add_argument("--people", type=int, default=14, help="made-up people a task (default: %(default)s)")

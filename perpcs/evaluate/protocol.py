@@ -98,6 +98,28 @@ def _answer_batch(
     return rows
 
 
+@torch.no_grad()
+def person_nll(
+    base: BaseModel, pool: Pool, task: Task, users: Sequence[User], prepared: Sequence[Prepared], shift: int = 0
+) -> list[float]:
+    """Nats per target token of every person's own answers, without writing any.
+
+    Args:
+        shift: as in ``answer_all``.
+    """
+    pieces = pool.pieces(task.name, base.device, base.dtype).pieces
+    found = []
+    for u, user in enumerate(users):
+        row = prepared[(u + shift) % len(users)]
+        targets = [
+            encode_pair(base.tokenizer, row.prompt(query).text, f" {query.gold}", base.max_tokens)
+            for query in user.queries
+        ]
+        nll, counts = target_nll(base, targets, fixed(row_updates(base, pieces, [row] * len(targets))))
+        found.append(float(nll.sum() / counts.sum()))
+    return found
+
+
 def evaluate(
     base: BaseModel,
     pool: Pool,

@@ -237,6 +237,77 @@ def lines_csv(lines: Sequence[Line], x: str, y: str) -> str:
     return _csv(("method", x, y), rows)
 
 
+@dataclass(frozen=True)
+class Band:
+    """A method's quality at each number of history items, with its interval."""
+
+    method: str
+    items: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+def history_figure(bands: Sequence[Band], *, dark: bool = False) -> go.Figure:
+    """Nats per target token of each method as histories grow; whiskers are 95 % intervals over people."""
+    figure = go.Figure()
+    for place, band in enumerate(bands):
+        name, shift = method_name(band.method), 1.03 ** (place - len(bands) / 2)  # so that whiskers do not cover others
+        figure.add_trace(
+            go.Scatter(
+                x=[count * shift for count in band.items],
+                y=band.mean,
+                error_y={
+                    "array": [high - mean for high, mean in zip(band.high, band.mean, strict=True)],
+                    "arrayminus": [mean - low for low, mean in zip(band.low, band.mean, strict=True)],
+                    "thickness": 1,
+                    "width": 3,
+                },
+                name=name,
+                mode="lines+markers",
+                customdata=list(zip(band.items, band.low, band.high, strict=True)),
+                line={
+                    "color": colour_of(band.method),
+                    "width": 2,
+                    "dash": "dot" if band.method.startswith("wrong:") else "solid",
+                },
+                marker={"size": 8, "symbol": _MARKS.get(band.method.partition(":")[2], "circle")},
+                hovertemplate=(
+                    f"<b>{name}</b>, %{{customdata[0]:.0f}} items<br>%{{y:.3f}} [%{{customdata[1]:.3f}}, "
+                    "%{customdata[2]:.3f}] nats per target token<extra></extra>"
+                ),
+            )
+        )
+    _frame(figure, dark, 380)
+    sizes = sorted({count for band in bands for count in band.items})
+    figure.update_xaxes(
+        type="log", title_text="history items", tickvals=sizes, ticktext=[f"{size:.0f}" for size in sizes]
+    )
+    figure.update_yaxes(title_text=UNITS["nll"])
+    return figure
+
+
+def history_title(bands: Sequence[Band], ours: str = "perpcs:fit", theirs: str = "oppu") -> str:
+    """How long a history the other method needs to come as far as ours does with the fewest items."""
+    by = {band.method: band for band in bands}
+    if ours not in by or theirs not in by:
+        return "Likelihood of people’s own answers as their histories grow"
+    first, reached = by[ours].mean[0], by[theirs]
+    enough = [count for count, mean in zip(reached.items, reached.mean, strict=True) if mean <= first]
+    few = f"{method_name(ours)} knows a person after {by[ours].items[0]:.0f} items as well as {method_name(theirs)}"
+    return f"{few} after {enough[0]:.0f}" if enough else f"{few} not even after {reached.items[-1]:.0f}"
+
+
+def bands_csv(bands: Iterable[Band]) -> str:
+    """The figure's numbers."""
+    rows = (
+        (band.method, f"{count:g}", f"{mean:.6g}", f"{low:.6g}", f"{high:.6g}")
+        for band in bands
+        for count, mean, low, high in zip(band.items, band.mean, band.low, band.high, strict=True)
+    )
+    return _csv(("method", "items", "nll", "low", "high"), rows)
+
+
 def _frame(figure: go.Figure, dark: bool, height: int) -> None:
     figure.update_layout(
         base_layout(

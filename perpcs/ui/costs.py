@@ -8,10 +8,11 @@ import streamlit as st
 
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Column, columns, published, read_finding
+from perpcs.evaluate.results import read_measure
 from perpcs.figures import results as figures
 from perpcs.figures.case_study import case_csv, case_figure, case_title, read_case
 from perpcs.figures.curve import title_of
-from perpcs.figures.results import Cost, Line, Point, method_name
+from perpcs.figures.results import Band, Cost, Line, Point, method_name
 from perpcs.figures.style import bytes_text
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.ui import card
@@ -125,6 +126,44 @@ def _sizes(value: Any) -> tuple[float, ...]:
     if not isinstance(value, list) or not all(is_number(one) and one > 0 for one in value):
         return ()
     return tuple(float(one) for one in value)
+
+
+def history_panel(engine: "Engine", record: Studio) -> None:
+    """Quality against the number of history items, for the task of the open cell."""
+    st.html('<h2 class="pp-part">How much must somebody have written?</h2>')
+    finding = finding_of(engine, "history")
+    if finding is None:
+        return
+    tasks = mapping(finding.data.get("tasks"))
+    task = record.result[0] if record.result[0] in tasks else next(iter(tasks), "")
+    found = mapping(tasks.get(task))
+    bands = bands_of(found)
+    if not bands:
+        show_error(PerpcsError("results/history.json lacks its numbers.", f"Make it again with: {finding.command}."))
+        return
+    title = figures.history_title(bands)
+    st.html(f"<h3>{escape(title)}</h3>")
+    chart(figures.history_figure(bands, dark=is_dark()), "history", title)
+    st.html(
+        f'<p class="pp-quiet">{escape(title_of(task))}, n = {escape(str(found.get("users")))} people, the newest items '
+        "of each; the same queries at every size. Whiskers: 95 % intervals over people. Dotted: a control, made for "
+        "somebody else.</p>"
+    )
+    csv_button("history", figures.bands_csv(bands), "CSV of this figure")
+    made_by(finding)
+
+
+def bands_of(found: Mapping[str, Any]) -> list[Band]:
+    """The methods of one task of ``history``; a malformed one is left out."""
+    sizes, bands = _sizes(found.get("items")), []
+    for name, row in mapping(found.get("methods")).items():
+        listed = mapping(row).get("nll")
+        cells = [read_measure(cell) for cell in listed] if isinstance(listed, list) else []
+        known = [cell for cell in cells if cell is not None]
+        if sizes and len(known) == len(cells) == len(sizes):
+            mean, low, high = (tuple(getattr(cell, key) for cell in known) for key in ("mean", "low", "high"))
+            bands.append(Band(str(name), sizes, mean, low, high))
+    return bands
 
 
 def case_panel(engine: "Engine") -> None:

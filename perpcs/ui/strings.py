@@ -7,7 +7,7 @@ TERMS = {
     "position": "One adapted layer of the base model: a layer number and a module, such as layer 3, v_proj.",
     "sharer": "A person who chose to share pieces of their own adapter. Their text is not in the pool, only numbers.",
     "piece": "One sharer's small update at one position: two thin matrices, A and B.",
-    "gate": "A vector that says for which words a piece helps: trained on its owner's, or distilled from many people's.",
+    "gate": "A vector that says for which words a piece helps: trained on its owner's, or distilled from many's.",
     "prototype": "A sharer's mean activation at a position: what their own words look like there. Needs no training.",
     "pool": "All pieces and gates that sharers share, with the base model they belong to.",
     "history": "What a person wrote before: past items, oldest first.",

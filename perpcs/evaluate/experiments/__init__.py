@@ -2,6 +2,7 @@
 
     table1        methods x tasks, with intervals and controls
     cost          storage against users, time against history items
+    history       likelihood against history items
     case_study    one person's weights beside PEFT retrieval's choice
 
 A further experiment is one further file.
