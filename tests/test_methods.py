@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import ITEMS, RANK, SHARERS, exact, load_tiny, plain_model, random_ids, random_weights
 
+from perpcs.assembly.kept import rounded
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece, adapted, fixed
@@ -234,6 +235,7 @@ def test_peft_retrieval_is_pefts_exact_merge_of_whole_sharers(setting, pool, bas
     monkeypatch.setattr("perpcs.assembly.assemble.likeness", lambda pool, task, items: alike)
     found = prepare(setting, [ADA], "retrieval:2")[0]
     weights = torch.softmax(alike[[1, 3]].double() / 0.1, 0)  # the default temperature
+    weights = torch.from_numpy(rounded(weights.numpy())).double()  # as a person is kept
     pieces, ids = pool.pieces(TASK.name, "cpu", torch.float64).pieces, random_ids(base, 1, 24)
     paths = [position.path for position in base.positions]
     config = LoraConfig(r=RANK, lora_alpha=pool.manifest.alpha, target_modules=paths)

@@ -161,7 +161,7 @@ def test_a_person_with_an_own_piece_is_saved_and_answers_with_it(tiny_pool_folde
     again = Assembly.from_json(person.to_json())
     assert np.array_equal(again.own, person.own)
     assert again.to_json() == person.to_json()
-    assert person.kept_bytes == 2 * (person.weights.size + person.own.size)
+    assert person.kept_bytes == 2 + person.weights.size + 2 * person.own.size
     plain = replace(person, own=np.zeros(0, np.float16))
     assert '"own": {' not in plain.to_json()
     query = Query(x="Boats race in the harbour at noon.")

@@ -136,7 +136,7 @@ def test_the_overview_has_claim_story_doors_and_facts(fake):
     assert "How Ada’s model came about" in text
     assert "precomputed" in text
     assert {"door-watch", "door-own"} <= {button.key for button in app.button}
-    for part in ("40sharers", "960pieces", "24positions", "14.2 MB", "1.9 KB", "1/77"):
+    for part in ("40sharers", "960pieces", "24positions", "14.2 MB", "962 bytes", "1/150"):
         assert part in text.replace(" sharers", "sharers").replace(" pieces", "pieces").replace(
             " positions", "positions"
         )

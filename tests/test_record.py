@@ -71,7 +71,7 @@ def test_weights_are_the_mean_of_the_items_own(person):
     for record in (person, RECORD):
         own = record.item_weights()
         assert own.shape == (record.n_items, len(record.positions), len(record.sharers))
-        np.testing.assert_allclose(own.mean(0), record.weights, atol=1e-3)  # votes are float16
+        np.testing.assert_allclose(own.mean(0), record.weights, atol=3e-3)  # votes are float16, weights a byte
     for i, p in np.ndindex(RECORD.n_items, 3):
         row = np.zeros(5)
         for sharer, vote in zip(RECORD.choices[i, p], RECORD.votes[i, p], strict=True):
@@ -86,7 +86,7 @@ def test_leaving_an_item_out_is_an_assembly_without_it(person, tiny_pool_folder)
     for index in (0, 3, len(ITEMS) - 1):
         rest = ITEMS[:index] + ITEMS[index + 1 :]
         again = assemble(base, pool, get_task("LaMP_4"), rest, options=ROUTED)
-        np.testing.assert_allclose(person.without_item(index), again.weights, atol=1e-3)
+        np.testing.assert_allclose(person.without_item(index), again.weights, atol=3e-3)
         assert np.abs(person.without_item(index) - person.weights).max() > 0.01
     assert not make(n=1).without_item(0).any()
 

@@ -21,7 +21,7 @@ LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "evalua
 GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet")
 """Below all layers: they import only one another."""
 RECORDS = (
-    *("perpcs.assembly.explain", "perpcs.assembly.options", "perpcs.assembly.record"),
+    *("perpcs.assembly.explain", "perpcs.assembly.kept", "perpcs.assembly.options", "perpcs.assembly.record"),
     *("perpcs.pool.manifest", "perpcs.tasks"),
 )
 """What figures may read: numbers and words, no tensors."""

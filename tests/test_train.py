@@ -153,7 +153,7 @@ def test_a_sharers_training_is_a_plain_lora_with_torchs_adam(base, trained, mode
     A = [train.initial_A(IDS[s], p.path, p.n, PIECES).requires_grad_() for p in base.positions]
     B = [torch.zeros(p.d, PIECES.rank).requires_grad_() for p in base.positions]
     optimiser = torch.optim.Adam([*A, *B], lr=0.0)
-    batches = train._batches(history, IDS[s], PIECES.batch, PIECES.epochs, PIECES.seed)
+    batches = train.epoch_batches(history, IDS[s], PIECES.batch, PIECES.epochs, PIECES.seed)
     assert len(batches) == 2 * math.ceil(len(history) / 2)
     for step, batch in enumerate(batches):
         weights = {
@@ -176,13 +176,13 @@ def test_a_sharers_training_is_a_plain_lora_with_torchs_adam(base, trained, mode
 
 def test_every_epoch_reads_every_item_once_in_a_new_order(base):
     history = histories(base)[2]
-    batches = train._batches(history, "cleo", 2, 3, 0)
+    batches = train.epoch_batches(history, "cleo", 2, 3, 0)
     epochs = [[item for batch in batches[at : at + 3] for item in batch] for at in (0, 3, 6)]
     assert len(batches) == 9
     assert all(sorted(epoch, key=lambda i: i.ids) == sorted(history, key=lambda i: i.ids) for epoch in epochs)
     assert len({tuple(item.ids for item in epoch) for epoch in epochs}) > 1
-    assert batches == train._batches(history, "cleo", 2, 3, 0)
-    assert batches != train._batches(history, "ada", 2, 3, 0)
+    assert batches == train.epoch_batches(history, "cleo", 2, 3, 0)
+    assert batches != train.epoch_batches(history, "ada", 2, 3, 0)
 
 
 def test_training_lowers_every_sharers_loss_and_tells_it(base, trained):
@@ -248,7 +248,7 @@ def caught_adapter(base, trained, monkeypatch, settings=GATES):
         caught.append((parameters, adapter, batches))
         return []
 
-    monkeypatch.setattr(train, "_descend", catch)
+    monkeypatch.setattr(train, "descend", catch)
     train_gates(base, trained, histories(base), IDS, PIECES, settings)
     return caught[0]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from perpcs.assembly.blind import blind_scores, likeness
 from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients
+from perpcs.assembly.kept import rounded
 from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions
 from perpcs.assembly.own import train_own
 from perpcs.assembly.record import Assembly, item_shares
@@ -81,7 +82,7 @@ def assemble(
     run = weigher(options, likeness(pool, task.name, items) if options.router == "retrieval" else None)
     chosen = run(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
     return Assembly(
-        weights=chosen.weights.astype(np.float32),
+        weights=rounded(chosen.weights),
         scores=chosen.scores.astype(np.float32),
         choices=chosen.index,
         votes=chosen.votes,

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from perpcs.assembly.kept import kept_size
 from perpcs.assembly.options import BLIND, BY_LOSS
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
@@ -67,8 +68,8 @@ class Assembly:
 
     @property
     def kept_bytes(self) -> int:
-        """What has to be kept to answer as this person: weights, and the own piece, as half floats."""
-        return 2 * (self.weights.size + self.own.size)
+        """What has to be kept to answer as this person: a byte a weight, and the own piece as half floats."""
+        return kept_size(self.weights.size) + 2 * self.own.size
 
     @property
     def fingerprint(self) -> str:

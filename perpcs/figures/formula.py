@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple, Protocol
 
+from perpcs.assembly.kept import kept_size
 from perpcs.figures.style import bytes_text
 
 SYMBOLS = ("x", "W", "A", "B", "w", "s", "g", "y")
@@ -102,7 +103,8 @@ def _legend(layer: Layer) -> str:
         ("B", "what a piece answers with when it finds it"),
         (
             "w",
-            f"{layer.name}’s weights: {layer.positions} × {layer.sharers} = {table:,} numbers, {bytes_text(2 * table)}",
+            f"{layer.name}’s weights: {layer.positions} × {layer.sharers} = {table:,} numbers, "
+            f"{bytes_text(kept_size(table))}",
         ),
         ("s", f"a fixed factor, alpha / rank = {layer.scale:g}"),
         ("y", "what the next layer reads"),

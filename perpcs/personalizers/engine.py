@@ -16,6 +16,7 @@ from perpcs.assembly.assemble import Step, assemble
 from perpcs.assembly.blind import likeness
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
+from perpcs.assembly.kept import kept_size
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.tokens import token_scores
@@ -101,8 +102,8 @@ class Engine:
 
     @cached_property
     def user_bytes(self) -> int:
-        """Bytes of a person's weights as half floats, for the task with most sharers."""
-        return 2 * len(self.manifest.positions) * max(part.sharers for part in self.manifest.tasks)
+        """Bytes of a person's weights as they are kept, for the task with most sharers."""
+        return kept_size(len(self.manifest.positions) * max(part.sharers for part in self.manifest.tasks))
 
     @property
     def adapter_bytes(self) -> int:

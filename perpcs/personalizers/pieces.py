@@ -1,6 +1,7 @@
 """Methods whose rows carry pieces of the pool: Per-Pcs by any router, PEFT retrieval, and the controls of both.
 
-The prompt is bare. What is kept of the person is P x S half floats, and the own piece of fit+own where there is one.
+The prompt is bare. What is kept of the person is a byte for each of the P x S weights, and the own piece of fit+own
+where there is one.
 """
 
 import time

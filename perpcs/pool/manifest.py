@@ -3,6 +3,7 @@
 pools/NAME/manifest.json             this file's Manifest
 pools/NAME/base/                     the base model, Hugging Face format
 pools/NAME/TASK/pieces.safetensors   per position p: A.p (S, r, n)  B.p (S, d, r)  gate.p (S, n)  prototype.p (S, n)
+                                     distilled.p (S, n), where the pool has such gates
 pools/NAME/TASK/sharers.json         this file's Sharer records; never text
 pools/NAME/TASK/embeddings.safetensors   sharers (S, width): what PEFT retrieval compares a history with
 pools/NAME/TASK/hypernet.safetensors   the network of Profile-to-PEFT, where the pool has one

@@ -89,7 +89,7 @@ def cost_panel(engine: "Engine") -> None:
         meet = f" The dotted line: from {at:.0f} people on Per-Pcs keeps less." if at and at > 1 else ""
         st.html(
             f'<p class="pp-quiet">Per-Pcs keeps all pieces once, {bytes_text(once)}, and {bytes_text(person)} a '
-            f"person; OPPU an adapter a person. Sizes as half floats.{meet}</p>"
+            f"person, a byte a weight; OPPU an adapter a person, as half floats.{meet}</p>"
         )
         csv_button("storage", figures.lines_csv(kept, "people", "bytes"), "CSV of this figure")
     with right:

@@ -233,7 +233,7 @@ NOTES = (
                 "Why may weights be averaged, and A’s and B’s not apart?",
                 "The output is linear in w, and not in A and B together.",
             ),
-            ("How large is a person with 128 positions and 100 sharers?", "12,800 half floats: 25.6 KB."),
+            ("How large is a person with 128 positions and 100 sharers?", "12,800 weights of a byte each: 12.8 KB."),
         ),
     ),
 )
