@@ -23,6 +23,8 @@ class TaskRecipe:
     """0 where the base model learns the task and the pool does not offer it."""
     examples: int = 6
     """Example people of the app: synthetic, and target users."""
+    history: tuple[int, int] | None = None
+    """Fewest and most items that a candidate wrote; None = as people of the town do."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ SMALLTOWN = Recipe(
 TINY = Recipe(
     name="smalltown-tiny",
     title="Small town, tiny",
-    tasks=tuple(TaskRecipe(task, base_users=30, candidates=12, sharers=5, examples=2) for task in _PARTS),
+    tasks=tuple(
+        TaskRecipe(task, base_users=30, candidates=12, sharers=5, examples=2, history=(10, 16)) for task in _PARTS
+    ),
     base=BaseSettings(
         width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, cooldown=40, evaluate_every=60
     ),

@@ -52,7 +52,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
 def town_people(recipe: Recipe, part: TaskRecipe) -> TaskPeople:
     """Base users' ids, candidates and example people of one task."""
     seed = recipe.town_seed
-    candidates = make_people(part.task, seed=seed, count=part.candidates, split="candidate")
+    candidates = make_people(part.task, seed=seed, count=part.candidates, split="candidate", history=part.history)
     # Ids do not depend on how much a person wrote, so base users are drawn again with one item each.
     base = make_people(part.task, seed=seed, count=part.base_users, split="base", history=(1, 1), queries=0)
     rows = [
@@ -69,7 +69,8 @@ def town_people(recipe: Recipe, part: TaskRecipe) -> TaskPeople:
         base_ids=[person.id for person in base],
         candidates=[person.user for person in candidates],
         sharers=part.sharers,
-        key={"town": TOWN_VERSION, "seed": seed, "task": part.task, "count": part.candidates},
+        key={"town": TOWN_VERSION, "seed": seed, "task": part.task, "count": part.candidates}
+        | ({"history": part.history} if part.history else {}),
         examples=rows,
     )
 

@@ -7,8 +7,16 @@ from pathlib import Path
 from conftest import FLAGS, ROOT, SHIPPED, start
 from playwright.sync_api import sync_playwright
 
-PAGES = {"overview": "", "assemble": "assemble", "compare": "compare"}
-FILLED = {"overview": ".pp-lede", "assemble": ".st-key-mapbox .js-plotly-plot", "compare": ".pp-tag"}
+FILLED = {
+    "overview": ".pp-lede",
+    "assemble": ".st-key-mapbox .js-plotly-plot",
+    "compare": ".pp-answer",
+    "sharers": ".js-plotly-plot",
+    "results": ".st-key-results-table table",
+    "share": ".pp-empty",
+    "method": ".pp-toy",
+}
+"""What is there once a page is drawn, by the page's path."""
 
 
 def main() -> None:
@@ -20,10 +28,10 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
         try:
             for scheme in ("light", "dark"):
-                for name, path in PAGES.items():
+                for name, ready in FILLED.items():
                     tab = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme=scheme)
-                    tab.goto(f"{studio.url}/{path}")
-                    tab.locator(FILLED[name]).first.wait_for(timeout=60_000)
+                    tab.goto(f"{studio.url}/{name}")
+                    tab.locator(ready).first.wait_for(timeout=60_000)
                     tab.wait_for_timeout(3000)
                     tab.screenshot(path=out / f"{name}-{scheme}.png")
                     print(out / f"{name}-{scheme}.png")
