@@ -10,14 +10,14 @@ results are shown on.
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from perpcs.assembly.assemble import weigher
+from perpcs.assembly.assemble import restricted, weigher
 from perpcs.assembly.options import PRESETS, RouterOptions
 from perpcs.cli import POOLS, pool_folder
 from perpcs.data.smalltown import Person, make_people
@@ -38,20 +38,28 @@ QUERIES = 12
 def grid() -> dict[str, RouterOptions]:
     """The options that are compared, by name."""
     options = dict(PRESETS)
-    for router in ("gate", "prototype"):
-        for centre, standardise in ((False, False), (True, False), (True, True)):
-            chosen = RouterOptions(router=router, centre=centre, standardise=standardise, reduce="pooled")
-            options[f"{router}{', centred' * centre}{', standardised' * standardise}"] = chosen
-        options[f"{router}, centred, standardised, token by token"] = RouterOptions(router=router, reduce="mean")
-        for k in (1, 8):
-            options[f"{router}, centred, standardised, k = {k}"] = RouterOptions(router=router, k=k)
+    gate, prototype = RouterOptions(router="gate"), RouterOptions(router="prototype")
+    for name, own in (("gate", gate), ("gate, trained", replace(gate, gates="trained")), ("prototype", prototype)):
+        options[name] = own
+        options[f"{name}, not standardised"] = replace(own, standardise=False)
+        options[f"{name}, not centred either"] = replace(own, standardise=False, centre=False)
+        options[f"{name}, mean of token scores"] = replace(own, reduce="mean")
+        options[f"{name}, layer norm"] = replace(own, normalise="layernorm", temperature=1.0)
+    for k in (1, 8):
+        options[f"gate, k = {k}"] = replace(gate, k=k)
+    options["gate, without attention"] = replace(gate, attention=False)
+    options["gate, top-p 0.9"] = replace(gate, selector="top_p")
+    options["gate, 3 sampled"] = replace(gate, selector="sample")
+    options["gate, half of the pieces"] = replace(gate, share_ratio=0.5)
+    options["gate, half-life 10"] = replace(gate, half_life=10)
+    options["arrow"] = RouterOptions(router="arrow")
     for k in (1, 3, 8):
-        options[f"gradient, k = {k}"] = RouterOptions(router="gradient", k=k, temperature=1.0)
-    for steps, rate in ((10, 0.1), (20, 0.05), (20, 0.1), (40, 0.1)):
+        options[f"gradient, k = {k}"] = RouterOptions(router="gradient", k=k)
+    for steps, rate in ((10, 0.1), (10, 0.2), (20, 0.05), (40, 0.1)):
         options[f"fit, {steps} steps, rate {rate:g}"] = RouterOptions(router="fit", steps=steps, rate=rate)
-    for shrink in (0.0, 0.005, 0.1):
-        options[f"fit, 20 steps, shrinkage {shrink:g}"] = RouterOptions(router="fit", shrink=shrink)
-    options["fit, 20 steps, never below 0"] = RouterOptions(router="fit", signed=False)
+    for shrink in (0.0, 0.02, 0.1):
+        options[f"fit, shrinkage {shrink:g}"] = RouterOptions(router="fit", shrink=shrink)
+    options["fit, either sign"] = RouterOptions(router="fit", signed=True)
     return options
 
 
@@ -97,7 +105,8 @@ def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) 
         rows.setdefault("base", []).append(mean_nll(base, queries[person]))
         rows.setdefault("rag", []).append(mean_nll(base, encode_queries(base, task, persons[person], True)))
         for name, options in grid().items():
-            weights.setdefault(name, []).append(weigher(options)(base, stored, history, options).weights)
+            left = restricted(pool, task.name, stored, options)
+            weights.setdefault(name, []).append(weigher(options)(base, left, history, options).weights)
             add(name, person, weights[name][-1])
         picks = np.zeros((P, S), dtype=np.float32)
         np.put_along_axis(picks, random.integers(0, S, (P, 3)), 1 / 3, axis=1)

@@ -54,9 +54,22 @@ def _mean(numbers: dict[str, float] | None) -> str:
     return f"{numbers['mean']:.3f}" if numbers else ""
 
 
+def routing_table(result: dict[str, Any]) -> list[str]:
+    """What every routing option does, on validation people: a column a task, best first by the mean over tasks."""
+    tasks = result["tasks"]
+    names = sorted(next(iter(tasks.values()), {}), key=lambda name: sum(rows[name]["mean"] for rows in tasks.values()))
+    lines = [
+        f"| options | {' | '.join(TASKS[task].title.lower() for task in tasks)} |",
+        "|" + "---|" * (len(tasks) + 1),
+    ]
+    return [*lines, *(f"| {name} | {' | '.join(_interval(rows[name]) for rows in tasks.values())} |" for name in names)]
+
+
 def main() -> None:
     for path in sorted(RESULTS.glob("evaluate_*.json")):
         print("\n".join(table(json.loads(path.read_text("utf-8")))) + "\n")
+    if (RESULTS / "routing.json").exists():
+        print("\n".join(routing_table(json.loads((RESULTS / "routing.json").read_text("utf-8")))))
 
 
 if __name__ == "__main__":

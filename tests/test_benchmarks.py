@@ -44,7 +44,7 @@ def test_assembly_benchmark_writes_its_numbers(tiny_pool_folder, tmp_path, monke
         assert made["items"] == 3
         assert made["tokens"] > 0
         assert len(made["assembly"]["runs_s"]) == len(made["forward"]["runs_s"]) == 1
-        # half floats: 8 positions x 5 sharers; rank 2, two layers of q and o (32 x 32) and k and v (32 x 16)
+        # a byte a weight and a half float: 8 positions x 5 sharers; half floats of rank 2, two layers of q and o (32 x 32) and k and v (32 x 16)
         assert task["bytes"]["weights"] == 8 * 5 + 2
         assert task["bytes"]["adapter"] == 2 * 2 * 2 * (2 * (32 + 32) + 2 * (32 + 16))
         for kind in ("reading", "answering"):
@@ -118,3 +118,17 @@ def test_a_browser_that_is_not_there_is_said_in_words(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(PerpcsError, match="Install it"), startup.open_browser():
         pass
+
+
+def test_tables_show_every_method_and_the_best_options_first():
+    from benchmarks.tables import routing_table, table
+
+    cell = {"mean": 0.5, "low": 0.4, "high": 0.6, "n_users": 3}
+    row = {"nll": cell, "rouge-L": cell, "exact": cell, "bytes": 642.0, "prepare_seconds": 1.5}
+    methods = {"base": row, "perpcs:gate": {**row, "nll_minus_base": cell}, "wrong:perpcs:gate": row}
+    lines = table({"task": "LaMP_4", "methods": methods, "references": {"oracle": {"rouge-L": cell}}})
+    assert len(lines) == 2 + 4
+    assert lines[3].startswith("| Per-Pcs, distilled gates | 0.500 (0.400 to 0.600) | 0.500")
+    assert lines[4].startswith("| control: Per-Pcs, distilled gates of the next person")
+    tasks = {"LaMP_4": {"a": cell, "b": {**cell, "mean": 0.1}}, "LaMP_2": {"a": cell, "b": cell}}
+    assert [line.split(" | ")[0] for line in routing_table({"tasks": tasks})[2:]] == ["| b", "| a"]
