@@ -44,8 +44,9 @@ def test_assembly_benchmark_writes_its_numbers(tiny_pool_folder, tmp_path, monke
         assert made["items"] == 3
         assert made["tokens"] > 0
         assert len(made["assembly"]["runs_s"]) == len(made["forward"]["runs_s"]) == 1
-        # a byte a weight and a half float: 8 positions x 5 sharers; half floats of rank 2, two layers of q and o (32 x 32) and k and v (32 x 16)
+        # a byte a weight, 8 positions x 5 sharers, and a half float
         assert task["bytes"]["weights"] == 8 * 5 + 2
+        # half floats of rank 2: two layers of q and o (32 x 32) and k and v (32 x 16)
         assert task["bytes"]["adapter"] == 2 * 2 * 2 * (2 * (32 + 32) + 2 * (32 + 16))
         for kind in ("reading", "answering"):
             assert task[kind]["rows"] == 3
