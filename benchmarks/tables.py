@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from benchmarks.common import RESULTS
+from perpcs.evaluate.intervals import paired
 from perpcs.tasks import TASKS
 
 _NAMES = {
@@ -54,6 +55,36 @@ def _mean(numbers: dict[str, float] | None) -> str:
     return f"{numbers['mean']:.3f}" if numbers else ""
 
 
+_PAIRS = (
+    *(("perpcs:fit", "oppu"), ("perpcs:fit", "base"), ("oppu", "base"), ("perpcs:gradient", "base")),
+    *(("perpcs:gate", "base"), ("perpcs:gate", "retrieval"), ("perpcs:gate", "perpcs:paper"), ("perpcs:paper", "base")),
+    *(("p2p", "base"), ("p2p", "p2p:shuffled"), ("wrong:perpcs:fit", "base"), ("wrong:oppu", "base")),
+)
+
+
+def person_nll(result: dict[str, Any], method: str) -> list[float]:
+    """Nats per target token of every person of an evaluation."""
+    return [
+        sum(row["nll"] * row["tokens"] for row in person["queries"]) / sum(row["tokens"] for row in person["queries"])
+        for person in result["examples"][method]
+    ]
+
+
+def over_tasks(results: list[dict[str, Any]]) -> list[str]:
+    """Differences between two methods, person by person, over the people of all tasks together."""
+    lines = ["| nats per token, over all tasks | difference | better on |", "|---|---|---|"]
+    for one, other in _PAIRS:
+        if not all(one in result["examples"] and other in result["examples"] for result in results):
+            continue
+        found = [(person_nll(result, one), person_nll(result, other)) for result in results]
+        all_ = paired([v for own, _ in found for v in own], [v for _, theirs in found for v in theirs])
+        better = sum(sum(own) < sum(theirs) for own, theirs in found)
+        names = [_NAMES.get(name.removeprefix("wrong:"), name) for name in (one, other)]
+        what = f"{names[0]}{' of the next person' * one.startswith('wrong:')} less {names[1]}"
+        lines.append(f"| {what} | {_interval(all_)} | {better} of {len(results)} tasks |")
+    return lines
+
+
 def routing_table(result: dict[str, Any]) -> list[str]:
     """What every routing option does, on validation people: a column a task, best first by the mean over tasks."""
     tasks = result["tasks"]
@@ -66,8 +97,10 @@ def routing_table(result: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    for path in sorted(RESULTS.glob("evaluate_*.json")):
-        print("\n".join(table(json.loads(path.read_text("utf-8")))) + "\n")
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("evaluate_*.json"))]
+    for result in results:
+        print("\n".join(table(result)) + "\n")
+    print("\n".join(over_tasks(results)) + "\n")
     if (RESULTS / "routing.json").exists():
         print("\n".join(routing_table(json.loads((RESULTS / "routing.json").read_text("utf-8")))))
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from conftest import start
-from test_studio import overflow, press_until, wait_until
+from test_studio import overflow, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -51,8 +51,10 @@ def test_share_stop_share_and_take_back(sharing, open_tab):
     tab.get_by_role("heading", name="Your pieces are trained").wait_for()
 
     tensors = tab.locator(".pp-tensors tbody tr")
+    tensors.first.wait_for()  # the heading is there before its table
     every = tensors.count()
-    press_until(tab.get_by_role("radio", name="A share of them").click, lambda: 0 < tensors.count() < every)
+    tab.get_by_role("radio", name="A share of them").click()
+    wait_until(lambda: 0 < tensors.count() < every)
     add = tab.get_by_role("button", name="Add to a copy of the pool")
     assert add.is_disabled()
     tab.get_by_text("I have seen what leaves").click()
