@@ -121,19 +121,34 @@ class Watched:
             self.errors.append(f"{message.text} {message.location.get('url', '')}")
 
 
+@pytest.fixture(scope="module")
+def contexts(chromium):
+    """A context for each colour scheme: the second tab of one finds the app's scripts in the cache, compiled."""
+    made = {}
+
+    def context(scheme: str):
+        if scheme not in made:
+            made[scheme] = chromium.new_context(color_scheme=scheme)
+            made[scheme].set_default_timeout(60_000)
+        return made[scheme]
+
+    yield context
+    for one in made.values():
+        one.close()
+
+
 @pytest.fixture
-def open_tab(chromium, serve):  # after ``serve``, so that tabs are closed before their server
-    """Open an address in a fresh context: ``open_tab(url, width=1280, height=720, scheme="light")``.
+def open_tab(contexts, serve):  # after ``serve``, so that tabs are closed before their server
+    """Open an address in a fresh tab: ``open_tab(url, width=1280, height=720, scheme="light")``.
 
     When the test ends, every tab must have been free of console errors.
     """
-    contexts, watched = [], Watched()
+    tabs, watched = [], Watched()
 
     def open_(url: str, width: int = 1280, height: int = 720, scheme: str = "light", ready: str = ".st-key-statusline"):
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        tab = context.new_page()
+        tab = contexts(scheme).new_page()
+        tab.set_viewport_size({"width": width, "height": height})
+        tabs.append(tab)
         tab.on("console", watched.console)
         tab.on("pageerror", lambda error: watched.errors.append(str(error)))
         tab.goto(url)
@@ -141,6 +156,6 @@ def open_tab(chromium, serve):  # after ``serve``, so that tabs are closed befor
         return tab
 
     yield open_
-    for context in contexts:
-        context.close()
+    for tab in tabs:
+        tab.close()
     assert watched.errors == []
