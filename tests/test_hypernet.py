@@ -44,7 +44,7 @@ from perpcs.tasks import Item, Query, User, get_task
 TASK = get_task("LaMP_4")
 SHAPE = HypernetShape(profile=6, width=16, hidden=8, rank=2, alpha=4.0)
 QUICK = HypernetSettings(
-    width=16, hidden=8, rank=2, alpha=4.0, steps=30, people=4, pairs=2, rate=2e-2, penalty=0.0, evaluate_every=10
+    width=16, hidden=8, rank=2, alpha=4.0, steps=30, people=4, pairs=2, rate=7e-3, penalty=0.0, evaluate_every=10
 )
 CLOSE = {"atol": 1e-12, "rtol": 1e-12}
 

@@ -1,7 +1,7 @@
 """Under the map, the tour and the presentation in a real browser: tasks 5 to 7 of docs/NEWCOMER.md."""
 
 import pytest
-from test_studio import FILLED, fits, overflow, press_until, wait_until
+from test_studio import FILLED, address, fits, overflow, press_until, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +32,7 @@ def test_a_newcomer_looks_closer(studio, open_tab):
     with tab.expect_download() as waiting:
         tab.get_by_role("button", name="SVG of this difference").click()
     assert waiting.value.suggested_filename.endswith(".svg")
-    wait_until(lambda: "view=whatif" in tab.url)
+    wait_until(lambda: "view=whatif" in address(tab))
 
 
 def test_two_people_are_laid_beside_each_other(studio, open_tab):
@@ -65,11 +65,11 @@ def test_a_tour_dims_all_but_its_target_and_shows_the_way(studio, open_tab):
     wait_until(lambda: tab.evaluate(in_view))
     card.get_by_role("button", name="Next").click()
     tab.get_by_text("Step 4 of").wait_for()
-    wait_until(lambda: "tour=assemble.4" in tab.url)
+    wait_until(lambda: "tour=assemble.4" in address(tab))
     assert tab.evaluate(shadow) == "none"
     card.get_by_role("button", name="Skip the tour").click()
     card.wait_for(state="detached")
-    wait_until(lambda: "tour=" not in tab.url)
+    wait_until(lambda: "tour=" not in address(tab))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
@@ -84,4 +84,4 @@ def test_the_presentation_is_walked_by_keyboard(studio, open_tab, width, height)
         assert overflow(tab) <= 0
     tab.keyboard.press("ArrowLeft")
     tab.get_by_text(f"{last - 1} of {last}").wait_for()
-    wait_until(lambda: "present=question" in tab.url)
+    wait_until(lambda: "present=question" in address(tab))

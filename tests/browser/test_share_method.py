@@ -4,7 +4,7 @@ import re
 
 import pytest
 from conftest import start
-from test_studio import fits, wait_until
+from test_studio import address, fits, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,7 @@ def test_share_stop_share_and_take_back(sharing, open_tab):
     wait_until(train.is_enabled)
     train.click()
     tab.get_by_role("button", name="Stop").wait_for()
-    wait_until(lambda: "job=" in tab.evaluate("() => location.href"))
+    wait_until(lambda: "job=" in address(tab))
     tab.reload()  # a new session; the work goes on
     tab.get_by_role("heading", name="Your pieces are trained").wait_for(timeout=180_000)
     tab.get_by_role("link", name="Method").click()
@@ -79,7 +79,7 @@ def test_two_tabs_look_at_two_pools(sharing, open_tab, pool):
     tab.get_by_role("button", name="Pool").click()
     tab.get_by_role("radio", name=copies[0]).locator("xpath=ancestor::label").click()
     tab.locator(".st-key-statusline").get_by_text(copies[0]).wait_for()
-    assert f"pool={copies[0]}" in tab.url
+    wait_until(lambda: f"pool={copies[0]}" in address(tab))
     assert copies[0] not in other.locator(".st-key-statusline").inner_text()
     tab.locator(PAGES[""]).wait_for()  # example people are there in the copy too
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from test_studio import fits, wait_until
+from test_studio import address, fits, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -18,11 +18,6 @@ STARS = """() => { const plot = document.querySelector('.st-key-townbox .js-plot
     if (data[0] >= 0) found.push([box.left + full.xaxis._offset + full.xaxis.l2p(trace.x[i]),
                                   box.top + full.yaxis._offset + full.yaxis.l2p(trace.y[i])]); });
   return found }"""
-
-
-def address(tab) -> str:
-    """The address bar now; ``tab.url`` is only as new as the last thing that Playwright was asked."""
-    return tab.evaluate("() => location.href")
 
 
 def steady_stars(tab):
