@@ -28,7 +28,7 @@ from perpcs.figures.order import (
     split_label,
 )
 from perpcs.figures.piece import selected_pieces
-from perpcs.figures.style import MARK, base_layout, faint, ink, muted, paper, row_height, weight_scale
+from perpcs.figures.style import MARK, base_layout, colour_bar, faint, ink, muted, paper, row_height, weight_scale
 from perpcs.pool.manifest import Sharer
 
 MOST_CLUSTERS = 10
@@ -151,25 +151,7 @@ def _add_map(
                 "cmax": largest,
                 "opacity": 1,
                 "line": {"width": 0.5, "color": muted(dark)},
-                "colorbar": {
-                    "orientation": "h",
-                    "thickness": 9,
-                    "len": 0.26,
-                    "x": 0,
-                    "xanchor": "left",
-                    "y": 0,
-                    "yref": "container",
-                    "yanchor": "bottom",
-                    "outlinewidth": 0,
-                    "ticks": "",
-                    "nticks": 4,
-                    "tickfont": {"size": 11, "color": muted(dark)},
-                    "title": {
-                        "text": f"weight, {how} {assembly.n_items} items",
-                        "side": "right",
-                        "font": {"size": 12, "color": muted(dark)},
-                    },
-                },
+                "colorbar": colour_bar(f"weight, {how} {assembly.n_items} items", dark, length=0.26),
             }
         else:
             marker = {"symbol": "circle", "size": 3, "color": faint(dark), "opacity": 1}

@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 
 from perpcs.assembly.explain import changes, moved
 from perpcs.figures.order import column_order, rows_of, short_label, short_names, split_label
-from perpcs.figures.style import base_layout, faint, ink, muted, paper, row_height, weight_scale
+from perpcs.figures.style import base_layout, colour_bar, faint, ink, muted, paper, row_height, weight_scale
 from perpcs.pool.manifest import Sharer
 
 _LEAST = 5e-4
@@ -111,7 +111,7 @@ def pair_map(
                 hovertemplate=(
                     "<b>%{customdata[0]}</b><br>sharer %{customdata[1]}<br>weight %{customdata[2]}<extra></extra>"
                 ),
-                colorbar=_bar("weight", 0.0, dark),
+                colorbar=colour_bar("weight", dark, length=0.28, x=0.0),
                 name=names[column - 1],
             ),
             row=1,
@@ -165,7 +165,7 @@ def _add_difference(
             "cmin": -top,
             "cmax": top,
             "line": {"width": 0.5, "color": muted(dark)},
-            "colorbar": _bar("▲ more   ▼ less", 0.0 if col is None else 0.68, dark),
+            "colorbar": colour_bar("▲ more   ▼ less", dark, length=0.28, x=0.0 if col is None else 0.68),
         },
         showlegend=False,
         name="difference",
@@ -175,24 +175,6 @@ def _add_difference(
         ),
     )
     figure.add_trace(trace, **({} if col is None else {"row": 1, "col": col}))
-
-
-def _bar(title: str, x: float, dark: bool) -> dict[str, object]:
-    return {
-        "orientation": "h",
-        "thickness": 9,
-        "len": 0.28,
-        "x": x,
-        "xanchor": "left",
-        "y": 0,
-        "yref": "container",
-        "yanchor": "bottom",
-        "outlinewidth": 0,
-        "ticks": "",
-        "nticks": 4,
-        "tickfont": {"size": 11, "color": muted(dark)},
-        "title": {"text": title, "side": "right", "font": {"size": 12, "color": muted(dark)}},
-    }
 
 
 def _lay_out(

@@ -147,3 +147,22 @@ def ratio_text(part: float, whole: float) -> str:
         return "–"
     times = whole / part
     return f"1/{float(f'{times:.2g}'):,.0f}" if times >= 1.5 else f"{part / whole:.2g} times"
+
+
+def colour_bar(title: str, dark: bool, *, length: float, x: float = 0, side: str = "right") -> dict[str, object]:
+    """The scale of a map, lying along the bottom of the figure; length and x as shares of the plot's width."""
+    return {
+        "orientation": "h",
+        "thickness": 9,
+        "len": length,
+        "x": x,
+        "xanchor": "left",
+        "y": 0,
+        "yref": "container",
+        "yanchor": "bottom",
+        "outlinewidth": 0,
+        "ticks": "",
+        "nticks": 4,
+        "tickfont": {"size": 11, "color": muted(dark)},
+        "title": {"text": title, "side": side, "font": {"size": 12, "color": muted(dark)}},
+    }

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from perpcs.figures.curve import line_colour
 from perpcs.figures.order import short_names
-from perpcs.figures.style import MARK, base_layout, faint, ink, method_colour, muted, paper, weight_scale
+from perpcs.figures.style import MARK, base_layout, colour_bar, faint, ink, method_colour, muted, paper, weight_scale
 from perpcs.pool.manifest import Sharer
 
 MOST_WORDS = 12
@@ -203,21 +203,7 @@ def _scale(colouring: Colouring, values: list[float], bar: bool, dark: bool) -> 
     }
     if bar:
         title = f"{colouring.title}, {colouring.unit}".rstrip(", ")
-        marker["colorbar"] = {
-            "orientation": "h",
-            "thickness": 9,
-            "len": 0.34,
-            "x": 0,
-            "xanchor": "left",
-            "y": 0,
-            "yref": "container",
-            "yanchor": "bottom",
-            "outlinewidth": 0,
-            "ticks": "",
-            "nticks": 4,
-            "tickfont": {"size": 11, "color": muted(dark)},
-            "title": {"text": title, "side": "top", "font": {"size": 12, "color": muted(dark)}},
-        }
+        marker["colorbar"] = colour_bar(title, dark, length=0.34, side="top")
     return marker
 
 
