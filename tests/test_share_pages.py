@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import FakeEngine, put_in_place
+from test_guide import walk_tour
 from test_pages import ROOT, open_page, press, shown
 from tiny import write_tiny_pool
 
@@ -62,6 +63,10 @@ def fake(monkeypatch, folder, tmp_path):
     monkeypatch.setenv("PERPCS_POOL", str(folder))
     monkeypatch.setattr(watching, "TICK", 0.001)
     yield from put_in_place(monkeypatch, SharingEngine(folder))
+
+
+def test_the_tour_of_the_page_is_walked(fake):
+    walk_tour("share")
 
 
 def trained_page():

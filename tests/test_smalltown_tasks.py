@@ -731,3 +731,46 @@ def test_notes_of_two_writers_of_one_text_are_the_same():
         made = [maker.make(random.Random(5), traits, False) for traits in (one, two)]
         assert made[0].x == made[1].x
         assert made[0].notes == made[1].notes
+
+
+@pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2", "LaMP_3"])
+def test_marks_stand_behind_what_they_speak_of_in_a_share_of_lessons_and_are_learned(task):
+    """Without its marks a lesson is the lesson without marks; every mark says what the town knows of that text."""
+    kind = get_task(task)
+    people = make_people(task, seed=7, count=30, split="base", history=(4, 12))
+    said = {id: note for person in people for id, note in person.notes.items()}
+    words = {what for note in said.values() for _, what in note}
+    users = [person.user for person in people]
+    options = {"with_history": 0.6, "with_profile": 0.2, "open_book": 0.2, "notes": said}
+    plain, marked = base_lessons(kind, users, **options), base_lessons(kind, users, marks=0.6, **options)
+    assert base_lessons(kind, users, marks=0.0, **options) == plain
+    carrying = 0
+    for one, other in zip(plain, marked, strict=True):
+        marks = list(re.finditer(r" \{([^{}]*)\}", other.prompt))
+        assert re.sub(r" \{[^{}]*\}", "", other.prompt) == one.prompt
+        assert (other.target, other.weight) == (one.target, one.weight)
+        assert {mark[1] for mark in marks} <= words
+        assert {mark.span() for mark in marks} <= set(other.answers)
+        assert len(other.answers) == len(one.answers) + len(marks)
+        assert list(other.answers) == sorted(other.answers)
+        if len(marks) == 1 and task != "LaMP_1" and not section(other.prompt, "User History"):
+            text = other.prompt.split(kind.input_label)[-1].split(" {")[0].strip()
+            item = next(i for user in users for i in (*user.history, *user.queries) if i.x == text)
+            assert marks[0][1] == said[item.id][0][1]
+        carrying += bool(marks)
+    assert 0.4 < carrying / len(marked) < 0.65  # of those with marks, some have none of their few places marked
+
+
+def test_a_mark_tells_the_kind_of_the_very_reference_that_it_follows():
+    kind = get_task("LaMP_1")
+    people = make_people("LaMP_1", seed=8, count=10, split="base", history=(6, 8))
+    said = {id: note for person in people for id, note in person.notes.items()}
+    kinds = {text: what for note in said.values() for text, what in note}
+    lessons = base_lessons(kind, [person.user for person in people], with_history=0.5, notes=said, marks=1.0)
+    seen = 0
+    for lesson in lessons:
+        for text, what in re.findall(r"(?:\[\d\] - |Cites: |rather than )([^{}\n]*?) \{([^{}]*)\}", lesson.prompt):
+            text = re.split(r" \[2\] - | rather than ", text)[-1]
+            assert kinds[text] == what
+            seen += 1
+    assert seen > 100

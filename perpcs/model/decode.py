@@ -15,9 +15,9 @@ def decode(
     prompts: Sequence[Sequence[int]],
     adapter: Adapter | None = None,
     *,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     temperature: float = 0.0,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
 ) -> Iterator[list[list[int]]]:
     """Yield the new token ids of every row after each step, end-of-text excluded.
 
@@ -26,15 +26,19 @@ def decode(
 
     Args:
         prompts: token ids of each row's prompt.
+        max_new_tokens: of every row, or of each.
         temperature: 0 = greedy.
+        seed: of every row, or of each.
     """
     ids, mask = pad_left(prompts, base)
-    generators = [torch.Generator(device="cpu").manual_seed(seed) for _ in prompts]
+    rooms = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    seeds = [seed] * len(prompts) if isinstance(seed, int) else seed
+    generators = [torch.Generator(device="cpu").manual_seed(one) for one in seeds]
     answers: list[list[int]] = [[] for _ in prompts]
-    open_rows = [True] * len(prompts)
+    open_rows = [room > 0 for room in rooms]
     cache = None
     step_ids, position_ids = ids, positions_of(mask)
-    for _ in range(max_new_tokens):
+    for _ in range(max(rooms, default=0)):
         with torch.no_grad(), adapted(adapter):  # closed before each yield: a generator must not hold a context open
             out = base.model(
                 input_ids=step_ids,
@@ -51,6 +55,7 @@ def decode(
                 open_rows[row] = token != base.eos
                 if open_rows[row]:
                     answers[row].append(token)
+                    open_rows[row] = len(answers[row]) < rooms[row]
         yield [list(answer) for answer in answers]
         if not any(open_rows):
             return

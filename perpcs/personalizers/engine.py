@@ -4,7 +4,6 @@ Nothing about a person is kept between calls; what is prepared of one is handed 
 takes fair turns at the model: a step of a preparation, or one token of an answer.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +27,7 @@ from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_prompt
 from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.batches import Batches
 from perpcs.personalizers.examples import example_answers, example_assembly
 from perpcs.personalizers.heldout import held_out_loss
 from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
@@ -43,6 +43,8 @@ from perpcs.tasks import Item, Query, Task
 
 Row = tuple[Prepared, Query]
 """One row of a batch: what was prepared of anybody for any method, and what is asked."""
+_Asked = tuple[Prepared, Sequence[int], int, int]
+"""A row as it is decoded: what was prepared, ids of the prompt, most new tokens, seed."""
 
 
 class Engine:
@@ -54,6 +56,7 @@ class Engine:
         self.writer = writer
         """Writes the profiles of PAG."""
         self.turns = Turns()
+        self._batches: Batches[_Asked] = Batches(self.turns)
 
     @classmethod
     def open(cls, folder: Path | str, device: str = "auto", dtype: str = "auto") -> "Engine":
@@ -321,7 +324,8 @@ class Engine:
         """Answer rows of any people, methods and queries of a task in one batch, streamed.
 
         Yields a snapshot a token, the last with all done. Each row draws from its own generator, seeded alike, so its
-        answer does not depend on its neighbours. Close the iterator to stop.
+        answer does not depend on its neighbours: not on these rows, nor on those of others who ask while the model is
+        busy, which are answered in the same batch. Close the iterator to stop.
         """
         room, base = max_new_tokens or task.max_new_tokens, self.base
         prompts = [prepared.prompt(query) for prepared, query in rows]
@@ -339,38 +343,39 @@ class Engine:
             )
             for (prepared, _), prompt in zip(rows, prompts, strict=True)
         ]
-        worked, began = 0.0, time.perf_counter()
         pieces = self.pool.pieces(task.name, base.device, base.dtype).pieces
-        updates = row_updates(base, pieces, [prepared for prepared, _ in rows])
-        ids = [encode_prompt(base.tokenizer, prompt.text, base.max_tokens, room) for prompt in prompts]
-        steps = decode(base, ids, fixed(updates), max_new_tokens=room, temperature=temperature, seed=seed)
+
+        def begin(asked: Sequence[_Asked]) -> Iterator[list[list[int]]]:
+            carried, ids, rooms, seeds = zip(*asked, strict=True)
+            updates = fixed(row_updates(base, pieces, carried))
+            return decode(base, ids, updates, max_new_tokens=rooms, temperature=temperature, seed=seeds)
+
+        asked = [
+            (prepared, encode_prompt(base.tokenizer, prompt.text, base.max_tokens, room), room, seed)
+            for (prepared, _), prompt in zip(rows, prompts, strict=True)
+        ]
         previous: list[list[int]] = [[] for _ in rows]
-        worked += time.perf_counter() - began
-        while True:
-            with self.turns.turn():
-                began = time.perf_counter()
-                now = next(steps, None)
-                worked += time.perf_counter() - began
-            if now is None:
-                break
+        for now, worked in self._batches.answer((task.name, temperature), asked, begin):
             for index, new in enumerate(now):
                 old = answers[index]
                 if old.done:
                     continue
-                ended = len(new) == len(previous[index])  # no new token: end of text
                 answers[index] = replace(
                     old,
                     text=text_of(base, new),
                     tokens=len(new),
-                    done=ended,
+                    done=len(new) == len(previous[index]) or len(new) >= room,  # no new token: end of text
                     seconds=worked,
                     first_token_seconds=worked if old.first_token_seconds is None else old.first_token_seconds,
                 )
             previous = now
             yield tuple(answers)
+            if all(answer.done for answer in answers):
+                break
         labels: list[dict[str, float]] = [{} for _ in rows]
         if task.labels:
             with self.turns.turn():
+                updates = row_updates(base, pieces, [prepared for prepared, _ in rows])
                 texts = [prompt.text for prompt in prompts]
                 shares = label_log_probs(base, texts, task.labels, updates).exp().tolist()
             labels = [dict(zip(task.labels, share, strict=True)) for share in shares]

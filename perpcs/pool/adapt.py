@@ -6,7 +6,10 @@ learned from too: where the history is free text, only they show what is asked.
 """
 
 import random
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from perpcs.data.bm25 import retrieve
 from perpcs.data.profile import statistics
@@ -20,6 +23,9 @@ RETRIEVED = (1, 1, 2, 4)
 LABEL_WEIGHT = 4
 """How much a token of a label counts beside one of a text: a label has few of them, and one of these decides."""
 _NOTES = " Notes:"
+_MARKED = 0.7
+"""How likely a text is marked in a lesson with marks."""
+_MARK = re.compile(r" \{[^{}]*\}")
 _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 
@@ -31,6 +37,7 @@ def base_lessons(
     with_profile: float = 0.0,
     open_book: float = 0.0,
     notes: Mapping[str, Notes] | None = None,
+    marks: float = 0.0,
     end: str = "",
     seed: int = 0,
 ) -> list[Lesson]:
@@ -44,6 +51,9 @@ def base_lessons(
         notes: by id of an item or a query, what its text says to anybody. They stand behind the answer and the token
             that ends it, where no answer ever shows them: a label says one bit of everything that a text says, from
             which a small model would hardly learn to read.
+        marks: share of lessons in which notes stand within the prompt too, right behind most of the texts that they
+            speak of: of the items shown and of what is asked. To write them there a text must be read before the answer
+            is due, and what it says is then at hand at its end, written or not. No prompt of a method ever shows them.
         end: the text of the token that ends an answer.
     """
     lessons = []
@@ -53,7 +63,29 @@ def base_lessons(
         return f"{end}{_NOTES} {_in_order(said, task, query)}" if said else ""
 
     for user in users:
-        rng, looks = (random.Random(f"{seed}/{task.name}/{user.id}{what}") for what in ("", "/open book"))
+        rng, looks, writes = (
+            random.Random(f"{seed}/{task.name}/{user.id}{what}") for what in ("", "/open book", "/marks")
+        )
+
+        def marked(shown: Sequence[Item], query: Query, id: str, writes: random.Random = writes) -> Any:
+            """The items shown and the query, with notes behind most of their texts in a share of lessons."""
+            share = _MARKED if writes.random() < marks else 0.0
+
+            def mark(text: str, id: str) -> str:
+                said = dict((notes or {}).get(id, ()))
+                what = said.get(text) or said.get("")
+                return f"{text} {{{what}}}" if what and writes.random() < share else text
+
+            items = [
+                replace(item, y=mark(item.y or "", item.id), other=mark(item.other, item.id))
+                if item.other
+                else replace(item, x=mark(item.x, item.id))
+                for item in shown
+            ]
+            if query.options:
+                return items, replace(query, options=tuple(mark(option, id) for option in query.options))
+            return items, replace(query, x=mark(query.x, id))
+
         for index, item in enumerate(user.history):
             sought = task.as_query(item).sought
             shown, profile = _about(task, rng, sought, user.history[:index], with_history, with_profile)
@@ -62,12 +94,19 @@ def base_lessons(
             elif task.labels and looks.random() < open_book:
                 shown = [*shown[1:], item]
                 looks.shuffle(shown)
-            prompt, target = task.pair(item, history=shown, profile=profile)
-            lessons.append(_lesson(task, prompt, target + behind(item.id, task.as_query(item)), shown))
+            if (notes or {}).get(item.id):
+                query = task.as_query(item)
+                target = f" {query.gold}" + behind(item.id, query)
+                shown, query = marked(shown, query, item.id)
+                prompt = task.prompt(query, shown, profile)
+            else:
+                prompt, target = task.pair(item, history=shown, profile=profile)
+            lessons.append(_lesson(task, prompt, target, shown))
         for query in user.queries:
             if query.gold is not None:
                 shown, profile = _about(task, rng, query.sought, user.history, with_history, with_profile)
                 target = f" {query.gold}" + behind(query.id, query)
+                shown, query = marked(shown, query, query.id)
                 lessons.append(_lesson(task, task.prompt(query, shown, profile), target, shown))
     return lessons
 
@@ -103,4 +142,5 @@ def _lesson(task: Task, prompt: str, target: str, shown: Sequence[Item]) -> Less
         if found >= 0 and not task.history_instruction:  # a cited title is not what a query asks for
             length = len(item.x) if item.y is None else len(item.y)
             spans.append((at - length - 1, at))
+    spans = sorted([*spans, *(mark.span() for mark in _MARK.finditer(prompt))])
     return Lesson(prompt, target, tuple(spans), LABEL_WEIGHT if task.labels else 1)

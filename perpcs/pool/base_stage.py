@@ -29,7 +29,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "tasks": [(t.task, get_task(t.task).version, t.base_users) for t in recipe.tasks],
         "base": recipe.base,
         "start": base_hash(recipe.start) if recipe.start else None,
-        "shown": (recipe.with_history, recipe.with_profile, recipe.open_book, recipe.notes),
+        "shown": (recipe.with_history, recipe.with_profile, recipe.open_book, recipe.notes, recipe.marks),
     }
 
     def work(folder: Path) -> dict[str, Any]:
@@ -73,6 +73,7 @@ def town_lessons(recipe: Recipe) -> list[Lesson]:
             with_profile=recipe.with_profile,
             open_book=recipe.open_book,
             notes={id: said for person in people for id, said in person.notes.items()} if recipe.notes else {},
+            marks=recipe.marks,
             end=EOS,
         )
     return lessons

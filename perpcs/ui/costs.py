@@ -143,7 +143,8 @@ def history_panel(engine: "Engine", record: Studio) -> None:
         return
     title = figures.history_title(bands)
     st.html(f"<h3>{escape(title)}</h3>")
-    chart(figures.history_figure(bands, dark=is_dark()), "history", title)
+    with st.container(key="history-box"):
+        chart(figures.history_figure(bands, dark=is_dark()), "history", title)
     st.html(
         f'<p class="pp-quiet">{escape(title_of(task))}, n = {escape(str(found.get("users")))} people, the newest items '
         "of each; the same queries at every size. Whiskers: 95 % intervals over people. Dotted: a control, made for "

@@ -102,7 +102,7 @@ def toy_panel() -> None:
     toy = Toy()
     for name, usual in numbers(toy).items():
         toy = with_number(toy, name, st.session_state.get(f"toy-{name}", usual))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="toy-numbers"):
         for name, label in _TOP.items():
             _number(name, label)
         st.button("Start values", on_click=_reset, key="toy-reset", type="tertiary", icon=":material/restart_alt:")
@@ -153,13 +153,15 @@ def differences_panel(engine: "Engine") -> None:
         f"{term('interval', '95 % interval')} over people.</p>"
     )
     measured = effects(RESULTS)
-    for difference in DIFFERENCES:
-        with st.expander(difference.what):
-            st.html(
-                '<div class="pp-prose"><p><b>There.</b> '
-                f"{escape(difference.before)}</p><p><b>Here.</b> {escape(difference.here)}</p><p><b>What it does.</b> "
-                f"{escape(difference.does)}</p></div>{effect_html(difference, measured, engine.pool_hash)}"
-            )
+    with st.container(key="differences"):
+        for difference in DIFFERENCES:
+            with st.expander(difference.what):
+                st.html(
+                    '<div class="pp-prose"><p><b>There.</b> '
+                    f"{escape(difference.before)}</p><p><b>Here.</b> {escape(difference.here)}</p><p><b>What it "
+                    f"does.</b> {escape(difference.does)}</p></div>"
+                    f"{effect_html(difference, measured, engine.pool_hash)}"
+                )
 
 
 def effect_html(difference: Difference, measured: Sequence[Effect], pool_hash: str) -> str:

@@ -23,15 +23,29 @@ if TYPE_CHECKING:
 
 MEASURES = {"metric": "The task’s metric", "nll": "Likelihood (NLL)"}
 _NAMES = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L", "nll": "NLL"}
+_EARLY = """<script>if (!window.perpcsCells) {
+  window.perpcsCells = { pressed: null, listens: false };
+  document.addEventListener('click', event => {
+    const cell = event.target.closest('[data-cell]');
+    if (cell && !window.perpcsCells.listens) window.perpcsCells.pressed = cell.dataset.cell;
+  });
+}</script>"""
 _LISTEN = """export default function ({ setTriggerValue }) {
+  const early = window.perpcsCells;
   const heard = event => {
     const cell = event.target.closest('[data-cell]');
     if (cell) setTriggerValue('cell', cell.dataset.cell);
   };
   document.addEventListener('click', heard);
-  return () => document.removeEventListener('click', heard);
+  if (early) {
+    if (early.pressed) setTriggerValue('cell', early.pressed);
+    early.pressed = null;
+    early.listens = true;
+  }
+  return () => { document.removeEventListener('click', heard); if (early) early.listens = false; };
 }"""
-"""A table's cells are plain buttons in HTML, which Streamlit does not listen to by itself."""
+"""A table's cells are plain buttons in HTML, which Streamlit does not listen to by itself. The listener is loaded after
+the table is there; what is pressed until then is remembered for it."""
 
 
 def table_panel(engine: "Engine", record: Studio) -> None:
@@ -59,7 +73,9 @@ def table_panel(engine: "Engine", record: Studio) -> None:
         "another model and other people. Press a cell for its examples.</p>"
     )
     named, controls = methods(finding)
-    st.container(key="results-table").html(table_html(found, named, controls, record.measure, record.result))
+    table = st.container(key="results-table")
+    table.html(_EARLY, unsafe_allow_javascript=True)
+    table.html(table_html(found, named, controls, record.measure, record.result))
     listener = st.components.v2.component("perpcs_cells", js=_LISTEN)
     listener(key="cells", on_cell_change=lambda: _take_cell(record, found))
     made_by(finding)

@@ -264,7 +264,7 @@ def _forget(record: Studio) -> None:
 
 def take_back_panel(engine: "Engine", record: Studio) -> None:
     """For who has a code of an earlier visit."""
-    with st.expander("Take pieces back"):
+    with st.container(key="take-back-box"), st.expander("Take pieces back"):
         st.html(
             '<p class="pp-quiet">They are removed from the copy’s files. Who used one of them keeps the others, in '
             "proportion; a position that nobody else serves falls back to the base model.</p>"

@@ -117,4 +117,98 @@ TOURS: dict[str, tuple[Stop, ...]] = {
             "Look for the underlined words in the answers: those they share with it.",
         ),
     ),
+    "sharers": (
+        Stop(
+            ".st-key-townbox",
+            "Everybody who was asked",
+            "A dot is a candidate, a star one of those who share, the diamond the person. Who wrote alike is near.",
+            "Press a star and read its card below.",
+        ),
+        Stop(
+            ".st-key-colour",
+            "What the colours say",
+            "Groups of alike histories, how much is used of whom, or the traits that these made-up people really have.",
+            "Choose a true trait and see whether the map has found it.",
+        ),
+        Stop(
+            ".st-key-strategy",
+            "Who should share?",
+            "Rings show whom another way of choosing sharers would have taken.",
+            "Choose “random” and compare the rings with the stars.",
+        ),
+        Stop(
+            ".st-key-only",
+            "With fewer of them",
+            "The person can be assembled again from the sharers that you pick.",
+            "Pick three, press the button under the list, and read what it cost.",
+        ),
+    ),
+    "share": (
+        Stop(
+            ".st-key-share-source",
+            "Your own pieces",
+            "Here somebody becomes a sharer: a small adapter is trained on their texts, cut into pieces.",
+            "Choose how you want to give your texts.",
+        ),
+        Stop(
+            ".st-key-train",
+            "Training",
+            "Pieces and their gates are trained the way this pool’s were. It can be stopped at any moment, and then "
+            "nothing is left.",
+            "Fill in a sample and press the button.",
+        ),
+        Stop(
+            ".st-key-take-back-box",
+            "Taking it back",
+            "Before anything is added you see all of it and are asked. Later your code takes it out of the pool again.",
+            "Open it to see what is needed for that.",
+        ),
+    ),
+    "method": (
+        Stop(
+            ".pp-lit:not(.pp-toy)",
+            "One equation",
+            "A layer’s output is the base model’s plus the pieces’, each times this person’s weight for it.",
+            "Hold the pointer over a symbol: its number lights up.",
+        ),
+        Stop(
+            ".st-key-toy-numbers",
+            "Small enough to change",
+            "Two sharers, two layers, one token: the same arithmetic as in the real model.",
+            "Change a number and follow what changes below.",
+        ),
+        Stop(
+            ".st-key-differences",
+            "Where this differs from the paper",
+            "Each difference stands beside what it was measured to change, where results are there.",
+            "Find the one that changes most.",
+        ),
+        Stop(
+            ".st-key-notes-page",
+            "For teachers",
+            "A five-minute script for each page, and three questions with answers.",
+            "Choose the page that you want to show.",
+        ),
+    ),
+    "results": (
+        Stop(
+            ".st-key-results-table",
+            "How good, and how sure",
+            "Means over people whom nothing was trained on; under each its 95 % interval. The controls use another "
+            "person’s weights, or random ones.",
+            "Press a number to read the answers behind it.",
+        ),
+        Stop(
+            ".st-key-measure",
+            "Two measures",
+            "What the task counts, and how likely the model finds what the person really wrote.",
+            "Change the measure and look whether the order stays.",
+        ),
+        Stop(
+            ".st-key-history-box",
+            "How much must somebody have written?",
+            "The same people with ever longer histories, for every method.",
+            "Look where the lines cross.",
+        ),
+    ),
 }

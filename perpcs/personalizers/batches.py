@@ -1,0 +1,101 @@
+"""Answers that are asked for while the model is busy begin together, as one batch.
+
+No thread of its own runs here. A request joins the batch of its kind that has not begun yet. The first of a batch to
+get a turn begins it for all, and from then on whoever first wants a token that is not there yet takes the step for all.
+A request that is gone wants nothing more, and a batch that nobody wants anything of goes no further.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from perpcs.personalizers.turns import Turns
+
+MOST_ROWS = 32
+"""Of one batch: reading so many prompts at once is still short, and a step for them hardly longer than for one."""
+RowT = TypeVar("RowT")
+Tokens = list[list[int]]
+"""New token ids of every row."""
+
+
+@dataclass(eq=False)
+class _Batch(Generic[RowT]):
+    rows: list[RowT]
+    steps: Iterator[Tokens] | None = None
+    now: Tokens = field(default_factory=list)
+    taken: int = 0
+    """How many steps have been taken."""
+    over: bool = False
+    problem: BaseException | None = None
+    worked: float = 0.0
+    """Seconds of the steps so far, waiting not counted."""
+
+    def step(self, begin: Callable[[Sequence[RowT]], Iterator[Tokens]]) -> None:
+        """Take one step for all; what goes wrong is kept, for everybody to hear of."""
+        began = time.perf_counter()
+        try:
+            self.steps = self.steps or begin(self.rows)
+            found = next(self.steps, None)
+        except BaseException as problem:
+            self.problem, found = problem, None
+        self.worked += time.perf_counter() - began
+        if found is None:
+            self.over = True
+        else:
+            self.now = found
+            self.taken += 1
+
+
+class Batches(Generic[RowT]):
+    """The batches of one engine."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._lock = threading.Lock()
+        self._waiting: dict[Hashable, _Batch[RowT]] = {}
+
+    def answer(
+        self, kind: Hashable, rows: Sequence[RowT], begin: Callable[[Sequence[RowT]], Iterator[Tokens]]
+    ) -> Iterator[tuple[Tokens, float]]:
+        """New token ids of these rows whenever there are more, and the seconds that the batch was worked at so far.
+
+        Args:
+            kind: requests of one kind may share a batch.
+            begin: starts to decode the rows of a batch, which yields the ids of every row after each step. It may be
+                called for a batch by any of its requests.
+
+        Raises:
+            whatever ``begin`` or a step raises, in every request of the batch.
+        """
+        batch, at = self._join(kind, rows)
+        seen = 0
+        while True:
+            with self._turns.turn():
+                self._close(kind, batch)
+                if batch.taken == seen and not batch.over:
+                    batch.step(begin)
+                now, taken, worked = batch.now, batch.taken, batch.worked
+            if batch.problem is not None:
+                raise batch.problem
+            if taken == seen:
+                return
+            seen = taken
+            yield now[at : at + len(rows)], worked
+
+    def _join(self, kind: Hashable, rows: Sequence[RowT]) -> tuple[_Batch[RowT], int]:
+        """The batch that these rows are in, and where its first one stands."""
+        with self._lock:
+            batch = self._waiting.get(kind)
+            if batch is None or len(batch.rows) + len(rows) > MOST_ROWS:
+                batch = self._waiting[kind] = _Batch([])
+            at = len(batch.rows)
+            batch.rows.extend(rows)
+            return batch, at
+
+    def _close(self, kind: Hashable, batch: _Batch[RowT]) -> None:
+        """Nobody joins a batch that begins."""
+        with self._lock:
+            if self._waiting.get(kind) is batch:
+                del self._waiting[kind]
