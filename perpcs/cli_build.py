@@ -1,11 +1,16 @@
 """The commands that make things from seeds or from data: `perpcs build` a pool, `perpcs smalltown` new people."""
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perpcs.errors import PerpcsError
 from perpcs.positions import PIECE_KINDS
+
+if TYPE_CHECKING:
+    from perpcs.personalizers.engine import Engine
+    from perpcs.pool.build import TaskPeople
 
 
 def add_commands(commands: Any, pools: Path) -> None:
@@ -43,7 +48,6 @@ def add_commands(commands: Any, pools: Path) -> None:
 
 def run_build(options: argparse.Namespace, pools: Path) -> None:
     from perpcs.personalizers.engine import Engine
-    from perpcs.personalizers.examples import complete_examples
     from perpcs.pool.build import Settings
     from perpcs.pool.distil import DistilSettings
     from perpcs.pool.from_data import DataRecipe, build_from_data
@@ -81,7 +85,8 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
                 hypernet=HypernetSettings() if options.hypernet else None,
             ),
         )
-        build_from_data(Workspace(Path(options.work) / options.name, say), recipe, out)
+        people = build_from_data(Workspace(Path(options.work) / options.name, say), recipe, out)
+        _complete(Engine.open(out), people, say)
         return
     if options.name != "smalltown":
         raise PerpcsError(f"There is no recipe {options.name!r}.", "Use smalltown, or give --base and --data.")
@@ -89,9 +94,18 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
     out = Path(options.out) if options.out else pools / town.name
     if options.start:
         town = continued(town, Path(options.start))
-    build_smalltown(Workspace(Path(options.work) / town.name, say), town, out)
-    count = complete_examples(Engine.open(out, "cpu"))
-    say(f"{count} example people assembled")
+    people = build_smalltown(Workspace(Path(options.work) / town.name, say), town, out)
+    _complete(Engine.open(out, "cpu"), people, say)
+
+
+def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[str], None]) -> None:
+    """What only the finished pool can tell: how well its sharers are recognised, and its example people."""
+    from perpcs.personalizers.examples import complete_examples, store_recognised
+
+    for part in people:
+        store_recognised(engine, part.task, {user.id: user.history for user in part.candidates})
+        say(f"sharers of {part.task.name}: their own pieces looked for")
+    say(f"{complete_examples(engine)} example people assembled")
 
 
 def run_smalltown(options: argparse.Namespace) -> None:

@@ -165,6 +165,9 @@ class FakeEngine:
         self.calls.append(("likeness", task))
         return _random("likeness", *(item.x for item in items)).uniform(0, 1, SHARERS)
 
+    def recognised(self, task: str) -> np.ndarray | None:
+        return _random("recognised", task).uniform(0, 0.2, (SHARERS, len(self.manifest.positions)))
+
     def held_out_loss(self, assembly: Assembly, queries: Sequence[Query]) -> float | None:
         return 0.1 * assembly.distinct_sharers() if queries else None
 

@@ -57,6 +57,21 @@ def test_assembly_benchmark_writes_its_numbers(tiny_pool_folder, tmp_path, monke
     assert out.name in printed
 
 
+def test_classroom_benchmark_writes_its_numbers(tiny_pool_folder, tmp_path, monkeypatch, capsys):
+    from benchmarks import classroom
+
+    out = tmp_path / "classroom.json"
+    run_main(monkeypatch, classroom, "--pool", tiny_pool_folder, "--people", 3, "--repeats", 1, "--out", out)
+    result = json.loads(out.read_text())
+    check_head(result, "classroom")
+    assert set(result["tasks"]) == {"LaMP_4", "LaMP_2"}
+    for task in result["tasks"].values():
+        assert len(task["together"]["runs_s"]) == len(task["in_turn"]["runs_s"]) == 1
+        assert task["first_word_alone_s"] > 0
+        assert task["slowest_first_word_s"] > 0
+    assert "LaMP_4" in capsys.readouterr().out
+
+
 def test_runs_are_timed_by_turns_after_one_round_that_does_not_count():
     from benchmarks.common import take_turns
 

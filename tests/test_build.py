@@ -9,15 +9,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from perpcs.assembly.options import router_options
 from perpcs.cli import main
 from perpcs.data.smalltown import make_people, release_fields
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
+from perpcs.personalizers.engine import Engine
+from perpcs.pool.candidates import would_share
+from perpcs.pool.recipe import TINY
+from perpcs.pool.smalltown import town_people
 from perpcs.pool.store import Pool
 from perpcs.pool.validate import validate
+from perpcs.tasks import get_task
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +44,25 @@ build_smalltown(Workspace(Path(sys.argv[1]), lambda line: print(line, flush=True
 
 def build_command(out: Path, work: Path) -> list[str]:
     return [sys.executable, "-c", BUILD, str(work), str(out)]
+
+
+def test_the_tiny_town_says_whom_profiles_would_choose_and_how_well_sharers_are_recognised(tiny_town: Path) -> None:
+    pool = Pool(tiny_town)
+    for part in pool.manifest.tasks:
+        chosen = would_share(pool.candidates(part.task), "profile")
+        assert chosen is not None
+        assert len(set(chosen.tolist())) == len(chosen) <= part.sharers
+    people = town_people(TINY, next(one for one in TINY.tasks if one.task == "LaMP_4"))
+    engine, task = Engine.open(tiny_town, "cpu", "float32"), get_task("LaMP_4")
+    found = engine.recognised("LaMP_4")
+    assert found is not None
+    assert found.shape == (part.sharers, len(pool.manifest.positions))
+    assert np.all((found >= 0) & (found <= 1))
+    name = pool.sharers("LaMP_4")[2].id
+    history = next(user.history for user in people.candidates if user.id == name)
+    everybody = engine.assemble(task, history, options=router_options(router="gate", selector="all"))
+    np.testing.assert_allclose(everybody.weights.sum(axis=1), 1, atol=0.02)  # a byte is kept of each
+    np.testing.assert_allclose(found[2], everybody.weights[:, 2], atol=2e-4)
 
 
 def test_the_tiny_town_is_valid_and_complete(tiny_town: Path) -> None:

@@ -1,5 +1,7 @@
 """The Sharers page: who is drawn where, what a click and a lasso do, and what assembling with fewer sharers changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import streamlit as st
@@ -177,6 +179,22 @@ def test_strategies_choose_as_many_as_share_and_the_most_active_are_the_most_act
     rest = np.setdiff1d(np.arange(120), active)
     assert candidates.items[active].min() >= candidates.items[rest].max()
     assert would_share(candidates, "profile") is None
+    told = replace(candidates, by_profile=np.array([7, 3, 90]))
+    assert would_share(told, "profile").tolist() == [3, 7, 90]
+
+
+def test_a_card_says_how_well_its_sharer_is_recognised(fake, monkeypatch):
+    text = shown(open_page("sharers"))
+    assert "Recognised" in text
+    found = np.full((40, len(fake.manifest.positions)), 0.01)
+    found[5] = 0.25
+    monkeypatch.setattr(fake, "recognised", lambda task: found)
+    text = shown(open_page("sharers", star=fake.sharers("LaMP_4")[5].id))
+    assert "25.0 %" in text
+    assert "0 of 40 sharers are recognised better" in text
+    assert "even2.5 %" in text
+    monkeypatch.setattr(fake, "recognised", lambda task: None)
+    assert "Recognised" not in shown(open_page("sharers"))
 
 
 def test_a_person_stands_among_the_sharers_they_are_close_to(fake):

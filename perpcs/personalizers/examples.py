@@ -1,18 +1,23 @@
-"""What the app shows of its example people before any model has run: their assemblies and some answers.
+"""What the app shows before any model has run: example people's assemblies and some answers, and how well each
+sharer's own pieces are recognised.
 
     pools/NAME/TASK/examples/ID.json    the person's assembly, as the person could save it
     pools/NAME/TASK/answers.json        {person: {query: {method: fields of an Answer}}}
+    pools/NAME/TASK/recognised.json     for each sharer and position, see ``recognised``
 
-Both name the pool's hash, so they are made by the finished pool and are not part of its manifest.
+All name the pool's hash, so they are made by the finished pool and are not part of its manifest.
 """
 
 import contextlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perpcs.assembly.options import RouterOptions
+import numpy as np
+
+from perpcs.assembly.options import RouterOptions, router_options
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
@@ -58,6 +63,46 @@ def _prepared(engine: "Engine", task: Task, example: Example, assembly: Assembly
         with contextlib.suppress(PerpcsError):  # a pool without embeddings, nobody else to draw history from
             found.append(engine.prepare(task, name, example.history, user=example.id, assembly=assembly))
     return found
+
+
+def recognised(engine: "Engine", task: Task, histories: Mapping[str, Sequence[Item]]) -> np.ndarray:
+    """The probability that the gates give each sharer's own piece on the sharer's own items, (S, P).
+
+    The softmax over all shared pieces, mean over items; an even share would be 1 / S. A piece that is not shared has 0.
+
+    Args:
+        histories: every sharer's items, by the sharer's id.
+    """
+    options = router_options(router="gate", selector="all")
+    names = [sharer.id for sharer in engine.sharers(task.name)]
+    return np.stack(
+        [
+            engine.assemble(task, histories[name], options=options, user=name).weights[:, number]
+            for number, name in enumerate(names)
+        ]
+    )
+
+
+def store_recognised(engine: "Engine", task: Task, histories: Mapping[str, Sequence[Item]]) -> None:
+    """Write how well each sharer is recognised: the sharers' texts are there only while a pool is built."""
+    rows = np.round(recognised(engine, task, histories).astype(np.float64), 4).tolist()
+    write_json(recognised_path(engine.pool.folder, task.name), {"pool_hash": engine.pool_hash, "recognised": rows})
+
+
+def recognised_path(folder: Path, task: str) -> Path:
+    """Where the probabilities of sharers' own pieces lie."""
+    return folder / task / "recognised.json"
+
+
+def stored_recognised(pool: Pool, task: str) -> np.ndarray | None:
+    """What ``store_recognised`` wrote, (S, P); None where there is none for this pool."""
+    try:
+        stored = json.loads(recognised_path(pool.folder, task).read_bytes())
+        found = np.asarray(stored["recognised"], dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    fits = found.shape == (len(pool.sharers(task)), len(pool.manifest.positions)) and np.isfinite(found).all()
+    return found if fits and stored["pool_hash"] == pool.hash else None
 
 
 def assembly_path(folder: Path, task: str, id: str) -> Path:

@@ -33,7 +33,8 @@ from perpcs.pool.embed import MINILM, embed_users
 from perpcs.pool.hypernet_stage import hypernet_stage, profiles_stage
 from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
-from perpcs.pool.select import choose_sharers, share_mask
+from perpcs.pool.profiles import VERSION, embed_profiles
+from perpcs.pool.select import choose_sharers, most_active, share_mask
 from perpcs.pool.stages import Stage, Workspace, throttled
 from perpcs.pool.store import EMBEDDINGS, HYPERNET, MAP, PIECES, base_hash, write_pieces
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
@@ -102,9 +103,12 @@ def build_tasks(
             hypernet = hypernet_stage(
                 space, base, base_key, part.task, part.candidates, profiles, choose, settings.hypernet
             )
+        by_profile = profile_choice_stage(space, part, settings)[2]["chosen"]
         if part.examples:
             write_json(target / part.task.name / "examples.json", list(part.examples))
-        tasks.append(write_task(target, base, part, embed, choose[2], pieces, gates, settings, distilled, hypernet))
+        tasks.append(
+            write_task(target, base, part, embed, choose[2], pieces, gates, settings, distilled, hypernet, by_profile)
+        )
     return tuple(tasks)
 
 
@@ -140,6 +144,28 @@ def choose_stage(space: Workspace, part: TaskPeople, embed: Stage, settings: Set
 
     inputs = {"embed": embed_key, "count": part.sharers, "seed": settings.select_seed}
     return space.stage(f"choose-{part.task.name}", inputs, work)
+
+
+def profile_choice_stage(space: Workspace, part: TaskPeople, settings: Settings) -> Stage:
+    """Whom clusters of profiles would have made sharers (paper, section 5): a map can show them beside those who are.
+
+    Fewer than there are sharers, or nobody, where profiles are too much alike.
+    """
+
+    def work(folder: Path) -> dict[str, Any]:
+        histories = [user.history for user in part.candidates]
+        profiles = embed_profiles(part.task, histories, settings.encoder).numpy()
+        sizes = [len(history) for history in histories]
+        return {"chosen": sorted(most_active(profiles, sizes, part.sharers, settings.select_seed)[1])}
+
+    inputs = {
+        "encoder": settings.encoder,
+        "people": part.key,
+        "version": (part.task.version, VERSION),
+        "count": part.sharers,
+        "seed": settings.select_seed,
+    }
+    return space.stage(f"profile-choice-{part.task.name}", inputs, work)
 
 
 def pieces_stage(
@@ -251,6 +277,7 @@ def write_task(
     settings: Settings,
     distilled: Stage | None = None,
     hypernet: Stage | None = None,
+    by_profile: Sequence[int] = (),
 ) -> TaskPool:
     """Write one task's folder of a pool and say what the manifest holds of it."""
     task, sharers = part.task, [part.candidates[i] for i in choose["chosen"]]
@@ -283,7 +310,8 @@ def write_task(
     if hypernet is not None:
         write_atomic(target / task.name / HYPERNET, (hypernet[1] / HYPERNET).read_bytes())
     activity = [len(user.history) for user in part.candidates]
-    write_json(target / task.name / MAP, {"xy": choose["xy"], "clusters": choose["clusters"], "items": activity})
+    places = {"xy": choose["xy"], "clusters": choose["clusters"], "items": activity, "by_profile": list(by_profile)}
+    write_json(target / task.name / MAP, places)
     return TaskPool(
         task=task.name,
         task_version=task.version,

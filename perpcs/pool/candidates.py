@@ -34,6 +34,8 @@ class Candidates:
     """How many items each wrote, (C,)."""
     sharers: np.ndarray
     """Which candidate each sharer is, (S,)."""
+    by_profile: np.ndarray | None = None
+    """Whom clusters of profiles would have chosen; None where the pool does not say."""
     whole: bool = True
     """False where the pool stores no map, so that only its sharers are known."""
 
@@ -52,7 +54,11 @@ def read_candidates(path: Path, sharers: Sequence[Sharer]) -> Candidates:
             raise ValueError("the lists have different lengths")
         if not np.isfinite(xy).all():
             raise ValueError("a place is no number")
-        return Candidates(xy, clusters, items, np.array([_find(sharer, xy, clusters, items) for sharer in sharers]))
+        by_profile = np.asarray(data.get("by_profile", []), dtype=np.int64)
+        if by_profile.ndim != 1 or not np.isin(by_profile, np.arange(len(xy))).all():
+            raise ValueError("by_profile names nobody of the map")
+        found = np.array([_find(sharer, xy, clusters, items) for sharer in sharers])
+        return Candidates(xy, clusters, items, found, by_profile if len(by_profile) else None)
     except (KeyError, TypeError, ValueError) as error:
         raise PerpcsError("The pool's map.json does not fit its sharers.", "Fetch or build the pool again.") from error
 
@@ -85,8 +91,10 @@ def would_share(candidates: Candidates, strategy: str) -> np.ndarray | None:
     count = len(candidates.sharers)
     if strategy == "cluster":
         return np.sort(candidates.sharers)
-    if strategy == "profile" or not candidates.whole:
+    if not candidates.whole:
         return None
+    if strategy == "profile":
+        return None if candidates.by_profile is None else np.sort(candidates.by_profile)
     if strategy == "active":
         return np.sort(np.argsort(-candidates.items, kind="stable")[:count])
     return np.sort(np.random.default_rng(_SEED).permutation(len(candidates.items))[:count])

@@ -46,15 +46,19 @@ class DataRecipe:
     settings: Settings = field(default_factory=Settings)
 
 
-def build_from_data(space: Workspace, recipe: DataRecipe, final: Path) -> None:
+def build_from_data(space: Workspace, recipe: DataRecipe, final: Path) -> list[TaskPeople]:
     """Build the pool folder ``final``.
+
+    Returns:
+        Of whom it was made, task by task.
 
     Raises:
         PerpcsError: when a file is missing or malformed, or the base model cannot be loaded.
     """
     if not recipe.tasks:
         raise PerpcsError("No task was named.", "Name at least one, for example --task LaMP_4.")
-    people, sources = [], {}
+    people: list[TaskPeople] = []
+    sources = {}
     for name in recipe.tasks:
         task, folder = get_task(name), recipe.data / name
         candidates = folder / "sharer_candidates.json"
@@ -81,6 +85,7 @@ def build_from_data(space: Workspace, recipe: DataRecipe, final: Path) -> None:
         },
         card={"base": {"from": recipe.base, "adaptation": asdict(recipe.adaptation), **result}},
     )
+    return people
 
 
 def _adapt_stage(space: Workspace, recipe: DataRecipe, users: dict[str, Any]) -> tuple[str, Path, Any]:

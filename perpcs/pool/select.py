@@ -36,25 +36,29 @@ def choose_sharers(embeddings: np.ndarray, histories: Sequence[Sequence[Item]], 
     Raises:
         PerpcsError: when there are fewer candidates than sharers are wanted.
     """
-    from sklearn.cluster import KMeans
-
     if len(embeddings) < count:
         raise PerpcsError(
             f"There are {len(embeddings)} candidates for {count} sharers.",
             "Ask for fewer sharers or bring more people.",
         )
-    labels = KMeans(n_clusters=count, n_init=4, random_state=seed).fit_predict(embeddings)
-    sizes = np.array([len(history) for history in histories])
-    chosen = []
-    for cluster in range(count):
-        members = np.flatnonzero(labels == cluster)
-        if len(members):
-            chosen.append(int(members[np.argmax(sizes[members])]))
+    labels, chosen = most_active(embeddings, [len(history) for history in histories], count, seed)
     if len(chosen) < count:
         raise PerpcsError(
             f"Only {len(chosen)} clusters hold anyone: many candidates are alike.", f"Ask for {len(chosen)} sharers."
         )
     return Selection(chosen, labels.tolist(), lay_out(embeddings, seed), cluster_terms(histories, labels, count))
+
+
+def most_active(
+    embeddings: np.ndarray, sizes: Sequence[int], count: int, seed: int = 0
+) -> tuple[np.ndarray, list[int]]:
+    """k-means into ``count`` clusters, and who wrote most in each that holds anyone: (clusters, their numbers)."""
+    from sklearn.cluster import KMeans
+
+    labels = KMeans(n_clusters=count, n_init=4, random_state=seed).fit_predict(embeddings)
+    members = [np.flatnonzero(labels == cluster) for cluster in range(count)]
+    written = np.asarray(sizes)
+    return labels, [int(some[np.argmax(written[some])]) for some in members if len(some)]
 
 
 def lay_out(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:

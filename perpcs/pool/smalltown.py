@@ -13,16 +13,21 @@ _ORDINARY_FORMS = ("plain", "quote")
 LICENCE = "Made from seeds by this project; no text of a real person. Same licence as the project."
 
 
-def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
-    """Build the pool folder ``final``; its example people are assembled afterwards, by the finished pool."""
+def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> list[TaskPeople]:
+    """Build the pool folder ``final``; its example people are assembled afterwards, by the finished pool.
+
+    Returns:
+        Of whom it was made, task by task.
+    """
     base_key, base_folder, curve = base_stage(space, recipe)
     target = open_target(space, recipe.name, base_folder)
     offered = [part for part in recipe.tasks if part.sharers]
+    people = [town_people(recipe, part) for part in offered]
     finish(
         space,
         target,
         base_key,
-        [town_people(recipe, part) for part in offered],
+        people,
         recipe.settings,
         final,
         name=recipe.name,
@@ -47,6 +52,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> None:
             ],
         },
     )
+    return people
 
 
 def town_people(recipe: Recipe, part: TaskRecipe) -> TaskPeople:

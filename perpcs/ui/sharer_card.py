@@ -56,7 +56,12 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     terms = ", ".join(card.terms) or "none that at least three people use"
     st.html(f'<p class="pp-quiet">Words that set their cluster apart: {escape(terms)}. Their text is not here.</p>')
     labels = [position.label for position in engine.manifest.positions]
-    st.html(pieces_html(labels, shared, person, number) + losses_html(card) + users_html(engine, record, number))
+    st.html(
+        pieces_html(labels, shared, person, number)
+        + losses_html(card)
+        + recognised_html(labels, engine.recognised(record.task), number)
+        + users_html(engine, record, number)
+    )
     if person is not None and person.assembly.weights[:, number].any():
         best = int(np.abs(person.assembly.weights[:, number]).argmax())
         if st.button("Show the largest piece on Assemble", key="to-piece", type="tertiary", icon=":material/grid_on:"):
@@ -93,6 +98,30 @@ def losses_html(card: Sharer) -> str:
     )
     title = "<b>Training</b>: nats per target token on their own text"
     return f'<p class="pp-cap">{title}</p><div class="pp-bars">{bars}</div>'
+
+
+def recognised_html(labels: list[str], found: np.ndarray | None, number: int) -> str:
+    """The probability that the gates give the sharer's own pieces on their own text, beside everybody's."""
+    if found is None:
+        return ""
+    own, even = found[number], 1 / len(found)
+    mean, best = float(own.mean()), int(own.argmax())
+    before = int((found.mean(axis=1) > mean).sum())
+    top = max(float(own.max()), even)
+    bars = "".join(
+        f'<div class="pp-bar"><code>{name}</code><i style="width:{100 * value / top:.0f}%"></i>'
+        f"<span>{100 * value:.1f} %</span></div>"
+        for name, value in (
+            ("mean", mean),
+            (escape(short_label(labels[best])), float(own[best])),
+            ("even", even),
+        )
+    )
+    return (
+        "<p class='pp-cap'><b>Recognised</b>: probability that the gates give this sharer’s own piece on this "
+        f"sharer’s own text, mean over layers and at the best layer, beside an even share. {before} of {len(found)} "
+        f'sharers are recognised better.</p><div class="pp-bars">{bars}</div>'
+    )
 
 
 def users_html(engine: "Engine", record: Studio, number: int) -> str:

@@ -142,7 +142,7 @@ def _controls(
         help="This pool’s sharers were chosen by history cluster: the most active person of each.",
     )
     if would_share(candidates, record.strategy) is None:
-        st.html(f'<p class="pp-note">{escape(unavailable(record.strategy))}</p>')
+        st.html(f'<p class="pp-note">{escape(unavailable(record.strategy, candidates))}</p>')
     sharers = engine.sharers(record.task)
     st.session_state["star"] = record.star or None
     words = {sharer.id: f"{sharer.id} · {', '.join(sharer.terms[:3])}" for sharer in sharers}
@@ -169,10 +169,10 @@ def _controls(
     st.html(f'<p class="pp-quiet">{escape(MAP_NOTE)}</p>')
 
 
-def unavailable(strategy: str) -> str:
+def unavailable(strategy: str, candidates: Candidates) -> str:
     """Why a strategy cannot be shown with this pool."""
-    if strategy == "profile":
-        return "Not available: clusters of profiles need the candidates’ profiles, and a pool stores none."
+    if strategy == "profile" and candidates.whole:
+        return "Not available: this pool does not say whom clusters of profiles would have chosen."
     return "Not available: this pool stores no map of its candidates, only its sharers."
 
 
