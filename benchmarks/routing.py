@@ -57,7 +57,7 @@ def grid() -> dict[str, RouterOptions]:
         options[f"gradient, k = {k}"] = RouterOptions(router="gradient", k=k)
     for steps, rate in ((10, 0.1), (10, 0.2), (20, 0.05), (40, 0.1)):
         options[f"fit, {steps} steps, rate {rate:g}"] = RouterOptions(router="fit", steps=steps, rate=rate)
-    for shrink in (0.0, 0.02, 0.1):
+    for shrink in (0.0, 1.0, 10.0, 30.0):
         options[f"fit, shrinkage {shrink:g}"] = RouterOptions(router="fit", shrink=shrink)
     options["fit, either sign"] = RouterOptions(router="fit", signed=True)
     return options

@@ -8,7 +8,7 @@ import torch
 from tiny import ITEMS, SHARERS, load_tiny, merged_model, random_task_pieces, save_tiny, write_tiny_pool
 
 from perpcs.assembly.assemble import assemble, descend
-from perpcs.assembly.descent import fit_weights, item_gradients
+from perpcs.assembly.descent import fit_weights, item_gradients, pull_of, sureness
 from perpcs.assembly.kept import rounded
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
@@ -91,9 +91,19 @@ def test_fitting_lowers_the_loss_and_moves_nothing_else(base):
 def test_shrinkage_pulls_towards_the_base_model(base):
     task, encoded = random_task_pieces(base), encode(base)
     sizes = [
-        np.square(fit_weights(base, task, encoded, replace(FIT, shrink=shrink))[0]).sum() for shrink in (0.0, 0.1, 10.0)
+        np.square(fit_weights(base, task, encoded, replace(FIT, shrink=shrink))[0]).sum()
+        for shrink in (0.0, 10.0, 1000.0)
     ]
     assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_a_longer_history_is_pulled_less(base):
+    """The same items written three times over speak three times as loudly against the base model."""
+    task, encoded = random_task_pieces(base), encode(base)
+    assert pull_of(encoded * 3, FIT) == pytest.approx(pull_of(encoded, FIT) / 3)
+    strong = replace(FIT, shrink=300.0)
+    once, thrice = (fit_weights(base, task, items, strong)[0] for items in (encoded, encoded * 3))
+    assert np.square(thrice).sum() > np.square(once).sum()
 
 
 def test_unsigned_weights_never_fall_below_zero(base):
@@ -153,3 +163,21 @@ def test_a_person_is_assembled_saved_and_loaded(router, tmp_path):
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(PerpcsError):
         RouterOptions(router="fit", **wrong)
+
+
+def test_sureness_is_a_mean_in_standard_errors():
+    """More items of the same kind make it surer, scatter makes it less sure, and one item alone is no certainty."""
+    random = np.random.default_rng(0)
+    gains = random.normal([0.5, 0.5, 0.0, -0.5], [0.1, 2.0, 1.0, 0.1], (400, 4))
+    even = np.full(400, 1 / 400)
+    found = sureness(gains, even)
+    errors = gains.std(0) / 20
+    np.testing.assert_allclose(found * 20, gains.mean(0) / errors, rtol=0.02)
+    assert found[0] > found[1] > found[2] > found[3]
+    few = sureness(gains[:25], np.full(25, 1 / 25))
+    assert found[0] / few[0] == pytest.approx(4, rel=0.3)
+    alone = sureness(gains[:1], np.ones(1))
+    assert np.abs(alone * 20).max() < 4
+    np.testing.assert_allclose(sureness(np.zeros((3, 4)), np.full(3, 1 / 3)), 0)
+    last = np.r_[np.zeros(399), 1.0]
+    np.testing.assert_allclose(sureness(gains, last), sureness(gains[-1:], np.ones(1)))

@@ -261,7 +261,7 @@ def test_recent_items_count_more_whoever_routes(tiny_base):
     expected = item_shares(len(encoded) - 1, 2) @ np.delete(person.item_weights().reshape(len(encoded), -1), 1, axis=0)
     np.testing.assert_allclose(person.without_item(1).ravel(), expected, atol=1e-6)
     # The same as an item repeated: a fit whose items count 1 : 2 is that of a history with the newer one twice.
-    fit = RouterOptions(router="fit", steps=3)
+    fit = RouterOptions(router="fit", steps=3, shrink=0.0)
     drifted = descend(base, task, encoded[:2], replace(fit, half_life=1)).weights
     doubled = descend(base, task, [encoded[0], encoded[1], encoded[1]], fit).weights
     np.testing.assert_allclose(drifted, doubled, **np_close(1e-9))

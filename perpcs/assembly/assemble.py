@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from perpcs.assembly.blind import blind_scores, likeness
-from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients
+from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients, sureness
 from perpcs.assembly.kept import rounded
 from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions
 from perpcs.assembly.own import train_own
@@ -239,7 +239,7 @@ def descend(
 ) -> Routed:
     """Weights by the loss. Votes are each item's own gradients: the weights are not their mean.
 
-    With ``gradient`` the k pieces of the largest mean gradient share a position by softmax, in units of their spread;
+    With ``gradient`` the k pieces whose mean gradient is surest to help share a position by softmax (``sureness``);
     with ``fit`` every piece has the weight that the descent gives it.
     """
     began = time.perf_counter() if began is None else began
@@ -269,8 +269,7 @@ def descend(
         shares = item_shares(len(encoded), options.half_life)
         noise = gumbel(options, (1, P, S))
         for p, mask in enumerate(task.mask.cpu()):
-            mean = shares @ gains[:, p]
-            scores = torch.from_numpy(mean / max(float(mean.std()), 1e-12))[None]
+            scores = torch.from_numpy(sureness(gains[:, p], shares))[None]
             picked, weight = select(scores, mask, base.positions[p].n, own, None if noise is None else noise[:, p])
             weights[p, picked[0].numpy()] = weight[0].numpy()
         tell(passes, passes + 1, weights)

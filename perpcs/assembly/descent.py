@@ -1,10 +1,12 @@
 """Routers that look at the loss instead of the activations: `gradient` and `fit`.
 
     gradient    g_ips = - d loss_i / d w_ps at w = 0     one forward and one backward pass give it for every piece
-    fit         w <- max(0, w - rate * Adam(d (loss of a few items + shrink * sum w^2) / d w))       a few steps, from 0
+    fit         w <- max(0, w - rate * Adam(d (loss of a few items + shrink / T * sum w^2) / d w))   a few steps, from 0
 
-Only w moves: no gradient of any weight matrix is computed. Both see the pieces of all sharers on one basis, so a pass
-costs little more than one of the base model. Neither is in the paper; what they reach stands in docs/RESULTS.md.
+T is the number of target tokens in the history and the loss a mean over tokens: the pull towards the base model is the
+same for everybody, and what speaks against it grows with what somebody wrote. Only w moves: no gradient of any weight
+matrix is computed. Both see the pieces of all sharers on one basis, so a pass costs little more than one of the base
+model. Neither is in the paper; what they reach stands in docs/RESULTS.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +24,8 @@ from perpcs.pool.store import TaskPieces
 
 _BATCH = 8
 """Items of one step of the fit."""
+_SURE = 20.0
+"""Standard errors that count as 1 beside a temperature: then the default temperature suits gates and gradients."""
 _BETAS = (0.9, 0.99)
 
 
@@ -36,6 +40,22 @@ def item_gradients(
     """``item_gains``, and 0 for a piece that is not shared: (N, P, S), larger = helps more."""
     gains = item_gains(base, task.pieces, encoded, batch_tokens=batch_tokens, on_batch=on_batch)
     return gains * task.mask.cpu().numpy()
+
+
+def sureness(gains: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """How sure it is that each piece helps: gains of a position's pieces (N, S) -> (S,), the mean gain in units of
+    ``_SURE`` standard errors over the items.
+
+    Args:
+        shares: how much each item counts, (N,), adding up to 1.
+
+    One made-up item, on which no piece helps and pieces differ as much as their means do, keeps one item alone from
+    being certain.
+    """
+    mean, n = shares @ gains, 1 / float((shares**2).sum())
+    around = shares @ (gains - mean) ** 2
+    error = np.sqrt((around * n + (mean**2).mean()) / n / n)
+    return mean / np.maximum(error, 1e-12) / _SURE
 
 
 @torch.enable_grad()
@@ -65,6 +85,7 @@ def fit_weights(
     gains = no_gains(base, len(encoded), S)
     counts_for = torch.from_numpy(item_shares(len(encoded), options.half_life) * len(encoded))
     counts_for = counts_for.to(base.device, base.dtype)
+    pull = 2 * pull_of(encoded, options)
     read: set[int] = set()
     for step, rows in enumerate(batches):
         optimiser.param_groups[0]["lr"] = options.rate * (1 - step / options.steps)
@@ -73,7 +94,7 @@ def fit_weights(
         counts = counts * counts_for[rows]
         (slopes,) = torch.autograd.grad((nll * counts_for[rows]).sum() / counts.sum(), own)
         slopes = slopes * mask
-        w.grad = slopes.sum(0) + 2 * options.shrink * w.detach()
+        w.grad = slopes.sum(0) + pull * w.detach()
         optimiser.step()
         if not options.signed:
             with torch.no_grad():
@@ -87,6 +108,11 @@ def fit_weights(
         if on_step:
             on_step(step, w.detach().cpu().numpy())
     return w.detach().cpu().numpy(), gains
+
+
+def pull_of(encoded: Sequence[Encoded], options: RouterOptions) -> float:
+    """What a squared weight counts beside a mean loss over target tokens."""
+    return options.shrink / sum(len(one.targets) for one in encoded)
 
 
 def fit_batches(count: int, steps: int) -> list[list[int]]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perpcs.assembly.descent import pull_of
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly, item_shares
 from perpcs.errors import PerpcsError
@@ -72,12 +73,13 @@ def train_own(
         return [*as_list(others[p]), Factors(A[p], B[p], one)]
 
     count = torch.from_numpy(item_shares(len(encoded), options.half_life) * len(encoded)).to(like)
+    pull = pull_of(encoded, options)
     optimiser = torch.optim.Adam([*A, *B], lr=options.own_rate, betas=(0.9, 0.99))
     for step, rows in enumerate(batches):
         optimiser.param_groups[0]["lr"] = options.own_rate * (1 - step / len(batches))
         nll, tokens = target_nll(base, [encoded[row] for row in rows], adapter)
         loss = (nll * count[list(rows)]).sum() / (tokens * count[list(rows)]).sum()
-        (loss + options.shrink * torch.stack([b.square().sum() for b in B]).sum()).backward()
+        (loss + pull * torch.stack([b.square().sum() for b in B]).sum()).backward()
         optimiser.step()
         optimiser.zero_grad()
         if on_step:

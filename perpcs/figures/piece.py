@@ -113,7 +113,7 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     if facts.router.get("router") == "gradient":
         return (
             r"\begin{aligned} g_{p,s} &= -\tfrac{1}{N} \textstyle\sum_i \partial\, \text{loss}_i / \partial w_{p,s} = "
-            rf"{facts.score:.3f} \\ w_{{p,s}} &= \operatorname{{softmax}}_k(g_p / \sigma_p)_s = "
+            rf"{facts.score:.3f} \\ w_{{p,s}} &= \operatorname{{softmax}}_k(g_p / \text{{standard error}})_s = "
             rf"\mathbf{{{facts.weight:.3f}}} \end{{aligned}}"
         )
     blind = {

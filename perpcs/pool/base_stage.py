@@ -29,7 +29,8 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "tasks": [(t.task, get_task(t.task).version, t.base_users) for t in recipe.tasks],
         "base": recipe.base,
         "start": base_hash(recipe.start) if recipe.start else None,
-        "shown": (recipe.with_history, recipe.with_profile, recipe.open_book, recipe.notes, recipe.marks),
+        "shown": (recipe.with_history, recipe.with_profile, recipe.open_book, recipe.notes),
+        **({"marks": recipe.marks} if recipe.marks else {}),
     }
 
     def work(folder: Path) -> dict[str, Any]:

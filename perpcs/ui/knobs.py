@@ -44,7 +44,7 @@ _LABELS = {
 _RANGES = {"k": (1, 10), "steps": (1, 60), "half_life": (0, 50), "seed": (0, 20)}
 _MOST_SEGMENTS = 4
 _SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
-_FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _NAMES = tuple(field.name for field in fields(RouterOptions))
 
 
