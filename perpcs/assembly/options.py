@@ -63,7 +63,7 @@ class RouterOptions:
     rate: float = 0.1
     """Fit: learning rate of the first step; it falls to nothing."""
     shrink: float = 3.0
-    """Fit: pull of the weights towards 0, the base model, the same for any history: a handful of items, or of labels, is
+    """Fit: pull of the weights towards 0, the base model, the same for any history: a handful of items or of labels is
     not overfitted, and a long history has its way."""
     signed: bool = False
     """Fit: whether a weight may fall below 0, which takes a piece's manner away instead of adding it."""
