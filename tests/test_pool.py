@@ -17,9 +17,8 @@ from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, write_atomic, write_json
 from perpcs.model.basis import people
 from perpcs.pool import select
-from perpcs.pool.build import check_disjoint
 from perpcs.pool.manifest import read_manifest, write_manifest
-from perpcs.pool.select import choose_sharers, cluster_terms, share_mask
+from perpcs.pool.select import check_disjoint, choose_sharers, cluster_terms, share_mask
 from perpcs.pool.stages import Workspace, clock, throttled
 from perpcs.pool.store import PIECES, Pool, write_pieces
 from perpcs.tasks import Item

@@ -6,7 +6,7 @@
     6 distil    gates from people who share nothing            7 profiles embed profiles along candidates' histories
     8 hypernet  train what writes a LoRA from a profile        9 write    share masks, pool folder, manifest
 
-7 and 8 (hypernet_stage.py) run where the settings ask for them.
+7 and 8 (hypernet_stage.py) run where the settings ask for them; whom clusters of profiles would choose is always noted.
 
 Where people come from is another file's matter: smalltown.py draws them from seeds, from_data.py reads them.
 Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
@@ -23,18 +23,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.ia3 import make_pieces
 from perpcs.model.text import encode_pair
 from perpcs.pool.distil import DistilSettings, distil_gates, drawn_items
 from perpcs.pool.embed import MINILM, embed_users
-from perpcs.pool.hypernet_stage import hypernet_stage, profiles_stage
+from perpcs.pool.hypernet_stage import hypernet_stage, profile_choice_stage, profiles_stage
 from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
-from perpcs.pool.profiles import VERSION, embed_profiles
-from perpcs.pool.select import choose_sharers, most_active, share_mask
+from perpcs.pool.select import check_disjoint, choose_sharers, share_mask
 from perpcs.pool.stages import Stage, Workspace, throttled
 from perpcs.pool.store import EMBEDDINGS, HYPERNET, MAP, PIECES, base_hash, write_pieces
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
@@ -103,7 +101,9 @@ def build_tasks(
             hypernet = hypernet_stage(
                 space, base, base_key, part.task, part.candidates, profiles, choose, settings.hypernet
             )
-        by_profile = profile_choice_stage(space, part, settings)[2]["chosen"]
+        by_profile = profile_choice_stage(
+            space, part.task, part.candidates, part.key, settings.encoder, part.sharers, settings.select_seed
+        )[2]["chosen"]
         if part.examples:
             write_json(target / part.task.name / "examples.json", list(part.examples))
         tasks.append(
@@ -144,28 +144,6 @@ def choose_stage(space: Workspace, part: TaskPeople, embed: Stage, settings: Set
 
     inputs = {"embed": embed_key, "count": part.sharers, "seed": settings.select_seed}
     return space.stage(f"choose-{part.task.name}", inputs, work)
-
-
-def profile_choice_stage(space: Workspace, part: TaskPeople, settings: Settings) -> Stage:
-    """Whom clusters of profiles would have made sharers (paper, section 5): a map can show them beside those who are.
-
-    Fewer than there are sharers, or nobody, where profiles are too much alike.
-    """
-
-    def work(folder: Path) -> dict[str, Any]:
-        histories = [user.history for user in part.candidates]
-        profiles = embed_profiles(part.task, histories, settings.encoder).numpy()
-        sizes = [len(history) for history in histories]
-        return {"chosen": sorted(most_active(profiles, sizes, part.sharers, settings.select_seed)[1])}
-
-    inputs = {
-        "encoder": settings.encoder,
-        "people": part.key,
-        "version": (part.task.version, VERSION),
-        "count": part.sharers,
-        "seed": settings.select_seed,
-    }
-    return space.stage(f"profile-choice-{part.task.name}", inputs, work)
 
 
 def pieces_stage(
@@ -333,21 +311,6 @@ def write_task(
         encoder=settings.encoder,
         hypernet=hypernet[2] if hypernet is not None else {},
     )
-
-
-def check_disjoint(groups: dict[str, Sequence[str]]) -> None:
-    """Base users, sharers and targets have nobody in common.
-
-    Raises:
-        PerpcsError: naming one person who is in two groups.
-    """
-    seen: dict[str, str] = {}
-    for group, ids in groups.items():
-        for id in ids:
-            if seen.setdefault(id, group) != group:
-                raise PerpcsError(
-                    f"User {id!r} is among {seen[id]} and among {group}.", "Give every person to one group."
-                )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The two stages that give a pool the network of Profile-to-PEFT: profiles, and the network."""
+"""The stages that look at profiles: whom their clusters would make sharers, and the network of Profile-to-PEFT."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +12,7 @@ from perpcs.model.base import BaseModel
 from perpcs.pool.hypernet import hypernet_bytes
 from perpcs.pool.hypernet_train import CHECKPOINT, HypernetSettings, learned_people, split_people, train_hypernet
 from perpcs.pool.profiles import VERSION, embed_profiles, point_histories
+from perpcs.pool.select import most_active
 from perpcs.pool.stages import Stage, Workspace, throttled
 from perpcs.pool.store import HYPERNET
 from perpcs.tasks import Task, User
@@ -30,6 +31,29 @@ def profiles_stage(space: Workspace, task: Task, candidates: Sequence[User], peo
 
     inputs = {"encoder": encoder, "people": people_key, "version": (task.version, VERSION)}
     return space.stage(f"profiles-{task.name}", inputs, work)
+
+
+def profile_choice_stage(
+    space: Workspace, task: Task, candidates: Sequence[User], people_key: Any, encoder: str, count: int, seed: int
+) -> Stage:
+    """Whom clusters of profiles would have made sharers (paper, section 5): a map can show them beside those who are.
+
+    Fewer than there are sharers where profiles are too much alike.
+    """
+
+    def work(folder: Path) -> dict[str, Any]:
+        profiles = embed_profiles(task, [user.history for user in candidates], encoder).numpy()
+        sizes = [len(user.history) for user in candidates]
+        return {"chosen": sorted(most_active(profiles, sizes, count, seed)[1])}
+
+    inputs = {
+        "encoder": encoder,
+        "people": people_key,
+        "version": (task.version, VERSION),
+        "count": count,
+        "seed": seed,
+    }
+    return space.stage(f"profile-choice-{task.name}", inputs, work)
 
 
 def hypernet_stage(

@@ -27,6 +27,21 @@ class Selection:
     """Words that set each cluster apart."""
 
 
+def check_disjoint(groups: dict[str, Sequence[str]]) -> None:
+    """Base users, sharers and targets have nobody in common.
+
+    Raises:
+        PerpcsError: naming one person who is in two groups.
+    """
+    seen: dict[str, str] = {}
+    for group, ids in groups.items():
+        for id in ids:
+            if seen.setdefault(id, group) != group:
+                raise PerpcsError(
+                    f"User {id!r} is among {seen[id]} and among {group}.", "Give every person to one group."
+                )
+
+
 def choose_sharers(embeddings: np.ndarray, histories: Sequence[Sequence[Item]], count: int, seed: int = 0) -> Selection:
     """k-means over user embeddings, then the most active candidate of every cluster; ties take the earlier candidate.
 
