@@ -106,8 +106,8 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     if str(facts.router.get("router")).startswith("fit"):
         steps = facts.router.get("steps", 0)
         return (
-            r"\begin{aligned} w &\leftarrow w - \eta\, \tfrac{\partial}{\partial w} \bigl( \text{loss} + \lambda "
-            rf"\textstyle\sum w^2 \bigr) \\ w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}} "
+            r"\begin{aligned} w &\leftarrow w - \eta\, \tfrac{\partial}{\partial w} \bigl( \text{loss} + "
+            rf"\tfrac{{\lambda}}{{T}} \textstyle\sum w^2 \bigr) \\ w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}} "
             rf"\text{{ after {steps} steps from }} 0 \end{{aligned}}"
         )
     if facts.router.get("router") == "gradient":

@@ -8,9 +8,14 @@ import streamlit as st
 from perpcs.ui.state import Studio
 from perpcs.ui.tours import TOURS, Stop
 
-# The map comes after the script: look for the target for some seconds.
-_SCROLL = """<script>(() => {{ let left = 40; const look = () => {{ const found = document.querySelector({target});
-if (found) found.scrollIntoView({{block: "center", behavior: "smooth"}}); else if (left--) setTimeout(look, 150); }};
+# A page is drawn piece by piece: for some seconds the target is looked for, and scrolled to again whenever the page has
+# grown, until the visitor scrolls.
+_SCROLL = """<script>(() => {{ let left = 40, height = -1; const stop = () => {{ left = 0; }};
+for (const what of ["wheel", "touchmove", "keydown"]) addEventListener(what, stop, {{ once: true, passive: true }});
+const look = () => {{ const found = document.querySelector({target});
+const main = document.querySelector("[data-testid=stMain]");
+const now = main ? main.scrollHeight : 0; if (found && now !== height) {{ height = now;
+found.scrollIntoView({{ block: "center", behavior: "smooth" }}); }} if (left-- > 0) setTimeout(look, 150); }};
 look(); }})()</script>"""
 
 

@@ -23,6 +23,8 @@ METHODS = (
 )
 CONTROLS = ("wrong:", "uniform", "random")
 """Methods that nobody would use: they show what a number means, and never win."""
+SHUFFLED = ":shuffled"
+"""A method that was given somebody else's profile is a control too."""
 LOWER = ("nll", "mae")
 """Measures of which less is better."""
 EXAMPLES = 3
@@ -46,7 +48,7 @@ def run(setting: Setting) -> dict[str, Any]:
 
 def is_control(method: str) -> bool:
     """Whether a method is a control."""
-    return method.startswith(CONTROLS)
+    return method.startswith(CONTROLS) or method.endswith(SHUFFLED)
 
 
 def _column(setting: Setting, task: Task) -> dict[str, Any]:
