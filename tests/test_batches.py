@@ -46,13 +46,15 @@ def ask_all(turns: Turns, asks: Sequence[object]) -> None:
         thread.join()
 
 
-def answered(batches: Batches[int], rows: Sequence[int], begin: Counting, kind: str = "a") -> list[list[list[int]]]:
+def answered(
+    batches: Batches[int, int], rows: Sequence[int], begin: Counting, kind: str = "a"
+) -> list[list[list[int]]]:
     return [now for now, _ in batches.answer(kind, rows, begin)]
 
 
 def test_requests_that_wait_together_share_every_step() -> None:
     turns, begin, found = Turns(), Counting(), {}
-    batches: Batches[int] = Batches(turns)
+    batches: Batches[int, int] = Batches(turns)
 
     def ask(rows: tuple[int, ...]) -> None:
         found[rows] = answered(batches, rows, begin)
@@ -67,7 +69,7 @@ def test_requests_that_wait_together_share_every_step() -> None:
 
 def test_a_batch_that_has_begun_takes_nobody_in() -> None:
     turns, begin = Turns(), Counting()
-    batches: Batches[int] = Batches(turns)
+    batches: Batches[int, int] = Batches(turns)
     first = batches.answer("a", [1], begin)
     assert next(first)[0] == [[1]]
     assert answered(batches, [2], begin) == [[[2]], [[2, 2]], [[2, 2, 2]]]
@@ -77,7 +79,7 @@ def test_a_batch_that_has_begun_takes_nobody_in() -> None:
 
 def test_other_kinds_and_too_many_rows_make_other_batches() -> None:
     turns, begin = Turns(), Counting()
-    batches: Batches[int] = Batches(turns)
+    batches: Batches[int, int] = Batches(turns)
     many = list(range(MOST_ROWS - 1))
     asks = [("a", many), ("b", [100]), ("a", [101]), ("a", [102])]
     ask_all(turns, [lambda kind=kind, rows=rows: answered(batches, rows, begin, kind) for kind, rows in asks])
@@ -87,7 +89,7 @@ def test_other_kinds_and_too_many_rows_make_other_batches() -> None:
 
 def test_who_leaves_stops_nobody_and_drives_nothing_on() -> None:
     turns, begin = Turns(), Counting(length=50)
-    batches: Batches[int] = Batches(turns)
+    batches: Batches[int, int] = Batches(turns)
     one, other = batches.answer("a", [1], begin), batches.answer("a", [2], begin)
     seen: dict[int, list[list[int]]] = {}
 
@@ -112,7 +114,7 @@ def test_who_leaves_stops_nobody_and_drives_nothing_on() -> None:
 
 def test_what_goes_wrong_is_told_to_everybody() -> None:
     turns, begin, heard = Turns(), Counting(fails_at=2), []
-    batches: Batches[int] = Batches(turns)
+    batches: Batches[int, int] = Batches(turns)
 
     def ask(row: int) -> None:
         with pytest.raises(ValueError, match="no more memory"):

@@ -16,15 +16,15 @@ from perpcs.personalizers.turns import Turns
 MOST_ROWS = 32
 """Of one batch: reading so many prompts at once is still short, and a step for them hardly longer than for one."""
 RowT = TypeVar("RowT")
-Tokens = list[list[int]]
-"""New token ids of every row."""
+FoundT = TypeVar("FoundT")
+"""What a step gives for a row a list of: token ids, or probabilities."""
 
 
 @dataclass(eq=False)
-class _Batch(Generic[RowT]):
+class _Batch(Generic[RowT, FoundT]):
     rows: list[RowT]
-    steps: Iterator[Tokens] | None = None
-    now: Tokens = field(default_factory=list)
+    steps: Iterator[list[list[FoundT]]] | None = None
+    now: list[list[FoundT]] = field(default_factory=list)
     taken: int = 0
     """How many steps have been taken."""
     over: bool = False
@@ -32,7 +32,7 @@ class _Batch(Generic[RowT]):
     worked: float = 0.0
     """Seconds of the steps so far, waiting not counted."""
 
-    def step(self, begin: Callable[[Sequence[RowT]], Iterator[Tokens]]) -> None:
+    def step(self, begin: Callable[[Sequence[RowT]], Iterator[list[list[FoundT]]]]) -> None:
         """Take one step for all; what goes wrong is kept, for everybody to hear of."""
         began = time.perf_counter()
         try:
@@ -48,23 +48,23 @@ class _Batch(Generic[RowT]):
             self.taken += 1
 
 
-class Batches(Generic[RowT]):
+class Batches(Generic[RowT, FoundT]):
     """The batches of one engine."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._lock = threading.Lock()
-        self._waiting: dict[Hashable, _Batch[RowT]] = {}
+        self._waiting: dict[Hashable, _Batch[RowT, FoundT]] = {}
 
     def answer(
-        self, kind: Hashable, rows: Sequence[RowT], begin: Callable[[Sequence[RowT]], Iterator[Tokens]]
-    ) -> Iterator[tuple[Tokens, float]]:
-        """New token ids of these rows whenever there are more, and the seconds that the batch was worked at so far.
+        self, kind: Hashable, rows: Sequence[RowT], begin: Callable[[Sequence[RowT]], Iterator[list[list[FoundT]]]]
+    ) -> Iterator[tuple[list[list[FoundT]], float]]:
+        """What these rows have whenever a step was taken, and the seconds that the batch was worked at so far.
 
         Args:
             kind: requests of one kind may share a batch.
-            begin: starts to decode the rows of a batch, which yields the ids of every row after each step. It may be
-                called for a batch by any of its requests.
+            begin: starts on the rows of a batch, and yields what every row has after each step. It may be called for a
+                batch by any of its requests.
 
         Raises:
             whatever ``begin`` or a step raises, in every request of the batch.
@@ -84,7 +84,7 @@ class Batches(Generic[RowT]):
             seen = taken
             yield now[at : at + len(rows)], worked
 
-    def _join(self, kind: Hashable, rows: Sequence[RowT]) -> tuple[_Batch[RowT], int]:
+    def _join(self, kind: Hashable, rows: Sequence[RowT]) -> tuple[_Batch[RowT, FoundT], int]:
         """The batch that these rows are in, and where its first one stands."""
         with self._lock:
             batch = self._waiting.get(kind)
@@ -94,7 +94,7 @@ class Batches(Generic[RowT]):
             batch.rows.extend(rows)
             return batch, at
 
-    def _close(self, kind: Hashable, batch: _Batch[RowT]) -> None:
+    def _close(self, kind: Hashable, batch: _Batch[RowT, FoundT]) -> None:
         """Nobody joins a batch that begins."""
         with self._lock:
             if self._waiting.get(kind) is batch:

@@ -45,6 +45,8 @@ Row = tuple[Prepared, Query]
 """One row of a batch: what was prepared of anybody for any method, and what is asked."""
 _Asked = tuple[Prepared, Sequence[int], int, int]
 """A row as it is decoded: what was prepared, ids of the prompt, most new tokens, seed."""
+_Labelled = tuple[Prepared, str]
+"""A row as its labels are scored: what was prepared, and the prompt."""
 
 
 class Engine:
@@ -56,7 +58,8 @@ class Engine:
         self.writer = writer
         """Writes the profiles of PAG."""
         self.turns = Turns()
-        self._batches: Batches[_Asked] = Batches(self.turns)
+        self._batches: Batches[_Asked, int] = Batches(self.turns)
+        self._scoring: Batches[_Labelled, float] = Batches(self.turns)
 
     @classmethod
     def open(cls, folder: Path | str, device: str = "auto", dtype: str = "auto") -> "Engine":
@@ -378,11 +381,14 @@ class Engine:
                 break
         labels: list[dict[str, float]] = [{} for _ in rows]
         if task.labels:
-            with self.turns.turn():
-                updates = row_updates(base, pieces, [prepared for prepared, _ in rows])
-                texts = [prompt.text for prompt in prompts]
-                shares = label_log_probs(base, texts, task.labels, updates).exp().tolist()
-            labels = [dict(zip(task.labels, share, strict=True)) for share in shares]
+
+            def score(asked: Sequence[_Labelled]) -> Iterator[list[list[float]]]:
+                carried, texts = zip(*asked, strict=True)
+                yield label_log_probs(base, texts, task.labels, row_updates(base, pieces, carried)).exp().tolist()
+
+            labelled = [(prepared, prompt.text) for (prepared, _), prompt in zip(rows, prompts, strict=True)]
+            for shares, _ in self._scoring.answer(task.name, labelled, score):
+                labels = [dict(zip(task.labels, share, strict=True)) for share in shares]
         yield tuple(
             replace(answer, done=True, valid=not task.labels or answer.text in task.labels, labels=share)
             for answer, share in zip(answers, labels, strict=True)
