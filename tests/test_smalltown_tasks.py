@@ -774,3 +774,12 @@ def test_a_mark_tells_the_kind_of_the_very_reference_that_it_follows():
             assert kinds[text] == what
             seen += 1
     assert seen > 100
+
+
+def test_braces_in_somebodys_own_text_are_no_marks():
+    """Without notes nothing is taken for one: real text may hold anything."""
+    history = tuple(history_of(("a {very odd} film", "comedy"), ("another {odd} film", "action")))
+    user = User(id="u", history=history, queries=(Query(x="a {third} film", gold="comedy"),))
+    for lesson in base_lessons(get_task("LaMP_2"), [user], with_history=1.0):
+        cut = [lesson.prompt[begin:end] for begin, end in lesson.answers]
+        assert set(cut) <= {" comedy", " action"}

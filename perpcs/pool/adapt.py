@@ -94,20 +94,22 @@ def base_lessons(
             elif task.labels and looks.random() < open_book:
                 shown = [*shown[1:], item]
                 looks.shuffle(shown)
-            if (notes or {}).get(item.id):
+            noted = bool((notes or {}).get(item.id))
+            if noted:
                 query = task.as_query(item)
                 target = f" {query.gold}" + behind(item.id, query)
                 shown, query = marked(shown, query, item.id)
                 prompt = task.prompt(query, shown, profile)
             else:
                 prompt, target = task.pair(item, history=shown, profile=profile)
-            lessons.append(_lesson(task, prompt, target, shown))
+            lessons.append(_lesson(task, prompt, target, shown, noted))
         for query in user.queries:
             if query.gold is not None:
                 shown, profile = _about(task, rng, query.sought, user.history, with_history, with_profile)
                 target = f" {query.gold}" + behind(query.id, query)
+                noted = bool((notes or {}).get(query.id))
                 shown, query = marked(shown, query, query.id)
-                lessons.append(_lesson(task, task.prompt(query, shown, profile), target, shown))
+                lessons.append(_lesson(task, task.prompt(query, shown, profile), target, shown, noted))
     return lessons
 
 
@@ -133,7 +135,8 @@ def prompt_about(task: Task, query: Query, history: Sequence[Item], shows: int =
     return task.prompt(query, retrieve(query.sought, history, shows), statistics(task, history) if tells else "")
 
 
-def _lesson(task: Task, prompt: str, target: str, shown: Sequence[Item]) -> Lesson:
+def _lesson(task: Task, prompt: str, target: str, shown: Sequence[Item], noted: bool) -> Lesson:
+    """A lesson with where the answers of shown items stand in it, and marks where there may be some."""
     spans, at = [], 0
     for item in shown:
         rendered = task.render_item(item)
@@ -142,5 +145,6 @@ def _lesson(task: Task, prompt: str, target: str, shown: Sequence[Item]) -> Less
         if found >= 0 and not task.history_instruction:  # a cited title is not what a query asks for
             length = len(item.x) if item.y is None else len(item.y)
             spans.append((at - length - 1, at))
-    spans = sorted([*spans, *(mark.span() for mark in _MARK.finditer(prompt))])
+    if noted:
+        spans = sorted([*spans, *(mark.span() for mark in _MARK.finditer(prompt))])
     return Lesson(prompt, target, tuple(spans), LABEL_WEIGHT if task.labels else 1)
