@@ -9,7 +9,6 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from perpcs.data.bm25 import retrieve
 from perpcs.data.profile import statistics
@@ -56,35 +55,16 @@ def base_lessons(
             is due, and what it says is then at hand at its end, written or not. No prompt of a method ever shows them.
         end: the text of the token that ends an answer.
     """
-    lessons = []
+    lessons, notes = [], notes or {}
 
     def behind(id: str, query: Query) -> str:
-        said = (notes or {}).get(id)
+        said = notes.get(id)
         return f"{end}{_NOTES} {_in_order(said, task, query)}" if said else ""
 
     for user in users:
         rng, looks, writes = (
             random.Random(f"{seed}/{task.name}/{user.id}{what}") for what in ("", "/open book", "/marks")
         )
-
-        def marked(shown: Sequence[Item], query: Query, id: str, writes: random.Random = writes) -> Any:
-            """The items shown and the query, with notes behind most of their texts in a share of lessons."""
-            share = _MARKED if writes.random() < marks else 0.0
-
-            def mark(text: str, id: str) -> str:
-                said = dict((notes or {}).get(id, ()))
-                what = said.get(text) or said.get("")
-                return f"{text} {{{what}}}" if what and writes.random() < share else text
-
-            items = [
-                replace(item, y=mark(item.y or "", item.id), other=mark(item.other, item.id))
-                if item.other
-                else replace(item, x=mark(item.x, item.id))
-                for item in shown
-            ]
-            if query.options:
-                return items, replace(query, options=tuple(mark(option, id) for option in query.options))
-            return items, replace(query, x=mark(query.x, id))
 
         for index, item in enumerate(user.history):
             sought = task.as_query(item).sought
@@ -94,11 +74,11 @@ def base_lessons(
             elif task.labels and looks.random() < open_book:
                 shown = [*shown[1:], item]
                 looks.shuffle(shown)
-            noted = bool((notes or {}).get(item.id))
+            noted = bool(notes.get(item.id))
             if noted:
                 query = task.as_query(item)
                 target = f" {query.gold}" + behind(item.id, query)
-                shown, query = marked(shown, query, item.id)
+                shown, query = _marked(shown, query, item.id, notes, marks, writes)
                 prompt = task.prompt(query, shown, profile)
             else:
                 prompt, target = task.pair(item, history=shown, profile=profile)
@@ -107,8 +87,8 @@ def base_lessons(
             if query.gold is not None:
                 shown, profile = _about(task, rng, query.sought, user.history, with_history, with_profile)
                 target = f" {query.gold}" + behind(query.id, query)
-                noted = bool((notes or {}).get(query.id))
-                shown, query = marked(shown, query, query.id)
+                noted = bool(notes.get(query.id))
+                shown, query = _marked(shown, query, query.id, notes, marks, writes)
                 lessons.append(_lesson(task, task.prompt(query, shown, profile), target, shown, noted))
     return lessons
 
@@ -120,6 +100,28 @@ def _about(
     shows, tells, k = rng.random() < with_history, rng.random() < with_profile, rng.choice(RETRIEVED)
     shown = retrieve(sought, earlier, k) if shows and earlier else []
     return shown, statistics(task, earlier) if tells and len(earlier) >= _FEWEST_TO_COUNT else ""
+
+
+def _marked(
+    shown: Sequence[Item], query: Query, id: str, notes: Mapping[str, Notes], marks: float, rng: random.Random
+) -> tuple[list[Item], Query]:
+    """The items shown and the query of that id, with notes behind most of their texts in a share of lessons."""
+    share = _MARKED if rng.random() < marks else 0.0
+
+    def mark(text: str, id: str) -> str:
+        said = dict(notes.get(id, ()))
+        what = said.get(text) or said.get("")
+        return f"{text} {{{what}}}" if what and rng.random() < share else text
+
+    items = [
+        replace(item, y=mark(item.y or "", item.id), other=mark(item.other, item.id))
+        if item.other
+        else replace(item, x=mark(item.x, item.id))
+        for item in shown
+    ]
+    if query.options:
+        return items, replace(query, options=tuple(mark(option, id) for option in query.options))
+    return items, replace(query, x=mark(query.x, id))
 
 
 def _in_order(notes: Notes, task: Task, query: Query) -> str:

@@ -1,5 +1,6 @@
 """One sharer's card: who they are in numbers, which pieces they share, what training did, and who uses them."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -86,18 +87,25 @@ def pieces_html(labels: list[str], shared: np.ndarray, person: Person | None, nu
     )
 
 
+def bars_html(rows: Sequence[tuple[str, float, str]]) -> str:
+    """Bars under each other, (name, value, how the value is written); the largest is as long as there is room."""
+    top = max(value for _, value, _ in rows) or 1.0
+    bars = "".join(
+        f'<div class="pp-bar"><code>{escape(name)}</code><i style="width:{100 * value / top:.0f}%"></i>'
+        f"<span>{text}</span></div>"
+        for name, value, text in rows
+    )
+    return f'<div class="pp-bars">{bars}</div>'
+
+
 def losses_html(card: Sharer) -> str:
     """Loss epoch by epoch as bars, the base model's first."""
     if len(card.loss) < 2:
         return ""
-    top = max(card.loss) or 1.0
-    bars = "".join(
-        f'<div class="pp-bar"><code>{"base" if epoch == 0 else f"epoch {epoch}"}</code>'
-        f'<i style="width:{100 * loss / top:.0f}%"></i><span>{loss:.2f}</span></div>'
-        for epoch, loss in enumerate(card.loss)
-    )
+    names = ("base", *(f"epoch {epoch}" for epoch in range(1, len(card.loss))))
+    bars = bars_html([(name, loss, f"{loss:.2f}") for name, loss in zip(names, card.loss, strict=True)])
     title = "<b>Training</b>: nats per target token on their own text"
-    return f'<p class="pp-cap">{title}</p><div class="pp-bars">{bars}</div>'
+    return f'<p class="pp-cap">{title}</p>{bars}'
 
 
 def recognised_html(labels: list[str], found: np.ndarray | None, number: int) -> str:
@@ -107,20 +115,12 @@ def recognised_html(labels: list[str], found: np.ndarray | None, number: int) ->
     own, even = found[number], 1 / len(found)
     mean, best = float(own.mean()), int(own.argmax())
     before = int((found.mean(axis=1) > mean).sum())
-    top = max(float(own.max()), even)
-    bars = "".join(
-        f'<div class="pp-bar"><code>{name}</code><i style="width:{100 * value / top:.0f}%"></i>'
-        f"<span>{100 * value:.1f} %</span></div>"
-        for name, value in (
-            ("mean", mean),
-            (escape(short_label(labels[best])), float(own[best])),
-            ("even", even),
-        )
-    )
+    shown = (("mean", mean), (short_label(labels[best]), float(own[best])), ("even", even))
+    bars = bars_html([(name, value, f"{100 * value:.1f} %") for name, value in shown])
     return (
         "<p class='pp-cap'><b>Recognised</b>: probability that the gates give this sharer’s own piece on this "
         f"sharer’s own text, mean over layers and at the best layer, beside an even share. {before} of {len(found)} "
-        f'sharers are recognised better.</p><div class="pp-bars">{bars}</div>'
+        f"sharers are recognised better.</p>{bars}"
     )
 
 
@@ -130,15 +130,10 @@ def users_html(engine: "Engine", record: Studio, number: int) -> str:
     shares = {names[id]: float(share[number]) for id, share in usage(engine, record.task).items()}
     if not shares:
         return ""
-    top = max(shares.values()) or 1.0
     order = sorted(shares, key=lambda name: (-shares[name], name))
-    bars = "".join(
-        f'<div class="pp-bar"><code>{escape(name)}</code><i style="width:{100 * shares[name] / top:.0f}%"></i>'
-        f"<span>{100 * shares[name]:.1f} %</span></div>"
-        for name in order
-    )
+    bars = bars_html([(name, shares[name], f"{100 * shares[name]:.1f} %") for name in order])
     used = sum(value > 0 for value in shares.values())
     return (
         f'<p class="pp-cap"><b>Used by {used} of {len(shares)} example people</b>, share of each person’s weight, as '
-        f'precomputed</p><div class="pp-bars">{bars}</div>'
+        f"precomputed</p>{bars}"
     )
