@@ -292,7 +292,7 @@ def test_every_sharer_gets_the_steps_asked_for(steps, base, trained, monkeypatch
 
 
 def test_a_prototype_is_the_mean_input_of_the_targets_on_the_plain_model(base, model_folder):
-    found = collect_prototypes(base, histories(base), batch=2)
+    found = collect_prototypes(base, histories(base))
     model = plain_model(model_folder("llama"))
     sums = [torch.zeros(3, p.n, dtype=torch.float64) for p in base.positions]
     counts = torch.zeros(3)
@@ -312,7 +312,6 @@ def test_a_prototype_is_the_mean_input_of_the_targets_on_the_plain_model(base, m
             counts[s] += item.end - item.start
     for mine, total in zip(found, sums, strict=True):
         torch.testing.assert_close(mine.double(), total / counts[:, None], atol=1e-5, rtol=1e-5)
-    close(found, collect_prototypes(base, histories(base), batch=32))
 
 
 # ---- merging a LoRA into a base -------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Recipe:
     """A base model of such a town to go on training, with its tokenizer; None begins with random numbers."""
 
 
-_PARTS = {"LaMP_4": 1200, "LaMP_2": 2200, "LaMP_3": 2200, "LaMP_5": 1200, "LaMP_7": 800, "LaMP_1": 2200}
+_PARTS = {"LaMP_4": 1200, "LaMP_2": 2200, "LaMP_3": 2200, "LaMP_5": 1200, "LaMP_7": 800, "LaMP_1": 3600}
 """Base users a task. A choice or a score tells a small model less than a text does, so it gets more of these."""
 
 _TAUGHT_ONLY = ("LaMP_1",)
@@ -92,5 +92,5 @@ TINY = Recipe(
 
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one, as the shipped pool's was (docs/SMALLTOWN.md)."""
-    base = replace(recipe.base, steps=2200, batch_tokens=4096, rate=2e-3, warmup=100, cooldown=900, evaluate_every=1100)
-    return replace(recipe, start=start, base=base)
+    base = replace(recipe.base, steps=1500, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=1450, evaluate_every=500)
+    return replace(recipe, start=start, base=base, marks=0.5)

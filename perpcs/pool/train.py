@@ -18,9 +18,10 @@ from torch import Tensor
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Update
+from perpcs.model.gains import target_inputs
 from perpcs.model.ia3 import own_update
 from perpcs.model.likelihood import target_nll
-from perpcs.model.text import Encoded, pad_right, target_mask
+from perpcs.model.text import Encoded
 
 
 @dataclass(frozen=True)
@@ -212,21 +213,13 @@ def train_gates(
     return gates
 
 
-@torch.no_grad()
-def collect_prototypes(base: BaseModel, histories: Sequence[Sequence[Encoded]], batch: int = 32) -> list[Tensor]:
+def collect_prototypes(base: BaseModel, histories: Sequence[Sequence[Encoded]]) -> list[Tensor]:
     """Each sharer's mean target-token activation of the base model at every position: per position (S, n)."""
     prototypes = [torch.zeros(len(histories), position.n) for position in base.positions]
     for s, history in enumerate(histories):
-        count = sum(item.end - item.start for item in history)
-        for at in range(0, len(history), batch):
-            part = history[at : at + batch]
-            ids = pad_right([item.ids for item in part], base.pad, base.device)
-            mask = target_mask(part, ids.shape[1], base.device)
-
-            def collect(p: int, x: Tensor, mask: Tensor = mask, s: int = s, count: int = count) -> None:
-                prototypes[p][s] += torch.einsum("bt,btn->n", mask.to(x.dtype), x).float().cpu() / count
-
-            base.hidden(ids, collect)
+        counts = torch.tensor([float(item.end - item.start) for item in history])
+        for prototype, means in zip(prototypes, target_inputs(base, history), strict=True):
+            prototype[s] = counts.to(means.dtype) @ means / counts.sum()
     return prototypes
 
 
