@@ -4,6 +4,9 @@
 
     process starts --> health answers --> the overview's headline can be read --> each page: by a link, by a click
 
+Beside it, in turn with it, a page of one line is started and opened: what Streamlit, the browser and this machine take
+whatever the page holds.
+
 What is started is what `make app` starts once everything is installed. The browser is open before, as a person's
 would be. A page counts as there when something that belongs to it alone can be seen, and not when its frame can.
 """
@@ -42,6 +45,8 @@ MAP = ".js-plotly-plot"
 """The map on assemble, which is drawn after the page's words are there."""
 ERROR = ".pp-error"
 """Where the app says that something went wrong."""
+ONE_LINE = "import streamlit as st\n\nst.html('<p class=\"pp-claim\">One line.</p>')\n"
+"""The page that nothing can be faster than."""
 PATIENCE = 60.0
 """Seconds after which a start counts as failed."""
 PACKAGES = ("streamlit", "torch", "plotly", "playwright")
@@ -54,10 +59,35 @@ def measure(folder: Path, *, runs: int = 3) -> dict[str, Any]:
     result["goals"] = {"first_page": {"seconds, below": 10.0}, "further_pages": {"seconds, below": 1.0}}
     with open_browser() as browser:
         result["versions"]["chromium"] = browser.version
-        starts = [one_start(browser, folder) for _ in range(runs)]
+        starts = [{**limits(browser), **one_start(browser, folder)} for _ in range(runs)]
     for name in starts[0]:
         result[name] = timing([start[name] for start in starts])
+    result["links_over_one_line"] = {
+        name: round(result[f"link_{name}"]["median_s"] / result["link_one_line"]["median_s"], 3) for name in PAGES
+    }
     return result
+
+
+def limits(browser: Browser) -> dict[str, float]:
+    """Start and open the page of one line; seconds by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "one_line.py"
+        script.write_text(ONE_LINE)
+        began = time.perf_counter()
+        with serve(script, {}) as address:
+            opened(browser, address, "overview")
+            first = time.perf_counter() - began
+            return {"first_one_line": first, "link_one_line": opened(browser, address, "overview")}
+
+
+def opened(browser: Browser, address: str, name: str) -> float:
+    """Seconds until a new visitor sees what belongs to a page."""
+    visitor = new_page(browser)
+    began = time.perf_counter()
+    see(visitor, address, name)
+    seconds = time.perf_counter() - began
+    visitor.context.close()
+    return seconds
 
 
 def one_start(browser: Browser, folder: Path) -> dict[str, float]:
@@ -65,7 +95,7 @@ def one_start(browser: Browser, folder: Path) -> dict[str, float]:
     seconds: dict[str, float] = {}
     first, *further = PAGES
     began = time.perf_counter()
-    with serve(folder) as address:
+    with serve(ROOT / "app.py", {"PERPCS_POOL": str(folder.resolve())}) as address:
         seconds["health"] = time.perf_counter() - began
         page = new_page(browser)
         see(page, address, first)
@@ -74,14 +104,12 @@ def one_start(browser: Browser, folder: Path) -> dict[str, float]:
             seconds[f"click_{name}"] = clicked(page, name)
         seconds[f"click_{first}"] = clicked(page, first)
         for name in PAGES:
-            visitor = new_page(browser)
-            opened = time.perf_counter()
-            see(visitor, f"{address}/{name}", name)
-            seconds[f"link_{name}"] = time.perf_counter() - opened
-            if name == "assemble":
-                await_sight(visitor, name, MAP)
-                seconds["link_assemble_map"] = time.perf_counter() - opened
-            visitor.context.close()
+            seconds[f"link_{name}"] = opened(browser, f"{address}/{name}", name)
+        visitor, began = new_page(browser), time.perf_counter()
+        see(visitor, f"{address}/assemble", "assemble")
+        await_sight(visitor, "assemble", MAP)
+        seconds["link_assemble_map"] = time.perf_counter() - began
+        visitor.context.close()
         page.context.close()
     return seconds
 
@@ -141,15 +169,15 @@ def open_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """The running app and its address, once its health check answers.
+def serve(script: Path, environment: dict[str, str]) -> Iterator[str]:
+    """A running Streamlit script and its address, once its health check answers.
 
     Raises:
         PerpcsError: when it ends or does not answer in time; its last words are in the message.
     """
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    environment = {**os.environ, "PERPCS_POOL": str(folder.resolve())}
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    environment = {**os.environ, **environment}
     with tempfile.TemporaryFile() as words:
         server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=words, stderr=subprocess.STDOUT)
         try:
@@ -188,7 +216,13 @@ def free_port() -> int:
 
 def table(result: dict[str, Any]) -> list[list[object]]:
     """The numbers as rows."""
-    names = {"health": "server answers", "first_page": "first useful page", "link_assemble_map": "a link to its map"}
+    names = {
+        "health": "server answers",
+        "first_page": "first useful page",
+        "link_assemble_map": "a link to its map",
+        "first_one_line": "first page of one line, nothing of ours",
+        "link_one_line": "a link to a page of one line",
+    }
     ways = {"click": "a click on", "link": "a link to"}
     rows: list[list[object]] = [["from start or action to", "seconds (median)"]]
     for key, value in result.items():

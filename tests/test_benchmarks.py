@@ -101,10 +101,13 @@ def test_startup_benchmark_writes_its_numbers(tiny_pool_with_examples, tmp_path,
         "health",
         "first_page",
         "link_assemble_map",
+        "first_one_line",
+        "link_one_line",
         *(f"{how}_{page}" for how in ("link", "click") for page in pages),
     }:
         assert result[name]["median_s"] > 0
     assert result["first_page"]["median_s"] >= result["health"]["median_s"]
+    assert set(result["links_over_one_line"]) == pages
     assert "first useful page" in capsys.readouterr().out
 
 

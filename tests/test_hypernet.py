@@ -20,7 +20,7 @@ from perpcs.model.text import encode_pair
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers import p2p
 from perpcs.personalizers.method import Person, Setting
-from perpcs.pool import profiles
+from perpcs.pool import hypernet_train, profiles
 from perpcs.pool.build import Settings, TaskPeople, gates_stage, pieces_stage, write_task
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
 from perpcs.pool.hypernet_stage import hypernet_stage, profiles_stage
@@ -308,6 +308,23 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(trained, tiny_ba
     assert steps[0] == 21, "it went on from the last checkpoint"
     assert hypernet_bytes(net) == whole
     assert facts == trained[1]
+
+
+@pytest.mark.parametrize("losses, kept", [([5.0, 1.0, 3.0], 20), ([5.0, 4.0, 3.0], 30), ([2.0, None, 2.0], 30)])
+def test_the_network_that_did_best_for_those_held_out_is_kept(losses, kept, tiny_base, tmp_path, monkeypatch):
+    base, seen, told = tiny_base(), {}, iter([0.0, *losses])
+
+    def followed(base, net, people, split):
+        seen[10 * len(seen)] = {name: value.clone() for name, value in net.state_dict().items()}
+        loss = next(told)
+        return {"people": loss, "clusters": 9.0 if loss is None else loss}
+
+    monkeypatch.setattr(hypernet_train, "_followed", followed)
+    net, facts = train_hypernet(base, two_kinds(base), SPLIT, QUICK, tmp_path)
+    assert facts["kept"] == kept
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, seen[kept][name].half().float())
+    assert any(not torch.equal(value, seen[10][name]) for name, value in seen[kept].items())
 
 
 def test_training_touches_nothing_of_the_base_model_and_another_seed_is_another_network(trained, tiny_base, tmp_path):

@@ -83,5 +83,5 @@ def hypernet_stage(
         (folder / CHECKPOINT).unlink(missing_ok=True)
         return {"shape": asdict(net.shape), "settings": asdict(settings), "profile_version": VERSION, **facts}
 
-    inputs = {"base": base_key, "profiles": profiles[0], "choose": choose[0], "settings": settings}
+    inputs = {"base": base_key, "profiles": profiles[0], "choose": choose[0], "settings": settings, "kept": "best"}
     return space.stage(f"hypernet-{task.name}", inputs, work)

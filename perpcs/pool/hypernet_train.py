@@ -5,11 +5,12 @@ from that person's profile, through the layer that everything goes through. A pa
 of strictly earlier items, or the network would learn to repeat what it was told.
 
 Two groups are held out, to tell what it does for people it has not seen: some of the people, and all people of some
-clusters. Every step depends on the seed and its number alone, so a killed run goes on exactly where it was.
+clusters. The network that does best for both is kept, so these people have a say in how long it learns and are none to
+judge it by. Every step depends on the seed and its number alone, so a killed run goes on exactly where it was.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from perpcs.pool.profiles import profile_points
 from perpcs.tasks import Task, User
 
 CHECKPOINT = "checkpoint.safetensors"
+Weights = dict[str, Tensor]
 GROUPS = ("people", "clusters")
 """What is held out: some people, and whole clusters."""
 _FEWEST_PEOPLE = 4
@@ -151,9 +153,10 @@ def train_hypernet(
 
     Returns:
         The network, rounded to half floats as it will be stored, and what is known of it: how many people learned and
-        were held out, ``curve`` (a list of {step, loss, people, clusters}; losses in nats per target token, ``loss`` a
-        running mean of the training loss without the penalty), and ``final``: for each group held out its loss with the
-        ``base`` model, with ``own`` profiles and with ``shuffled`` ones, those of the next person of the group.
+        were held out, the step that was ``kept`` (of those followed the best one, the first apart), ``curve`` (a list
+        of {step, loss, people, clusters}; losses in nats per target token, ``loss`` a running mean of the training loss
+        without the penalty), and ``final``: for each group held out its loss with the ``base`` model, with ``own``
+        profiles and with ``shuffled`` ones, those of the next person of the group.
     """
     ready = [person for person in split.train if people[person].before[-1]]
     if not ready:
@@ -162,7 +165,8 @@ def train_hypernet(
     net = Hypernet(base.positions, shape, settings.seed).to(base.device)
     net.centre_on(torch.cat([people[person].profiles for person in ready]).to(base.device))
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=settings.decay)
-    state = _resume(folder, net, optimiser) or {"step": 0, "running": 0.0, "curve": []}
+    best: Weights = {}
+    state = _resume(folder, net, optimiser, best) or {"step": 0, "running": 0.0, "curve": []}
     if not state["curve"]:
         state["curve"].append({"step": 0, "loss": None, **_followed(base, net, people, split)})
     for step in range(state["step"], settings.steps):
@@ -180,11 +184,15 @@ def train_hypernet(
         if (step + 1) % settings.evaluate_every == 0 or step + 1 == settings.steps:
             found = {"step": step + 1, "loss": round(state["running"], 4), **_followed(base, net, people, split)}
             state["curve"].append(found)
-            _checkpoint(folder, net, optimiser, state)
+            if _best_step(state["curve"]) == step + 1:
+                best = {name: value.detach().clone() for name, value in net.state_dict().items()}
+            _checkpoint(folder, net, optimiser, state, best)
         if on_progress:
             on_progress(step + 1, settings.steps)
+    net.load_state_dict(best)
     net = read_hypernet(hypernet_bytes(net), base.positions, shape).to(base.device)
     facts = {
+        "kept": _best_step(state["curve"]),
         "people": len(ready),
         "held_out": {group: len(getattr(split, group)) for group in GROUPS},
         "parameters": sum(p.numel() for p in net.parameters()),
@@ -192,6 +200,16 @@ def train_hypernet(
         "final": {group: _compared(base, net, people, getattr(split, group)) for group in GROUPS},
     }
     return net, facts
+
+
+def _best_step(curve: Sequence[Mapping[str, Any]]) -> int:
+    """The step, not the first, at which those held out lost least, on the mean of their groups; the latest such."""
+
+    def rank(at: Mapping[str, Any]) -> tuple[float, int]:
+        held = [at[group] for group in GROUPS if at[group] is not None]
+        return sum(held) / max(1, len(held)), -at["step"]
+
+    return int(min((at for at in curve if at["step"]), key=rank)["step"])
 
 
 Row = tuple[int, Encoded]
@@ -280,26 +298,35 @@ def _held_out(
     return round(total / count, 4) if count else None
 
 
-def _checkpoint(folder: Path, net: Hypernet, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Weights, moments and the step in one file, so that a kill leaves the old one or the new one."""
+def _checkpoint(
+    folder: Path, net: Hypernet, optimiser: torch.optim.Optimizer, state: dict[str, Any], best: Weights
+) -> None:
+    """Weights, moments, the best weights so far and the step in one file, so that a kill leaves the old one or the new
+    one.
+    """
     tensors = {f"net.{name}": value.detach().contiguous().clone() for name, value in net.state_dict().items()}
+    tensors |= {f"best.{name}": value.contiguous().clone() for name, value in best.items()}
     for index, own in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value.clone() for key, value in own.items()}
     write_atomic(folder / CHECKPOINT, save(tensors, metadata={"note": json.dumps(state)}))
 
 
-def _resume(folder: Path, net: Hypernet, optimiser: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Load a checkpoint into network and optimiser; what it says, or None where there is none."""
+def _resume(folder: Path, net: Hypernet, optimiser: torch.optim.Optimizer, best: Weights) -> dict[str, Any] | None:
+    """Load a checkpoint into network, optimiser and the best weights; what it says, or None where there is none."""
     path = folder / CHECKPOINT
     if not path.exists():
         return None
+    weights: Weights = {}
     moments: dict[int, dict[str, Tensor]] = {}
     with safe_open(path, "pt") as file:
-        net.load_state_dict({name: file.get_tensor(f"net.{name}") for name in net.state_dict()})
         for name in file.keys():  # noqa: SIM118 - a safe_open handle is no dict
-            if name.startswith("optimiser."):
-                _, index, key = name.split(".")
+            kind, _, rest = name.partition(".")
+            if kind == "optimiser":
+                index, key = rest.split(".")
                 moments.setdefault(int(index), {})[key] = file.get_tensor(name)
+            else:
+                (best if kind == "best" else weights)[rest] = file.get_tensor(name)
         note: dict[str, Any] = json.loads(file.metadata()["note"])
+    net.load_state_dict(weights)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     return note

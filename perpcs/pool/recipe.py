@@ -92,5 +92,5 @@ TINY = Recipe(
 
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one, as the shipped pool's was (docs/SMALLTOWN.md)."""
-    base = replace(recipe.base, steps=1500, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=1450, evaluate_every=500)
+    base = replace(recipe.base, steps=3000, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=2600, evaluate_every=750)
     return replace(recipe, start=start, base=base, marks=0.5)
