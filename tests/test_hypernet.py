@@ -310,7 +310,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(trained, tiny_ba
     assert facts == trained[1]
 
 
-@pytest.mark.parametrize("losses, kept", [([5.0, 1.0, 3.0], 20), ([5.0, 4.0, 3.0], 30), ([2.0, None, 2.0], 30)])
+@pytest.mark.parametrize(("losses", "kept"), [([5.0, 1.0, 3.0], 20), ([5.0, 4.0, 3.0], 30), ([2.0, None, 2.0], 30)])
 def test_the_network_that_did_best_for_those_held_out_is_kept(losses, kept, tiny_base, tmp_path, monkeypatch):
     base, seen, told = tiny_base(), {}, iter([0.0, *losses])
 
