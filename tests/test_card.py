@@ -242,6 +242,34 @@ def test_tasks_that_were_trained_otherwise_are_told_apart():
     apart = dataclasses.replace(manifest, tasks=(dataclasses.replace(one, training=same), other))
     assert rows.training_sentences(apart) == ["News headlines: Pieces: 3 epochs, learning rate 0.002. Gates: 60 steps."]
     assert rows.training_sentences(manifest) == []
+    distil = {**same, "distil": {"items": 8, "people": 200, "ridge": 0.3, "seed": 0}}
+    (said,) = rows.training_sentences(dataclasses.replace(manifest, tasks=(dataclasses.replace(one, training=distil),)))
+    assert said.endswith("each of at most 200 candidates who share nothing, ridge 0.3.")
+
+
+LEARNED = {
+    "people": 1195,
+    "held_out": {"people": 22, "clusters": 23},
+    "final": {
+        "people": {"base": 0.6933, "own": 0.6291, "shuffled": None},
+        "clusters": {"base": 0.7046, "own": 0.6731, "shuffled": 0.72},
+    },
+}
+
+
+def with_hypernet(manifest, said):
+    one, other = manifest.tasks
+    return dataclasses.replace(manifest, tasks=(dataclasses.replace(one, hypernet=said), other))
+
+
+def test_what_the_network_of_p2p_does_for_new_people_is_told():
+    manifest = FakeEngine().manifest
+    assert rows.hypernet_rows(with_hypernet(manifest, LEARNED)) == [
+        ("News headlines", "1,195", "22 new people", "0.693", "0.629", "–"),
+        ("News headlines", "1,195", "23 people of new clusters", "0.705", "0.673", "0.720"),
+    ]
+    assert rows.hypernet_rows(manifest) == []
+    assert rows.hypernet_rows(with_hypernet(manifest, {"people": "many", "final": []})) == []
 
 
 # ---- on Overview ----------------------------------------------------------------------------------------------------
@@ -270,10 +298,18 @@ def test_the_card_with_quality(fake, monkeypatch, tmp_path):  # noqa: F811
     ):
         assert part in text, part
     assert "No evaluation of this pool" not in text
+    assert "P2P’s network" not in text, "this pool has none"
     assert not app.get("plotly_chart")  # the page that everybody sees first loads no chart library
     app.session_state["curve-box"] = True
     assert len(app.run().get("plotly_chart")) == 1
     assert fake.calls == []
+
+
+def test_the_card_shows_the_network_of_p2p(fake, monkeypatch, tmp_path):  # noqa: F811
+    fake.manifest = with_hypernet(fake.manifest, LEARNED)
+    text = shown(overview_of(fake, monkeypatch, tmp_path, CARD))
+    assert "P2P’s network" in text
+    assert "23 people of new clusters" in text
 
 
 def test_the_card_without_quality_names_the_command(fake, monkeypatch, tmp_path):  # noqa: F811

@@ -106,6 +106,7 @@ def training_sentences(manifest: Manifest) -> list[str]:
     by_text: dict[str, list[str]] = {}
     for pool in manifest.tasks:
         parts = [_settings(name, mapping(pool.training.get(name))) for name in ("pieces", "gates")]
+        parts.append(_distilled(mapping(pool.training.get("distil"))))
         text = ". ".join(part for part in parts if part)
         if text:
             by_text.setdefault(text, []).append(title_of(pool.task))
@@ -122,6 +123,36 @@ def _settings(what: str, settings: Mapping[str, Any]) -> str:
     if is_number(settings.get("rate")):
         parts.append(f"learning rate {settings['rate']:g}")
     return f"{what.capitalize()}: {', '.join(parts)}" if parts else ""
+
+
+def _distilled(settings: Mapping[str, Any]) -> str:
+    """``Distilled gates: fitted on 8 items of each of at most 200 candidates who share nothing, ridge 0.3``."""
+    items, people, ridge = (settings.get(key) for key in ("items", "people", "ridge"))
+    if not (is_number(items) and is_number(people) and is_number(ridge)):
+        return ""
+    whom = f"each of at most {people:,} candidates who share nothing"
+    return f"Distilled gates: fitted on {items:,} items of {whom}, ridge {ridge:g}"
+
+
+HELD_OUT = {"people": "new people", "clusters": "people of new clusters"}
+"""Groups that P2P's network did not learn from, as a reader calls them."""
+PROFILES = {"base": "no profile", "own": "own profile", "shuffled": "somebody else’s"}
+
+
+def hypernet_rows(manifest: Manifest) -> list[tuple[str, ...]]:
+    """Per task and group that P2P's network did not learn from: title, how many learned, which group and how many, and
+    nats per target token with each kind of ``PROFILES``; a dash where a number is not known.
+    """
+    rows = []
+    for pool in manifest.tasks:
+        learned, held = pool.hypernet.get("people"), mapping(pool.hypernet.get("held_out"))
+        for group, words in HELD_OUT.items():
+            final = mapping(mapping(pool.hypernet.get("final")).get(group))
+            if not (is_number(learned) and is_number(held.get(group)) and final):
+                continue
+            losses = (f"{final[kind]:.3f}" if is_number(final.get(kind)) else "–" for kind in PROFILES)
+            rows.append((title_of(pool.task), f"{learned:,}", f"{held[group]:,} {words}", *losses))
+    return rows
 
 
 def _range(counts: Iterable[int]) -> str:

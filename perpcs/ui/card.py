@@ -53,7 +53,7 @@ def model_card(engine: "Engine") -> None:
     facts = ((escape(number), escape(words)) for number, words in rows.piece_facts_of(manifest, engine.pool_bytes))
     how = " ".join(rows.training_sentences(manifest))
     st.html(f"<h3>{term('piece', 'Pieces')}</h3>{facts_html(facts, 'Facts about the pieces')}{_quiet(escape(how))}")
-    st.html(_quality(manifest, read_evaluations(RESULTS, engine.pool_hash)))
+    st.html(_hypernet(manifest) + _quality(manifest, read_evaluations(RESULTS, engine.pool_hash)))
     st.html(_limits(manifest))
 
 
@@ -118,6 +118,21 @@ def _curve(name: str, lines: dict[str, list[tuple[int, float]]]) -> None:
             type="tertiary",
             icon=":material/table:",
         )
+
+
+def _hypernet(manifest: "Manifest") -> str:
+    """What P2P's network does for those it has not learned from; empty where the pool has none."""
+    found = rows.hypernet_rows(manifest)
+    if not found:
+        return ""
+    head = ("task", "learned from", "tried on", *rows.PROFILES.values())
+    table = table_html(
+        f"{term('NLL')} in nats per target token, lower is better",
+        head,
+        ([escape(cell) for cell in row] for row in found),
+    )
+    kept = "They had a say in how long it learned; people of the quality tables had none."
+    return f"<h3>{term('P2P', 'P2P’s network')}</h3>{table}{_quiet(kept)}"
 
 
 def _quality(manifest: "Manifest", measured: dict[str, Evaluation]) -> str:

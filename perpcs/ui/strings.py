@@ -22,6 +22,7 @@ TERMS = {
     "RAG": "Retrieval: similar items of the history are pasted into the prompt; the model itself is not personal.",
     "Per-Pcs": "The assembled model: pieces of sharers, weighted for this person. The prompt holds no history.",
     "OPPU": "One full adapter trained for this person on their history alone: what can be had at the cost of training.",
+    "P2P": "A network writes a whole adapter for a person from their profile, in one pass and without training.",
     "wrong user": "A control: everybody gets the weights of the next person. What personalises must get worse by it.",
     "majority": "Needs no model: what the person answered most often before. There is one for tasks with labels only.",
     "oracle": "Knows how each invented person was made; what it misses are the slips that they were given.",
