@@ -1,6 +1,6 @@
 """Results: what was measured, how sure it is, what it costs, and what lies behind a number."""
 
-from perpcs.ui import costs, results
+from perpcs.ui import costs, results, robust
 from perpcs.ui.engine import get_engine
 from perpcs.ui.state import studio, write_link
 
@@ -9,6 +9,7 @@ engine, record = get_engine(), studio()
 results.table_panel(engine, record)
 costs.pareto_panel(engine, record)
 costs.history_panel(engine, record)
+robust.robustness_panel(engine, record)
 costs.cost_panel(engine)
 costs.case_panel(engine)
 write_link(record)

@@ -17,9 +17,9 @@ from perpcs.figures.results import (
     Band,
     Line,
     Point,
+    bands_figure,
     cost_figure,
     front,
-    history_figure,
     history_title,
     method_name,
     pareto_figure,
@@ -199,12 +199,12 @@ def test_the_history_title_says_what_the_other_method_needs():
 
 
 def test_every_size_of_a_history_is_a_point_with_its_interval():
-    figure = history_figure([band("perpcs:fit", 0.4, 0.3, 0.2), band("wrong:perpcs:fit", 0.8, 0.9, 1.0)])
+    figure = bands_figure([band("perpcs:fit", 0.4, 0.3, 0.2), band("wrong:perpcs:fit", 0.8, 0.9, 1.0)], "items")
     ours, control = figure.data
     assert list(ours.y) == [0.4, 0.3, 0.2]
     assert list(ours.error_y.array) == pytest.approx([0.2] * 3)
     assert list(ours.error_y.arrayminus) == pytest.approx([0.1] * 3)
-    assert [row[0] for row in control.customdata] == [3, 10, 50]
+    assert [row[0] for row in control.customdata] == ["3", "10", "50"]
     assert (ours.line.dash, control.line.dash) == ("solid", "dot")
 
 
@@ -236,6 +236,20 @@ def test_a_case_draws_every_weight_once_and_says_how_far_both_agree():
     assert set(held[1].x) == {0}, "the most alike sharer stands first"
     assert read_case({**CASE, "likeness": [0.1]}) is None
     assert read_case({"name": "Ada"}) is None
+
+
+def at(mean):
+    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "n_users": 4}
+
+
+ROBUST = {
+    "users": 4,
+    "base": at(1.0),
+    "sharers": {"x": [1, 4], "methods": {"perpcs:fit": {"nll": [at(0.8), at(0.6)]}}},
+    "share_ratio": {"x": [0.5, 1.0], "methods": {"perpcs:fit": {"nll": [at(0.7), at(0.6)]}}},
+    "selection": {"taken": 1, "rules": {"all": {"perpcs:fit": at(0.6)}, "random": {"perpcs:fit": at(0.8)}}},
+    "choices": [{"method": "perpcs:fit", "choice": "", "nll": at(0.6), "minus_default": None}],
+}
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------
@@ -288,6 +302,7 @@ def results(monkeypatch, tmp_path, fake):
                 }
             }
         },
+        "robustness": {"tasks": {"LaMP_4": ROBUST}},
         "case-study": {**CASE, "nll": {"base": 1.0, "perpcs:fit": 0.5}, "items": 14},
     }
     for name, content in files.items():
@@ -302,11 +317,14 @@ def test_the_page_is_full_and_says_how_each_part_is_made_again(results):
     text = shown(app)
     for part in ("News headlines", "Movie tagging", "Controls", "Oracle", "2026-11-24, abc1234", "n = 4 people"):
         assert part in text
-    for name in ("table1", "cost", "history", "case-study"):
+    for name in ("table1", "cost", "history", "robustness", "case-study"):
         assert f"perpcs experiment {name} --pool x" in text
     assert "Ada: 25 % of Per-Pcs" in text
     assert "38 times less storage" in text
     assert "after 3 items as well as OPPU after 10" in text
+    assert "With 1 of 4 sharers, of what all bring: Per-Pcs, fit keeps 50 %" in text
+    assert "With 50 % of each sharer’s pieces, of what all bring: Per-Pcs, fit keeps 75 %" in text
+    assert "No other choice is surely better" in text
 
 
 def test_bold_stands_where_the_interval_supports_it_only(results):

@@ -50,6 +50,11 @@ def method_name(method: str) -> str:
     return " + ".join(parts) + (f", {shown}" if variant else "")
 
 
+def mark_of(method: str) -> str:
+    """The mark of the method's variant."""
+    return _MARKS.get(method.partition(":")[2], "circle")
+
+
 def colour_of(method: str) -> str:
     """The method's colour, whatever its variant."""
     return method_colour(method.removeprefix("wrong:").partition(":")[0])
@@ -131,7 +136,7 @@ def pareto_figure(points: Sequence[Point], measure: str, cost: Cost, *, dark: bo
                 marker={
                     "size": 12,
                     "color": colour_of(point.method),
-                    "symbol": _MARKS.get(point.method.partition(":")[2], "circle"),
+                    "symbol": mark_of(point.method),
                     "line": {"width": 1, "color": ink(dark)},
                 },
                 name=name,
@@ -143,7 +148,7 @@ def pareto_figure(points: Sequence[Point], measure: str, cost: Cost, *, dark: bo
         )
     high = max([*costs, zero])
     ticks = _ticks(least, high)
-    _frame(figure, dark, 360)
+    frame(figure, dark, 360)
     figure.update_xaxes(
         type="log",
         title_text=f"{'bytes kept of' if cost == 'bytes' else 'seconds to prepare'} a person",
@@ -156,7 +161,7 @@ def pareto_figure(points: Sequence[Point], measure: str, cost: Cost, *, dark: bo
 
 def points_csv(points: Iterable[Point], measure: str) -> str:
     """The figure's numbers."""
-    return _csv(
+    return csv_text(
         ("method", measure, "low", "high", "bytes_a_person", "seconds_to_prepare"),
         ((one.method, one.mean, one.low, one.high, f"{one.bytes:.6g}", f"{one.seconds:.6g}") for one in points),
     )
@@ -196,13 +201,13 @@ def cost_figure(
                 },
                 marker={
                     "size": 8,
-                    "symbol": _MARKS.get(line.method.partition(":")[2], "circle"),
+                    "symbol": mark_of(line.method),
                     "line": {"width": 1, "color": paper(dark)},
                 },
                 hovertemplate=f"<b>{name}</b><br>%{{x:,}} {x_title}: %{{customdata}}<extra></extra>",
             )
         )
-    _frame(figure, dark, 330)
+    frame(figure, dark, 330)
     xs = sorted({x for line in lines for x in line.x})
     ys = [y for line in lines for y in line.y if y > 0]
     figure.update_xaxes(type="log", title_text=x_title, tickvals=xs, ticktext=[_short(x) for x in xs])
@@ -234,28 +239,36 @@ def time_title(lines: Sequence[Line]) -> str:
 def lines_csv(lines: Sequence[Line], x: str, y: str) -> str:
     """The figure's numbers."""
     rows = ((line.method, f"{a:g}", f"{b:.6g}") for line in lines for a, b in zip(line.x, line.y, strict=True))
-    return _csv(("method", x, y), rows)
+    return csv_text(("method", x, y), rows)
 
 
 @dataclass(frozen=True)
 class Band:
-    """A method's quality at each number of history items, with its interval."""
+    """A method's quality at each size of something, with its interval."""
 
     method: str
-    items: tuple[float, ...]
+    sizes: tuple[float, ...]
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
 
 
-def history_figure(bands: Sequence[Band], *, dark: bool = False) -> go.Figure:
-    """Nats per target token of each method as histories grow; whiskers are 95 % intervals over people."""
+def bands_figure(
+    bands: Sequence[Band], x_title: str, *, percent: bool = False, base: float | None = None, dark: bool = False
+) -> go.Figure:
+    """Nats per target token of each method as something grows; whiskers are 95 % intervals over people.
+
+    Args:
+        percent: sizes are shares, on a plain axis; else they are counts, on a logarithmic one.
+        base: where the base model stands, as a dotted line; None = nowhere.
+    """
     figure = go.Figure()
     for place, band in enumerate(bands):
-        name, shift = method_name(band.method), 1.03 ** (place - len(bands) / 2)  # so that whiskers do not cover others
+        name, step = method_name(band.method), place - len(bands) / 2  # so that whiskers do not cover others
+        shown = [f"{100 * size:.0f} %" if percent else f"{size:.0f}" for size in band.sizes]
         figure.add_trace(
             go.Scatter(
-                x=[count * shift for count in band.items],
+                x=[size + 0.008 * step if percent else size * 1.03**step for size in band.sizes],
                 y=band.mean,
                 error_y={
                     "array": [high - mean for high, mean in zip(band.high, band.mean, strict=True)],
@@ -265,25 +278,30 @@ def history_figure(bands: Sequence[Band], *, dark: bool = False) -> go.Figure:
                 },
                 name=name,
                 mode="lines+markers",
-                customdata=list(zip(band.items, band.low, band.high, strict=True)),
+                customdata=list(zip(shown, band.low, band.high, strict=True)),
                 line={
                     "color": colour_of(band.method),
                     "width": 2,
                     "dash": "dot" if band.method.startswith("wrong:") else "solid",
                 },
-                marker={"size": 8, "symbol": _MARKS.get(band.method.partition(":")[2], "circle")},
+                marker={"size": 8, "symbol": mark_of(band.method)},
                 hovertemplate=(
-                    f"<b>{name}</b>, %{{customdata[0]:.0f}} items<br>%{{y:.3f}} [%{{customdata[1]:.3f}}, "
+                    f"<b>{name}</b>, %{{customdata[0]}} {x_title}<br>%{{y:.3f}} [%{{customdata[1]:.3f}}, "
                     "%{customdata[2]:.3f}] nats per target token<extra></extra>"
                 ),
             )
         )
-    _frame(figure, dark, 380)
-    sizes = sorted({count for band in bands for count in band.items})
+    frame(figure, dark, 380)
+    sizes = sorted({size for band in bands for size in band.sizes})
     figure.update_xaxes(
-        type="log", title_text="history items", tickvals=sizes, ticktext=[f"{size:.0f}" for size in sizes]
+        type="linear" if percent else "log",
+        title_text=x_title,
+        tickvals=sizes,
+        ticktext=[f"{100 * size:.0f} %" if percent else f"{size:.0f}" for size in sizes],
     )
     figure.update_yaxes(title_text=UNITS["nll"])
+    if base is not None:
+        figure.add_hline(y=base, line={"color": muted(dark), "width": 1, "dash": "dot"})
     return figure
 
 
@@ -293,22 +311,23 @@ def history_title(bands: Sequence[Band], ours: str = "perpcs:fit", theirs: str =
     if ours not in by or theirs not in by:
         return "Likelihood of people’s own answers as their histories grow"
     first, reached = by[ours].mean[0], by[theirs]
-    enough = [count for count, mean in zip(reached.items, reached.mean, strict=True) if mean <= first]
-    few = f"{method_name(ours)} knows a person after {by[ours].items[0]:.0f} items as well as {method_name(theirs)}"
-    return f"{few} after {enough[0]:.0f}" if enough else f"{few} not even after {reached.items[-1]:.0f}"
+    enough = [count for count, mean in zip(reached.sizes, reached.mean, strict=True) if mean <= first]
+    few = f"{method_name(ours)} knows a person after {by[ours].sizes[0]:.0f} items as well as {method_name(theirs)}"
+    return f"{few} after {enough[0]:.0f}" if enough else f"{few} not even after {reached.sizes[-1]:.0f}"
 
 
-def bands_csv(bands: Iterable[Band]) -> str:
+def bands_csv(bands: Iterable[Band], size: str = "items") -> str:
     """The figure's numbers."""
     rows = (
         (band.method, f"{count:g}", f"{mean:.6g}", f"{low:.6g}", f"{high:.6g}")
         for band in bands
-        for count, mean, low, high in zip(band.items, band.mean, band.low, band.high, strict=True)
+        for count, mean, low, high in zip(band.sizes, band.mean, band.low, band.high, strict=True)
     )
-    return _csv(("method", "items", "nll", "low", "high"), rows)
+    return csv_text(("method", size, "nll", "low", "high"), rows)
 
 
-def _frame(figure: go.Figure, dark: bool, height: int) -> None:
+def frame(figure: go.Figure, dark: bool, height: int) -> None:
+    """What all figures of the page have in common."""
     figure.update_layout(
         base_layout(
             dark,
@@ -338,7 +357,8 @@ def _short(count: float) -> str:
     return f"{count / 1e6:g} M" if count >= 1e6 else f"{count:,.0f}"
 
 
-def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(head)

@@ -144,7 +144,7 @@ def history_panel(engine: "Engine", record: Studio) -> None:
     title = figures.history_title(bands)
     st.html(f"<h3>{escape(title)}</h3>")
     with st.container(key="history-box"):
-        chart(figures.history_figure(bands, dark=is_dark()), "history", title)
+        chart(figures.bands_figure(bands, "history items", dark=is_dark()), "history", title)
     st.html(
         f'<p class="pp-quiet">{escape(title_of(task))}, n = {escape(str(found.get("users")))} people, the newest items '
         "of each; the same queries at every size. Whiskers: 95 % intervals over people. Dotted: a control, made for "
@@ -154,9 +154,9 @@ def history_panel(engine: "Engine", record: Studio) -> None:
     made_by(finding)
 
 
-def bands_of(found: Mapping[str, Any]) -> list[Band]:
-    """The methods of one task of ``history``; a malformed one is left out."""
-    sizes, bands = _sizes(found.get("items")), []
+def bands_of(found: Mapping[str, Any], size: str = "items") -> list[Band]:
+    """The methods of a part of a result, at the sizes that it lists; a malformed one is left out."""
+    sizes, bands = _sizes(found.get(size)), []
     for name, row in mapping(found.get("methods")).items():
         listed = mapping(row).get("nll")
         cells = [read_measure(cell) for cell in listed] if isinstance(listed, list) else []

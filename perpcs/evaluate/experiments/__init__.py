@@ -3,6 +3,7 @@
     table1        methods x tasks, with intervals and controls
     cost          storage against users, time against history items
     history       likelihood against history items
+    robustness    fewer sharers, fewer pieces, other sharers, other choices
     case_study    one person's weights beside PEFT retrieval's choice
 
 A further experiment is one further file.

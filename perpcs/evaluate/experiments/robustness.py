@@ -1,0 +1,168 @@
+"""What does it hang on? Fewer sharers, fewer of their pieces, other sharers, other ways to choose among the pieces.
+
+The same people and the same queries everywhere. Who is left when there are fewer sharers is drawn once, the few being
+among the many; which pieces are shared is what the share ratio of an assembly says. The rules by which a quarter of the
+sharers is taken are those by which candidates become sharers (paper, section 5), and one that is only possible
+afterwards: those most like the person. The ways to choose are the paper's ablations (its Table 2) and our own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from perpcs.assembly.assemble import assemble
+from perpcs.assembly.blind import likeness
+from perpcs.assembly.options import PRESETS, RouterOptions, router_options
+from perpcs.errors import PerpcsError
+from perpcs.evaluate.experiment import Experiment, Setting
+from perpcs.evaluate.intervals import paired, summary
+from perpcs.evaluate.protocol import person_nll, prepare
+from perpcs.personalizers.heldout import held_out_loss
+from perpcs.pool.select import most_active
+from perpcs.tasks import User, get_task
+
+ROUTERS = ("gate", "gradient", "fit")
+SHARERS = (0.125, 0.25, 0.5, 1.0)
+"""Shares of the pool's sharers."""
+RATIOS = (0.25, 0.5, 0.75, 1.0)
+TAKEN = 0.25
+"""Share of the sharers that each rule takes."""
+CHOICES: dict[str, dict[str, dict[str, Any]]] = {
+    "gate": {
+        "1 piece": {"k": 1},
+        "8 pieces": {"k": 8},
+        "all alike in weight": {"attention": False},
+        "3 drawn by their scores": {"selector": "sample"},
+        "gates as published": {"gates": "trained"},
+        "all as published": {"preset": "paper"},
+    },
+    "gradient": {"1 piece": {"k": 1}, "8 pieces": {"k": 8}},
+    "fit": {
+        "half as many steps": {"steps": RouterOptions().steps // 2},
+        "twice as many steps": {"steps": RouterOptions().steps * 2},
+        "no pull towards 0": {"shrink": 0.0},
+        "weights of either sign": {"signed": True},
+    },
+}
+"""By router: what is chosen otherwise than by default."""
+_SEED = 0
+
+
+def run(setting: Setting) -> dict[str, Any]:
+    """{tasks: {task: {users, base, sharers, share_ratio, selection, choices}}}, everything in nats per target token."""
+    return {
+        "units": {"nll": "nats per target token", "minus_default": "nats per target token, paired person by person"},
+        "settings": {"people": setting.people, "seed": setting.seed},
+        "tasks": {name: _column(setting, name) for name in setting.tasks},
+    }
+
+
+def _column(setting: Setting, name: str) -> dict[str, Any]:
+    users = [user for user in setting.people_of(name)[0] if user.history and any(q.gold for q in user.queries)]
+    if not users:
+        raise PerpcsError("Nobody has both a history and answered queries.", "Give users with both.")
+    task = get_task(name)
+    plain = prepare(setting.base, setting.pool, task, users, "base")
+    measured = _Losses(setting, users, name)
+    ids = [sharer.id for sharer in setting.pool.sharers(name)]
+    order = np.random.default_rng(_SEED).permutation(len(ids)).tolist()
+    counts = sorted({max(1, round(share * len(ids))) for share in SHARERS})
+    fewer = {count: _all_but(ids, order[:count]) for count in counts}
+    shared = {ratio: {"share_ratio": ratio} for ratio in RATIOS}
+    return {
+        "users": len(users),
+        "base": summary(person_nll(setting.base, setting.pool, task, users, plain)),
+        "sharers": {"x": counts, "methods": _lines(measured, [{"without": fewer[count]} for count in counts])},
+        "share_ratio": {"x": list(RATIOS), "methods": _lines(measured, [shared[ratio] for ratio in RATIOS])},
+        "selection": _selection(setting, measured, name, ids),
+        "choices": _choices(measured),
+    }
+
+
+class _Losses:
+    """Every person's loss with some options; the same options are measured once."""
+
+    def __init__(self, setting: Setting, users: Sequence[User], name: str) -> None:
+        self.setting, self.users, self.name = setting, users, name
+        self.known: dict[tuple[int, RouterOptions], float] = {}
+
+    def of(self, options: RouterOptions | Sequence[RouterOptions]) -> list[float]:
+        """Nats per target token, person by person; the options are for all, or one for each."""
+        each = [options] * len(self.users) if isinstance(options, RouterOptions) else options
+        found = [self._one(number, one) for number, one in enumerate(each)]
+        self.setting.say(f"{self.name}, {each[0].router}: {np.mean(found):.3f}, {len(self.known)} assemblies")
+        return found
+
+    def _one(self, number: int, options: RouterOptions) -> float:
+        if (number, options) not in self.known:
+            user, task = self.users[number], get_task(self.name)
+            made = assemble(self.setting.base, self.setting.pool, task, user.history, options=options)
+            loss = held_out_loss(self.setting.base, self.setting.pool, made, user.queries)
+            assert loss is not None  # everybody has an answered query
+            self.known[number, options] = loss
+        return self.known[number, options]
+
+
+def _lines(measured: _Losses, conditions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Per router a loss under each condition."""
+    return {
+        f"perpcs:{router}": {
+            "nll": [summary(measured.of(router_options(router=router, **condition))) for condition in conditions]
+        }
+        for router in ROUTERS
+    }
+
+
+def _selection(setting: Setting, measured: _Losses, name: str, ids: Sequence[str]) -> dict[str, Any]:
+    """Per rule, each router's loss with the sharers whom it takes; all of them stand first."""
+    count = max(1, round(TAKEN * len(ids)))
+    wrote = [sharer.items for sharer in setting.pool.sharers(name)]
+    rules: dict[str, list[Sequence[int]]] = {
+        "all": [range(len(ids))] * len(measured.users),
+        "random": [np.random.default_rng(_SEED).permutation(len(ids))[:count].tolist()] * len(measured.users),
+        "active": [np.argsort([-items for items in wrote], kind="stable")[:count].tolist()] * len(measured.users),
+    }
+    embeddings = setting.pool.embeddings(name)
+    if embeddings is not None:
+        rules["cluster"] = [most_active(embeddings.numpy(), wrote, count, _SEED)[1]] * len(measured.users)
+        rules["nearest"] = [
+            np.argsort(-likeness(setting.pool, name, user.history).numpy(), kind="stable")[:count].tolist()
+            for user in measured.users
+        ]
+    return {
+        "taken": count,
+        "rules": {
+            rule: {
+                f"perpcs:{router}": summary(
+                    measured.of([router_options(router=router, without=_all_but(ids, some)) for some in taken])
+                )
+                for router in ROUTERS
+            }
+            for rule, taken in rules.items()
+        },
+    }
+
+
+def _choices(measured: _Losses) -> list[dict[str, Any]]:
+    """Every way to choose: its loss, and the difference to the router's default."""
+    rows = []
+    for router, others in CHOICES.items():
+        usual = router_options(router=router)
+        default = measured.of(usual)
+        for choice, changes in {"": {}, **others}.items():
+            preset = changes.get("preset")
+            own = measured.of(PRESETS[preset] if preset else replace(usual, **changes))
+            differs = paired(own, default) if choice else None
+            rows.append({"method": f"perpcs:{router}", "choice": choice, "nll": summary(own), "minus_default": differs})
+    return rows
+
+
+def _all_but(ids: Sequence[str], kept: Sequence[int]) -> tuple[str, ...]:
+    """The ids of everybody else."""
+    here = {int(number) for number in kept}
+    return tuple(id for number, id in enumerate(ids) if number not in here)
+
+
+EXPERIMENT = Experiment("What does it hang on: how many share, how much, who they are, and how is chosen?", run)
