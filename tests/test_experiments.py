@@ -12,7 +12,7 @@ from perpcs.assembly.options import router_options
 from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Setting, command_of
-from perpcs.evaluate.experiments import case_study, cost, history
+from perpcs.evaluate.experiments import case_study, cost, history, separation
 from perpcs.evaluate.protocol import evaluate
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
@@ -162,3 +162,27 @@ def test_traits_are_told_for_the_same_town_and_withheld_for_another(pool):
     assert true_traits(manifest, TASK, other) == ()
     assert true_traits(pool.manifest, TASK, examples) == (), "a pool of no town"
     assert true_traits(manifest, TASK, [replace(examples[0], id="somebody")]) == ()
+
+
+def test_methods_apart_from_the_base_model_are_told_by_their_own_intervals(pool, tmp_path, monkeypatch):
+    write_town(tmp_path, seed=1, users=3, tasks=[TASK])
+    setting = Setting(pool, "tiny", (TASK,), users=tmp_path, device="cpu")
+    losses = {"base": [1.0, 1.2, 1.1], "rag": [0.5, 0.6, 0.5], "oppu": [0.4, 1.3, 0.4], "wrong": [1.3, 1.4, 1.2]}
+
+    def nll(base, pool, task, users, ready, shift):
+        assert len(users) == 3
+        return losses["wrong" if shift else ready.partition(":")[0]] if ready != "perpcs:gate" else losses["base"]
+
+    monkeypatch.setattr(separation, "prepare", lambda base, pool, task, users, method: method)
+    monkeypatch.setattr(separation, "person_nll", nll)
+    found = separation.run(setting)["tasks"][TASK]
+    assert found["apart"] == {"rag": True, "oppu": False}, "one person whom OPPU does not help"
+    assert found["stranger"] is True
+    assert found["methods"]["rag"]["minus_base"]["mean"] == pytest.approx(-1.7 / 3, abs=1e-4)
+
+
+def test_the_town_can_be_asked_on_a_pool(pool, tmp_path):
+    write_town(tmp_path, seed=1, users=2, tasks=[TASK])
+    found = separation.run(Setting(pool, "tiny", (TASK,), users=tmp_path, device="cpu"))["tasks"][TASK]
+    assert set(found["methods"]) == set(separation.METHODS)
+    assert found["methods"]["oppu"]["nll"] != found["methods"]["wrong:oppu"]["nll"]

@@ -4,6 +4,7 @@
     cost          storage against users, time against history items
     history       likelihood against history items
     robustness    fewer sharers, fewer pieces, other sharers, other choices
+    separation    whether what knows a person is surely ahead of the base model
     case_study    one person's weights beside PEFT retrieval's choice
 
 A further experiment is one further file.
