@@ -18,8 +18,8 @@ MUST = ("rag", "oppu")
 
 
 def run(setting: Setting) -> dict[str, Any]:
-    """{tasks: {task: {users, methods: {name: {nll, minus_base}}, apart, stranger}}}: ``apart`` says of which methods the
-    whole interval lies below the base model's, ``stranger`` whether somebody else's LoRA is no better than none.
+    """{tasks: {task: {users, methods: {name: {nll, minus_base}}, apart, stranger}}}. ``apart``: the methods whose
+    whole interval lies below the base model's; ``stranger``: whether somebody else's LoRA is no better than none.
     """
     return {
         "units": {"nll": "nats per target token", "minus_base": "nats per target token, paired person by person"},
