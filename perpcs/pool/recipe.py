@@ -20,7 +20,6 @@ class TaskRecipe:
     candidates: int
     """Synthetic people from whom the sharers are chosen."""
     sharers: int
-    """0 where the base model learns the task and the pool does not offer it."""
     examples: int = 6
     """Example people of the app: synthetic, and target users."""
     history: tuple[int, int] | None = None
@@ -54,21 +53,15 @@ class Recipe:
 _PARTS = {"LaMP_4": 1200, "LaMP_2": 2200, "LaMP_3": 2200, "LaMP_5": 1200, "LaMP_7": 800, "LaMP_1": 3600}
 """Base users a task. A choice or a score tells a small model less than a text does, so it gets more of these."""
 
-_TAUGHT_ONLY = ("LaMP_1",)
-"""Citations: the base model has hardly learned them (docs/SMALLTOWN.md), so the pool does not offer them."""
-
 SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
-    tasks=tuple(
-        TaskRecipe(task, base_users=count, candidates=240, sharers=0 if task in _TAUGHT_ONLY else 40)
-        for task, count in _PARTS.items()
-    ),
+    tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
     base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
-        hypernet=HypernetSettings(steps=300, smoothing=0.0, evaluate_every=50),
+        hypernet=HypernetSettings(steps=450, smoothing=0.0, evaluate_every=50),
     ),
 )
 

@@ -21,8 +21,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
     """
     base_key, base_folder, curve = base_stage(space, recipe)
     target = open_target(space, recipe.name, base_folder)
-    offered = [part for part in recipe.tasks if part.sharers]
-    people = [town_people(recipe, part) for part in offered]
+    people = [town_people(recipe, part) for part in recipe.tasks]
     finish(
         space,
         target,
@@ -35,7 +34,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
         licence=LICENCE,
         users={
             "base": {part.task: part.base_users for part in recipe.tasks},
-            "candidates": {part.task: part.candidates for part in offered},
+            "candidates": {part.task: part.candidates for part in recipe.tasks},
             "town_seed": recipe.town_seed,
         },
         card={
