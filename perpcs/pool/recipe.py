@@ -58,6 +58,7 @@ SMALLTOWN = Recipe(
     title="Small town",
     tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
     base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
+    marks=0.5,
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
@@ -86,4 +87,4 @@ TINY = Recipe(
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one, as the shipped pool's was (docs/SMALLTOWN.md)."""
     base = replace(recipe.base, steps=3000, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=2600, evaluate_every=750)
-    return replace(recipe, start=start, base=base, marks=0.5)
+    return replace(recipe, start=start, base=base)
