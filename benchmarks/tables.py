@@ -1,4 +1,4 @@
-"""The tables of docs/RESULTS.md, from results/evaluate_*.json: so that no number in it is typed by hand.
+"""The tables of docs/RESULTS.md, from the files in results/: so that no number in it is typed by hand.
 
 python -m benchmarks.tables
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS
 from perpcs.evaluate.intervals import paired
+from perpcs.figures.robust import RULES
 from perpcs.tasks import TASKS
 
 _NAMES = {
@@ -96,13 +97,77 @@ def routing_table(result: dict[str, Any]) -> list[str]:
     return [*lines, *(f"| {name} | {' | '.join(_interval(rows[name]) for rows in tasks.values())} |" for name in names)]
 
 
+def history_table(result: dict[str, Any]) -> list[str]:
+    """Nats per target token of every method at every number of history items."""
+    names = list(dict.fromkeys(name for task in result["tasks"].values() for name in task["methods"]))
+    lines = [f"| task | history items | {' | '.join(map(_shown, names))} |", "|" + "---|" * (len(names) + 2)]
+    for task, found in result["tasks"].items():
+        for place, items in enumerate(found["items"]):
+            cells = (_mean(found["methods"][name]["nll"][place]) for name in names)
+            lines.append(f"| {TASKS[task].title.lower()} | {items} | {' | '.join(cells)} |")
+    return lines
+
+
+def separation_table(result: dict[str, Any]) -> list[str]:
+    """Every method's own interval, and which of them lie wholly below the base model's."""
+    names = list(next(iter(result["tasks"].values()))["methods"])
+    lines = [f"| task | {' | '.join(map(_shown, names))} | surely below base |", "|" + "---|" * (len(names) + 2)]
+    for task, found in result["tasks"].items():
+        apart = ", ".join(_shown(name) for name, is_apart in found["apart"].items() if is_apart)
+        cells = (_interval(found["methods"][name]["nll"]) for name in names)
+        lines.append(f"| {TASKS[task].title.lower()} | {' | '.join(cells)} | {apart or 'none'} |")
+    return lines
+
+
+def robustness_table(result: dict[str, Any]) -> list[str]:
+    """Nats per target token of every router under every condition, and of every other choice its difference."""
+    lines = []
+    for task, found in result["tasks"].items():
+        names = list(found["sharers"]["methods"])
+        lines += [
+            f"| {TASKS[task].title.lower()} | {' | '.join(map(_shown, names))} |",
+            "|" + "---|" * (len(names) + 1),
+        ]
+        lines.append(f"| base model | {' | '.join([_mean(found['base'])] * len(names))} |")
+        for part, words in (("sharers", "{:g} sharers"), ("share_ratio", "{:.0%} of each one's pieces")):
+            for place, size in enumerate(found[part]["x"]):
+                cells = (_mean(found[part]["methods"][name]["nll"][place]) for name in names)
+                lines.append(f"| {words.format(size)} | {' | '.join(cells)} |")
+        for rule, cells in found["selection"]["rules"].items():
+            count = "" if rule == "all" else f"{found['selection']['taken']} sharers, "
+            lines.append(f"| {count}{RULES[rule]} | {' | '.join(_mean(cells[name]) for name in names)} |")
+        lines += [
+            "",
+            f"| {TASKS[task].title.lower()}, chosen otherwise | nats per token | less default |",
+            "|---|---|---|",
+        ]
+        for row in found["choices"]:
+            choice = row["choice"] or "default"
+            lines.append(
+                f"| {_shown(row['method'])}: {choice} | {_mean(row['nll'])} | {_interval(row['minus_default'])} |"
+            )
+        lines.append("")
+    return lines
+
+
+def _shown(name: str) -> str:
+    """A method's name in a table's head."""
+    wrong = name.startswith("wrong:")
+    plain = _NAMES.get(name.removeprefix("wrong:"), name).removeprefix("Per-Pcs, ").partition(", settings")[0]
+    return f"{plain} of the next person" if wrong else plain
+
+
+_EXPERIMENTS = {"history": history_table, "separation": separation_table, "robustness": robustness_table}
+
+
 def main() -> None:
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("evaluate_*.json"))]
     for result in results:
         print("\n".join(table(result)) + "\n")
     print("\n".join(over_tasks(results)) + "\n")
-    if (RESULTS / "routing.json").exists():
-        print("\n".join(routing_table(json.loads((RESULTS / "routing.json").read_text("utf-8")))))
+    for name, rows in {**_EXPERIMENTS, "routing": routing_table}.items():
+        if (RESULTS / f"{name}.json").exists():
+            print("\n".join(rows(json.loads((RESULTS / f"{name}.json").read_text("utf-8")))) + "\n")
 
 
 if __name__ == "__main__":

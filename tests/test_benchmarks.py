@@ -151,3 +151,29 @@ def test_tables_show_every_method_and_the_best_options_first():
     assert lines[4].startswith("| control: Per-Pcs, distilled gates of the next person")
     tasks = {"LaMP_4": {"a": cell, "b": {**cell, "mean": 0.1}}, "LaMP_2": {"a": cell, "b": cell}}
     assert [line.split(" | ")[0] for line in routing_table({"tasks": tasks})[2:]] == ["| b", "| a"]
+
+
+def test_tables_of_experiments_hold_every_method_and_condition():
+    from test_results_page import ROBUST, at
+
+    from benchmarks.tables import history_table, robustness_table, separation_table
+
+    column = {"items": [3, 10], "methods": {"base": {"nll": [at(0.5), at(0.4)]}, "oppu": {"nll": [at(0.6), at(0.3)]}}}
+    lines = history_table({"tasks": {"LaMP_4": column}})
+    assert lines[2:] == ["| news headlines | 3 | 0.500 | 0.600 |", "| news headlines | 10 | 0.400 | 0.300 |"]
+    found = {
+        "methods": {"base": {"nll": at(1.0)}, "wrong:oppu": {"nll": at(1.5)}},
+        "apart": {"rag": True, "oppu": False},
+    }
+    head, _, row = separation_table({"tasks": {"LaMP_2": found}})
+    assert "OPPU of the next person" in head
+    assert row.endswith("| 1.500 (1.400 to 1.600) | RAG, 1 item |")
+    text = "\n".join(robustness_table({"tasks": {"LaMP_4": ROBUST}}))
+    for line in (
+        "| base model | 1.000 |",
+        "| 1 sharers | 0.800 |",
+        "| 50% of each one's pieces | 0.700 |",
+        "| all of them | 0.600 |",
+    ):
+        assert line in text
+    assert "| fit: default | 0.600 |  |" in text
