@@ -10,7 +10,7 @@ engine, record = get_engine(), studio()
 example = settle(engine, record)
 
 overview.claim(engine)
-overview.doors(record)
+overview.doors(engine, record, example)
 if example is not None:
     overview.story(engine, record, example)
 overview.facts(engine, record.task)

@@ -154,6 +154,7 @@ def test_the_doors_lead_to_filled_pages(fake):
     assert app.text_area
     app = press(open_page(), "door-watch")
     assert "Ada is assembled from" in shown(app)
+    assert "assembled here on" in shown(app), "it was watched, not only shown"
 
 
 # ---- assemble -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from perpcs.ui.errors import show_error
 from perpcs.ui.facts import facts_html
 from perpcs.ui.pages import page
 from perpcs.ui.people import names_of
+from perpcs.ui.run import start_assembly
 from perpcs.ui.state import Studio
 from perpcs.ui.strings import CLAIM, term
 from perpcs.ui.theme import is_dark
@@ -71,11 +72,13 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
     st.html(story_html(told, step=step, dark=is_dark()))
 
 
-def doors(record: Studio) -> None:
-    """Three ways in; each lands on a filled page."""
+def doors(engine: "Engine", record: Studio, example: Example | None) -> None:
+    """Three ways in; each lands on a filled page, the first on one that fills while somebody looks on."""
     with st.container(horizontal=True, vertical_alignment="center", key="doors"):
         if st.button("Watch an example", type="primary", icon=":material/play_arrow:", key="door-watch"):
             record.source = "example"
+            if example is not None:
+                start_assembly(engine, record, record.task, example.history, user=example.id)
             st.switch_page(page("assemble"))
         if st.button("Use my own text", icon=":material/edit_note:", key="door-own"):
             record.source = "paste"

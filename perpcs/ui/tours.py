@@ -80,7 +80,7 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         Stop(
             ".st-key-watch",
             "See it happen",
-            "The same history is read again, now, on this computer.",
+            "The same history is read, now, on this computer, as often as you like.",
             "Press “Watch it happen”. Stop and skip are there if it takes long.",
         ),
         Stop(
