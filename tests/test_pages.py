@@ -83,6 +83,15 @@ def test_the_queue_is_told(fake):
     assert "2 people ahead of you" in shown(open_page())
 
 
+def test_ones_own_work_stands_in_nobodys_way(fake, monkeypatch):
+    fake.waiting = 3
+    work = Work(lambda report: time.sleep(0.3))
+    monkeypatch.setattr(fake, "ahead", lambda thread: {work.thread: 1}[thread])
+    assert engine.people_ahead(fake, work) == "1 person ahead of you", "two came later"
+    work.join()
+    assert engine.people_ahead(fake, work) == engine.people_ahead(fake) == "3 people ahead of you"
+
+
 def test_a_missing_pool_is_two_sentences_and_no_traceback(monkeypatch, tmp_path):
     monkeypatch.setenv("PERPCS_POOL", str(tmp_path / "nowhere"))
     engine.opening.clear()

@@ -18,6 +18,7 @@ from perpcs.ui.errors import as_error, show_error
 from perpcs.ui.pools import DEFAULT_POOL, ROOT, known_pools, open_pool
 from perpcs.ui.pools import started_with as pool_folder
 from perpcs.ui.state import studio
+from perpcs.ui.work import Work
 
 __all__ = ("DEFAULT_POOL", "ROOT", "get_engine", "open_engine", "opening", "people_ahead", "pool_folder")
 
@@ -85,9 +86,9 @@ async def warm_start(_app: Any) -> AsyncIterator[None]:
     yield
 
 
-def people_ahead(engine: "Engine", mine: int = 0) -> str:
-    """``2 people ahead of you``; empty where nobody is. ``mine``: how many of the waiting turns are one's own."""
-    ahead = max(0, engine.waiting - mine)
+def people_ahead(engine: "Engine", work: Work[Any] | None = None) -> str:
+    """``2 people ahead of you``; empty where nobody is. ``work``: the visitor's own, which does not count."""
+    ahead = engine.waiting if work is None or work.ended else engine.ahead(work.thread)
     return f"{ahead} {'person' if ahead == 1 else 'people'} ahead of you" if ahead else ""
 
 

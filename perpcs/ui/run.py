@@ -118,7 +118,7 @@ def _paint(canvas: np.ndarray, frame: Frame) -> None:
 def _progress(engine: "Engine", work: Work[Any]) -> str:
     """The named step, how far, how long; and that a fast run is shown slower than it was."""
     if not work.shown:
-        queue = people_ahead(engine, mine=1) or "reading the history"
+        queue = people_ahead(engine, work) or "reading the history"
         return _bar(f"Assembling: {queue}", seconds_text(work.elapsed), 0)
     frame = work.reports[work.shown - 1]
     took = seconds_text(work.elapsed) + (" (done; shown slower than it was)" if work.ended else "")

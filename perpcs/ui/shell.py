@@ -38,7 +38,7 @@ def status_line(engine: "Engine") -> None:
     """Base model, device and why, pool and hash, people ahead (G3)."""
     manifest = engine.manifest
     layers = len({position.layer for position in manifest.positions})
-    queue = people_ahead(engine) or "nobody ahead of you"
+    queue = people_ahead(engine, studio().work) or "nobody ahead of you"
     size = manifest.card.get("base", {}).get("parameters", 0)
     base = f"{size / 1e6:.3g} M parameters" if size else html.escape(manifest.base)
     parts = (

@@ -50,7 +50,8 @@ def _drawn(engine: "Engine", work: Work[Any], names: Mapping[str, str], order: S
             f'<div class="pp-wait"><div>{escape(names[step])}</div><span>{count}</span></div>'
             f'<div class="pp-progress"><i style="width:{100 * share:.0f}%"></i></div>'
         )
-    queue = f"{people_ahead(engine, mine=1)}, " if people_ahead(engine, mine=1) else ""
+    ahead = people_ahead(engine, work)
+    queue = f"{ahead}, " if ahead else ""
     return (
         f'<div role="status"><h3>{escape(names[now])}</h3><p class="pp-quiet">{queue}{seconds_text(work.elapsed)} so '
         f"far. You may look at other pages meanwhile.</p>{''.join(rows)}</div>"
