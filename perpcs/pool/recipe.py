@@ -62,7 +62,7 @@ SMALLTOWN = Recipe(
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
-        hypernet=HypernetSettings(steps=450, smoothing=0.0, evaluate_every=50),
+        hypernet=HypernetSettings(steps=300, smoothing=0.0, evaluate_every=50),
     ),
 )
 
