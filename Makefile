@@ -47,7 +47,7 @@ PEOPLE := 12
 
 evaluate: env
 	@$(BIN)/perpcs smalltown --seed $(SEED) --users $(PEOPLE) --out build/held-out
-	@for task in LaMP_2 LaMP_3 LaMP_4 LaMP_5 LaMP_7; do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool \
+	@for task in LaMP_1 LaMP_2 LaMP_3 LaMP_4 LaMP_5 LaMP_7; do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool \
 	"$(POOL)") --users build/held-out/$$task/target_users.json --methods $(METHODS) --with-texts --out results/evaluate_$$task.json \
 	|| exit 1; done
 
