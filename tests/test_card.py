@@ -265,11 +265,12 @@ def with_hypernet(manifest, said):
 def test_what_the_network_of_p2p_does_for_new_people_is_told():
     manifest = FakeEngine().manifest
     assert rows.hypernet_rows(with_hypernet(manifest, LEARNED)) == [
-        ("News headlines", "1,195", "22 new people", "0.693", "0.629", "–"),
-        ("News headlines", "1,195", "23 people of new clusters", "0.705", "0.673", "0.720"),
+        ("News headlines", "22 new people", "0.693", "0.629", "–"),
+        ("News headlines", "23 of new clusters", "0.705", "0.673", "0.720"),
     ]
+    assert rows.hypernet_sentence(with_hypernet(manifest, LEARNED)).startswith("Learned from 1195 other candidates")
     assert rows.hypernet_rows(manifest) == []
-    assert rows.hypernet_rows(with_hypernet(manifest, {"people": "many", "final": []})) == []
+    assert rows.hypernet_rows(with_hypernet(manifest, {"held_out": {"people": "many"}, "final": []})) == []
 
 
 # ---- on Overview ----------------------------------------------------------------------------------------------------
@@ -309,7 +310,7 @@ def test_the_card_shows_the_network_of_p2p(fake, monkeypatch, tmp_path):  # noqa
     fake.manifest = with_hypernet(fake.manifest, LEARNED)
     text = shown(overview_of(fake, monkeypatch, tmp_path, CARD))
     assert "P2P’s network" in text
-    assert "23 people of new clusters" in text
+    assert "23 of new clusters" in text
 
 
 def test_the_card_without_quality_names_the_command(fake, monkeypatch, tmp_path):  # noqa: F811

@@ -134,25 +134,34 @@ def _distilled(settings: Mapping[str, Any]) -> str:
     return f"Distilled gates: fitted on {items:,} items of {whom}, ridge {ridge:g}"
 
 
-HELD_OUT = {"people": "new people", "clusters": "people of new clusters"}
+HELD_OUT = {"people": "new people", "clusters": "of new clusters"}
 """Groups that P2P's network did not learn from, as a reader calls them."""
 PROFILES = {"base": "no profile", "own": "own profile", "shuffled": "somebody else’s"}
 
 
 def hypernet_rows(manifest: Manifest) -> list[tuple[str, ...]]:
-    """Per task and group that P2P's network did not learn from: title, how many learned, which group and how many, and
-    nats per target token with each kind of ``PROFILES``; a dash where a number is not known.
+    """Per task and group that P2P's network did not learn from: title, which group and how many, and nats per target
+    token with each kind of ``PROFILES``; a dash where a number is not known.
     """
     rows = []
     for pool in manifest.tasks:
-        learned, held = pool.hypernet.get("people"), mapping(pool.hypernet.get("held_out"))
+        held = mapping(pool.hypernet.get("held_out"))
         for group, words in HELD_OUT.items():
             final = mapping(mapping(pool.hypernet.get("final")).get(group))
-            if not (is_number(learned) and is_number(held.get(group)) and final):
-                continue
-            losses = (f"{final[kind]:.3f}" if is_number(final.get(kind)) else "–" for kind in PROFILES)
-            rows.append((title_of(pool.task), f"{learned:,}", f"{held[group]:,} {words}", *losses))
+            if is_number(held.get(group)) and final:
+                losses = (f"{final[kind]:.3f}" if is_number(final.get(kind)) else "–" for kind in PROFILES)
+                rows.append((title_of(pool.task), f"{held[group]:,} {words}", *losses))
     return rows
+
+
+def hypernet_sentence(manifest: Manifest) -> str:
+    """From how many people P2P's network learned, and what those it is tried on had a say in."""
+    counts = (pool.hypernet.get("people") for pool in manifest.tasks)
+    learned = [int(count) for count in counts if is_number(count)]
+    return (
+        f"Learned from {_range(learned)} other candidates a task. Those it is tried on here had a say in how long it "
+        "learned; people of the quality tables had none."
+    )
 
 
 def _range(counts: Iterable[int]) -> str:

@@ -125,14 +125,14 @@ def _hypernet(manifest: "Manifest") -> str:
     found = rows.hypernet_rows(manifest)
     if not found:
         return ""
-    head = ("task", "learned from", "tried on", *rows.PROFILES.values())
+    head = ("task", "tried on", *rows.PROFILES.values())
     table = table_html(
         f"{term('NLL')} in nats per target token, lower is better",
         head,
         ([escape(cell) for cell in row] for row in found),
     )
-    kept = "They had a say in how long it learned; people of the quality tables had none."
-    return f"<h3>{term('P2P', 'P2P’s network')}</h3>{table}{_quiet(kept)}"
+    said = _quiet(escape(rows.hypernet_sentence(manifest)))
+    return f"<h3>{term('P2P', 'P2P’s network')}</h3>{table}{said}"
 
 
 def _quality(manifest: "Manifest", measured: dict[str, Evaluation]) -> str:
