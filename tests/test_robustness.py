@@ -10,7 +10,7 @@ from perpcs.data.smalltown import write_town
 from perpcs.evaluate.experiment import Setting
 from perpcs.evaluate.experiments import robustness
 from perpcs.figures.results import Band, bands_figure
-from perpcs.figures.robust import choices_title, dots_csv, dots_figure, gain_title, rules_title
+from perpcs.figures.robust import Dot, choices_title, dots_csv, dots_figure, gain_title, rules_title
 from perpcs.personalizers.heldout import held_out_loss
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
@@ -81,6 +81,7 @@ def test_what_a_smaller_pool_keeps_of_the_gain_is_said():
     fit, gate = band("perpcs:fit", 0.4, 0.3, 0.2), band("perpcs:gate", 0.8, 0.7, 0.6)
     said = gain_title([fit, gate], 1.0, "With 3 of 50 sharers")
     assert said == "With 3 of 50 sharers, of what all bring: Per-Pcs, fit keeps 75 %, Per-Pcs, gate keeps 50 %"
+    assert "fit keeps nothing" in gain_title([band("perpcs:fit", 1.2, 0.3, 0.2)], 1.0, "With 3 of 50 sharers")
     assert "nothing is gained" in gain_title([fit], 0.1, "With 3 of 50 sharers")
 
 
@@ -108,10 +109,14 @@ def test_dots_of_rules_and_choices_say_which_are_surely_better():
         ("fit: shorter", "worse"),
         ("fit: other", ""),
     ]
-    assert choices_title(found) == "Better than the default: fit: longer; surely worse: fit: shorter"
+    assert choices_title(found) == "Surely better than the default: fit: longer; surely worse: fit: shorter"
     assert choices_title(found[:1]) == "No other choice is surely better"
     figure = dots_figure(found, 0.7)
     assert list(figure.layout.yaxis.ticktext) == [dot.name for dot in found]
     assert list(figure.data[0].y) == [0, 1, 2, 3]
+    assert not figure.layout.showlegend, "every row names its method"
+    both = dots_figure([*dots, Dot("all of them", "perpcs:gate", 0.8, 0.7, 0.9)], 0.7)
+    assert both.layout.showlegend
+    assert both.data[0].y[0] < 0 < both.data[1].y[0], "two methods on one row stand apart"
     assert [shape.x0 for shape in figure.layout.shapes] == [0.7]
     assert "perpcs:fit,fit: longer,0.5,0.4,0.6,better" in dots_csv(found)

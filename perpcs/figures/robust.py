@@ -41,7 +41,8 @@ def gain_title(bands: Sequence[Band], base: float, what: str) -> str:
     for band in bands:
         gained = base - band.mean[-1]
         if gained > 0:
-            said.append(f"{method_name(band.method)} keeps {100 * (base - band.mean[0]) / gained:.0f} %")
+            kept = (base - band.mean[0]) / gained
+            said.append(f"{method_name(band.method)} keeps {f'{100 * kept:.0f} %' if kept > 0 else 'nothing'}")
     return f"{what}, of what all bring: {', '.join(said)}" if said else f"{what} nothing is gained over the base model"
 
 
@@ -59,7 +60,7 @@ def rules_title(dots: Sequence[Dot], taken: int, ours: str = "perpcs:fit") -> st
 def choices_title(dots: Sequence[Dot]) -> str:
     """Which other choices are surely better than the default, and which worse."""
     better, worse = ([dot.name for dot in dots if dot.differs == how] for how in ("better", "worse"))
-    first = f"Better than the default: {', '.join(better)}" if better else "No other choice is surely better"
+    first = f"Surely better than the default: {', '.join(better)}" if better else "No other choice is surely better"
     return f"{first}; surely worse: {', '.join(worse)}" if worse else first
 
 
@@ -68,9 +69,10 @@ def dots_figure(dots: Sequence[Dot], base: float, *, dark: bool = False) -> go.F
     figure = go.Figure()
     names = list(dict.fromkeys(dot.name for dot in dots))
     methods = list(dict.fromkeys(dot.method for dot in dots))
+    several = len(dots) > len(names)
     for place, method in enumerate(methods):
         own = [dot for dot in dots if dot.method == method]
-        shift = 0.22 * (place - (len(methods) - 1) / 2)  # so that intervals do not cover each other
+        shift = 0.22 * (place - (len(methods) - 1) / 2) if several else 0.0  # so that intervals do not cover each other
         figure.add_trace(
             go.Scatter(
                 x=[dot.mean for dot in own],
@@ -98,6 +100,8 @@ def dots_figure(dots: Sequence[Dot], base: float, *, dark: bool = False) -> go.F
             )
         )
     frame(figure, dark, 110 + 34 * len(names))
+    # From the figure's left edge, or it would run under the buttons; where every row names its method there is no need.
+    figure.update_layout(legend={"xref": "container", "x": 0}, showlegend=several)
     figure.add_vline(x=base, line={"color": muted(dark), "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text=UNITS["nll"], showgrid=True, gridcolor=faint(dark))
     figure.update_yaxes(
