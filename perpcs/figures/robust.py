@@ -91,7 +91,7 @@ def dots_figure(dots: Sequence[Dot], base: float, *, dark: bool = False) -> go.F
                     "symbol": mark_of(method),
                     "line": {"width": 1, "color": ink(dark)},
                 },
-                name=method_name(method),
+                name=method_name(method).partition(", ")[2] or method_name(method),  # short: buttons stand beside it
                 customdata=[(dot.name, dot.low, dot.high, f", {dot.differs}" if dot.differs else "") for dot in own],
                 hovertemplate=(
                     f"<b>{method_name(method)}</b>, %{{customdata[0]}}<br>%{{x:.3f}} [%{{customdata[1]:.3f}}, "
@@ -100,8 +100,7 @@ def dots_figure(dots: Sequence[Dot], base: float, *, dark: bool = False) -> go.F
             )
         )
     frame(figure, dark, 110 + 34 * len(names))
-    # From the figure's left edge, or it would run under the buttons; where every row names its method there is no need.
-    figure.update_layout(legend={"xref": "container", "x": 0}, showlegend=several)
+    figure.update_layout(showlegend=several)  # else every row names its method
     figure.add_vline(x=base, line={"color": muted(dark), "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text=UNITS["nll"], showgrid=True, gridcolor=faint(dark))
     figure.update_yaxes(
