@@ -17,7 +17,7 @@ from perpcs.figures.style import bytes_text
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.ui import card
 from perpcs.ui.errors import show_error
-from perpcs.ui.found import chart, csv_button, finding_of, made_by
+from perpcs.ui.found import chart, csv_button, finding_of, made_by, part_of
 from perpcs.ui.state import Studio
 from perpcs.ui.strings import term
 from perpcs.ui.theme import is_dark
@@ -134,9 +134,7 @@ def history_panel(engine: "Engine", record: Studio) -> None:
     finding = finding_of(engine, "history")
     if finding is None:
         return
-    tasks = mapping(finding.data.get("tasks"))
-    task = record.result[0] if record.result[0] in tasks else next(iter(tasks), "")
-    found = mapping(tasks.get(task))
+    task, found = part_of(finding, record.result[0])
     bands = bands_of(found)
     if not bands:
         show_error(PerpcsError("results/history.json lacks its numbers.", f"Make it again with: {finding.command}."))

@@ -1,5 +1,6 @@
 """What every part of the Results page shares: reading a result, saying what made it, a chart, its CSV."""
 
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import streamlit as st
 
 from perpcs.evaluate.findings import Finding, read_finding
 from perpcs.figures.style import CHART_CONFIG
+from perpcs.pool.manifest import mapping
 from perpcs.ui import card
 
 if TYPE_CHECKING:
@@ -28,6 +30,13 @@ def finding_of(engine: "Engine", name: str) -> Finding | None:
             f"{escape(engine.manifest.name)} <code>{engine.pool_hash[:8]}</code>.</p>"
         )
     return finding
+
+
+def part_of(finding: Finding, wanted: str) -> tuple[str, Mapping[str, Any]]:
+    """The part of a result that is about the wanted task, else about its first one: the task and what was found."""
+    tasks = mapping(finding.data.get("tasks"))
+    task = wanted if wanted in tasks else next(iter(tasks), "")
+    return task, mapping(tasks.get(task))
 
 
 def made_by(finding: Finding) -> None:

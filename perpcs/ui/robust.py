@@ -15,7 +15,7 @@ from perpcs.figures.robust import RULES, Dot, choices_title, dots_csv, dots_figu
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.ui.costs import bands_of
 from perpcs.ui.errors import show_error
-from perpcs.ui.found import chart, csv_button, finding_of, made_by
+from perpcs.ui.found import chart, csv_button, finding_of, made_by, part_of
 from perpcs.ui.state import Studio
 from perpcs.ui.theme import is_dark
 
@@ -29,9 +29,7 @@ def robustness_panel(engine: "Engine", record: Studio) -> None:
     finding = finding_of(engine, "robustness")
     if finding is None:
         return
-    tasks = mapping(finding.data.get("tasks"))
-    task = record.result[0] if record.result[0] in tasks else next(iter(tasks), "")
-    found = mapping(tasks.get(task))
+    task, found = part_of(finding, record.result[0])
     base = read_measure(found.get("base"))
     sharers, ratios = (bands_of(mapping(found.get(part)), "x") for part in ("sharers", "share_ratio"))
     if base is None or not sharers or not ratios:
