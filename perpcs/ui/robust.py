@@ -57,17 +57,19 @@ def robustness_panel(engine: "Engine", record: Studio) -> None:
 
 
 def _lines(bands: list[Band], base: Measure, title: str, what: str, *, percent: bool = False) -> None:
-    st.html(f"<h3>{escape(title)}</h3>")
-    figure = bands_figure(bands, what, percent=percent, base=base.mean, dark=is_dark())
-    name = what.replace(" ", "-")
-    chart(figure, name, title)
-    csv_button(name, bands_csv(bands, name), "CSV of this figure")
+    figure, name = bands_figure(bands, what, percent=percent, base=base.mean, dark=is_dark()), what.replace(" ", "-")
+    _figure(title, figure, name, bands_csv(bands, name))
 
 
 def _dots(dots: list[Dot], base: Measure, title: str, name: str) -> None:
+    _figure(title, dots_figure(dots, base.mean, dark=is_dark()), name, dots_csv(dots))
+
+
+def _figure(title: str, figure: Any, name: str, csv: str) -> None:
+    """A figure under its takeaway, and its numbers."""
     st.html(f"<h3>{escape(title)}</h3>")
-    chart(dots_figure(dots, base.mean, dark=is_dark()), name, title)
-    csv_button(name, dots_csv(dots), "CSV of this figure")
+    chart(figure, name, title)
+    csv_button(name, csv, "CSV of this figure")
 
 
 def _note(finding: Finding, task: str, found: Mapping[str, Any]) -> None:
