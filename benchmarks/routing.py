@@ -9,26 +9,28 @@ results are shown on.
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from perpcs.assembly.assemble import restricted, weigher
+from perpcs.assembly.assemble import assemble
 from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.assembly.record import Assembly
 from perpcs.cli import POOLS, pool_folder
 from perpcs.data.smalltown import Person, make_people
 from perpcs.evaluate.intervals import summary
 from perpcs.files import write_json
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, people
+from perpcs.model.basis import Adapter
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded, encode_pair
+from perpcs.personalizers.heldout import held_out_loss
 from perpcs.pool.adapt import prompt_about
-from perpcs.pool.build import encode_histories, versions
+from perpcs.pool.build import versions
 from perpcs.pool.store import Pool
 from perpcs.tasks import Task, get_task
 
@@ -59,7 +61,12 @@ def grid() -> dict[str, RouterOptions]:
         options[f"fit, {steps} steps, rate {rate:g}"] = RouterOptions(router="fit", steps=steps, rate=rate)
     for shrink in (0.0, 1.0, 10.0, 30.0):
         options[f"fit, shrinkage {shrink:g}"] = RouterOptions(router="fit", shrink=shrink)
-    options["fit, either sign"] = RouterOptions(router="fit", signed=True)
+    for shrink in (1.0, 3.0, 10.0):
+        options[f"fit, either sign, shrinkage {shrink:g}"] = RouterOptions(router="fit", signed=True, shrink=shrink)
+    options["fit+own"] = RouterOptions(router="fit+own")
+    options["fit+own, either sign"] = RouterOptions(router="fit+own", signed=True)
+    options["control: 3 random pieces"] = RouterOptions(router="random")
+    options["control: all pieces, uniform"] = RouterOptions(router="uniform")
     return options
 
 
@@ -89,32 +96,19 @@ def encode_queries(base: BaseModel, task: Task, person: Person, with_history: bo
 
 def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) -> dict[str, list[float]]:
     """Nats per target token of every method, one number a person."""
-    stored = pool.pieces(task.name, base.device, base.dtype)
-    S, P = stored.pieces.sharers, len(base.positions)
-    random = np.random.default_rng(0)
     rows: dict[str, list[float]] = {}
-    weights: dict[str, list[np.ndarray]] = {}
-    histories = encode_histories(base, task, [person.user for person in persons])
-    queries = [encode_queries(base, task, person) for person in persons]
-
-    def add(name: str, person: int, w: np.ndarray) -> None:
-        b = torch.from_numpy(w).to(base.dtype)[None].expand(len(queries[person]), -1, -1)
-        rows.setdefault(name, []).append(mean_nll(base, queries[person], people(stored.pieces, b)))
-
-    for person, history in enumerate(histories):
-        rows.setdefault("base", []).append(mean_nll(base, queries[person]))
-        rows.setdefault("rag", []).append(mean_nll(base, encode_queries(base, task, persons[person], True)))
+    assembled: list[Assembly] = []
+    for person in persons:
+        rows.setdefault("base", []).append(mean_nll(base, encode_queries(base, task, person)))
+        rows.setdefault("rag", []).append(mean_nll(base, encode_queries(base, task, person, with_history=True)))
         for name, options in grid().items():
-            left = restricted(pool, task.name, stored, options)
-            weights.setdefault(name, []).append(weigher(options)(base, left, history, options).weights)
-            add(name, person, weights[name][-1])
-        picks = np.zeros((P, S), dtype=np.float32)
-        np.put_along_axis(picks, random.integers(0, S, (P, 3)), 1 / 3, axis=1)
-        add("control: 3 random pieces", person, picks)
-        add("control: all pieces, uniform", person, np.full((P, S), 1 / S, dtype=np.float32))
-    for name in ("default",):
-        for person in range(len(persons)):
-            add(f"control: {name} of the next person", person, weights[name][(person + 1) % len(persons)])
+            found = assemble(base, pool, task, person.history, options=options)
+            rows.setdefault(name, []).append(held_out_loss(base, pool, found, person.queries) or math.nan)
+            if name == "default":
+                assembled.append(found)
+    name = "control: default of the next person"
+    for person, other in zip(persons, [*assembled[1:], assembled[0]], strict=True):
+        rows.setdefault(name, []).append(held_out_loss(base, pool, other, person.queries) or math.nan)
     return rows
 
 

@@ -172,7 +172,7 @@ def test_the_front_holds_who_is_beaten_by_nobody():
     assert [point.method for point in front(points, "nll", "bytes")] == ["base", "perpcs:fit"]
     assert [point.method for point in front(points, "nll", "seconds")] == ["rag", "oppu", "perpcs:fit"]
     assert pareto_title(points, "nll", "seconds").endswith("better than RAG; OPPU or Per-Pcs, fit")
-    figure = pareto_figure(points, "nll", "bytes")
+    figure = pareto_figure(tuple(points), "nll", "bytes")
     assert {trace.name for trace in figure.data} >= {"Base model", "Per-Pcs, fit", "OPPU", "RAG"}
     assert all(x > 0 for trace in figure.data for x in trace.x), "0 has a place on a logarithmic axis"
     assert figure.layout.yaxis.autorange == "reversed", "upwards is better"
@@ -181,9 +181,9 @@ def test_the_front_holds_who_is_beaten_by_nobody():
 def test_storage_says_how_many_times():
     lines = [Line("perpcs", (1.0, 1000.0), (100.0, 2000.0)), Line("oppu", (1.0, 1000.0), (80.0, 80_000.0))]
     assert storage_title(lines) == "1,000 people take 2.0 KB by Per-Pcs and 80.0 KB by OPPU: 40 times as much"
-    assert cost_figure(lines, "people", kind="bytes").layout.xaxis.type == "log"
+    assert cost_figure(tuple(lines), "people", kind="bytes").layout.xaxis.type == "log"
     assert time_title([Line("oppu", (4.0, 64.0), (0.5, 6.5))]) == "64 history items take OPPU 6.5 s"
-    near = cost_figure([Line("oppu", (4.0, 64.0), (0.5, 6.5))], "items", kind="seconds")
+    near = cost_figure((Line("oppu", (4.0, 64.0), (0.5, 6.5)),), "items", kind="seconds")
     assert list(near.layout.yaxis.tickvals) == [0.5, 1.0, 2.0, 5.0]
 
 
@@ -199,7 +199,7 @@ def test_the_history_title_says_what_the_other_method_needs():
 
 
 def test_every_size_of_a_history_is_a_point_with_its_interval():
-    figure = bands_figure([band("perpcs:fit", 0.4, 0.3, 0.2), band("wrong:perpcs:fit", 0.8, 0.9, 1.0)], "items")
+    figure = bands_figure((band("perpcs:fit", 0.4, 0.3, 0.2), band("wrong:perpcs:fit", 0.8, 0.9, 1.0)), "items")
     ours, control = figure.data
     assert list(ours.y) == [0.4, 0.3, 0.2]
     assert list(ours.error_y.array) == pytest.approx([0.2] * 3)

@@ -71,7 +71,7 @@ def test_fewer_sharers_and_other_choices_are_other_assemblies_each_made_once(fou
 
 def test_shares_stand_on_a_plain_axis_beside_the_base_model():
     figure = bands_figure(
-        [Band("perpcs:fit", (0.25, 1.0), (0.5, 0.4), (0.4, 0.3), (0.6, 0.5))], "share", percent=True, base=0.7
+        (Band("perpcs:fit", (0.25, 1.0), (0.5, 0.4), (0.4, 0.3), (0.6, 0.5)),), "share", percent=True, base=0.7
     )
     assert (figure.layout.xaxis.type, list(figure.layout.xaxis.ticktext)) == ("linear", ["25 %", "100 %"])
     assert [shape.y0 for shape in figure.layout.shapes] == [0.7]
@@ -111,11 +111,11 @@ def test_dots_of_rules_and_choices_say_which_are_surely_better():
     ]
     assert choices_title(found) == "Surely better than the default: fit: longer; surely worse: fit: shorter"
     assert choices_title(found[:1]) == "No other choice is surely better"
-    figure = dots_figure(found, 0.7)
+    figure = dots_figure(tuple(found), 0.7)
     assert list(figure.layout.yaxis.ticktext) == [dot.name for dot in found]
     assert list(figure.data[0].y) == [0, 1, 2, 3]
     assert not figure.layout.showlegend, "every row names its method"
-    both = dots_figure([*dots, Dot("all of them", "perpcs:gate", 0.8, 0.7, 0.9)], 0.7)
+    both = dots_figure((*dots, Dot("all of them", "perpcs:gate", 0.8, 0.7, 0.9)), 0.7)
     assert both.layout.showlegend
     assert both.data[0].y[0] < 0 < both.data[1].y[0], "two methods on one row stand apart"
     assert [shape.x0 for shape in figure.layout.shapes] == [0.7]

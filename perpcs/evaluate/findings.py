@@ -15,7 +15,7 @@ KIND = "perpcs-experiment"
 _PUBLISHED = Path(__file__).with_name("published.json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Finding:
     """One result file: what was asked, when, and of which pool; ``data`` is the whole file."""
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,7 +14,7 @@ from perpcs.figures.order import short_label, short_names
 from perpcs.figures.style import MARK, base_layout, faint, ink, muted, weight_scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """Weights (P, S) of both, and whom retrieval takes."""
 
@@ -37,6 +38,7 @@ def case_title(case: Case) -> str:
     )
 
 
+@lru_cache(maxsize=4)  # a page asks at every press
 def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
     """Two maps side by side; rows are positions, columns sharers, the most alike first; taken ones are ticked."""
     columns = sorted(range(len(case.sharers)), key=lambda s: (-case.likeness[s], s))

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import plotly.graph_objects as go
@@ -97,7 +98,8 @@ def pareto_title(points: Sequence[Point], measure: str, cost: Cost) -> str:
     return f"No method {cheaper} and answers better than {listed}"
 
 
-def pareto_figure(points: Sequence[Point], measure: str, cost: Cost, *, dark: bool = False) -> go.Figure:
+@lru_cache(maxsize=32)  # a page asks at every press
+def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: bool = False) -> go.Figure:
     """Quality (upwards is better) over cost a person, with intervals; a line joins the front.
 
     Cost is on a logarithmic axis, on which 0 stands at its left end.
@@ -176,8 +178,9 @@ class Line:
     y: tuple[float, ...]
 
 
+@lru_cache(maxsize=32)  # a page asks at every press
 def cost_figure(
-    lines: Sequence[Line], x_title: str, *, kind: Cost, even_at: float | None = None, dark: bool = False
+    lines: tuple[Line, ...], x_title: str, *, kind: Cost, even_at: float | None = None, dark: bool = False
 ) -> go.Figure:
     """Bytes or seconds of each method as people or items grow, both axes logarithmic.
 
@@ -253,8 +256,9 @@ class Band:
     high: tuple[float, ...]
 
 
+@lru_cache(maxsize=32)  # a page asks at every press
 def bands_figure(
-    bands: Sequence[Band], x_title: str, *, percent: bool = False, base: float | None = None, dark: bool = False
+    bands: tuple[Band, ...], x_title: str, *, percent: bool = False, base: float | None = None, dark: bool = False
 ) -> go.Figure:
     """Nats per target token of each method as something grows; whiskers are 95 % intervals over people.
 

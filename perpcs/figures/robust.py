@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import plotly.graph_objects as go
 
@@ -64,7 +65,8 @@ def choices_title(dots: Sequence[Dot]) -> str:
     return f"{first}; surely worse: {', '.join(worse)}" if worse else first
 
 
-def dots_figure(dots: Sequence[Dot], base: float, *, dark: bool = False) -> go.Figure:
+@lru_cache(maxsize=32)  # a page asks at every press
+def dots_figure(dots: tuple[Dot, ...], base: float, *, dark: bool = False) -> go.Figure:
     """A row a name, a dot a method with its interval over people; a line where the base model stands."""
     figure = go.Figure()
     names = list(dict.fromkeys(dot.name for dot in dots))

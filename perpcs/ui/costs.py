@@ -1,16 +1,17 @@
 """The Results page below its table: quality against cost, cost as it grows, one person chosen for in two ways."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.findings import Column, columns, published, read_finding
+from perpcs.evaluate.findings import Column, Finding, columns, published, read_finding
 from perpcs.evaluate.results import read_measure
 from perpcs.figures import results as figures
-from perpcs.figures.case_study import case_csv, case_figure, case_title, read_case
+from perpcs.figures.case_study import Case, case_csv, case_figure, case_title, read_case
 from perpcs.figures.curve import title_of
 from perpcs.figures.results import Band, Cost, Line, Point, method_name
 from perpcs.figures.style import bytes_text
@@ -45,7 +46,7 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
         with place:
             title = figures.pareto_title(points, measure, cost)
             st.html(f"<h3>{escape(title)}</h3>")
-            chart(figures.pareto_figure(points, measure, cost, dark=is_dark()), f"pareto-{cost}", title)
+            chart(figures.pareto_figure(tuple(points), measure, cost, dark=is_dark()), f"pareto-{cost}", title)
     st.html(
         f'<p class="pp-quiet">{escape(title_of(column.task))}, n = {column.users} people. Whiskers: 95 % intervals '
         "over people. The dotted line joins the methods that none beats in both. RAG and PAG keep the person’s text "
@@ -83,7 +84,7 @@ def cost_panel(engine: "Engine") -> None:
         even = storage.get("even_at")
         st.html(f"<h3>{escape(title)}</h3>")
         at = float(even) if is_number(even) else None
-        chart(figures.cost_figure(kept, "people", kind="bytes", even_at=at, dark=is_dark()), "storage", title)
+        chart(figures.cost_figure(tuple(kept), "people", kind="bytes", even_at=at, dark=is_dark()), "storage", title)
         first = mapping(mapping(storage.get("methods")).get("perpcs"))
         once, person = (value if is_number(value) else 0 for value in (first.get("once"), first.get("person")))
         meet = f" The dotted line: from {at:.0f} people on Per-Pcs keeps less." if at and at > 1 else ""
@@ -95,7 +96,7 @@ def cost_panel(engine: "Engine") -> None:
     with right:
         title = figures.time_title(took)
         st.html(f"<h3>{escape(title)}</h3>")
-        chart(figures.cost_figure(took, "history items", kind="seconds", dark=is_dark()), "time", title)
+        chart(figures.cost_figure(tuple(took), "history items", kind="seconds", dark=is_dark()), "time", title)
         machine, repeats = mapping(finding.data.get("machine")), time.get("repeats")
         st.html(
             f'<p class="pp-quiet">{escape(title_of(str(finding.data.get("task"))))}; one person, the newest items of '
@@ -142,7 +143,7 @@ def history_panel(engine: "Engine", record: Studio) -> None:
     title = figures.history_title(bands)
     st.html(f"<h3>{escape(title)}</h3>")
     with st.container(key="history-box"):
-        chart(figures.bands_figure(bands, "history items", dark=is_dark()), "history", title)
+        chart(figures.bands_figure(tuple(bands), "history items", dark=is_dark()), "history", title)
     st.html(
         f'<p class="pp-quiet">{escape(title_of(task))}, n = {escape(str(found.get("users")))} people, the newest items '
         "of each; the same queries at every size. Whiskers: 95 % intervals over people. Dotted: a control, made for "
@@ -171,7 +172,7 @@ def case_panel(engine: "Engine") -> None:
     finding = finding_of(engine, "case-study")
     if finding is None:
         return
-    case = read_case(dict(finding.data))
+    case = _case_of(finding)
     if case is None:
         show_error(PerpcsError("results/case-study.json lacks its arrays.", f"Make it again with: {finding.command}."))
         return
@@ -188,3 +189,9 @@ def case_panel(engine: "Engine") -> None:
     )
     csv_button("case", case_csv(case), "CSV of both maps")
     made_by(finding)
+
+
+@lru_cache(maxsize=4)
+def _case_of(finding: Finding) -> Case | None:
+    """The same object for the same reading of a file, so that its figure is drawn once."""
+    return read_case(dict(finding.data))

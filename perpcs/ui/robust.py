@@ -57,12 +57,15 @@ def robustness_panel(engine: "Engine", record: Studio) -> None:
 
 
 def _lines(bands: list[Band], base: Measure, title: str, what: str, *, percent: bool = False) -> None:
-    figure, name = bands_figure(bands, what, percent=percent, base=base.mean, dark=is_dark()), what.replace(" ", "-")
+    figure, name = (
+        bands_figure(tuple(bands), what, percent=percent, base=base.mean, dark=is_dark()),
+        what.replace(" ", "-"),
+    )
     _figure(title, figure, name, bands_csv(bands, name))
 
 
 def _dots(dots: list[Dot], base: Measure, title: str, name: str) -> None:
-    _figure(title, dots_figure(dots, base.mean, dark=is_dark()), name, dots_csv(dots))
+    _figure(title, dots_figure(tuple(dots), base.mean, dark=is_dark()), name, dots_csv(dots))
 
 
 def _figure(title: str, figure: Any, name: str, csv: str) -> None:

@@ -1,0 +1,147 @@
+"""Seconds that a visitor waits on a running server: for every page by its address, and for what needs no model.
+
+    python -m benchmarks.interactions [--pool FOLDER] [--runs 5] [--out FILE]
+
+The server is warm: somebody has opened the studio before. Pages are opened twice over, by a new visitor, whose browser
+holds nothing, and by one who has been here; beside them, in turn, a page of one line, which is what Streamlit,
+the browser and this machine take whatever the page holds. A press counts from the mouse button to the first frame that
+shows its answer.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from benchmarks.common import DEFAULT_POOL, RESULTS, ROOT, about, print_table, timing, write_result
+from benchmarks.startup import ONE_LINE, PACKAGES, PATIENCE, await_sight, open_browser, serve
+from perpcs.pool.store import Pool
+
+PAGES = {
+    "overview": ".pp-claim",
+    "assemble": ".st-key-finished h2",
+    "compare": ".st-key-ask button",
+    "sharers": ".st-key-finished h2",
+    "results": ".pp-results",
+    "share": ".st-key-statusline",
+    "method": ".st-key-toy-numbers",
+}
+"""What belongs to each page alone, or stands at its end."""
+_VIEW = {"width": 1280, "height": 720}
+
+PRESSES = {
+    "sort the map": ("assemble", ".st-key-sort", ".st-key-mapbox .main-svg"),
+    "another module of the map": ("assemble", ".st-key-module", ".st-key-mapbox .main-svg"),
+    "another view below it": ("assemble", ".st-key-view", "[class*='st-key-view-']"),
+    "the next step of the story": ("overview", ".st-key-story-step", ".pp-story"),
+    "another measure": ("results", ".st-key-measure", ".pp-results"),
+    "another page's notes": ("method", ".st-key-notes-page", ".pp-script"),
+}
+"""What is pressed -> (page, the row of choices, what shows the answer). Pressed is what is not chosen."""
+
+
+def measure(folder: Path, runs: int) -> dict[str, Any]:
+    """Open and press everything ``runs`` times; the result as it is written."""
+    pool = Pool(folder)
+    result = about("interactions", pool, {"runs": runs}, PACKAGES)
+    result["goals"] = {"pages": {"seconds, below": 1.0}, "presses": {"seconds, below": 0.3}}
+    with tempfile.TemporaryDirectory() as place, open_browser() as browser:
+        result["versions"]["chromium"] = browser.version
+        script = Path(place) / "one_line.py"
+        script.write_text(ONE_LINE)
+        environment = {"PERPCS_POOL": str(folder.resolve())}
+        with serve(script, {}) as line, serve(ROOT / "app.py", environment) as studio:
+            found = _pages(browser, line, studio, runs)
+            context = browser.new_context(viewport=_VIEW)
+            for name, (page, row, answer) in PRESSES.items():
+                found["press: " + name] = _pressed(context, f"{studio}/{page}", PAGES[page], row, answer, runs)
+            context.close()
+    result["seconds"] = {name: timing(times) for name, times in found.items()}
+    for who in ("new", "returning"):
+        line_seconds = result["seconds"][f"{who}: one line"]["median_s"]
+        result[f"{who}_over_one_line"] = {
+            name: round(result["seconds"][f"{who}: {name}"]["median_s"] / line_seconds, 3) for name in PAGES
+        }
+    return result
+
+
+def _pages(browser: Browser, line: str, studio: str, runs: int) -> dict[str, list[float]]:
+    """Seconds to open every page, by who opens it and which it is."""
+    returning = browser.new_context(viewport=_VIEW)
+    places = {"one line": (line, PAGES["overview"]), **{name: (f"{studio}/{name}", PAGES[name]) for name in PAGES}}
+    for address, sight in places.values():
+        _opened(returning, address, sight)
+    found: dict[str, list[float]] = {}
+    for _ in range(runs):
+        for name, (address, sight) in places.items():
+            found.setdefault(f"returning: {name}", []).append(_opened(returning, address, sight))
+            new = browser.new_context(viewport=_VIEW)
+            found.setdefault(f"new: {name}", []).append(_opened(new, address, sight))
+            new.close()
+    returning.close()
+    return found
+
+
+def _opened(context: BrowserContext, address: str, sight: str) -> float:
+    """Seconds until a tab shows what belongs to the page."""
+    tab = context.new_page()
+    began = time.perf_counter()
+    tab.goto(address, wait_until="commit")
+    await_sight(tab, address, sight)
+    seconds = time.perf_counter() - began
+    tab.close()
+    return seconds
+
+
+def _pressed(context: BrowserContext, address: str, sight: str, row: str, answer: str, runs: int) -> list[float]:
+    """Seconds from a press on something of a row that is not chosen to its answer, again and again on one page."""
+    tab = context.new_page()
+    tab.goto(address)
+    await_sight(tab, address, sight)
+    tab.locator(row).first.wait_for(timeout=PATIENCE * 1000)
+    tab.wait_for_timeout(3000)  # whatever else the page draws
+    seconds = [_one_press(tab, row, answer) for _ in range(runs)]
+    tab.close()
+    return seconds
+
+
+def _one_press(tab: Page, row: str, answer: str) -> float:
+    shows = f'() => document.querySelector("{answer}")?.innerHTML'
+    before = tab.evaluate(shows)
+    other = tab.locator(f'{row} [role="radio"][aria-checked="false"]').first
+    other.scroll_into_view_if_needed()
+    tab.wait_for_timeout(300)
+    began = time.perf_counter()
+    other.click()
+    tab.wait_for_function(
+        f"before => ![before, undefined].includes(({shows})())", arg=before, polling="raf", timeout=PATIENCE * 1000
+    )
+    seconds = time.perf_counter() - began
+    tab.wait_for_timeout(700)
+    return seconds
+
+
+def table(result: dict[str, Any]) -> list[list[object]]:
+    """The numbers as rows."""
+    return [
+        ["what", "seconds (median)"],
+        *([name, f"{found['median_s']:.2f}"] for name, found in sorted(result["seconds"].items())),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Seconds that a visitor waits on a running server.")
+    parser.add_argument("--pool", type=Path, default=DEFAULT_POOL, help="a pool's folder (default: the small town)")
+    parser.add_argument("--runs", type=int, default=5, help="how often each thing is done (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS / "bench_interactions.json")
+    asked = parser.parse_args()
+    result = measure(asked.pool, asked.runs)
+    print_table(table(result))
+    write_result(asked.out, result)
+
+
+if __name__ == "__main__":
+    main()
