@@ -61,10 +61,12 @@ def grid() -> dict[str, RouterOptions]:
         options[f"fit, {steps} steps, rate {rate:g}"] = RouterOptions(router="fit", steps=steps, rate=rate)
     for shrink in (0.0, 1.0, 10.0, 30.0):
         options[f"fit, shrinkage {shrink:g}"] = RouterOptions(router="fit", shrink=shrink)
-    for shrink in (1.0, 3.0, 10.0):
-        options[f"fit, either sign, shrinkage {shrink:g}"] = RouterOptions(router="fit", signed=True, shrink=shrink)
+    for signed in ("always", "never"):
+        options[f"fit, below 0 {signed}"] = RouterOptions(router="fit", signed=signed)
+        options[f"fit+own, below 0 {signed}"] = RouterOptions(router="fit+own", signed=signed)
+    for least in (0.0, 0.1, 0.5):
+        options[f"fit, least {least:g}"] = RouterOptions(router="fit", least=least)
     options["fit+own"] = RouterOptions(router="fit+own")
-    options["fit+own, either sign"] = RouterOptions(router="fit+own", signed=True)
     options["control: 3 random pieces"] = RouterOptions(router="random")
     options["control: all pieces, uniform"] = RouterOptions(router="uniform")
     return options

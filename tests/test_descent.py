@@ -10,7 +10,7 @@ from tiny import ITEMS, SHARERS, load_tiny, merged_model, random_task_pieces, sa
 from perpcs.assembly.assemble import assemble, descend
 from perpcs.assembly.descent import fit_weights, item_gradients, pull_of, sureness
 from perpcs.assembly.kept import rounded
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.options import RouterOptions, settled
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.model.gains import on_one_basis
@@ -108,8 +108,32 @@ def test_a_longer_history_is_pulled_less(base):
 
 def test_unsigned_weights_never_fall_below_zero(base):
     task, encoded = random_task_pieces(base), encode(base)
-    assert fit_weights(base, task, encoded, replace(FIT, signed=True))[0].min() < 0
-    assert fit_weights(base, task, encoded, FIT)[0].min() == 0
+    assert fit_weights(base, task, encoded, replace(FIT, signed="always"))[0].min() < 0
+    assert fit_weights(base, task, encoded, replace(FIT, signed="never"))[0].min() == 0
+
+
+def test_weights_may_fall_below_zero_where_answers_are_texts():
+    options = RouterOptions()
+    assert (settled(options, texts=True).signed, settled(options, texts=False).signed) == ("always", "never")
+    for said in ("always", "never"):
+        told = RouterOptions(signed=said)
+        assert settled(told, texts=True) == settled(told, texts=False) == told
+
+
+def test_small_weights_are_left_out_half_way_and_stay_out(base):
+    task, encoded, seen = random_task_pieces(base), encode(base), []
+    options = replace(FIT, steps=8, signed="always", least=0.6)
+    weights, gains = fit_weights(base, task, encoded, options, on_step=lambda step, now: seen.append(now.copy()))
+    before = np.abs(fit_weights(base, task, encoded, replace(options, least=0.0), on_step=None)[0])
+    assert (before > 0).all(), "nothing is left out unless asked"
+    size = np.abs(seen[3])
+    held = size > 0
+    assert held.any(axis=1).all()
+    assert not held.all()
+    assert (size[held] >= 0.6 * np.broadcast_to(size.max(axis=1, keepdims=True), size.shape)[held] - 1e-12).all()
+    assert all(((now != 0) <= held).all() for now in seen[4:])
+    assert not weights[~held].any()
+    assert np.abs(gains).sum(axis=0).all(), "items still say what a piece that was left out would do for them"
 
 
 def test_the_first_step_tells_each_items_gradient(base):
@@ -159,7 +183,9 @@ def test_a_person_is_assembled_saved_and_loaded(router, tmp_path):
     assert Assembly.from_json(person.to_json()).to_json() == person.to_json()
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 1.5}, {"rate": 0.0}, {"shrink": -1.0}, {"signed": "no"}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"steps": 1.5}, {"rate": 0.0}, {"shrink": -1.0}, {"signed": "no"}, {"least": 1.0}]
+)
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(PerpcsError):
         RouterOptions(router="fit", **wrong)
@@ -181,3 +207,16 @@ def test_sureness_is_a_mean_in_standard_errors():
     np.testing.assert_allclose(sureness(np.zeros((3, 4)), np.full(3, 1 / 3)), 0)
     last = np.r_[np.zeros(399), 1.0]
     np.testing.assert_allclose(sureness(gains, last), sureness(gains[-1:], np.ones(1)))
+
+
+def test_a_person_who_writes_texts_has_weights_below_zero_and_one_who_labels_has_none(tmp_path):
+    pool = Pool(write_tiny_pool(tmp_path / "pool"))
+    base = pool.base("cpu", "float64")
+    found = {
+        said: assemble(base, pool, TASK, ITEMS, options=RouterOptions(steps=6, signed=said)).weights.min()
+        for said in ("texts", "always", "never")
+    }
+    assert get_task(TASK.name).kind == "text"
+    assert found["texts"] == found["always"] < 0 == found["never"]
+    labels = replace(TASK, kind="label", labels=("a", "b"))
+    assert assemble(base, pool, labels, ITEMS, options=RouterOptions(steps=6)).weights.min() == 0

@@ -227,6 +227,18 @@ def test_the_growing_map_shows_only_rows_that_were_reached():
         assert html.count("pp-row") == 24
 
 
+def test_a_weight_below_zero_is_hollow_and_has_a_place_in_the_legend():
+    weights = ASSEMBLY.weights.copy()
+    p, s = np.argwhere(weights > 0)[0]
+    columns = column_order(weights, PEOPLE, "cluster")
+    assert "box-shadow" not in live_map(weights, columns, done=24)
+    weights[p, s] *= -1
+    assert live_map(weights, columns, done=24).count("box-shadow:inset") == 1
+    for table, named in ((ASSEMBLY.weights, 0), (weights, 1)):
+        figure = assembly_map(dataclasses.replace(ASSEMBLY, weights=table), PEOPLE)
+        assert sum("below 0" in (trace.name or "") for trace in figure.data if trace.showlegend) == named
+
+
 def story(**changes) -> Story:
     example = ENGINE.examples(TASK)[1]
     parts = {

@@ -22,7 +22,7 @@ from torch import Tensor
 from perpcs.assembly.blind import blind_scores, likeness
 from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients, sureness
 from perpcs.assembly.kept import rounded
-from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions
+from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions, settled
 from perpcs.assembly.own import train_own
 from perpcs.assembly.record import Assembly, item_shares
 from perpcs.assembly.routers import gumbel, item_scores, routing_keys, select, width
@@ -79,8 +79,9 @@ def assemble(
     pieces = restricted(pool, task.name, pool.pieces(task.name, base.device, base.dtype), options)
     began = time.perf_counter()
     encoded = [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in items]
-    run = weigher(options, likeness(pool, task.name, items) if options.router == "retrieval" else None)
-    chosen = run(base, pieces, encoded, options, on_position=on_position, batch_tokens=batch_tokens, began=began)
+    alike = likeness(pool, task.name, items) if options.router == "retrieval" else None
+    run, decided = weigher(options, alike), settled(options, texts=task.kind == "text")
+    chosen = run(base, pieces, encoded, decided, on_position=on_position, batch_tokens=batch_tokens, began=began)
     return Assembly(
         weights=rounded(chosen.weights),
         scores=chosen.scores.astype(np.float32),

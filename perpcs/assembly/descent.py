@@ -79,6 +79,7 @@ def fit_weights(
     """
     P, S = len(base.positions), task.pieces.sharers
     mask = task.mask.to(base.device, base.dtype)
+    kept = mask
     w = torch.zeros(P, S, device=base.device, dtype=base.dtype, requires_grad=True)
     optimiser = torch.optim.Adam([w], lr=options.rate, betas=_BETAS)
     batches = fit_batches(len(encoded), options.steps)
@@ -96,9 +97,13 @@ def fit_weights(
         slopes = slopes * mask
         w.grad = slopes.sum(0) + pull * w.detach()
         optimiser.step()
-        if not options.signed:
-            with torch.no_grad():
+        with torch.no_grad():
+            if options.signed != "always":
                 w.clamp_(min=0)
+            elif step + 1 == options.steps // 2:
+                size = w.abs()
+                kept = kept * (size >= options.least * size.amax(dim=1, keepdim=True))
+            w.mul_(kept)  # the optimiser's momentum would carry a piece on that is left out
         shares = (counts / counts.sum()).clamp(min=1e-12)[:, None, None]
         asked = (-slopes / shares).cpu().numpy()
         for place, row in enumerate(rows):

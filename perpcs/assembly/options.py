@@ -65,8 +65,12 @@ class RouterOptions:
     shrink: float = 3.0
     """Fit: pull of the weights towards 0, the base model, the same for any history: a handful of items or of labels is
     not overfitted, and a long history has its way."""
-    signed: bool = False
-    """Fit: whether a weight may fall below 0, which takes a piece's manner away instead of adding it."""
+    signed: Literal["texts", "always", "never"] = "texts"
+    """Fit: where a weight may fall below 0, which takes a piece's manner away instead of adding it: where answers are
+    texts, always or never."""
+    least: float = 0.25
+    """Fit, where weights may fall below 0: half way, a piece whose weight is less than this share of the largest one at
+    its position is left out. Where they may not, many end at 0 by themselves."""
     own_rate: float = 0.004
     """Fit+own: learning rate of the first step of the own piece; it falls to nothing."""
     share_ratio: float = 1.0
@@ -89,6 +93,8 @@ class RouterOptions:
             raise PerpcsError("A rate or the shrinkage is out of range.", "Use a rate above 0 and a shrinkage from 0.")
         if not self.temperature > 0:
             raise PerpcsError(f"The temperature is {self.temperature}.", "Use a number above 0.")
+        if not 0 <= self.least < 1:
+            raise PerpcsError(f"least is {self.least}.", "Use a number from 0 up to, but not, 1.")
         for name in ("p", "share_ratio"):
             if not 0 < getattr(self, name) <= 1:
                 raise PerpcsError(f"{name} is {getattr(self, name)}.", "Use a number above 0 and up to 1.")
@@ -158,7 +164,7 @@ _APPLIES: dict[str, Sequence[str]] = {
     **dict.fromkeys(("selector", "k", "p", "attention", "temperature"), _SELECTING),
     "half_life": (*ACTIVATIONS, *BY_LOSS),
     "gates": ("gate",),
-    **dict.fromkeys(("steps", "rate", "shrink", "signed"), FITS),
+    **dict.fromkeys(("steps", "rate", "shrink", "signed", "least"), FITS),
     "own_rate": ("fit+own",),
 }
 
@@ -167,11 +173,19 @@ def applies(name: str, options: RouterOptions) -> bool:
     """Whether an option changes anything beside the others."""
     if options.router not in _APPLIES.get(name, (options.router,)):
         return False
+    if name == "least":
+        return options.signed != "never"
     if name in ("k", "p"):
         return options.selector in (("top_k", "sample") if name == "k" else ("top_p",))
     if name == "temperature":
         return options.attention or options.selector in ("top_p", "sample")
     return True
+
+
+def settled(options: RouterOptions, texts: bool) -> RouterOptions:
+    """The options with ``signed`` decided for answers that are texts, or are none: "always" or "never"."""
+    signed: Literal["always", "never"] = "always" if texts else "never"
+    return replace(options, signed=signed) if options.signed == "texts" else options
 
 
 def option_arguments() -> dict[str, tuple[type, tuple[str, ...], str]]:

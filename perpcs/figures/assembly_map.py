@@ -171,6 +171,19 @@ def _add_map(
             row=2,
             col=1,
         )
+    if (assembly.weights[rows] < 0).any():
+        figure.add_trace(
+            go.Scattergl(
+                x=[None],
+                y=[None],
+                mode="markers",
+                marker={"symbol": "diamond-open", "size": 9, "color": muted(dark)},
+                name="weight below 0: less like this sharer",
+                showlegend=True,
+            ),
+            row=2,
+            col=1,
+        )
 
 
 def _add_totals(figure: go.Figure, assembly: Assembly, rows: list[int], columns: list[int], dark: bool) -> None:

@@ -40,11 +40,18 @@ def live_map(
         state = " pp-new" if p == newest else "" if p < done else " pp-ahead"
         cells = ""
         if p < done:
-            shown = [(x, abs(float(weights[p, s]))) for x, s in enumerate(columns) if weights[p, s] != 0]
             cells = "".join(
-                f'<i style="left:{100 * x / s_count:.2f}%;background:{weight_colour(weight, top, dark)}"></i>'
-                for x, weight in shown
+                _cell(100 * x / s_count, float(weights[p, s]), top, dark)
+                for x, s in enumerate(columns)
+                if weights[p, s] != 0
             )
         rows.append(f'<div class="pp-row{state}">{cells}</div>')
     style = f"aspect-ratio:{s_count * CELL_W}/{p_count * CELL_H};--w:{100 / s_count:.3f}%"
     return f'<div class="pp-live" role="img" aria-label="{escape(label)}" style="{style}">{"".join(rows)}</div>'
+
+
+def _cell(left: float, weight: float, top: float, dark: bool) -> str:
+    """A weight at so many percent from the left; one below 0, which takes a manner away, is hollow."""
+    colour = weight_colour(abs(weight), top, dark)
+    look = f"background:{colour}" if weight > 0 else f"box-shadow:inset 0 0 0 1px {colour}"
+    return f'<i style="left:{left:.2f}%;{look}"></i>'

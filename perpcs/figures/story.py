@@ -70,7 +70,7 @@ def explanation(story: Story, step: int) -> str:
     fitted = (
         f"In {a.router.get('steps', 1)} small steps the weights alone follow that slope, at all positions together; "
         "shown: where they end at this one."
-    )
+    ) + (" One below 0 takes a sharer's manner away." if (a.weights < 0).any() else "")
     by_loss = (
         f"At {position}, one pass backwards tells for the piece of each of {len(a.sharers)} sharers how much the loss "
         f"on {story.name}'s own words falls with its weight. A higher bar: this sharer's piece helps more.",

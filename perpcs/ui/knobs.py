@@ -40,11 +40,13 @@ _LABELS = {
     "shrink": "Shrinkage",
     "own_rate": "Learning rate of the own piece",
     "signed": "Weights may fall below 0",
+    "least": "Smallest weight that is kept, as a share of the largest",
 }
 _RANGES = {"k": (1, 10), "steps": (1, 60), "half_life": (0, 50), "seed": (0, 20)}
 _MOST_SEGMENTS = 4
 _SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 _FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_STEPS = {"p": _SHARES, "share_ratio": _SHARES, "least": (0.0, 0.1, 0.25, 0.5)}
 _NAMES = tuple(field.name for field in fields(RouterOptions))
 
 
@@ -86,7 +88,7 @@ def _knob(record: Studio, name: str, sharers: Sequence[str]) -> None:
     else:
         st.select_slider(
             label,
-            sorted({*(_SHARES if name in ("p", "share_ratio") else _FLOATS), value, st.session_state[key]}),
+            sorted({*_STEPS.get(name, _FLOATS), value, st.session_state[key]}),
             **common,
         )
 

@@ -22,7 +22,7 @@ DIFFERENCES = (
         "Paper and code: trained gates compared with what the model reads.",
         "Gates too, as published or distilled: fitted to tell from reading which pieces lower the loss of people who "
         "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is fit: a few "
-        "steps of descent on the weights alone.",
+        "steps of descent on the weights alone, which may fall below 0 where answers are texts.",
         "A trained gate says where its owner’s piece helped its owner. The loss says whether it helps you.",
         ("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit"),
     ),

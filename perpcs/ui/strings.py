@@ -14,7 +14,7 @@ TERMS = {
     "item": "One entry of a history: what was given, and what the person made of it.",
     "router": "The rule that scores pieces for a history.",
     "score": "How well a piece fits the words of the history, before anything is chosen.",
-    "weight": "How much of a piece is added for this person; 0 adds nothing.",
+    "weight": "How much of a piece is added for this person; 0 adds nothing, and below 0 its manner is taken away.",
     "assembly": "The result: one weight for each piece, and the record of how it came about. Numbers only, no text.",
     "effective sharers": "exp of the entropy of a position's weights: 1 = one sharer holds all, 40 = forty alike.",
     "top-1 share": "The largest weight at a position over the sum of its weights.",

@@ -43,7 +43,9 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "half as many steps": {"steps": RouterOptions().steps // 2},
         "twice as many steps": {"steps": RouterOptions().steps * 2},
         "no pull towards 0": {"shrink": 0.0},
-        "weights of either sign": {"signed": True},
+        "weights of either sign everywhere": {"signed": "always"},
+        "weights from 0 up everywhere": {"signed": "never"},
+        "small weights kept": {"least": 0.0},
     },
 }
 """By router: what is chosen otherwise than by default."""
