@@ -94,7 +94,7 @@ def routing_table(result: dict[str, Any]) -> list[str]:
         f"| options | {' | '.join(TASKS[task].title.lower() for task in tasks)} |",
         "|" + "---|" * (len(tasks) + 1),
     ]
-    return [*lines, *(f"| {name} | {' | '.join(_interval(rows[name]) for rows in tasks.values())} |" for name in names)]
+    return [*lines, *(f"| {name} | {' | '.join(_mean(rows[name]) for rows in tasks.values())} |" for name in names)]
 
 
 def history_table(result: dict[str, Any]) -> list[str]:

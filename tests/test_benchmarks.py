@@ -177,3 +177,29 @@ def test_tables_of_experiments_hold_every_method_and_condition():
     ):
         assert line in text
     assert "| fit: default | 0.600 |  |" in text
+
+
+@pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2", "LaMP_3"])
+def test_an_ideal_reader_gains_by_what_is_shown_and_never_knows_more_than_the_traits(task):
+    from benchmarks import ideal_reader
+    from perpcs.data.smalltown import make_people
+    from perpcs.tasks import get_task
+
+    persons = make_people(task, seed=5, count=30, split="base", history=(30, 30), queries=3)
+    found = ideal_reader.measure(get_task(task), persons)
+    nats = [found[key]["nats_an_answer"] for key in ("0", "4", "1000", "traits")]
+    assert nats == sorted(nats, reverse=True)
+    assert nats[0] - nats[3] > 0.1
+    assert 0.8 < found["traits"]["accuracy"] <= 1 > found["0"]["accuracy"]
+
+
+def test_an_ideal_readers_chances_are_chances():
+    from benchmarks import ideal_reader
+
+    noted = {"a": (("", "comedy, action"),)}
+    fan = {"families": list(ideal_reader.movies.FAMILIES), "inside": "123", "bias": "family", "shelf": []}
+    (row,) = ideal_reader.tag_chances([fan], noted)("a")
+    tags = dict(zip(ideal_reader.MOVIE_TAGS, row, strict=True))
+    assert tags["comedy"] == pytest.approx(0.9)  # laughs before thrills
+    assert tags["action"] == pytest.approx(0.1)
+    assert row.sum() == pytest.approx(1)

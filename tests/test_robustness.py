@@ -120,3 +120,17 @@ def test_dots_of_rules_and_choices_say_which_are_surely_better():
     assert both.data[0].y[0] < 0 < both.data[1].y[0], "two methods on one row stand apart"
     assert [shape.x0 for shape in figure.layout.shapes] == [0.7]
     assert "perpcs:fit,fit: longer,0.5,0.4,0.6,better" in dots_csv(found)
+
+
+def test_a_choice_that_is_the_default_of_the_task_or_changes_nothing_is_left_out():
+    class Losses:
+        def of(self, options):
+            return [1.0, 2.0]
+
+    told = {
+        texts: {row["choice"] for row in robustness._choices(Losses(), texts) if row["method"] == "perpcs:fit"}
+        for texts in (True, False)
+    }
+    assert told[True] - told[False] == {"weights from 0 up", "small weights kept"}
+    assert told[False] - told[True] == {"weights of either sign"}
+    assert "" in told[True] & told[False]

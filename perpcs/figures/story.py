@@ -124,7 +124,8 @@ def _pieces(story: Story) -> tuple[str, str]:
     largest, names = abs(float(a.weights[p, order[0]])) or 1.0, short_names(a.sharers)
     rows = "".join(
         f'<div class="pp-bar"><code>{html.escape(names[s])}</code>'
-        f'<i style="width:{100 * abs(a.weights[p, s]) / largest:.0f}%"></i><span>{a.weights[p, s]:.2f}</span></div>'
+        f"<i{' class=pp-below' if a.weights[p, s] < 0 else ''} "
+        f'style="width:{100 * abs(a.weights[p, s]) / largest:.0f}%"></i><span>{a.weights[p, s]:.2f}</span></div>'
         for s in order.tolist()
         if a.weights[p, s] != 0
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.blind import likeness
-from perpcs.assembly.options import PRESETS, RouterOptions, router_options
+from perpcs.assembly.options import PRESETS, RouterOptions, applies, router_options, settled
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Experiment, Setting
 from perpcs.evaluate.intervals import paired, summary
@@ -43,12 +43,12 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "half as many steps": {"steps": RouterOptions().steps // 2},
         "twice as many steps": {"steps": RouterOptions().steps * 2},
         "no pull towards 0": {"shrink": 0.0},
-        "weights of either sign everywhere": {"signed": "always"},
-        "weights from 0 up everywhere": {"signed": "never"},
+        "weights of either sign": {"signed": "always"},
+        "weights from 0 up": {"signed": "never"},
         "small weights kept": {"least": 0.0},
     },
 }
-"""By router: what is chosen otherwise than by default."""
+"""By router: what is chosen otherwise than by default. What is the default of a task already is left out there."""
 _SEED = 0
 
 
@@ -79,7 +79,7 @@ def _column(setting: Setting, name: str) -> dict[str, Any]:
         "sharers": {"x": counts, "methods": _lines(measured, [{"without": fewer[count]} for count in counts])},
         "share_ratio": {"x": list(RATIOS), "methods": _lines(measured, [shared[ratio] for ratio in RATIOS])},
         "selection": _selection(setting, measured, name, ids),
-        "choices": _choices(measured),
+        "choices": _choices(measured, texts=task.kind == "text"),
     }
 
 
@@ -147,15 +147,18 @@ def _selection(setting: Setting, measured: _Losses, name: str, ids: Sequence[str
     }
 
 
-def _choices(measured: _Losses) -> list[dict[str, Any]]:
+def _choices(measured: _Losses, texts: bool) -> list[dict[str, Any]]:
     """Every way to choose: its loss, and the difference to the router's default."""
     rows = []
     for router, others in CHOICES.items():
-        usual = router_options(router=router)
+        usual = settled(router_options(router=router), texts)
         default = measured.of(usual)
         for choice, changes in {"": {}, **others}.items():
             preset = changes.get("preset")
-            own = measured.of(PRESETS[preset] if preset else replace(usual, **changes))
+            options = PRESETS[preset] if preset else replace(usual, **changes)
+            if choice and (options == usual or not (preset or any(applies(name, options) for name in changes))):
+                continue
+            own = measured.of(options)
             differs = paired(own, default) if choice else None
             rows.append({"method": f"perpcs:{router}", "choice": choice, "nll": summary(own), "minus_default": differs})
     return rows
