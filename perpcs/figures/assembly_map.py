@@ -66,7 +66,7 @@ def assembly_map(
         chosen: (position, sharer) of the piece that was clicked.
     """
     rows = rows_of(assembly.positions, module)
-    columns = column_order(np.abs(assembly.weights[rows]), sharers, sort)
+    columns = column_order(assembly.weights[rows], sharers, sort)
     height = row_height(len(rows)) * len(rows)
     figure = make_subplots(
         rows=2,

@@ -18,10 +18,10 @@ def column_order(weights: np.ndarray, sharers: Sequence[Sharer], sort: str) -> l
     """Sharer indices from left to right. Inside a cluster, sharers with more weight come first; ties keep pool order.
 
     Args:
-        weights: (P, S), what the totals are taken from.
+        weights: (P, S), of which the totals are taken; one below 0 counts by its size.
         sort: one of ``SORTS``.
     """
-    total = weights.sum(axis=0)
+    total = np.abs(weights).sum(axis=0)
     if sort == "total":
         return sorted(range(len(sharers)), key=lambda s: (-total[s], s))
     if sort == "id":

@@ -25,7 +25,7 @@ def map_svg(
 ) -> str:
     """The map of an assembly. A square is a piece with weight, a diamond one below 0, a dot a piece not selected."""
     rows = rows_of(assembly.positions, module)
-    columns = column_order(np.abs(assembly.weights[rows]), sharers, sort)
+    columns = column_order(assembly.weights[rows], sharers, sort)
     picked = selected_pieces(assembly)
     top = float(np.abs(assembly.weights[rows]).max()) or 1.0
 
