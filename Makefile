@@ -14,7 +14,7 @@ help:
 	@echo "make app          start the studio on port $(PORT)   (POOL=folder opens another pool, PORT=8600 another port)"
 	@echo "make test         run all tests                  (PYTEST_ARGS='-k layer' runs some of them)"
 	@echo "make lint         ruff and mypy"
-	@echo "make bench        time assembling, a class that asks at once and starting, into results/"
+	@echo "make bench        time assembling, a class that asks at once, starting and pressing, into results/"
 	@echo "make evaluate     all methods on new people of the small town, into results/ (half an hour)"
 	@echo "make screenshots  pictures of every page, light and dark, into docs/screenshots"
 	@echo "make pool         build the small town's pool from its seeds (hours), into assets/"
@@ -40,6 +40,7 @@ bench: env-dev
 	@$(BIN)/python -m benchmarks.assembly $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.classroom $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")
+	@$(BIN)/python -m benchmarks.interactions $(if $(POOL),--pool "$(POOL)")
 
 METHODS := base,rag,pag,retrieval,perpcs:paper,perpcs:gate,perpcs:prototype,perpcs:gradient,perpcs:fit,wrong:perpcs:fit,p2p,p2p:shuffled,oppu,wrong:oppu,uniform,random
 SEED := 2026

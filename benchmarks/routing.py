@@ -35,6 +35,8 @@ from perpcs.pool.store import Pool
 from perpcs.tasks import Task, get_task
 
 QUERIES = 12
+_CONTROL = "fit, from 0 up"
+"""Whose weights the next person gets."""
 
 
 def grid() -> dict[str, RouterOptions]:
@@ -57,16 +59,17 @@ def grid() -> dict[str, RouterOptions]:
     options["arrow"] = RouterOptions(router="arrow")
     for k in (1, 3, 8):
         options[f"gradient, k = {k}"] = RouterOptions(router="gradient", k=k)
+    up = RouterOptions(router="fit", signed="never")
+    below = RouterOptions(router="fit", signed="always", least=0.0)
+    options["fit, from 0 up"], options["fit, below 0 always, least 0"] = up, below
     for steps, rate in ((10, 0.1), (10, 0.2), (20, 0.05), (40, 0.1)):
-        options[f"fit, {steps} steps, rate {rate:g}"] = RouterOptions(router="fit", steps=steps, rate=rate)
+        options[f"fit, from 0 up, {steps} steps, rate {rate:g}"] = replace(up, steps=steps, rate=rate)
     for shrink in (0.0, 1.0, 10.0, 30.0):
-        options[f"fit, shrinkage {shrink:g}"] = RouterOptions(router="fit", shrink=shrink)
-    for signed in ("always", "never"):
-        options[f"fit, below 0 {signed}"] = RouterOptions(router="fit", signed=signed)
-        options[f"fit+own, below 0 {signed}"] = RouterOptions(router="fit+own", signed=signed)
-    for least in (0.0, 0.1, 0.5):
-        options[f"fit, least {least:g}"] = RouterOptions(router="fit", least=least)
-    options["fit+own"] = RouterOptions(router="fit+own")
+        options[f"fit, from 0 up, shrinkage {shrink:g}"] = replace(up, shrink=shrink)
+    for shrink in (1.0, 10.0):
+        options[f"fit, below 0 always, least 0, shrinkage {shrink:g}"] = replace(below, shrink=shrink)
+    options["fit+own, from 0 up"] = replace(up, router="fit+own")
+    options["fit+own, below 0 always, least 0"] = replace(below, router="fit+own")
     options["control: 3 random pieces"] = RouterOptions(router="random")
     options["control: all pieces, uniform"] = RouterOptions(router="uniform")
     return options
@@ -106,9 +109,9 @@ def measure(base: BaseModel, pool: Pool, task: Task, persons: Sequence[Person]) 
         for name, options in grid().items():
             found = assemble(base, pool, task, person.history, options=options)
             rows.setdefault(name, []).append(held_out_loss(base, pool, found, person.queries) or math.nan)
-            if name == "default":
+            if name == _CONTROL:
                 assembled.append(found)
-    name = "control: default of the next person"
+    name = f"control: {_CONTROL}, of the next person"
     for person, other in zip(persons, [*assembled[1:], assembled[0]], strict=True):
         rows.setdefault(name, []).append(held_out_loss(base, pool, other, person.queries) or math.nan)
     return rows

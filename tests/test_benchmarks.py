@@ -203,3 +203,12 @@ def test_an_ideal_readers_chances_are_chances():
     assert tags["comedy"] == pytest.approx(0.9)  # laughs before thrills
     assert tags["action"] == pytest.approx(0.1)
     assert row.sum() == pytest.approx(1)
+
+
+def test_every_page_is_opened_and_what_is_pressed_is_on_one_of_them():
+    from benchmarks import interactions
+
+    assert set(interactions.PAGES) == {path.stem for path in (interactions.ROOT / "pages").glob("*.py")}
+    assert {page for page, *_ in interactions.PRESSES.values()} <= set(interactions.PAGES)
+    result = {"seconds": {"press: b": {"median_s": 0.25}, "new: a": {"median_s": 1.5}}}
+    assert interactions.table(result)[1:] == [["new: a", "1.50"], ["press: b", "0.25"]]
