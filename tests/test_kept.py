@@ -7,7 +7,7 @@ from tiny import ITEMS
 
 from perpcs.assembly.assemble import assemble, weigher
 from perpcs.assembly.kept import kept_size, pack_weights, rounded, unpack_weights
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.options import RouterOptions, settled
 from perpcs.model.basis import people
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
@@ -41,7 +41,7 @@ def test_no_weight_is_the_base_model(weights):
 def test_a_record_holds_what_a_byte_a_weight_gives_back(router, tiny_pool_folder):
     pool = Pool(tiny_pool_folder)
     base = pool.base("cpu", "float64")
-    options = RouterOptions(router=router, steps=8)
+    options = settled(RouterOptions(router=router, steps=8), texts=TASK.kind == "text")
     person = assemble(base, pool, TASK, ITEMS, options=options)
     np.testing.assert_array_equal(rounded(person.weights), person.weights)
     encoded = [encode_pair(base.tokenizer, *TASK.pair(item), base.max_tokens) for item in ITEMS]

@@ -57,10 +57,8 @@ def robustness_panel(engine: "Engine", record: Studio) -> None:
 
 
 def _lines(bands: list[Band], base: Measure, title: str, what: str, *, percent: bool = False) -> None:
-    figure, name = (
-        bands_figure(tuple(bands), what, percent=percent, base=base.mean, dark=is_dark()),
-        what.replace(" ", "-"),
-    )
+    name = what.replace(" ", "-")
+    figure = bands_figure(tuple(bands), what, percent=percent, base=base.mean, dark=is_dark())
     _figure(title, figure, name, bands_csv(bands, name))
 
 
