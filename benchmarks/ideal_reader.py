@@ -98,15 +98,17 @@ def measure(task: Task, persons: Sequence[Person]) -> dict[str, Any]:
     rows: dict[str, list[tuple[float, bool]]] = {}
     for person in persons:
         themselves = makers[task.name]([person.traits])
-        answers = {item.id: task.labels.index(task.as_query(item).gold or "") for item in person.history}
+        fit = {
+            item.id: np.log(everybody(item.id)[:, task.labels.index(task.as_query(item).gold or "")])
+            for item in person.history
+        }
         for query in person.queries:
-            gold = task.labels.index(query.gold or "")
+            gold, asked = task.labels.index(query.gold or ""), everybody(query.id)
+            nearest = retrieve(query.sought, person.history, len(person.history))
             for k in SHOWN:
-                likely = np.zeros(len(drawn))
-                for item in retrieve(query.sought, person.history, k):
-                    likely += np.log(everybody(item.id)[:, answers[item.id]])
+                likely = sum((fit[item.id] for item in nearest[:k]), np.zeros(len(drawn)))
                 weight = np.exp(likely - likely.max())
-                told = weight / weight.sum() @ everybody(query.id)
+                told = weight / weight.sum() @ asked
                 rows.setdefault(str(k), []).append((-float(np.log(told[gold])), bool(told.argmax() == gold)))
             known = themselves(query.id)[0]
             rows.setdefault("traits", []).append((-float(np.log(known[gold])), bool(known.argmax() == gold)))

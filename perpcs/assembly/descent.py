@@ -71,6 +71,7 @@ def fit_weights(
     Every row of a batch has the weights as a leaf of its own, so that the step also tells what each item asked for.
 
     Args:
+        options: with ``signed`` decided (``settled``): only "always" lets a weight fall below 0.
         on_step: told the number of the step and the weights after it.
 
     Returns:
