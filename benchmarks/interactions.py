@@ -17,7 +17,7 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from benchmarks.common import DEFAULT_POOL, RESULTS, ROOT, about, print_table, timing, write_result
-from benchmarks.startup import ONE_LINE, PACKAGES, PATIENCE, await_sight, open_browser, serve
+from benchmarks.startup import ONE_LINE, PACKAGES, PATIENCE, VIEW, open_browser, see, serve
 from perpcs.pool.store import Pool
 
 PAGES = {
@@ -30,7 +30,6 @@ PAGES = {
     "method": ".st-key-toy-numbers",
 }
 """What belongs to each page alone, or stands at its end."""
-_VIEW = {"width": 1280, "height": 720}
 
 PRESSES = {
     "sort the map": ("assemble", ".st-key-sort", ".st-key-mapbox .main-svg"),
@@ -55,7 +54,7 @@ def measure(folder: Path, runs: int) -> dict[str, Any]:
         environment = {"PERPCS_POOL": str(folder.resolve())}
         with serve(script, {}) as line, serve(ROOT / "app.py", environment) as studio:
             found = _pages(browser, line, studio, runs)
-            context = browser.new_context(viewport=_VIEW)
+            context = browser.new_context(viewport=VIEW)
             for name, (page, row, answer) in PRESSES.items():
                 found["press: " + name] = _pressed(context, f"{studio}/{page}", PAGES[page], row, answer, runs)
             context.close()
@@ -70,7 +69,7 @@ def measure(folder: Path, runs: int) -> dict[str, Any]:
 
 def _pages(browser: Browser, line: str, studio: str, runs: int) -> dict[str, list[float]]:
     """Seconds to open every page, by who opens it and which it is."""
-    returning = browser.new_context(viewport=_VIEW)
+    returning = browser.new_context(viewport=VIEW)
     places = {"one line": (line, PAGES["overview"]), **{name: (f"{studio}/{name}", PAGES[name]) for name in PAGES}}
     for address, sight in places.values():
         _opened(returning, address, sight)
@@ -78,7 +77,7 @@ def _pages(browser: Browser, line: str, studio: str, runs: int) -> dict[str, lis
     for _ in range(runs):
         for name, (address, sight) in places.items():
             found.setdefault(f"returning: {name}", []).append(_opened(returning, address, sight))
-            new = browser.new_context(viewport=_VIEW)
+            new = browser.new_context(viewport=VIEW)
             found.setdefault(f"new: {name}", []).append(_opened(new, address, sight))
             new.close()
     returning.close()
@@ -89,8 +88,7 @@ def _opened(context: BrowserContext, address: str, sight: str) -> float:
     """Seconds until a tab shows what belongs to the page."""
     tab = context.new_page()
     began = time.perf_counter()
-    tab.goto(address, wait_until="commit")
-    await_sight(tab, address, sight)
+    see(tab, address, address, sight)
     seconds = time.perf_counter() - began
     tab.close()
     return seconds
@@ -99,8 +97,7 @@ def _opened(context: BrowserContext, address: str, sight: str) -> float:
 def _pressed(context: BrowserContext, address: str, sight: str, row: str, answer: str, runs: int) -> list[float]:
     """Seconds from a press on something of a row that is not chosen to its answer, again and again on one page."""
     tab = context.new_page()
-    tab.goto(address)
-    await_sight(tab, address, sight)
+    see(tab, address, address, sight)
     tab.locator(row).first.wait_for(timeout=PATIENCE * 1000)
     tab.wait_for_timeout(3000)  # whatever else the page draws
     seconds = [_one_press(tab, row, answer) for _ in range(runs)]

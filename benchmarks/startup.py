@@ -43,6 +43,8 @@ PAGES = {"overview": ".pp-claim", "assemble": ".st-key-finished h2", "compare": 
 """What belongs to each page alone. The first one is the page that opens."""
 MAP = ".js-plotly-plot"
 """The map on assemble, which is drawn after the page's words are there."""
+VIEW = {"width": 1280, "height": 720}
+"""As wide as a laptop."""
 ERROR = ".pp-error"
 """Where the app says that something went wrong."""
 ONE_LINE = "import streamlit as st\n\nst.html('<p class=\"pp-claim\">One line.</p>')\n"
@@ -84,7 +86,7 @@ def opened(browser: Browser, address: str, name: str) -> float:
     """Seconds until a new visitor sees what belongs to a page."""
     visitor = new_page(browser)
     began = time.perf_counter()
-    see(visitor, address, name)
+    see(visitor, address, name, PAGES[name])
     seconds = time.perf_counter() - began
     visitor.context.close()
     return seconds
@@ -98,7 +100,7 @@ def one_start(browser: Browser, folder: Path) -> dict[str, float]:
     with serve(ROOT / "app.py", {"PERPCS_POOL": str(folder.resolve())}) as address:
         seconds["health"] = time.perf_counter() - began
         page = new_page(browser)
-        see(page, address, first)
+        see(page, address, first, PAGES[first])
         seconds["first_page"] = time.perf_counter() - began
         for name in further:
             seconds[f"click_{name}"] = clicked(page, name)
@@ -106,7 +108,7 @@ def one_start(browser: Browser, folder: Path) -> dict[str, float]:
         for name in PAGES:
             seconds[f"link_{name}"] = opened(browser, f"{address}/{name}", name)
         visitor, began = new_page(browser), time.perf_counter()
-        see(visitor, f"{address}/assemble", "assemble")
+        see(visitor, f"{address}/assemble", "assemble", PAGES["assemble"])
         await_sight(visitor, "assemble", MAP)
         seconds["link_assemble_map"] = time.perf_counter() - began
         visitor.context.close()
@@ -115,14 +117,14 @@ def one_start(browser: Browser, folder: Path) -> dict[str, float]:
 
 
 def new_page(browser: Browser) -> Page:
-    """A visitor of their own, with an empty cache, as wide as a laptop."""
-    return browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+    """A visitor of their own, with an empty cache."""
+    return browser.new_context(viewport=VIEW).new_page()
 
 
-def see(page: Page, address: str, name: str) -> None:
+def see(page: Page, address: str, name: str, what: str) -> None:
     """Open an address and wait until what belongs to the page can be seen."""
     page.goto(address, wait_until="commit")
-    await_sight(page, name, PAGES[name])
+    await_sight(page, name, what)
 
 
 def await_sight(page: Page, name: str, what: str) -> None:
