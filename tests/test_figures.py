@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fakes import SHARERS, TERMS, FakeEngine
 
+from perpcs.figures import style
 from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
 from perpcs.figures.labels import label_bars, label_takeaway, shown_labels
 from perpcs.figures.live import live_map
@@ -61,7 +62,7 @@ def contrast(one: str, other: str) -> float:
 
 def cells(figure):
     """The two traces of the map: (not selected, selected)."""
-    return [trace for trace in figure.data if trace.type == "scattergl" and trace.customdata is not None]
+    return [trace for trace in figure.data if trace.type.startswith("scatter") and trace.customdata is not None]
 
 
 # ---- the map --------------------------------------------------------------------------------------------------------
@@ -179,6 +180,12 @@ def test_many_clusters_are_not_drawn_apart():
     assert set(ticks) <= set(ASSEMBLY.sharers)
     words = assembly_map(ASSEMBLY, PEOPLE, sort="cluster").layout.xaxis3.ticktext
     assert set(words) == {terms[0] for terms in TERMS}
+
+
+def test_many_marks_are_drawn_by_webgl_and_few_as_shapes(monkeypatch):
+    assert {trace.type for trace in cells(assembly_map(ASSEMBLY, PEOPLE))} == {"scatter"}
+    monkeypatch.setattr(style, "MOST_SHAPES", len(ASSEMBLY.positions) * SHARERS - 1)
+    assert {trace.type for trace in cells(assembly_map(ASSEMBLY, PEOPLE))} == {"scattergl"}
 
 
 # ---- one piece ------------------------------------------------------------------------------------------------------

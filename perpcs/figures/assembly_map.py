@@ -28,7 +28,18 @@ from perpcs.figures.order import (
     split_label,
 )
 from perpcs.figures.piece import selected_pieces
-from perpcs.figures.style import MARK, base_layout, colour_bar, faint, ink, muted, paper, row_height, weight_scale
+from perpcs.figures.style import (
+    MARK,
+    base_layout,
+    colour_bar,
+    faint,
+    ink,
+    muted,
+    paper,
+    points,
+    row_height,
+    weight_scale,
+)
 from perpcs.pool.manifest import Sharer
 
 MOST_CLUSTERS = 10
@@ -66,6 +77,7 @@ def assembly_map(
         chosen: (position, sharer) of the piece that was clicked.
     """
     rows = rows_of(assembly.positions, module)
+    kind = points(len(rows) * len(sharers))
     columns = column_order(assembly.weights[rows], sharers, sort)
     height = row_height(len(rows)) * len(rows)
     figure = make_subplots(
@@ -83,7 +95,7 @@ def assembly_map(
     _add_effective(figure, assembly, rows, dark)
     if chosen is not None and chosen[0] in rows:
         figure.add_trace(
-            go.Scattergl(
+            kind(
                 x=[columns.index(chosen[1])],
                 y=[rows.index(chosen[0])],
                 mode="markers",
@@ -118,7 +130,7 @@ def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
 def _add_map(
     figure: go.Figure, assembly: Assembly, sharers: Sequence[Sharer], rows: list[int], columns: list[int], dark: bool
 ) -> None:
-    picked = selected_pieces(assembly)
+    picked, kind = selected_pieces(assembly), points(len(rows) * len(columns))
     ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
     size = min(row_height(len(rows)) - 2, 14)
     labels, names = np.array(assembly.positions, dtype=object), np.array(short_names(assembly.sharers), dtype=object)
@@ -156,7 +168,7 @@ def _add_map(
         else:
             marker = {"symbol": "circle", "size": 3, "color": faint(dark), "opacity": 1}
         figure.add_trace(
-            go.Scattergl(
+            kind(
                 x=x,
                 y=y,
                 customdata=data,
@@ -173,7 +185,7 @@ def _add_map(
         )
     if (assembly.weights[rows] < 0).any():
         figure.add_trace(
-            go.Scattergl(
+            kind(
                 x=[None],
                 y=[None],
                 mode="markers",
@@ -307,7 +319,7 @@ def _add_lines(
         if layers[at] != layers[at - 1] and len(rows) > len(set(layers)):
             x += [-0.7, len(columns) - 0.3, None]
             y += [at - 0.5, at - 0.5, None]
-    lines = go.Scattergl(
+    lines = points(len(rows) * len(columns))(
         x=x,
         y=y,
         mode="lines",

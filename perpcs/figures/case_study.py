@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from perpcs.figures.order import short_label, short_names
-from perpcs.figures.style import MARK, base_layout, faint, ink, muted, weight_scale
+from perpcs.figures.style import MARK, base_layout, faint, ink, muted, points, weight_scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +51,14 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
         subplot_titles=("Per-Pcs: piece by piece", "PEFT retrieval: whole sharers"),
     )
     rows = range(len(case.positions))
+    kind = points(len(case.positions) * len(columns))
     for number, weights in enumerate((case.perpcs, case.retrieval), start=1):
         largest = float(np.abs(weights).max()) or 1.0
         cells = [(x, y, float(weights[y, s]), s) for y in rows for x, s in enumerate(columns)]
         held = [cell for cell in cells if cell[2] != 0]
         none = [cell for cell in cells if cell[2] == 0]
         figure.add_trace(
-            go.Scattergl(
+            kind(
                 x=[x for x, *_ in none],
                 y=[y for _, y, *_ in none],
                 mode="markers",
@@ -70,7 +71,7 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
             col=number,
         )
         figure.add_trace(
-            go.Scattergl(
+            kind(
                 x=[x for x, *_ in held],
                 y=[y for _, y, *_ in held],
                 mode="markers",

@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 
 from perpcs.assembly.explain import changes, moved
 from perpcs.figures.order import column_order, rows_of, short_label, short_names, split_label
-from perpcs.figures.style import base_layout, colour_bar, faint, ink, muted, paper, row_height, weight_scale
+from perpcs.figures.style import base_layout, colour_bar, faint, ink, muted, paper, points, row_height, weight_scale
 from perpcs.pool.manifest import Sharer
 
 _LEAST = 5e-4
@@ -149,7 +149,7 @@ def _add_difference(
     ids = short_names([sharer.id for sharer in sharers])
     cells = [(y, x, p, s) for y, p in enumerate(rows) for x, s in enumerate(columns) if abs(by[p, s]) >= _LEAST]
     size = min(row_height(len(rows)) - 2, 14)
-    trace = go.Scattergl(
+    trace = points(len(cells))(
         x=[x for _, x, _, _ in cells],
         y=[y for y, _, _, _ in cells],
         customdata=[

@@ -14,7 +14,18 @@ import plotly.graph_objects as go
 
 from perpcs.figures.curve import line_colour
 from perpcs.figures.order import short_names
-from perpcs.figures.style import MARK, base_layout, colour_bar, faint, ink, method_colour, muted, paper, weight_scale
+from perpcs.figures.style import (
+    MARK,
+    base_layout,
+    colour_bar,
+    faint,
+    ink,
+    method_colour,
+    muted,
+    paper,
+    points,
+    weight_scale,
+)
 from perpcs.pool.manifest import Sharer
 
 MOST_WORDS = 12
@@ -115,7 +126,7 @@ def _add_links(figure: go.Figure, people: People, guest: Guest, dark: bool) -> N
         ends = [people.xy[people.candidate[s]] for s in np.flatnonzero(steps == step)]
         if ends:
             figure.add_trace(
-                go.Scattergl(
+                points(len(people.xy))(
                     x=[value for end in ends for value in (x, float(end[0]), None)],
                     y=[value for end in ends for value in (y, float(end[1]), None)],
                     mode="lines",
@@ -161,7 +172,7 @@ def _add_marks(
         if not members:
             continue
         figure.add_trace(
-            go.Scattergl(
+            points(len(people.xy))(
                 x=[float(people.xy[c, 0]) for c in members],
                 y=[float(people.xy[c, 1]) for c in members],
                 mode="markers",
@@ -219,7 +230,7 @@ def _add_rings(
     if not who:
         return
     figure.add_trace(
-        go.Scattergl(
+        points(len(people.xy))(
             x=[float(people.xy[c, 0]) for c in who],
             y=[float(people.xy[c, 1]) for c in who],
             mode="markers",
@@ -236,7 +247,7 @@ def _add_rings(
 def _add_guest(figure: go.Figure, guest: Guest, dark: bool) -> None:
     x, y = guest.place or (0.0, 0.0)
     figure.add_trace(
-        go.Scattergl(
+        points(1)(
             x=[x],
             y=[y],
             mode="markers",

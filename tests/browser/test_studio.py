@@ -113,7 +113,7 @@ def map_cell(tab, row: int, column: int) -> tuple[float, float]:
         tab.evaluate(
             """([row, column]) => { const plot = document.querySelector('.st-key-mapbox .js-plotly-plot');
             const full = plot._fullLayout, box = plot.getBoundingClientRect();
-            const map = plot._fullData.find(trace => trace.type === 'scattergl');
+            const map = plot._fullData.find(trace => trace.customdata && trace.type !== 'bar');
             const x = full[map.xaxis.replace('x', 'xaxis')], y = full[map.yaxis.replace('y', 'yaxis')];
             return [box.left + x._offset + x.l2p(column), box.top + y._offset + y.l2p(row)] }""",
             [row, column],
