@@ -6,13 +6,12 @@ The server is warm: somebody has opened the studio before. Pages are opened twic
 holds nothing, and by one who has been here; beside them, in turn, a page of one line, which is what Streamlit,
 the browser and this machine take whatever the page holds. Two moments of a page are taken by the browser's own clock,
 from the start of its navigation to just after the frame that first shows them: the page's first words, and what it is
-opened for. A press counts from the mouse button to the first frame that shows its answer.
+opened for. A press counts by the same clock from the mouse button to the frame that shows its answer.
 """
 
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +37,35 @@ _WATCH = """sights => {
   window.perpcsSeen = {};
   const look = () => {
     for (const [name, sight] of Object.entries(sights)) {
-      const found = name in window.perpcsSeen ? null : document.querySelector(sight);
+      const found = document.querySelector(sight);
       if (!found || !found.textContent.trim() || !found.getClientRects().length) continue;
-      window.perpcsSeen[name] = null;
-      requestAnimationFrame(() => {
-        const channel = new MessageChannel();
-        channel.port1.onmessage = () => { window.perpcsSeen[name] = performance.now(); };
-        channel.port2.postMessage('');
-      });
+      delete sights[name];
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => { window.perpcsSeen[name] = performance.now(); };
+      channel.port2.postMessage('');
     }
+    if (Object.keys(sights).length) requestAnimationFrame(look);
   };
-  new MutationObserver(look).observe(document, { subtree: true, childList: true, characterData: true });
+  requestAnimationFrame(look);
 }"""
 """A message that is posted while a frame is made arrives when it is shown."""
+_ANSWERED = """answer => {
+  const shows = () => document.querySelector(answer)?.innerHTML;
+  const before = shows();
+  let pressed = 0;
+  window.perpcsTook = null;
+  document.addEventListener('mousedown', () => { pressed = performance.now(); }, { capture: true, once: true });
+  const seen = new MutationObserver(() => {
+    if ([before, undefined].includes(shows())) return;
+    seen.disconnect();
+    requestAnimationFrame(() => {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => { window.perpcsTook = performance.now() - pressed; };
+      channel.port2.postMessage('');
+    });
+  });
+  seen.observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+}"""
 
 PRESSES = {
     "sort the map": ("assemble", ".st-key-sort", ".st-key-mapbox .main-svg"),
@@ -116,7 +131,7 @@ def _opened(context: BrowserContext, address: str, sights: dict[str, str]) -> di
     tab.goto(address, wait_until="commit")
     for sight in sights.values():
         await_sight(tab, address, sight)
-    tab.wait_for_function("() => Object.values(window.perpcsSeen).every(at => at !== null)")
+    tab.wait_for_function("count => Object.keys(window.perpcsSeen).length === count", arg=len(sights))
     seen: dict[str, float] = tab.evaluate("window.perpcsSeen")
     tab.close()
     return {name: milliseconds / 1000 for name, milliseconds in seen.items()}
@@ -134,17 +149,13 @@ def _pressed(context: BrowserContext, address: str, sight: str, row: str, answer
 
 
 def _one_press(tab: Page, row: str, answer: str) -> float:
-    shows = f'() => document.querySelector("{answer}")?.innerHTML'
-    before = tab.evaluate(shows)
     other = tab.locator(f'{row} [role="radio"][aria-checked="false"]').first
     other.scroll_into_view_if_needed()
     tab.wait_for_timeout(300)
-    began = time.perf_counter()
+    tab.evaluate(_ANSWERED, answer)
     other.click()
-    tab.wait_for_function(
-        f"before => ![before, undefined].includes(({shows})())", arg=before, polling="raf", timeout=PATIENCE * 1000
-    )
-    seconds = time.perf_counter() - began
+    tab.wait_for_function("() => window.perpcsTook !== null", timeout=PATIENCE * 1000)
+    seconds: float = tab.evaluate("window.perpcsTook / 1000")
     tab.wait_for_timeout(700)
     return seconds
 

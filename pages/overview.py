@@ -4,6 +4,7 @@ from perpcs.ui import overview
 from perpcs.ui.card import model_card
 from perpcs.ui.choice import settle
 from perpcs.ui.engine import get_engine
+from perpcs.ui.paint import first_paint
 from perpcs.ui.state import studio, write_link
 
 engine, record = get_engine(), studio()
@@ -11,6 +12,7 @@ example = settle(engine, record)
 
 overview.claim(engine)
 overview.doors(engine, record, example)
+first_paint("overview")
 if example is not None:
     overview.story(engine, record, example)
 overview.facts(engine, record.task)

@@ -2,11 +2,13 @@
 
 from perpcs.ui import costs, results, robust
 from perpcs.ui.engine import get_engine
+from perpcs.ui.paint import first_paint
 from perpcs.ui.state import studio, write_link
 
 engine, record = get_engine(), studio()
 
 results.table_panel(engine, record)
+first_paint("results")
 costs.pareto_panel(engine, record)
 costs.history_panel(engine, record)
 robust.robustness_panel(engine, record)

@@ -14,6 +14,7 @@ from perpcs.pool.candidates import STRATEGIES, Candidates, place_among, would_sh
 from perpcs.pool.true_traits import Traits, true_traits
 from perpcs.ui.choice import current_example, task_picker
 from perpcs.ui.errors import show_error
+from perpcs.ui.paint import first_paint
 from perpcs.ui.people import Person, names_of
 from perpcs.ui.run import watch
 from perpcs.ui.sharer_card import card_panel, usage
@@ -52,6 +53,7 @@ def sharers_page(engine: "Engine", record: Studio) -> None:
         traits = traits_of(engine, record.task, candidates)
         _settle(engine, record, traits)
         _controls(engine, record, person, candidates, traits)
+    first_paint("sharers")
     with right:
         if record.work is not None:
             watch(engine, record)
