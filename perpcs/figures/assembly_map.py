@@ -33,9 +33,7 @@ from perpcs.figures.style import (
     base_layout,
     colour_bar,
     faint,
-    ink,
     muted,
-    paper,
     points,
     row_height,
     weight_scale,
@@ -251,6 +249,11 @@ def _lay_out(
     height: int,
     dark: bool,
 ) -> None:
+    ticks, names = _column_ticks(assembly, sharers, columns, sort)
+    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    down = [len(rows) - 0.3, -0.7]
+    small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
+    # All at once: every update of a layout takes plotly some milliseconds.
     figure.update_layout(
         base_layout(
             dark,
@@ -271,30 +274,32 @@ def _lay_out(
                 "itemdoubleclick": False,
                 "font": {"size": 12, "color": muted(dark)},
             },
+            xaxis=hidden,
+            yaxis=hidden,
+            xaxis3={"range": [-0.7, len(columns) - 0.3], "tickvals": ticks, "ticktext": names, "tickangle": 0},
+            yaxis3={
+                "range": down,
+                "ticktext": [short_label(assembly.positions[p]) for p in rows],
+                "tickvals": list(range(len(rows))),
+                "tickfont": {"size": 11, "family": "monospace", "color": muted(dark)},
+            },
+            xaxis4={"rangemode": "tozero", "nticks": 3, "tickfont": {"size": 11}, "side": "bottom"},
+            yaxis4={"range": down, **hidden},
+            annotations=[
+                {"text": "share of all weight, %", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", **small},
+                {
+                    "text": "effective<br>sharers",
+                    "x": 1,
+                    "y": 0.995,
+                    "xanchor": "right",
+                    "yanchor": "top",
+                    "align": "right",
+                    **small,
+                },
+            ],
         )
     )
-    ticks, names = _column_ticks(assembly, sharers, columns, sort)
-    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False}
-    figure.update_xaxes(row=2, col=1, range=[-0.7, len(columns) - 0.3], tickvals=ticks, ticktext=names, tickangle=0)
-    figure.update_yaxes(
-        row=2,
-        col=1,
-        range=[len(rows) - 0.3, -0.7],
-        ticktext=[short_label(assembly.positions[p]) for p in rows],
-        tickvals=list(range(len(rows))),
-        tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
-    )
-    figure.update_xaxes(row=2, col=2, rangemode="tozero", nticks=3, tickfont={"size": 11}, side="bottom")
-    figure.update_yaxes(row=2, col=2, range=[len(rows) - 0.3, -0.7], **hidden)
-    figure.update_xaxes(row=1, col=1, **hidden)
-    figure.update_yaxes(row=1, col=1, **hidden)
-    small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
-    figure.add_annotation(text="share of all weight, %", x=0, y=1, xanchor="left", yanchor="bottom", **small)
-    figure.add_annotation(
-        text="effective<br>sharers", x=1, y=0.995, xanchor="right", yanchor="top", align="right", **small
-    )
     _add_lines(figure, assembly, sharers, rows, columns, sort, dark)
-    figure.update_layout(hoverlabel={"bgcolor": paper(dark), "font": {"color": ink(dark)}})
 
 
 def _add_lines(

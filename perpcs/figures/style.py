@@ -105,8 +105,8 @@ def row_height(rows: int) -> int:
     return 22 if rows <= 8 else 13 if rows <= 32 else 11 if rows <= 64 else 8
 
 
-def base_layout(dark: bool, **changes: object) -> go.Layout:
-    """Fonts, colours and margins shared by every plotly figure."""
+def base_layout(dark: bool, **changes: object) -> dict[str, object]:
+    """Fonts, colours and margins shared by every plotly figure, as plain data, which plotly checks once."""
     axis = {
         "gridcolor": faint(dark),
         "linecolor": faint(dark),
@@ -115,16 +115,23 @@ def base_layout(dark: bool, **changes: object) -> go.Layout:
         "tickfont": {"size": 12, "color": muted(dark)},
         "title": {"font": {"size": 13, "color": muted(dark)}},
     }
-    layout = go.Layout(
-        font={"family": _FONT, "size": 13, "color": ink(dark)},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        hoverlabel={"bgcolor": paper(dark), "bordercolor": faint(dark), "font": {"family": _FONT, "color": ink(dark)}},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": muted(dark), "activecolor": ink(dark)},
-        template={"layout": {"xaxis": axis, "yaxis": axis}},
-    )
-    return layout.update(changes)
+    layout: dict[str, object] = {
+        "font": {"family": _FONT, "size": 13, "color": ink(dark)},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "hoverlabel": {
+            "bgcolor": paper(dark),
+            "bordercolor": faint(dark),
+            "font": {"family": _FONT, "color": ink(dark)},
+        },
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted(dark), "activecolor": ink(dark)},
+        "template": {"layout": {"xaxis": axis, "yaxis": axis}},
+    }
+    for name, value in changes.items():
+        old = layout.get(name)
+        layout[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    return layout
 
 
 def bytes_text(count: float) -> str:
