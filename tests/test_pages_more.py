@@ -1,5 +1,7 @@
 """Pages with the rarer kinds of text and routers: a choice between two references, weights that a descent found."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fakes import FakeEngine, put_in_place
@@ -8,6 +10,7 @@ from test_pages import by_key, open_page, press, shown
 from perpcs.assembly.options import RouterOptions
 from perpcs.figures.assembly_map import assembly_map
 from perpcs.figures.piece import piece_facts, selected_pieces, weight_equation
+from perpcs.ui import paint
 
 
 @pytest.fixture
@@ -21,6 +24,16 @@ def test_many_kinds_of_text_are_a_list(fake):
     app.selectbox(key="task").set_value("LaMP_1").run()
     assert not app.exception
     assert "A survey of" in shown(app)
+
+
+@pytest.mark.parametrize("page", ["overview", "results", "sharers", "method"])
+def test_a_page_waits_for_its_first_words_once_and_never_for_a_press(page, fake, monkeypatch):
+    waits = []
+    monkeypatch.setattr(paint, "time", SimpleNamespace(sleep=waits.append))
+    app = open_page(page)
+    assert waits == [paint.PAUSE]
+    assert not app.run().exception
+    assert waits == [paint.PAUSE]
 
 
 def test_a_held_out_choice_shows_both_references_and_what_was_chosen(fake):
