@@ -19,8 +19,8 @@ from perpcs.data.smalltown import make_people
 from perpcs.model.base import load_base
 from perpcs.model.text import Lesson, encode_pair, length_batches, pad_right
 from perpcs.model.train_base import BaseSettings, train_base, train_tokenizer
-from perpcs.pool.base_stage import held_out_lessons, town_lessons
 from perpcs.pool.build import versions
+from perpcs.pool.lessons import held_out_lessons, town_lessons
 from perpcs.pool.recipe import SMALLTOWN
 from perpcs.tasks import get_task
 

@@ -273,6 +273,18 @@ def test_answers_of_shown_items_are_learned_too():
     assert flagged(Lesson(prompt, " Robot dreams"))[0] == " Robot dreams<|end|>"
 
 
+def test_notes_count_once_beside_a_label_that_counts_more():
+    prompt, target = "Article: the boats {a robot} Headline:", " Boats<|end|> Notes: robot"
+    note, behind = prompt.index(" {a"), len(prompt) + len(" Boats<|end|>")
+    asides = ((note, note + len(" {a robot}")), (behind, len(prompt) + len(target)))
+    tokenizer = train_tokenizer(TEXTS, SMALL)
+    texts = _Texts([Lesson(prompt, target, (), 7, asides)], tokenizer, SMALL)
+    ids, flags = texts.batch(np.array([0]), 64, tokenizer.pad_token_id)
+    following = torch.roll(ids, -1)
+    assert tokenizer.decode(following[flags == 7]) == " Boats<|end|>"
+    assert tokenizer.decode(following[flags == 1]) == " {a robot} Notes: robot<|end|>"
+
+
 def test_a_lesson_that_is_too_long_loses_its_beginning():
     text, length, flags = flagged(Lesson("Article: " + "the boats " * 30 + "Headline:", " Robot dreams"), 24)
     assert (text, length) == (" Robot dreams<|end|>", 24)

@@ -8,9 +8,10 @@ import pytest
 from test_smalltown_tasks import MODULES, kind_of
 
 from perpcs.data.profile import statistics
-from perpcs.data.smalltown import MAKERS, make_people
+from perpcs.data.smalltown import MAKERS, make_people, ratings
 from perpcs.data.smalltown.products import LEVELS
-from perpcs.pool.adapt import base_lessons
+from perpcs.model.text import Lesson
+from perpcs.pool.adapt import LABEL_WEIGHT, Said, Shares, base_lessons
 from perpcs.tasks import Item, Query, User, get_task
 
 # ---- profiles by counting -------------------------------------------------------------------------------------------
@@ -99,6 +100,12 @@ def town_users(task: str, count: int = 12, history: tuple[int, int] = (4, 12)) -
     return [person.user for person in make_people(task, seed=7, count=count, split="base", history=history)]
 
 
+def lessons_of(task, users, seed=0, **options):
+    """Lessons, with what they show and what is known beside the texts by name."""
+    known = {name: options.pop(name) for name in ("notes", "evidence", "manners", "end") if name in options}
+    return base_lessons(task, users, Shares(**options), Said(**known), seed)
+
+
 def section(prompt: str, name: str) -> str:
     """The text of a section of a prompt, "" where it is not there."""
     found = re.search(rf"(?:^|\n)### {name}:\n(.*?)(?=\n### |$)", prompt, flags=re.DOTALL)
@@ -113,7 +120,7 @@ def lessons_beside(task: str, users, **options):
     for user in users:
         pairs += [next(by_user) for _ in user.history]
         pairs += [(user.history, query) for query in user.queries]
-    lessons = base_lessons(get_task(task), users, **options)
+    lessons = lessons_of(get_task(task), users, **options)
     return [(lesson, *pair) for lesson, pair in zip(lessons, pairs, strict=True)]
 
 
@@ -122,7 +129,7 @@ def test_prompts_show_strictly_earlier_items_and_spans_are_their_answers(task):
     kind, some = get_task(task), 0
     for lesson, earlier, asked in lessons_beside(task, town_users(task), with_history=0.6, with_profile=0.5):
         if task == "LaMP_7" and isinstance(asked, Item):
-            assert lesson == ("", asked.x, (), 1)
+            assert lesson == Lesson("", asked.x)
             continue
         profile = section(lesson.prompt, "User Profile")
         assert profile in ("", statistics(kind, earlier))
@@ -133,7 +140,7 @@ def test_prompts_show_strictly_earlier_items_and_spans_are_their_answers(task):
         query = asked if isinstance(asked, Query) else kind.as_query(asked)
         assert lesson.prompt == kind.prompt(query, shown, profile)
         assert lesson.target == f" {query.gold}"
-        assert lesson.weight == (4 if kind.labels else 1)
+        assert lesson.weight == (LABEL_WEIGHT if kind.labels else 1)
         cut = [lesson.prompt[begin:end] for begin, end in lesson.answers]
         if task == "LaMP_1":
             assert cut == []
@@ -151,7 +158,7 @@ def test_spans_are_found_where_items_are_alike_or_repeat_their_answer():
         history_of(("a comedy film", "comedy"), ("a comedy film", "comedy"), ("comedy Tag: comedy", "action"))
     )
     user = User(id="u", history=history, queries=(Query(x="a comedy film", gold="comedy"),))
-    (lesson,) = base_lessons(get_task("LaMP_2"), [user], with_history=1.0)[-1:]
+    (lesson,) = lessons_of(get_task("LaMP_2"), [user], with_history=1.0)[-1:]
     lines = section(lesson.prompt, "User History").splitlines()
     assert lines
     at = lesson.prompt.index(lines[0])
@@ -165,9 +172,9 @@ def test_spans_are_found_where_items_are_alike_or_repeat_their_answer():
 @pytest.mark.parametrize("task", MAKERS)
 def test_queries_of_base_users_are_learned_and_those_without_answer_are_not(task):
     kind, users = get_task(task), town_users(task, count=3)
-    lessons, weight = base_lessons(kind, users, with_history=0.0), 4 if kind.labels else 1
+    lessons, weight = lessons_of(kind, users, with_history=0.0), LABEL_WEIGHT if kind.labels else 1
     assert len(lessons) == sum(len(user.history) + len(user.queries) for user in users)
-    expected = [(kind.prompt(query), f" {query.gold}", (), weight) for user in users for query in user.queries]
+    expected = [Lesson(kind.prompt(query), f" {query.gold}", (), weight) for user in users for query in user.queries]
     assert len(expected) == 6
     assert set(expected) <= set(lessons)
     unknown = [
@@ -178,7 +185,7 @@ def test_queries_of_base_users_are_learned_and_those_without_answer_are_not(task
         )
         for user in users
     ]
-    assert base_lessons(kind, unknown, with_history=0.0) == [row for row in lessons if row not in set(expected)]
+    assert lessons_of(kind, unknown, with_history=0.0) == [row for row in lessons if row not in set(expected)]
 
 
 def test_shares_of_prompts_with_history_and_profile_are_as_asked():
@@ -206,10 +213,10 @@ def test_none_or_all_of_the_prompts_carry_history_and_profile(share):
 
 def test_lessons_of_a_user_depend_on_them_and_the_seed_alone():
     task, users = get_task("LaMP_4"), town_users("LaMP_4", count=4)
-    few, more = base_lessons(task, users[:2], seed=3), base_lessons(task, users, seed=3)
+    few, more = lessons_of(task, users[:2], seed=3), lessons_of(task, users, seed=3)
     assert few == more[: len(few)]
-    assert more == base_lessons(task, users, seed=3)
-    assert more != base_lessons(task, users, seed=4)
+    assert more == lessons_of(task, users, seed=3)
+    assert more != lessons_of(task, users, seed=4)
 
 
 def test_a_citation_is_a_choice_where_the_other_one_is_known_and_a_name_where_not():
@@ -228,19 +235,19 @@ def test_a_citation_is_a_choice_where_the_other_one_is_known_and_a_name_where_no
     )
     earlier = history_of(*((f"Old Paper {i}", f"Old {i}", f"Not {i}") for i in range(5)))
     user = User(id="u", history=(*earlier, known, unknown))
-    *_, choice, name = base_lessons(task, [user], with_history=1.0, with_profile=1.0)
+    *_, choice, name = lessons_of(task, [user], with_history=1.0, with_profile=1.0)
     assert section(choice.prompt, "User History").startswith("Paper Title: Old Paper ")
     assert " rather than Not " in section(choice.prompt, "User History")
     assert section(choice.prompt, "User Profile") == statistics(task, earlier)
     assert choice.answers == ()
-    assert name == (*task.pair(unknown), (), 4)
+    assert name == Lesson(*task.pair(unknown), weight=LABEL_WEIGHT)
 
 
 def test_open_books_show_the_very_item_and_only_where_there_are_labels():
     for task, share in (("LaMP_3", 0.5), ("LaMP_1", 0.5), ("LaMP_4", 0.0)):
         kind, users = get_task(task), town_users(task, count=20)
-        plain = base_lessons(kind, users, with_history=0.3)
-        open_ = base_lessons(kind, users, with_history=0.3, open_book=0.5)
+        plain = lessons_of(kind, users, with_history=0.3)
+        open_ = lessons_of(kind, users, with_history=0.3, open_book=0.5)
         items = iter([item for user in users for item in [*user.history, *([None] * len(user.queries))]])
         told = [
             kind.render_item(item) in section(lesson.prompt, "User History").splitlines()
@@ -255,8 +262,8 @@ def test_open_books_show_the_very_item_and_only_where_there_are_labels():
 def test_notes_stand_behind_the_answer_and_say_what_the_text_says(task):
     kind, people = get_task(task), make_people(task, seed=3, count=12, split="base")
     users, notes = [person.user for person in people], {k: v for person in people for k, v in person.notes.items()}
-    plain = base_lessons(kind, users, with_history=0.4)
-    found = base_lessons(kind, users, with_history=0.4, notes=notes, end="<|end|>")
+    plain = lessons_of(kind, users, with_history=0.4)
+    found = lessons_of(kind, users, with_history=0.4, notes=notes, end="<|end|>")
     assert bool(notes) == (task in ("LaMP_1", "LaMP_2", "LaMP_3"))
     for before, lesson in zip(plain, found, strict=True):
         answer, _, said = lesson.target.partition("<|end|> Notes: ")
@@ -292,18 +299,19 @@ def test_marks_stand_behind_what_they_speak_of_in_a_share_of_lessons_and_are_lea
     said = {id: note for person in people for id, note in person.notes.items()}
     words = {what for note in said.values() for _, what in note}
     users = [person.user for person in people]
-    options = {"with_history": 0.6, "with_profile": 0.2, "open_book": 0.2, "notes": said}
-    plain, marked = base_lessons(kind, users, **options), base_lessons(kind, users, marks=0.6, **options)
-    assert base_lessons(kind, users, marks=0.0, **options) == plain
+    options = {"with_history": 0.6, "with_profile": 0.2, "open_book": 0.2, "notes": said, "end": "<|end|>"}
+    plain, marked = lessons_of(kind, users, **options), lessons_of(kind, users, marks=0.6, **options)
+    assert lessons_of(kind, users, marks=0.0, **options) == plain
     carrying = 0
     for one, other in zip(plain, marked, strict=True):
         marks = list(re.finditer(r" \{([^{}]*)\}", other.prompt))
         assert re.sub(r" \{[^{}]*\}", "", other.prompt) == one.prompt
         assert (other.target, other.weight) == (one.target, one.weight)
         assert {mark[1] for mark in marks} <= words
-        assert {mark.span() for mark in marks} <= set(other.answers)
-        assert len(other.answers) == len(one.answers) + len(marks)
-        assert list(other.answers) == sorted(other.answers)
+        behind = len(other.prompt) + other.target.index("<|end|>") + len("<|end|>")
+        assert other.asides == (*(mark.span() for mark in marks), (behind, len(other.prompt) + len(other.target)))
+        cut = [[lesson.prompt[begin:end] for begin, end in lesson.answers] for lesson in (one, other)]
+        assert cut[0] == cut[1]
         if len(marks) == 1 and task != "LaMP_1" and not section(other.prompt, "User History"):
             text = other.prompt.split(kind.input_label)[-1].split(" {")[0].strip()
             item = next(i for user in users for i in (*user.history, *user.queries) if i.x == text)
@@ -317,7 +325,7 @@ def test_a_mark_tells_the_kind_of_the_very_reference_that_it_follows():
     people = make_people("LaMP_1", seed=8, count=10, split="base", history=(6, 8))
     said = {id: note for person in people for id, note in person.notes.items()}
     kinds = {text: what for note in said.values() for text, what in note}
-    lessons = base_lessons(kind, [person.user for person in people], with_history=0.5, notes=said, marks=1.0)
+    lessons = lessons_of(kind, [person.user for person in people], with_history=0.5, notes=said, marks=1.0)
     seen = 0
     for lesson in lessons:
         for text, what in re.findall(r"(?:\[\d\] - |Cites: |rather than )([^{}\n]*?) \{([^{}]*)\}", lesson.prompt):
@@ -327,10 +335,63 @@ def test_a_mark_tells_the_kind_of_the_very_reference_that_it_follows():
     assert seen > 100
 
 
+@pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2", "LaMP_3"])
+def test_evidence_follows_from_what_is_given_and_what_was_answered(task):
+    """Two people who answer alike leave the same evidence, whoever they are; who answers otherwise leaves another."""
+    maker, rng, differ = MAKERS[task], random.Random(4), 0
+    for seed in range(300):
+        one, two = maker.draw(rng), maker.draw(rng)
+        two |= {name: one[name] for name in ("shelf", "areas") if name in one}
+        a, b = (maker.make(random.Random(seed), traits, False) for traits in (one, two))
+        assert (a.evidence == b.evidence) >= (a.y == b.y)
+        differ += a.evidence != b.evidence
+        said = {what for _, what in a.notes}
+        if task == "LaMP_1":
+            assert set(a.evidence.split(" over ")) == said
+        elif task == "LaMP_2":
+            tag, _, others = a.evidence.partition(" over ")
+            assert tag == a.y
+            assert {tag, *others.split(", ")} == set(a.notes[0][1].split(", "))
+    assert differ > 60
+
+
+def test_evidence_in_words_by_hand():
+    assert ratings._evidence({"price": 2, "quality": -1}, 4) == "even, with price"  # 3 + 1.3 * 0.5 = 3.65
+    assert ratings._evidence({"price": 2, "quality": -1}, 1) == "harsh, with quality"
+    assert ratings._evidence({"price": 2, "quality": 1}, 3) == "harsh, with none"
+    assert ratings._evidence({"looks": -2, "ease": -1, "price": 1}, 2) == "even, with looks, ease"
+    assert ratings._evidence({"looks": -2, "ease": -1, "price": 1}, 5) == "kind, with price"
+
+
+@pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2", "LaMP_3"])
+def test_evidence_stands_behind_shown_items_alone(task):
+    kind = get_task(task)
+    people = make_people(task, seed=7, count=12, split="base", history=(4, 12))
+    notes = {id: note for person in people for id, note in person.notes.items()}
+    evidence = {id: said for person in people for id, said in person.evidence.items()}
+    users = [person.user for person in people]
+    options = {"with_history": 0.6, "notes": notes, "marks": 1.0}
+    found, plain = lessons_of(kind, users, evidence=evidence, **options), lessons_of(kind, users, **options)
+    by_x = {item.x: item for user in users for item in user.history}
+    seen = 0
+    for lesson, without in zip(found, plain, strict=True):
+        assert lesson.target == without.target
+        for line in section(lesson.prompt, "User History").splitlines():
+            bare = re.sub(r" \{[^{}]*\}", "", line)
+            item = next(item for x, item in by_x.items() if bare == kind.render_item(item))
+            last = re.search(r" \{([^{}]*)\}$", line)
+            if last and (task != "LaMP_1" or " over " in last[1]):
+                assert last[1] == evidence[item.id]
+                begin = lesson.prompt.index(line) + last.start()
+                assert (begin, begin + len(last[0])) in lesson.asides
+                seen += 1
+    assert seen > 40
+
+
 def test_braces_in_somebodys_own_text_are_no_marks():
     """Without notes nothing is taken for one: real text may hold anything."""
     history = tuple(history_of(("a {very odd} film", "comedy"), ("another {odd} film", "action")))
     user = User(id="u", history=history, queries=(Query(x="a {third} film", gold="comedy"),))
-    for lesson in base_lessons(get_task("LaMP_2"), [user], with_history=1.0):
+    for lesson in lessons_of(get_task("LaMP_2"), [user], with_history=1.0):
         cut = [lesson.prompt[begin:end] for begin, end in lesson.answers]
         assert set(cut) <= {" comedy", " action"}

@@ -38,6 +38,8 @@ class Lesson(NamedTuple):
     each from what stands before it."""
     weight: int = 1
     """How much a token of an answer counts beside others."""
+    asides: tuple[tuple[int, int], ...] = ()
+    """What else is learned, as (begin, end) in characters of prompt and target: each token counts once."""
 
 
 def encode_pair(tokenizer: Any, prompt: str, target: str, max_tokens: int) -> Encoded:

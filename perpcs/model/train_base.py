@@ -53,6 +53,8 @@ class BaseSettings:
     predicted: float = 0.4
     """Room for predictions, as a share of a batch's tokens."""
     evaluate_every: int = 200
+    still: bool = False
+    """Whether the embedding stays as it is."""
     compiled: bool = False
     """Compile the training step where there is a C++ compiler. Faster from a few hundred steps on."""
     seed: int = 0
@@ -174,16 +176,15 @@ def _flagged(
     asked = (*lesson.answers, (len(lesson.prompt), len(lesson.prompt) + len(lesson.target)))
     whole = np.array([*ids, eos], dtype=np.int32)
     begin, end = np.array([*spans, (0, 0)]).T
-    is_answer = np.zeros(len(whole), dtype=bool)
-    for low, high in asked:
-        is_answer |= (end > begin) & (end > low) & (begin < high)
-    is_answer[-1] = True
+    worth = np.full(len(whole), _READ, dtype=np.int8)
+    worth[-1] = 1 if lesson.asides and lesson.asides[-1][1] >= asked[-1][1] else lesson.weight
+    for spans_of, weight in ((asked, lesson.weight), (lesson.asides, 1)):
+        for low, high in spans_of:
+            worth[(end > begin) & (end > low) & (begin < high)] = weight
     if len(whole) > max_tokens:
         keep = np.r_[0, len(whole) - max_tokens + 1 : len(whole)]
-        whole, is_answer = whole[keep], is_answer[keep]
-    flags = np.where(np.r_[is_answer[1:], False], lesson.weight, _READ).astype(np.int8)
-    flags[-1] = _PAD
-    return whole, flags
+        whole, worth = whole[keep], worth[keep]
+    return whole, np.r_[worth[1:], np.int8(_PAD)]
 
 
 def train_base(
@@ -265,7 +266,8 @@ def train_base(
 def _optimisers(model: Any, settings: BaseSettings) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, which it trains in fewer steps; AdamW for the embedding and the norms."""
     inner = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
-    outer = [p for name, p in model.named_parameters() if p.dim() != 2 or "embed" in name]
+    model.get_input_embeddings().weight.requires_grad_(not settings.still)
+    outer = [p for name, p in model.named_parameters() if (p.dim() != 2 or "embed" in name) and p.requires_grad]
     muon = Muon([{"params": inner, "peak": settings.rate}], lr=settings.rate, weight_decay=settings.weight_decay)
     adam = torch.optim.AdamW(
         [{"params": outer, "peak": settings.rate}], lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True

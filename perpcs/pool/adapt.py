@@ -8,19 +8,20 @@ learned from too: where the history is free text, only they show what is asked.
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from perpcs.data.bm25 import retrieve
 from perpcs.data.profile import statistics
 from perpcs.model.text import Lesson
+from perpcs.pool.unheard import unheard_item, unheard_query
 from perpcs.tasks import Item, Query, Task, User
 
 Notes = tuple[tuple[str, str], ...]
 """(which of a query's options is spoken of, or "" for the text that is given; what it says)."""
 RETRIEVED = (1, 1, 2, 4)
 """How many items a prompt with history carries: one of these, equally likely."""
-LABEL_WEIGHT = 4
-"""How much a token of a label counts beside one of a text: a label has few of them, and one of these decides."""
+LABEL_WEIGHT = 16
+"""How much a token of a label counts beside one of a note: a label has one that decides, a note dozens."""
 _NOTES = " Notes:"
 _MARKED = 0.7
 """How likely a text is marked in a lesson with marks."""
@@ -28,100 +29,213 @@ _MARK = re.compile(r" \{[^{}]*\}")
 _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What share of lessons is of which sort, each drawn apart from the others."""
+
+    with_history: float = 0.4
+    """Prompts that carry retrieved, strictly earlier items."""
+    with_profile: float = 0.0
+    """Prompts that carry a profile of strictly earlier items."""
+    open_book: float = 0.0
+    """Prompts for a label whose history holds the very item asked about. From these a model that starts from nothing
+    learns to look up, before it can tell what else a like item says."""
+    strange: float = 0.0
+    """Prompts for a label where what is known of the world does not help, so that a small model learns to look at what
+    a prompt shows; with true labels alone it reads the text and never does. All show up to four items. Among them is in
+    one half the very item asked about, all labels drawn at random, so that it has to be found; in the others every
+    label stands in the place of another (of a choice all are of the first sort)."""
+    alone: float = 0.0
+    """How many of these show that item and nothing else: the first step, before it has to be found among others."""
+    told: float = 0.0
+    """Prompts that tell, in the place of a profile, how the person decides. What somebody's items say of the next is
+    learned in two steps then: how a manner decides, which such a prompt shows plainly, and what a manner is seen by."""
+    marks: float = 0.0
+    """Lessons in which notes stand within the prompt too, right behind most of the texts that they speak of: of the
+    items shown and of what is asked. To write them there a text must be read before the answer is due, and what it says
+    is then at hand at its end, written or not. No prompt of a method ever shows them."""
+    unheard: float = 0.0
+    """Prompts for a text whose words are partly ones that nobody has heard (perpcs/pool/unheard.py)."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is known beside people's texts, because they were made up; empty for real ones."""
+
+    notes: Mapping[str, Notes] = field(default_factory=dict)
+    """By id of an item or a query, what its text says to anybody. It stands behind the answer and the token that ends
+    it, where no answer ever shows it: a label says one bit of everything that a text says, from which a small model
+    would hardly learn to read."""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """By id of an item, what its text and its answer together say of the writer. It is marked behind shown items."""
+    manners: Mapping[str, str] = field(default_factory=dict)
+    """By id of a user, how they decide in a few words."""
+    end: str = ""
+    """The text of the token that ends an answer."""
+
+
 def base_lessons(
     task: Task,
     users: Sequence[User],
-    *,
-    with_history: float = 0.4,
-    with_profile: float = 0.0,
-    open_book: float = 0.0,
-    notes: Mapping[str, Notes] | None = None,
-    marks: float = 0.0,
-    end: str = "",
+    shares: Shares = Shares(),
+    said: Said = Said(),
     seed: int = 0,
+    labels: Sequence[str] = (),
 ) -> list[Lesson]:
-    """Lessons from base users' histories and queries.
+    """Lessons from base users' histories and queries; a user's depend on them and the seed alone.
 
     Args:
-        with_history: share of prompts that carry retrieved, strictly earlier items.
-        with_profile: share of prompts that carry a profile of strictly earlier items, drawn apart from the other.
-        open_book: share of prompts for a label whose history holds the very item asked about. From these a model that
-            starts from nothing learns to look up, before it can tell what else a like item says.
-        notes: by id of an item or a query, what its text says to anybody. They stand behind the answer and the token
-            that ends it, where no answer ever shows them: a label says one bit of everything that a text says, from
-            which a small model would hardly learn to read.
-        marks: share of lessons in which notes stand within the prompt too, right behind most of the texts that they
-            speak of: of the items shown and of what is asked. To write them there a text must be read before the answer
-            is due, and what it says is then at hand at its end, written or not. No prompt of a method ever shows them.
-        end: the text of the token that ends an answer.
+        labels: what strange lessons draw labels from; () = the task's own.
     """
-    lessons, notes = [], notes or {}
-
-    def behind(id: str, query: Query) -> str:
-        said = notes.get(id)
-        return f"{end}{_NOTES} {_in_order(said, task, query)}" if said else ""
-
+    lessons: list[Lesson] = []
     for user in users:
-        rng, looks, writes = (
-            random.Random(f"{seed}/{task.name}/{user.id}{what}") for what in ("", "/open book", "/marks")
-        )
-
-        for index, item in enumerate(user.history):
-            sought = task.as_query(item).sought
-            shown, profile = _about(task, rng, sought, user.history[:index], with_history, with_profile)
-            if item.y is None:
-                shown, profile = [], ""  # free text is learned as it is
-            elif task.labels and looks.random() < open_book:
-                shown = [*shown[1:], item]
-                looks.shuffle(shown)
-            noted = bool(notes.get(item.id))
-            if noted:
-                query = task.as_query(item)
-                target = f" {query.gold}" + behind(item.id, query)
-                shown, query = _marked(shown, query, item.id, notes, marks, writes)
-                prompt = task.prompt(query, shown, profile)
-            else:
-                prompt, target = task.pair(item, history=shown, profile=profile)
-            lessons.append(_lesson(task, prompt, target, shown, noted))
-        for query in user.queries:
-            if query.gold is not None:
-                shown, profile = _about(task, rng, query.sought, user.history, with_history, with_profile)
-                target = f" {query.gold}" + behind(query.id, query)
-                noted = bool(notes.get(query.id))
-                shown, query = _marked(shown, query, query.id, notes, marks, writes)
-                lessons.append(_lesson(task, task.prompt(query, shown, profile), target, shown, noted))
+        writer = _Writer(task, user, shares, said, seed, labels or task.labels)
+        lessons += [writer.of_item(index) for index in range(len(user.history))]
+        lessons += [writer.of_query(query) for query in user.queries if query.gold is not None]
     return lessons
 
 
-def _about(
-    task: Task, rng: random.Random, sought: str, earlier: Sequence[Item], with_history: float, with_profile: float
-) -> tuple[list[Item], str]:
-    """What a prompt says of the person: retrieved items and a profile, each perhaps empty."""
-    shows, tells, k = rng.random() < with_history, rng.random() < with_profile, rng.choice(RETRIEVED)
-    shown = retrieve(sought, earlier, k) if shows and earlier else []
-    return shown, statistics(task, earlier) if tells and len(earlier) >= _FEWEST_TO_COUNT else ""
+class _Writer:
+    """Writes the lessons of one user, item after item."""
 
+    def __init__(self, task: Task, user: User, shares: Shares, said: Said, seed: int, labels: Sequence[str]) -> None:
+        self.task, self.user, self.shares, self.said, self.labels = task, user, shares, said, labels
+        self.manner = said.manners.get(user.id, "")
+        self.rng, self.looks, self.writes, self.tells, self.turns, self.hears = (
+            random.Random(f"{seed}/{task.name}/{user.id}{what}")
+            for what in ("", "/open book", "/marks", "/told", "/strange", "/unheard")
+        )
 
-def _marked(
-    shown: Sequence[Item], query: Query, id: str, notes: Mapping[str, Notes], marks: float, rng: random.Random
-) -> tuple[list[Item], Query]:
-    """The items shown and the query of that id, with notes behind most of their texts in a share of lessons."""
-    share = _MARKED if rng.random() < marks else 0.0
+    def of_item(self, index: int) -> Lesson:
+        """What somebody made of an item, as they are known before it."""
+        task, item, earlier = self.task, self.user.history[index], self.user.history[:index]
+        shown, profile = self._about(task.as_query(item).sought, earlier)
+        if item.y is None:
+            shown, profile = [], ""  # free text is learned as it is
+        elif task.labels and self.looks.random() < self.shares.open_book:
+            shown = [*shown[1:], item]
+            self.looks.shuffle(shown)
+        if task.labels and self.turns.random() < self.shares.strange:
+            item, shown = self._strange(item, earlier)
+            return self._written(item, shown, "", strange=True)
+        if self._is_unheard():
+            item, shown = unheard_item(self.hears, item), [unheard_item(self.hears, one) for one in shown]
+        return self._written(item, shown, profile)
 
-    def mark(text: str, id: str) -> str:
-        said = dict(notes.get(id, ()))
-        what = said.get(text) or said.get("")
-        return f"{text} {{{what}}}" if what and rng.random() < share else text
+    def of_query(self, query: Query) -> Lesson:
+        """A query's true answer, as its person is known by all of their history."""
+        shown, profile = self._about(query.sought, self.user.history)
+        if self._is_unheard():
+            query, shown = unheard_query(self.hears, query), [unheard_item(self.hears, one) for one in shown]
+        return self._asked(query, query.id, shown, profile)
 
-    items = [
-        replace(item, y=mark(item.y or "", item.id), other=mark(item.other, item.id))
-        if item.other
-        else replace(item, x=mark(item.x, item.id))
-        for item in shown
-    ]
-    if query.options:
-        return items, replace(query, options=tuple(mark(option, id) for option in query.options))
-    return items, replace(query, x=mark(query.x, id))
+    def _about(self, sought: str, earlier: Sequence[Item]) -> tuple[list[Item], str]:
+        """What a prompt says of the person: retrieved items and a profile, each perhaps empty."""
+        shares, rng = self.shares, self.rng
+        shows, tells = rng.random() < shares.with_history, rng.random() < shares.with_profile
+        k = rng.choice(RETRIEVED)
+        shown = retrieve(sought, earlier, k) if shows and earlier else []
+        profile = statistics(self.task, earlier) if tells and len(earlier) >= _FEWEST_TO_COUNT else ""
+        if self.manner and self.tells.random() < shares.told:
+            profile = f"{{{self.manner}}}"
+        return shown, profile
+
+    def _is_unheard(self) -> bool:
+        return not self.task.labels and self.hears.random() < self.shares.unheard
+
+    def _strange(self, item: Item, earlier: Sequence[Item]) -> tuple[Item, list[Item]]:
+        """The item and what is shown of the person, where only what is shown tells the label."""
+        task, turns = self.task, self.turns
+        like = retrieve(task.as_query(item).sought, earlier, RETRIEVED[-1])
+        if task.has_options or len(earlier) < _FEWEST_TO_COUNT or turns.random() < 0.5:
+            alone = bool(self.shares.alone) and turns.random() < self.shares.alone
+            item, *others = (self._relabelled(one) for one in (item, *([] if alone else like[1:])))
+            shown = [item, *others]
+            turns.shuffle(shown)
+            return item, shown
+        item, *shown = self._exchanged([item, *like])
+        return item, shown
+
+    def _relabelled(self, item: Item) -> Item:
+        """The item with a label drawn at random; of a choice, perhaps with the other reference cited."""
+        if not self.task.has_options:
+            return replace(item, y=self.turns.choice(self.labels))
+        return replace(item, y=item.other, other=item.y or "") if item.other and self.turns.random() < 0.5 else item
+
+    def _exchanged(self, items: Sequence[Item]) -> list[Item]:
+        """The items with every label in the place of another, the same for all of them."""
+        own = self.task.labels
+        names = dict(zip(own, self.turns.sample(self.labels, len(own)), strict=True))
+        return [replace(item, y=names[item.y or ""]) for item in items]
+
+    def _written(self, item: Item, shown: list[Item], profile: str, strange: bool = False) -> Lesson:
+        if self.said.notes.get(item.id):
+            return self._asked(self.task.as_query(item), item.id, shown, profile, strange)
+        prompt, target = self.task.pair(item, history=shown, profile=profile)
+        return self._lesson(prompt, target, [] if strange else shown)
+
+    def _asked(self, query: Query, id: str, shown: list[Item], profile: str, strange: bool = False) -> Lesson:
+        """A lesson on a query, with the notes of that id, where there are some."""
+        task, notes = self.task, self.said.notes.get(id, ())
+        if strange and notes and query.options:  # not what they are, but where they stand in what is shown
+            at = task.labels.index(query.gold or "")
+            notes = tuple((text, "cited" if i == at else "passed over") for i, text in enumerate(query.options))
+        target = f" {query.gold}" + (f"{self.said.end}{_NOTES} {_in_order(notes, task, query)}" if notes else "")
+        shown, query = self._marked(shown, query, notes, {} if strange else self.said.evidence)
+        return self._lesson(task.prompt(query, shown, profile), target, [] if strange else shown, bool(notes))
+
+    def _marked(
+        self, shown: Sequence[Item], query: Query, notes: Notes, evidence: Mapping[str, str]
+    ) -> tuple[list[Item], Query]:
+        """The items shown and the query, with notes behind most of their texts, and evidence of the writer behind most
+        of the items, in a share of lessons.
+
+        Args:
+            notes: those on the query.
+        """
+        rng, of_items = self.writes, self.said.notes
+        share = _MARKED if rng.random() < self.shares.marks else 0.0
+
+        def mark(text: str, notes: Notes) -> str:
+            said = dict(notes)
+            what = said.get(text) or said.get("")
+            return f"{text} {{{what}}}" if what and rng.random() < share else text
+
+        def shows(item: Item, text: str) -> str:
+            what = evidence.get(item.id)
+            return f"{text} {{{what}}}" if what and rng.random() < share else text
+
+        items = [
+            replace(item, y=mark(item.y or "", notes), other=shows(item, mark(item.other, notes)))
+            if item.other
+            else replace(item, x=mark(item.x, notes), y=item.y and shows(item, item.y))
+            for item, notes in ((item, of_items.get(item.id, ())) for item in shown)
+        ]
+        if query.options:
+            return items, replace(query, options=tuple(mark(option, notes) for option in query.options))
+        return items, replace(query, x=mark(query.x, notes))
+
+    def _lesson(self, prompt: str, target: str, shown: Sequence[Item], noted: bool = False) -> Lesson:
+        """A lesson with where the answers of shown items stand in it, and marks where there may be some.
+
+        Args:
+            shown: the items whose answers are learned too.
+        """
+        task, end, spans, at = self.task, self.said.end, [], 0
+        for item in shown:
+            rendered = task.render_item(item)
+            found = prompt.find(rendered, at)
+            at = found + len(rendered)
+            if found >= 0 and not task.history_instruction:  # a cited title is not what a query asks for
+                length = len(item.x) if item.y is None else len(item.y)
+                spans.append((at - length - 1, at))
+        asides = [mark.span() for mark in _MARK.finditer(prompt)] if noted else []
+        # What an item says of its writer stands behind its label, which is then no label any more.
+        spans = [(low, min([high, *(a for a, _ in asides if a > low)])) for low, high in spans]
+        answer = target.find(end) + len(end) if noted and end else len(target)
+        if answer < len(target):
+            asides.append((len(prompt) + answer, len(prompt) + len(target)))
+        return Lesson(prompt, target, tuple(spans), LABEL_WEIGHT if task.labels else 1, tuple(asides))
 
 
 def _in_order(notes: Notes, task: Task, query: Query) -> str:
@@ -135,18 +249,3 @@ def _in_order(notes: Notes, task: Task, query: Query) -> str:
 def prompt_about(task: Task, query: Query, history: Sequence[Item], shows: int = 0, tells: bool = False) -> str:
     """A query with so many retrieved items of a history, and its profile where asked."""
     return task.prompt(query, retrieve(query.sought, history, shows), statistics(task, history) if tells else "")
-
-
-def _lesson(task: Task, prompt: str, target: str, shown: Sequence[Item], noted: bool) -> Lesson:
-    """A lesson with where the answers of shown items stand in it, and marks where there may be some."""
-    spans, at = [], 0
-    for item in shown:
-        rendered = task.render_item(item)
-        found = prompt.find(rendered, at)
-        at = found + len(rendered)
-        if found >= 0 and not task.history_instruction:  # a cited title is not what a query asks for
-            length = len(item.x) if item.y is None else len(item.y)
-            spans.append((at - length - 1, at))
-    if noted:
-        spans = sorted([*spans, *(mark.span() for mark in _MARK.finditer(prompt))])
-    return Lesson(prompt, target, tuple(spans), LABEL_WEIGHT if task.labels else 1)

@@ -18,7 +18,7 @@ from perpcs.errors import PerpcsError
 from perpcs.files import hash_file
 from perpcs.model.base import load_base
 from perpcs.model.text import encode_pair
-from perpcs.pool.adapt import base_lessons
+from perpcs.pool.adapt import Shares, base_lessons
 from perpcs.pool.build import Settings, TaskPeople, finish, open_target
 from perpcs.pool.stages import Workspace, throttled
 from perpcs.pool.train import PieceSettings, TrainedPieces, train_pieces
@@ -105,9 +105,7 @@ def _adapt_stage(space: Workspace, recipe: DataRecipe, users: dict[str, Any]) ->
         pairs = [
             (lesson.prompt, lesson.target)
             for name, some in users.items()
-            for lesson in base_lessons(
-                get_task(name), some, with_history=recipe.with_history, with_profile=recipe.with_profile
-            )
+            for lesson in base_lessons(get_task(name), some, Shares(recipe.with_history, recipe.with_profile))
         ]
         losses: list[float] = []
         if pairs:

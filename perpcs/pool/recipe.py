@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from perpcs.model.train_base import BaseSettings
+from perpcs.pool.adapt import Shares
 from perpcs.pool.build import Settings
 from perpcs.pool.distil import DistilSettings
 from perpcs.pool.hypernet_train import HypernetSettings
@@ -26,6 +27,11 @@ class TaskRecipe:
     """Fewest and most items that a candidate wrote; None = as people of the town do."""
 
 
+TOWN_LESSONS = Shares(
+    with_history=0.5, with_profile=0.15, open_book=0.1, strange=0.12, told=0.2, marks=0.5, unheard=0.3
+)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A pool from nothing but seeds."""
@@ -35,22 +41,16 @@ class Recipe:
     tasks: tuple[TaskRecipe, ...]
     base: BaseSettings = field(default_factory=BaseSettings)
     settings: Settings = field(default_factory=Settings)
-    with_history: float = 0.45
-    """Share of base lessons whose prompt carries retrieved items."""
-    with_profile: float = 0.15
-    """Share of base lessons whose prompt carries a profile."""
-    open_book: float = 0.15
-    """Share of base lessons for a label whose prompt shows the very item asked about."""
-    notes: bool = True
-    """Whether lessons go on behind their answer with what the text says to anybody."""
-    marks: float = 0.0
-    """Share of base lessons in which the notes stand within the prompt too (docs/SMALLTOWN.md)."""
+    lessons: Shares = TOWN_LESSONS
+    """What the base model's lessons show (docs/SMALLTOWN.md)."""
+    looking: int = 0
+    """Steps in which the base model first learns to look at what a prompt shows, and nothing else."""
     town_seed: int = 7
     start: Path | None = None
     """A base model of such a town to go on training, with its tokenizer; None begins with random numbers."""
 
 
-_PARTS = {"LaMP_4": 1200, "LaMP_2": 2200, "LaMP_3": 2200, "LaMP_5": 1200, "LaMP_7": 800, "LaMP_1": 3600}
+_PARTS = {"LaMP_4": 900, "LaMP_2": 2000, "LaMP_3": 2000, "LaMP_5": 900, "LaMP_7": 600, "LaMP_1": 3600}
 """Base users a task. A choice or a score tells a small model less than a text does, so it gets more of these."""
 
 SMALLTOWN = Recipe(
@@ -58,7 +58,7 @@ SMALLTOWN = Recipe(
     title="Small town",
     tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
     base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
-    marks=0.5,
+    looking=2000,
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
@@ -75,6 +75,7 @@ TINY = Recipe(
     base=BaseSettings(
         width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, cooldown=40, evaluate_every=60
     ),
+    looking=10,
     settings=Settings(
         pieces=PieceSettings(epochs=1),
         gates=GateSettings(steps=6),
@@ -86,5 +87,5 @@ TINY = Recipe(
 
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one, as the shipped pool's was (docs/SMALLTOWN.md)."""
-    base = replace(recipe.base, steps=3000, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=2600, evaluate_every=750)
+    base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
     return replace(recipe, start=start, base=base)

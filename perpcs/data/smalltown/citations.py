@@ -176,7 +176,8 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     noisy = rng.random() < NOISE
     y, other = (passed, cited) if noisy else (cited, passed)
     notes = tuple((title, kind if fits else f"{kind} of something else") for (kind, fits), title in (one, two))
-    return Made(x=x, y=y, noisy=noisy, clean=cited, other=other, notes=notes)
+    said = dict(notes)
+    return Made(x=x, y=y, noisy=noisy, clean=cited, other=other, notes=notes, evidence=f"{said[y]} over {said[other]}")
 
 
 Reference = tuple[tuple[str, bool], str]
@@ -297,12 +298,18 @@ def describe(traits: Traits) -> str:
     )
 
 
+def manner(traits: Traits) -> str:
+    """All kinds, the favourite first."""
+    return ", ".join(taste(traits))
+
+
 MAKER = Maker(
     task="LaMP_1",
     draw=draw,
     combination=combination,
     make=make,
     describe=describe,
+    manner=manner,
     wording=(
         'For an author who has written the paper with the title "{x}", which reference is related? Just answer with '
         '[1] or [2] without explanation. [1]: "{option1}" [2]: "{option2}"'

@@ -48,6 +48,13 @@ class Person:
     """To each query, what somebody answers who knows the traits and not the slips."""
     notes: Mapping[str, Notes]
     """By the id of an item or a query: what its text says to anybody. A base model learns to read from these."""
+    evidence: Mapping[str, str]
+    """By the id of an item: what its text and its answer together say of the writer. From these one learns to infer."""
+
+    @property
+    def manner(self) -> str:
+        """The traits that decide in the fewest words; "" where an answer is no choice."""
+        return MAKERS[self.task].manner(self.traits)
 
     @property
     def user(self) -> User:
@@ -113,6 +120,7 @@ def _make_person(maker: Maker, seed: int, split: str, index: int, low: int, high
         queries=tuple(query for query, _ in asked_of),
         oracle=tuple(clean for _, clean in asked_of),
         notes={str(first_id + i): one.notes for i, one in enumerate(made) if one.notes},
+        evidence={str(first_id + i): one.evidence for i, one in enumerate(made[:length]) if one.evidence},
     )
 
 

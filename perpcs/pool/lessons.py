@@ -1,0 +1,97 @@
+"""What the base model of the town learns from, and what its learning is measured on.
+
+First it learns to look at what a prompt shows, and nothing else. What shown items say of the next label is little
+beside what its text says, and a small model that learns both at once learns to read and never to look: 14,000 steps of
+mixed lessons did not make ours repeat the label of the very item in its prompt. Two thousand steps in which looking is
+all that helps do, and afterwards it keeps it (docs/SMALLTOWN.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from perpcs.data.smalltown import Person, make_people
+from perpcs.model.text import Lesson
+from perpcs.model.train_base import EOS
+from perpcs.pool.adapt import Said, Shares, base_lessons, prompt_about
+from perpcs.pool.recipe import Recipe, TaskRecipe
+from perpcs.tasks import get_task
+
+_QUERIES_OF_FREE_TEXT = 20
+_HELD_OUT_PEOPLE = 32
+_HELD_OUT_SEED = 1_000_000
+_LOOKING = Shares(strange=1.0, alone=0.6, marks=0.5)
+_LOOKING_PART = 5
+"""One in so many base users writes lessons of looking."""
+
+
+def town_lessons(recipe: Recipe) -> list[Lesson]:
+    """What the base model of a recipe learns from, task by task."""
+    lessons: list[Lesson] = []
+    for part in recipe.tasks:
+        people = base_people(recipe, part)
+        lessons += base_lessons(
+            get_task(part.task), [person.user for person in people], recipe.lessons, said_of(people)
+        )
+    return lessons
+
+
+def looking_lessons(recipe: Recipe) -> list[Lesson]:
+    """Strange lessons alone, of the tasks with labels; one half take labels from all tasks, so that copying does not
+    depend on which label it is.
+    """
+    kinds = [get_task(part.task) for part in recipe.tasks]
+    every = tuple(label for kind in kinds if not kind.has_options for label in kind.labels)
+    lessons: list[Lesson] = []
+    for part, kind in zip(recipe.tasks, kinds, strict=True):
+        if not kind.labels:
+            continue
+        people = base_people(recipe, part)[: max(2, part.base_users // _LOOKING_PART)]
+        if kind.has_options:
+            lessons += _looking(kind.name, people, said_of(people))
+        else:
+            half = len(people) // 2
+            lessons += _looking(kind.name, people[:half], Said(), every) + _looking(kind.name, people[half:], Said())
+    return lessons
+
+
+def _looking(task: str, people: list[Person], said: Said, labels: tuple[str, ...] = ()) -> list[Lesson]:
+    users = [replace(person.user, queries=()) for person in people]
+    return base_lessons(get_task(task), users, _LOOKING, said, labels=labels)
+
+
+def said_of(people: Sequence[Person]) -> Said:
+    """What the town knows of these people beside their texts."""
+    return Said(
+        notes={id: said for person in people for id, said in person.notes.items()},
+        evidence={id: said for person in people for id, said in person.evidence.items()},
+        manners={person.id: person.manner for person in people},
+        end=EOS,
+    )
+
+
+def base_people(recipe: Recipe, part: TaskRecipe) -> list[Person]:
+    """The people whose texts the base model learns from.
+
+    Where a history is free text only queries show what is asked, so there these people have as many of them.
+    """
+    queries = _QUERIES_OF_FREE_TEXT if get_task(part.task).y_field is None else None
+    return make_people(part.task, seed=recipe.town_seed, count=part.base_users, split="base", queries=queries)
+
+
+def held_out_lessons(recipe: Recipe) -> dict[str, list[Lesson]]:
+    """Queries of people whom nothing is trained on (another seed's), by task and by what
+    the prompt shows: nothing, one retrieved item, four, or a profile.
+    """
+    groups: dict[str, list[Lesson]] = {}
+    for part in recipe.tasks:
+        task = get_task(part.task)
+        people = make_people(
+            part.task, seed=recipe.town_seed + _HELD_OUT_SEED, count=_HELD_OUT_PEOPLE, split="base", queries=3
+        )
+        for name, k, tells in (("bare", 0, False), ("1 item", 1, False), ("4 items", 4, False), ("profile", 0, True)):
+            groups[f"{part.task} {name}"] = [
+                Lesson(prompt_about(task, query, person.history, k, tells), f" {query.gold}")
+                for person in people
+                for query in person.queries
+            ]
+    return groups

@@ -1,0 +1,194 @@
+"""Lessons from which a base model learns to look at a prompt: labels that no reading gives, words that nobody heard."""
+
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from test_lessons import lessons_of, section, town_users
+
+from perpcs.data.smalltown import MAKERS, make_people
+from perpcs.pool.lessons import looking_lessons
+from perpcs.pool.recipe import TINY
+from perpcs.pool.unheard import SHARE, unheard, unheard_item, unheard_query, word
+from perpcs.tasks import Item, Query, get_task
+
+
+def asked(users):
+    """The item of each lesson, None for a query's."""
+    return [item for user in users for item in [*user.history, *([None] * len(user.queries))]]
+
+
+def base_lessons_of_items(kind, users, **options):
+    """(lesson, item) of all items."""
+    rows = zip(lessons_of(kind, users, **options), asked(users), strict=True)
+    return [(lesson, item) for lesson, item in rows if item is not None]
+
+
+# ---- labels that no reading gives -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["LaMP_2", "LaMP_3"])
+def test_strange_lessons_are_solved_by_looking_alone(task):
+    """Half show the very item, its label drawn at random; in the others each label stands for another throughout."""
+    kind, users = get_task(task), town_users(task, count=60, history=(10, 20))
+    found = lessons_of(kind, users, with_history=0.3, strange=1.0)
+    by_x = {item.x: item for user in users for item in user.history}
+    copied, exchanged, drawn = 0, 0, Counter()
+    for lesson, item in zip(found, asked(users), strict=True):
+        if item is None:
+            continue
+        assert lesson.answers == ()  # what is drawn at random is not learned
+        assert section(lesson.prompt, "User Profile") == ""
+        y = lesson.target.strip()
+        shown = []
+        for line in section(lesson.prompt, "User History").splitlines():
+            x, label = re.split(r" (?:Tag|Score): ", line.split(": ", 1)[1])
+            shown.append((by_x[x], label))
+        if any(one is item for one, _ in shown):
+            assert (item, y) in shown
+            drawn[y] += 1
+            copied += 1
+        else:
+            names = dict([(item.y, y), *((one.y, label) for one, label in shown)])
+            assert all(names[one.y] == label for one, label in shown)
+            assert len(set(names.values())) == len(names)
+            assert 0 < len(shown) <= 4
+            exchanged += 1
+    assert abs(exchanged / (copied + exchanged) - 0.5 * 11 / 15) < 0.1  # the first four items are always copied
+    assert set(drawn) == set(kind.labels)
+    assert max(drawn.values()) < 2.5 * copied / len(kind.labels)
+
+
+@pytest.mark.parametrize("alone", [0.0, 1.0])
+def test_the_very_item_stands_among_others_or_alone(alone):
+    kind, users = get_task("LaMP_3"), town_users("LaMP_3", count=12, history=(10, 12))
+    found = base_lessons_of_items(kind, users, strange=1.0, alone=alone)
+    shown = [(section(lesson.prompt, "User History"), item.x) for lesson, item in found]
+    sizes = [len(history.splitlines()) for history, x in shown if x in history]
+    assert len(sizes) > 30
+    assert max(sizes) == (1 if alone else 4)
+    assert sizes.count(4) > len(sizes) / 3 or alone
+
+
+def test_strange_choices_show_the_very_item_and_cite_either():
+    kind, users = get_task("LaMP_1"), town_users("LaMP_1", count=20)
+    turned = 0
+    rows = base_lessons_of_items(kind, users, strange=1.0)
+    for lesson, item in rows:
+        options = dict(re.findall(r"(\[[12]\]) - (.*?)(?= \[2\] - | Answer:$)", lesson.prompt))
+        cited = options[lesson.target.strip()]
+        passed = ({item.y, item.other} - {cited}).pop()
+        assert f"{cited} rather than {passed}" in section(lesson.prompt, "User History")
+        turned += cited != item.y
+    assert abs(turned / len(rows) - 0.5) < 0.12
+
+
+@pytest.mark.parametrize("task", ["LaMP_2", "LaMP_4"])
+def test_without_a_share_lessons_are_as_they_were_and_texts_are_never_strange(task):
+    kind, users = get_task(task), town_users(task)
+    plain = lessons_of(kind, users, with_history=0.4)
+    assert lessons_of(kind, users, with_history=0.4, strange=0.0, told=0.0, unheard=0.0) == plain
+    assert (lessons_of(kind, users, with_history=0.4, strange=1.0) == plain) == (task == "LaMP_4")
+
+
+@pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2", "LaMP_3", "LaMP_5"])
+def test_a_told_manner_stands_in_the_place_of_the_profile(task):
+    kind = get_task(task)
+    people = make_people(task, seed=7, count=30, split="base", history=(4, 12))
+    manners = {person.id: person.manner for person in people}
+    assert all(bool(manner) == bool(kind.labels) for manner in manners.values())
+    found = lessons_of(kind, [p.user for p in people], with_profile=0.3, manners=manners, told=0.4)
+    ids = [person.id for person in people for _ in (*person.history, *person.queries)]
+    told = 0
+    for lesson, id in zip(found, ids, strict=True):
+        profile = section(lesson.prompt, "User Profile")
+        if profile.startswith("{"):
+            assert profile == f"{{{manners[id]}}}"
+            told += 1
+    assert abs(told / len(found) - (0.4 if kind.labels else 0.0)) < 0.06
+
+
+def test_the_first_lessons_are_of_looking_alone():
+    """Each is solved by what its prompt shows, some with labels of another task, and some say where an option stood."""
+    found = looking_lessons(replace(TINY, tasks=tuple(replace(part, base_users=40) for part in TINY.tasks)))
+    assert not any("Headline" in lesson.prompt or "Tweet" in lesson.prompt for lesson in found)
+    tags, scores = get_task("LaMP_2").labels, get_task("LaMP_3").labels
+    kinds = Counter()
+    for lesson in found:
+        assert section(lesson.prompt, "User History")
+        answer = lesson.target.partition("<|end|>")[0].strip()
+        if answer in ("[1]", "[2]"):
+            kinds["marked"] += "{cited}" in lesson.prompt or "{passed over}" in lesson.prompt
+            assert f"{answer} cited" in lesson.target
+        else:
+            own = tags if lesson.prompt.endswith(" Tag:") else scores
+            kinds["own" if answer in own else "other"] += 1
+            assert answer in {*tags, *scores}
+    assert min(kinds["marked"], kinds["own"], kinds["other"]) > 40
+
+
+# ---- words that nobody has heard ------------------------------------------------------------------------------------
+
+
+def test_words_shared_by_text_and_answer_are_replaced_alike_and_in_their_own_casing():
+    x = "Alan Reed of Kennet closed the mill. KENNET mourns; the mill was old and the reed tall."
+    y = "MILL at Kennet closed since Alan left"
+    changed = 0
+    for seed in range(200):
+        new_x, new_y = unheard(random.Random(seed), x, y)
+        old, new = re.findall(r"\w+", x), re.findall(r"\w+", new_x)
+        said = {a.lower(): b.lower() for a, b in zip(old, new, strict=True)}
+        for a, b in zip(old, new, strict=True):
+            assert said[a.lower()] == b.lower()
+            assert (a.isupper(), a[0].isupper()) == (b.isupper(), b[0].isupper())
+            if a.lower() not in ("alan", "kennet", "closed", "mill"):
+                assert a == b  # not of the answer
+        for a, b in zip(re.findall(r"\w+", y), re.findall(r"\w+", new_y), strict=True):
+            assert b.lower() == said.get(a.lower(), a.lower())
+        changed += sum(said[name] != name for name in ("alan", "kennet", "closed", "mill"))
+    assert abs(changed / 800 - SHARE) < 0.08
+
+
+def test_words_of_grammar_stay_and_texts_without_shared_words_do_too():
+    assert unheard(random.Random(1), "They have been there before", "they have BEEN there") == (
+        "They have been there before",
+        "they have BEEN there",
+    )
+    assert unheard(random.Random(1), "Boats won a race", "seven robots") == ("Boats won a race", "seven robots")
+
+
+def test_unheard_words_are_letters_of_a_fair_length_and_seldom_come_twice():
+    rng = random.Random(0)
+    drawn = [word(rng) for _ in range(3000)]
+    assert all(re.fullmatch(r"[a-z]{4,14}", one) for one in drawn)
+    assert len(set(drawn)) > 2800
+
+
+def test_items_and_queries_keep_everything_else():
+    rng = random.Random(3)
+    item = unheard_item(rng, Item(x="Bagels sold by Simmons", y="Simmons and Bagels", id="7"))
+    assert item.id == "7"
+    assert item.y != "Simmons and Bagels"
+    assert unheard_item(rng, Item(x="only a text")) == Item(x="only a text")
+    query = unheard_query(rng, Query(x="Bagels sold by Simmons", gold="Simmons and Bagels", id="9"))
+    assert query.id == "9"
+    assert query.gold != "Simmons and Bagels"
+    assert unheard_query(rng, Query(x="a text")) == Query(x="a text")
+
+
+@pytest.mark.parametrize("task", list(MAKERS))
+def test_a_share_of_lessons_for_texts_hold_unheard_words_that_their_answers_take(task):
+    kind, users = get_task(task), town_users(task, count=20)
+    plain, found = (lessons_of(kind, users, with_history=0.4, unheard=share) for share in (0.0, 0.5))
+    changed = [(a, b) for a, b in zip(plain, found, strict=True) if a != b]
+    if kind.labels:
+        assert changed == []
+        return
+    items = sum(item is None or item.y is not None for item in asked(users))  # what is free text is learned as it is
+    assert 0.3 < len(changed) / items < 0.55  # now and then nothing is replaced
+    for _, lesson in changed:
+        text = section(lesson.prompt, "User Instruction") + section(lesson.prompt, "User History")
+        assert len(lesson.target.split()) > 0
+        assert all(lesson.prompt[a:b].strip() in text for a, b in lesson.answers)
