@@ -20,8 +20,8 @@ Notes = tuple[tuple[str, str], ...]
 """(which of a query's options is spoken of, or "" for the text that is given; what it says)."""
 RETRIEVED = (1, 1, 2, 4)
 """How many items a prompt with history carries: one of these, equally likely."""
-LABEL_WEIGHT = 16
-"""How much a token of a label counts beside one of a note: a label has one that decides, a note dozens."""
+LABEL_WEIGHT = 4
+"""How much a token of a label counts beside one of a text or a note: a label has few, and one of these decides."""
 _NOTES = " Notes:"
 _MARKED = 0.7
 """How likely a text is marked in a lesson with marks."""
@@ -31,7 +31,7 @@ _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 @dataclass(frozen=True)
 class Shares:
-    """What share of lessons is of which sort, each drawn apart from the others."""
+    """What share of lessons is of which sort, each drawn apart from the others, and how much labels count."""
 
     with_history: float = 0.4
     """Prompts that carry retrieved, strictly earlier items."""
@@ -54,6 +54,8 @@ class Shares:
     """Lessons in which notes stand within the prompt too, right behind most of the texts that they speak of: of the
     items shown and of what is asked. To write them there a text must be read before the answer is due, and what it says
     is then at hand at its end, written or not. No prompt of a method ever shows them."""
+    label_weight: int = LABEL_WEIGHT
+    """How much a token of a label counts beside one of a text or a note."""
     unheard: float = 0.0
     """Prompts for a text whose words are partly ones that nobody has heard (perpcs/pool/unheard.py)."""
 
@@ -235,7 +237,7 @@ class _Writer:
         answer = target.find(end) + len(end) if noted and end else len(target)
         if answer < len(target):
             asides.append((len(prompt) + answer, len(prompt) + len(target)))
-        return Lesson(prompt, target, tuple(spans), LABEL_WEIGHT if task.labels else 1, tuple(asides))
+        return Lesson(prompt, target, tuple(spans), self.shares.label_weight if task.labels else 1, tuple(asides))
 
 
 def _in_order(notes: Notes, task: Task, query: Query) -> str:

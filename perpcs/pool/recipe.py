@@ -28,7 +28,14 @@ class TaskRecipe:
 
 
 TOWN_LESSONS = Shares(
-    with_history=0.5, with_profile=0.15, open_book=0.1, strange=0.12, told=0.2, marks=0.5, unheard=0.3
+    with_history=0.5,
+    with_profile=0.15,
+    open_book=0.1,
+    strange=0.12,
+    told=0.2,
+    marks=0.5,
+    label_weight=16,
+    unheard=0.3,
 )
 
 
@@ -75,7 +82,7 @@ TINY = Recipe(
     base=BaseSettings(
         width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, cooldown=40, evaluate_every=60
     ),
-    looking=10,
+    lessons=Shares(with_history=0.45, with_profile=0.15, open_book=0.15),
     settings=Settings(
         pieces=PieceSettings(epochs=1),
         gates=GateSettings(steps=6),
