@@ -88,7 +88,7 @@ def assembly_map(
         column_widths=[0.87, 0.13],
         row_heights=[44, height],
     )
-    _add_map(figure, assembly, sharers, rows, columns, dark)
+    _add_map(figure, kind, assembly, sharers, rows, columns, dark)
     _add_totals(figure, assembly, rows, columns, dark)
     _add_effective(figure, assembly, rows, dark)
     if chosen is not None and chosen[0] in rows:
@@ -106,6 +106,7 @@ def assembly_map(
             col=1,
         )
     _lay_out(figure, assembly, sharers, rows, columns, sort, height, dark)
+    _add_lines(figure, kind, assembly, sharers, rows, columns, sort, dark)
     return figure
 
 
@@ -126,9 +127,15 @@ def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
 
 
 def _add_map(
-    figure: go.Figure, assembly: Assembly, sharers: Sequence[Sharer], rows: list[int], columns: list[int], dark: bool
+    figure: go.Figure,
+    kind: type[go.Scatter] | type[go.Scattergl],
+    assembly: Assembly,
+    sharers: Sequence[Sharer],
+    rows: list[int],
+    columns: list[int],
+    dark: bool,
 ) -> None:
-    picked, kind = selected_pieces(assembly), points(len(rows) * len(columns))
+    picked = selected_pieces(assembly)
     ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
     size = min(row_height(len(rows)) - 2, 14)
     labels, names = np.array(assembly.positions, dtype=object), np.array(short_names(assembly.sharers), dtype=object)
@@ -299,11 +306,11 @@ def _lay_out(
             ],
         )
     )
-    _add_lines(figure, assembly, sharers, rows, columns, sort, dark)
 
 
 def _add_lines(
     figure: go.Figure,
+    kind: type[go.Scatter] | type[go.Scattergl],
     assembly: Assembly,
     sharers: Sequence[Sharer],
     rows: list[int],
@@ -324,7 +331,7 @@ def _add_lines(
         if layers[at] != layers[at - 1] and len(rows) > len(set(layers)):
             x += [-0.7, len(columns) - 0.3, None]
             y += [at - 0.5, at - 0.5, None]
-    lines = points(len(rows) * len(columns))(
+    lines = kind(
         x=x,
         y=y,
         mode="lines",

@@ -247,7 +247,7 @@ def _add_rings(
 def _add_guest(figure: go.Figure, guest: Guest, dark: bool) -> None:
     x, y = guest.place or (0.0, 0.0)
     figure.add_trace(
-        points(1)(
+        go.Scatter(
             x=[x],
             y=[y],
             mode="markers",

@@ -217,6 +217,7 @@ def train_base(
     data = _Texts(lessons, tokenizer, settings)
     groups = {name: _Texts(some, tokenizer, settings) for name, some in held.items() if some}
     model = (_model_from(start) if start else new_model(tokenizer, settings)).to(device)
+    model.get_input_embeddings().weight.requires_grad_(not settings.still)
     optimisers = _optimisers(model, settings)
     loss_of = _compiled_loss(settings) if settings.compiled and _can_compile() else _loss
     pad = tokenizer.pad_token_id
@@ -266,7 +267,6 @@ def train_base(
 def _optimisers(model: Any, settings: BaseSettings) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, which it trains in fewer steps; AdamW for the embedding and the norms."""
     inner = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
-    model.get_input_embeddings().weight.requires_grad_(not settings.still)
     outer = [p for name, p in model.named_parameters() if (p.dim() != 2 or "embed" in name) and p.requires_grad]
     muon = Muon([{"params": inner, "peak": settings.rate}], lr=settings.rate, weight_decay=settings.weight_decay)
     adam = torch.optim.AdamW(

@@ -45,7 +45,7 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
     for part, kind in zip(recipe.tasks, kinds, strict=True):
         if not kind.labels:
             continue
-        people = base_people(recipe, part)[: max(2, part.base_users // _LOOKING_PART)]
+        people = base_people(recipe, replace(part, base_users=max(2, part.base_users // _LOOKING_PART)))
         if kind.has_options:
             lessons += _looking(kind.name, people, said_of(people))
         else:

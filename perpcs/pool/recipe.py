@@ -93,6 +93,6 @@ TINY = Recipe(
 
 
 def continued(recipe: Recipe, start: Path) -> Recipe:
-    """The recipe with its base model trained on from another one, as the shipped pool's was (docs/SMALLTOWN.md)."""
+    """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
     base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
     return replace(recipe, start=start, base=base)
