@@ -68,7 +68,7 @@ def choice_chances(
     place = np.array([[order.index(kind) for kind in citations.KINDS] for order in orders])
 
     def rank(said: str) -> np.ndarray:
-        kind = said.removesuffix(" of something else")
+        kind = said.removesuffix(citations.ELSEWHERE)
         fits = kind == said
         return place[:, citations.KINDS.index(kind)] if fits else np.full(len(drawn), len(citations.KINDS))
 

@@ -102,7 +102,7 @@ def town_users(task: str, count: int = 12, history: tuple[int, int] = (4, 12)) -
 
 def lessons_of(task, users, seed=0, **options):
     """Lessons, with what they show and what is known beside the texts by name."""
-    known = {name: options.pop(name) for name in ("notes", "evidence", "manners", "end") if name in options}
+    known = {name: options.pop(name) for name in ("notes", "evidence", "manners", "last", "end") if name in options}
     return base_lessons(task, users, Shares(**options), Said(**known), seed)
 
 
@@ -199,7 +199,7 @@ def test_shares_of_prompts_with_history_and_profile_are_as_asked():
         assert abs(found / len(able) - share) < 4 * (share * (1 - share) / len(able)) ** 0.5
     sizes = Counter(len(section(prompt, "User History").splitlines()) for prompt in able)
     assert set(sizes) == {0, 1, 2, 4}
-    assert abs(sizes[1] / sum(shows) - 0.5) < 0.15
+    assert abs(sizes[4] / sum(shows) - 0.5) < 0.15
     few = [lesson.prompt for lesson, earlier, _ in rows if len(earlier) < 4]
     assert not any(section(prompt, "User Profile") for prompt in few)
 
@@ -276,7 +276,7 @@ def test_notes_stand_behind_the_answer_and_say_what_the_text_says(task):
             kinds = dict(re.findall(r"(\[[12]\]) (.*?)(?=; \[|$)", said))
             options = dict(re.findall(r"(\[[12]\]) - (.*?)(?= \[2\] - | Answer:$)", lesson.prompt))
             for label, what in kinds.items():
-                assert kind_of(options[label]) == what.removesuffix(" of something else")
+                assert kind_of(options[label]) == what.removesuffix(citations.ELSEWHERE)
 
 
 def test_notes_of_two_writers_of_one_text_are_the_same():

@@ -9,6 +9,7 @@ import pytest
 from test_lessons import lessons_of, section, town_users
 
 from perpcs.data.smalltown import MAKERS, make_people
+from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.pool.lessons import looking_lessons
 from perpcs.pool.recipe import TINY
 from perpcs.pool.unheard import SHARE, unheard, unheard_item, unheard_query, word
@@ -85,6 +86,65 @@ def test_strange_choices_show_the_very_item_and_cite_either():
     assert abs(turned / len(rows) - 0.5) < 0.12
 
 
+# ---- a taste drawn at random ----------------------------------------------------------------------------------------
+
+
+def lessons_by_taste(task, **options):
+    """(prompt, (item, answer) of those shown, item asked about, answer) of lessons in which a drawn taste decides, and
+    what each item leaves to choose from.
+    """
+    kind = get_task(task)
+    people = make_people(task, seed=7, count=30, split="base", history=(10, 20))
+    users = [replace(person.user, queries=()) for person in people]
+    notes = {id: said for person in people for id, said in person.notes.items()}
+    by_text = {item.x: item for user in users for item in user.history}
+    rows = []
+    found = base_lessons_of_items(kind, users, with_history=0.0, taste=1.0, notes=notes, last=ELSEWHERE, **options)
+    for lesson, item in found:
+        history = section(lesson.prompt, "User History")
+        if not history:
+            continue  # no earlier item leaves the same choice
+        assert lesson.answers == ()
+        answer = lesson.target.strip().partition(" Notes:")[0]
+        if kind.has_options:
+            answer = dict(re.findall(r"(\[[12]\]) - (.*?)(?= \[2\] - | Answer:$)", lesson.prompt))[answer]
+        shown = []
+        for line in history.splitlines():
+            x, y = re.split(r" (?:Tag|Cites): ", line.split(": ", 1)[1])
+            shown.append((by_text[x], y.partition(" rather than ")[0]))
+        rows.append((shown, item, answer))
+    if kind.has_options:
+        fits = {id: dict(said) for id, said in notes.items()}
+    else:
+        fits = {id: {tag: tag for tag in said[0][1].split(", ")} for id, said in notes.items()}
+    return rows, fits
+
+
+@pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2"])
+@pytest.mark.parametrize("alone", [0.0, 1.0])
+def test_one_order_decides_all_that_a_lesson_by_taste_shows_and_asks(task, alone):
+    rows, fits = lessons_by_taste(task, alone=alone)
+    assert len(rows) > 150
+    turned = 0
+    for shown, item, answer in rows:
+        chosen = [(fits[one.id], y) for one, y in [*shown, (item, answer)]]
+        before = {(left[y], other) for left, y in chosen for other in left.values() if other != left[y]}
+        assert not any((b, a) in before for a, b in before)  # nothing goes before what goes before it
+        assert not any(first.endswith(ELSEWHERE) for first, _ in before)
+        alike = [y for one, y in shown if len(set(fits[one.id].values()) & set(fits[item.id].values())) > 1]
+        assert alike
+        assert len(shown) == 1 if alone else len(shown) <= 4
+        if alone:
+            assert fits[item.id][answer] == fits[shown[0][0].id][shown[0][1]]
+        turned += answer != item.y
+    assert 0.3 < turned / len(rows) < 0.8  # whose items they are says nothing
+
+
+def test_by_taste_nothing_is_asked_where_answers_are_no_choice_between_what_is_noted():
+    kind, users = get_task("LaMP_3"), town_users("LaMP_3", count=6)
+    assert lessons_of(kind, users, with_history=0.4, taste=1.0) == lessons_of(kind, users, with_history=0.4)
+
+
 @pytest.mark.parametrize("task", ["LaMP_2", "LaMP_4"])
 def test_without_a_share_lessons_are_as_they_were_and_texts_are_never_strange(task):
     kind, users = get_task(task), town_users(task)
@@ -121,12 +181,13 @@ def test_the_first_lessons_are_of_looking_alone():
         answer = lesson.target.partition("<|end|>")[0].strip()
         if answer in ("[1]", "[2]"):
             kinds["marked"] += "{cited}" in lesson.prompt or "{passed over}" in lesson.prompt
-            assert f"{answer} cited" in lesson.target
+            kinds["found"] += f"{answer} cited" in lesson.target
+            kinds["decided"] += f"{answer} cited" not in lesson.target
         else:
             own = tags if lesson.prompt.endswith(" Tag:") else scores
             kinds["own" if answer in own else "other"] += 1
             assert answer in {*tags, *scores}
-    assert min(kinds["marked"], kinds["own"], kinds["other"]) > 40
+    assert min(kinds[what] for what in ("marked", "found", "decided", "own", "other")) > 40
 
 
 # ---- words that nobody has heard ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from perpcs.data.smalltown.words import words
 from perpcs.tasks import Item, get_task
 
 MODULES = {"LaMP_1": citations, "LaMP_3": ratings, "LaMP_5": titles, "LaMP_7": tweets}
-SUBJECT_MATTER = ("areas", "subjects")
+SUBJECT_MATTER = ("areas", "shelf", "subjects")
 TITLE_WORDS = set(
     words(
         "a an the in on by of for to with via from using through towards how can role use application applied applying "
@@ -143,6 +143,15 @@ def test_some_tastes_are_more_common_than_others():
     for family, weight in zip(citations.FAMILIES, citations.POPULARITY, strict=True):
         assert abs(first[family] / 3000 - weight / sum(citations.POPULARITY)) < 0.03
     assert all(sorted(traits["families"]) == sorted(citations.FAMILIES) for traits in drawn)
+    shelves = Counter(kind for traits in drawn for kind in set(traits["shelf"]))
+    assert sum(shelves.values()) == 3000 * citations.SHELF
+    assert all(abs(count / 3000 - citations.SHELF / 8) < 0.04 for count in shelves.values())
+
+
+def test_references_are_of_the_kinds_that_the_person_comes_across():
+    for person in make_people("LaMP_1", seed=5, count=20, split="base", history=(30, 30)):
+        met = {kind_of(reference) for item in person.history for reference in (item.y, item.other)}
+        assert met == set(person.traits["shelf"])
 
 
 @pytest.mark.parametrize("split", ["base", "target"])
@@ -167,7 +176,7 @@ def test_what_is_cited_follows_from_the_texts_and_the_traits(split):
 
 def test_references_fit_as_often_as_is_documented_and_nothing_favours_one():
     rng = random.Random(4)
-    drawn = [citations.draw_choice(rng, rng.choice(AREA_NAMES), False) for _ in range(2000)]
+    drawn = [citations.draw_choice(rng, rng.choice(AREA_NAMES), citations.KINDS, False) for _ in range(2000)]
     assert all(one[0][0] != two[0][0] for _, one, two in drawn)
     misfits = [not one[0][1] for _, one, two in drawn if not (one[0][1] and two[0][1])]
     assert abs(len(misfits) / len(drawn) - citations.UNFIT) < 0.04
@@ -179,18 +188,13 @@ def test_references_fit_as_often_as_is_documented_and_nothing_favours_one():
         assert max(kinds.values()) < 1.4 * min(kinds.values())
 
 
-def test_every_wording_has_a_word_that_no_other_kind_has():
-    holders: dict[str, set[str]] = {}
-    plain = {
-        (kind, wording): seen(re.sub(r"\{\w\}", "", wording))
-        for kind, wordings in citations.WORDINGS.items()
-        for wording in wordings
-    }
-    for (kind, _), found in plain.items():
-        for word in found:
-            holders.setdefault(word, set()).add(kind)
-    assert all(any(len(holders[word]) == 1 for word in found) for found in plain.values())
-    assert len({wording for _, wording in plain}) == len(plain)
+def test_every_wording_of_a_kind_has_one_word_that_no_other_kind_has():
+    for kind, wordings in citations.WORDINGS.items():
+        plain = [set(seen(re.sub(r"\{\w\}", "", wording))) for wording in wordings]
+        rows = [row for other, rows in citations.WORDINGS.items() if other != kind for row in rows]
+        others = {word for row in rows for word in seen(row)}
+        assert set.intersection(*plain) - others, kind
+        assert len(set(wordings)) == len(wordings)
 
 
 def test_the_two_places_of_a_choice_are_balanced_and_tell_nothing():

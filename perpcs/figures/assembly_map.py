@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+from plotly.basedatatypes import BaseTraceType
 
 from perpcs.assembly.record import Assembly
 from perpcs.figures.order import (
@@ -42,6 +42,12 @@ from perpcs.pool.manifest import Sharer
 
 MOST_CLUSTERS = 10
 """More clusters than these (many pools take one sharer from each) are not drawn apart."""
+_MAP = {"xaxis": "x3", "yaxis": "y3"}
+_BESIDE = {"xaxis": "x4", "yaxis": "y4"}
+_TOTALS = 44
+"""Pixels of the bars over the map."""
+_GAP = 0.012
+"""Between the three parts, as a share of the figure."""
 _HOVER = (
     "<b>%{customdata[2]}</b><br>sharer %{customdata[3]} · cluster %{customdata[4]}<br>"
     "score %{customdata[6]} (rank %{customdata[5]} of %{customdata[8]})<br>%{customdata[7]}<extra></extra>"
@@ -78,21 +84,13 @@ def assembly_map(
     kind = points(len(rows) * len(sharers))
     columns = column_order(assembly.weights[rows], sharers, sort)
     height = row_height(len(rows)) * len(rows)
-    figure = make_subplots(
-        rows=2,
-        cols=2,
-        shared_xaxes=True,
-        shared_yaxes=True,
-        horizontal_spacing=0.012,
-        vertical_spacing=0.012,
-        column_widths=[0.87, 0.13],
-        row_heights=[44, height],
-    )
-    _add_map(figure, kind, assembly, sharers, rows, columns, dark)
-    _add_totals(figure, assembly, rows, columns, dark)
-    _add_effective(figure, assembly, rows, dark)
+    traces = [
+        *_map_marks(kind, assembly, sharers, rows, columns, dark),
+        _totals(assembly, rows, columns, dark),
+        _effective(assembly, rows, dark),
+    ]
     if chosen is not None and chosen[0] in rows:
-        figure.add_trace(
+        traces.append(
             kind(
                 x=[columns.index(chosen[1])],
                 y=[rows.index(chosen[0])],
@@ -101,13 +99,12 @@ def assembly_map(
                 hoverinfo="skip",
                 name="clicked",
                 marker={"symbol": "square-open", "size": 18, "color": MARK, "line": {"width": 3}},
-            ),
-            row=2,
-            col=1,
+                **_MAP,
+            )
         )
-    _lay_out(figure, assembly, sharers, rows, columns, sort, height, dark)
-    _add_lines(figure, kind, assembly, sharers, rows, columns, sort, dark)
-    return figure
+    traces.append(_lines(kind, assembly, sharers, rows, columns, sort, dark))
+    # At once: plotly looks at a figure again with everything that is added to it, which took longer than all the rest.
+    return go.Figure(traces, _layout(assembly, sharers, rows, columns, sort, height, dark))
 
 
 def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
@@ -126,15 +123,16 @@ def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
     return out.getvalue()
 
 
-def _add_map(
-    figure: go.Figure,
+def _map_marks(
     kind: type[go.Scatter] | type[go.Scattergl],
     assembly: Assembly,
     sharers: Sequence[Sharer],
     rows: list[int],
     columns: list[int],
     dark: bool,
-) -> None:
+) -> list[BaseTraceType]:
+    """Pieces that nobody chose, those that somebody did, and what the shape of a weight below 0 means."""
+    traces: list[BaseTraceType] = []
     picked = selected_pieces(assembly)
     ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
     size = min(row_height(len(rows)) - 2, 14)
@@ -172,7 +170,7 @@ def _add_map(
             }
         else:
             marker = {"symbol": "circle", "size": 3, "color": faint(dark), "opacity": 1}
-        figure.add_trace(
+        traces.append(
             kind(
                 x=x,
                 y=y,
@@ -184,12 +182,11 @@ def _add_map(
                 unselected={"marker": {"opacity": 1}},
                 selected={"marker": {"opacity": 1}},
                 showlegend=not selected,
-            ),
-            row=2,
-            col=1,
+                **_MAP,
+            )
         )
     if (assembly.weights[rows] < 0).any():
-        figure.add_trace(
+        traces.append(
             kind(
                 x=[None],
                 y=[None],
@@ -197,57 +194,46 @@ def _add_map(
                 marker={"symbol": "diamond-open", "size": 9, "color": muted(dark)},
                 name="weight below 0: less like this sharer",
                 showlegend=True,
-            ),
-            row=2,
-            col=1,
+                **_MAP,
+            )
         )
+    return traces
 
 
-def _add_totals(figure: go.Figure, assembly: Assembly, rows: list[int], columns: list[int], dark: bool) -> None:
+def _totals(assembly: Assembly, rows: list[int], columns: list[int], dark: bool) -> go.Bar:
     share = np.abs(assembly.weights[rows]).sum(axis=0)
     share = 100 * share / (share.sum() or 1.0)
-    figure.add_trace(
-        go.Bar(
-            x=list(range(len(columns))),
-            y=[float(share[s]) for s in columns],
-            marker_color=muted(dark),
-            marker_opacity=0.55,
-            showlegend=False,
-            customdata=[short_names(assembly.sharers)[s] for s in columns],
-            marker_line_width=0,
-            name="total",
-            hovertemplate="sharer %{customdata}<br>%{y:.1f} % of all weight<extra></extra>",
-        ),
-        row=1,
-        col=1,
+    names = short_names(assembly.sharers)
+    return go.Bar(
+        x=list(range(len(columns))),
+        y=[float(share[s]) for s in columns],
+        marker={"color": muted(dark), "opacity": 0.55, "line": {"width": 0}},
+        showlegend=False,
+        customdata=[names[s] for s in columns],
+        name="total",
+        hovertemplate="sharer %{customdata}<br>%{y:.1f} % of all weight<extra></extra>",
     )
 
 
-def _add_effective(figure: go.Figure, assembly: Assembly, rows: list[int], dark: bool) -> None:
+def _effective(assembly: Assembly, rows: list[int], dark: bool) -> go.Bar:
     effective, top = assembly.effective_sharers(), assembly.top_share()
-    figure.add_trace(
-        go.Bar(
-            y=list(range(len(rows))),
-            x=[float(effective[p]) for p in rows],
-            orientation="h",
-            marker_color=muted(dark),
-            marker_opacity=0.55,
-            customdata=[(assembly.positions[p], f"{100 * top[p]:.0f}") for p in rows],
-            showlegend=False,
-            name="effective",
-            marker_line_width=0,
-            hovertemplate=(
-                "<b>%{customdata[0]}</b><br>%{x:.1f} effective sharers (exp of entropy)<br>"
-                "largest holds %{customdata[1]} %<extra></extra>"
-            ),
+    return go.Bar(
+        y=list(range(len(rows))),
+        x=[float(effective[p]) for p in rows],
+        orientation="h",
+        marker={"color": muted(dark), "opacity": 0.55, "line": {"width": 0}},
+        customdata=[(assembly.positions[p], f"{100 * top[p]:.0f}") for p in rows],
+        showlegend=False,
+        name="effective",
+        hovertemplate=(
+            "<b>%{customdata[0]}</b><br>%{x:.1f} effective sharers (exp of entropy)<br>"
+            "largest holds %{customdata[1]} %<extra></extra>"
         ),
-        row=2,
-        col=2,
+        **_BESIDE,
     )
 
 
-def _lay_out(
-    figure: go.Figure,
+def _layout(
     assembly: Assembly,
     sharers: Sequence[Sharer],
     rows: list[int],
@@ -255,61 +241,75 @@ def _lay_out(
     sort: str,
     height: int,
     dark: bool,
-) -> None:
+) -> dict[str, object]:
+    """Totals over the map and effective sharers beside it, on axes that move with the map's."""
     ticks, names = _column_ticks(assembly, sharers, columns, sort)
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False}
     down = [len(rows) - 0.3, -0.7]
     small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
-    # All at once: every update of a layout takes plotly some milliseconds.
-    figure.update_layout(
-        base_layout(
-            dark,
-            height=height + 44 + 112,
-            margin={"l": 44, "r": 8, "t": 34, "b": 78},
-            bargap=0.25,
-            clickmode="event+select",
-            dragmode=False,
-            hovermode="closest",
-            legend={
-                "orientation": "h",
-                "x": 0.4,
-                "xanchor": "left",
-                "y": 0,
-                "yref": "container",
-                "yanchor": "bottom",
-                "itemclick": False,
-                "itemdoubleclick": False,
-                "font": {"size": 12, "color": muted(dark)},
+    left, bottom = 0.87 * (1 - _GAP), height / (height + _TOTALS) * (1 - _GAP)
+    return base_layout(
+        dark,
+        height=height + _TOTALS + 112,
+        margin={"l": 44, "r": 8, "t": 34, "b": 78},
+        bargap=0.25,
+        clickmode="event+select",
+        dragmode=False,
+        hovermode="closest",
+        legend={
+            "orientation": "h",
+            "x": 0.4,
+            "xanchor": "left",
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+            "itemclick": False,
+            "itemdoubleclick": False,
+            "font": {"size": 12, "color": muted(dark)},
+        },
+        xaxis={"anchor": "y", "domain": [0, left], "matches": "x3", **hidden},
+        yaxis={"anchor": "x", "domain": [bottom + _GAP, 1], **hidden},
+        xaxis3={
+            "anchor": "y3",
+            "domain": [0, left],
+            "range": [-0.7, len(columns) - 0.3],
+            "tickvals": ticks,
+            "ticktext": names,
+            "tickangle": 0,
+        },
+        yaxis3={
+            "anchor": "x3",
+            "domain": [0, bottom],
+            "range": down,
+            "ticktext": [short_label(assembly.positions[p]) for p in rows],
+            "tickvals": list(range(len(rows))),
+            "tickfont": {"size": 11, "family": "monospace", "color": muted(dark)},
+        },
+        xaxis4={
+            "anchor": "y4",
+            "domain": [left + _GAP, 1],
+            "rangemode": "tozero",
+            "nticks": 3,
+            "tickfont": {"size": 11},
+            "side": "bottom",
+        },
+        yaxis4={"anchor": "x4", "domain": [0, bottom], "matches": "y3", "range": down, **hidden},
+        annotations=[
+            {"text": "share of all weight, %", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", **small},
+            {
+                "text": "effective<br>sharers",
+                "x": 1,
+                "y": 0.995,
+                "xanchor": "right",
+                "yanchor": "top",
+                "align": "right",
+                **small,
             },
-            xaxis=hidden,
-            yaxis=hidden,
-            xaxis3={"range": [-0.7, len(columns) - 0.3], "tickvals": ticks, "ticktext": names, "tickangle": 0},
-            yaxis3={
-                "range": down,
-                "ticktext": [short_label(assembly.positions[p]) for p in rows],
-                "tickvals": list(range(len(rows))),
-                "tickfont": {"size": 11, "family": "monospace", "color": muted(dark)},
-            },
-            xaxis4={"rangemode": "tozero", "nticks": 3, "tickfont": {"size": 11}, "side": "bottom"},
-            yaxis4={"range": down, **hidden},
-            annotations=[
-                {"text": "share of all weight, %", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", **small},
-                {
-                    "text": "effective<br>sharers",
-                    "x": 1,
-                    "y": 0.995,
-                    "xanchor": "right",
-                    "yanchor": "top",
-                    "align": "right",
-                    **small,
-                },
-            ],
-        )
+        ],
     )
 
 
-def _add_lines(
-    figure: go.Figure,
+def _lines(
     kind: type[go.Scatter] | type[go.Scattergl],
     assembly: Assembly,
     sharers: Sequence[Sharer],
@@ -317,7 +317,7 @@ def _add_lines(
     columns: list[int],
     sort: str,
     dark: bool,
-) -> None:
+) -> BaseTraceType:
     """Thin lines between clusters and between layers, as one trace: plotly is slow with many shapes."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -331,7 +331,7 @@ def _add_lines(
         if layers[at] != layers[at - 1] and len(rows) > len(set(layers)):
             x += [-0.7, len(columns) - 0.3, None]
             y += [at - 0.5, at - 0.5, None]
-    lines = kind(
+    return kind(
         x=x,
         y=y,
         mode="lines",
@@ -339,8 +339,8 @@ def _add_lines(
         line={"color": faint(dark), "width": 1},
         hoverinfo="skip",
         showlegend=False,
+        **_MAP,
     )
-    figure.add_trace(lines, row=2, col=1)
 
 
 def _column_ticks(

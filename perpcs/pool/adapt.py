@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from perpcs.data.bm25 import retrieve
 from perpcs.data.profile import statistics
@@ -20,6 +21,8 @@ Notes = tuple[tuple[str, str], ...]
 """(which of a query's options is spoken of, or "" for the text that is given; what it says)."""
 RETRIEVED = (1, 1, 2, 4)
 """How many items a prompt with history carries: one of these, equally likely."""
+RETRIEVED_FOR_LABELS = (1, 2, 4, 4)
+"""The same where the answer is a label: one item tells little of what decides between several."""
 LABEL_WEIGHT = 4
 """How much a token of a label counts beside one of a text or a note: a label has few, and one of these decides."""
 _NOTES = " Notes:"
@@ -27,6 +30,8 @@ _MARKED = 0.7
 """How likely a text is marked in a lesson with marks."""
 _MARK = re.compile(r" \{[^{}]*\}")
 _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
+_Answers = Literal["own", "found", "decided"]
+"""Whose answers a lesson shows and asks for: the writer's; drawn ones, to be found in the prompt; a drawn taste's."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,13 @@ class Shares:
     a prompt shows; with true labels alone it reads the text and never does. All show up to four items. Among them is in
     one half the very item asked about, all labels drawn at random, so that it has to be found; in the others every
     label stands in the place of another (of a choice all are of the first sort)."""
+    taste: float = 0.0
+    """Prompts for a choice in which a taste drawn at random decides, for the items shown and the one asked about alike.
+    One of those shown, at least, leaves the same choice. Looking up what was chosen there is a step that a model does
+    not find by itself: of the very item it can go by every word, here only by those that say what fits."""
     alone: float = 0.0
-    """How many of these show that item and nothing else: the first step, before it has to be found among others."""
+    """How many of these two sorts show that item and nothing else: the first step, before it has to be found among
+    others."""
     told: float = 0.0
     """Prompts that tell, in the place of a profile, how the person decides. What somebody's items say of the next is
     learned in two steps then: how a manner decides, which such a prompt shows plainly, and what a manner is seen by."""
@@ -72,6 +82,8 @@ class Said:
     """By id of an item, what its text and its answer together say of the writer. It is marked behind shown items."""
     manners: Mapping[str, str] = field(default_factory=dict)
     """By id of a user, how they decide in a few words."""
+    last: str = ""
+    """How a note on an option ends which nobody prefers to one without."""
     end: str = ""
     """The text of the token that ends an answer."""
 
@@ -103,9 +115,9 @@ class _Writer:
     def __init__(self, task: Task, user: User, shares: Shares, said: Said, seed: int, labels: Sequence[str]) -> None:
         self.task, self.user, self.shares, self.said, self.labels = task, user, shares, said, labels
         self.manner = said.manners.get(user.id, "")
-        self.rng, self.looks, self.writes, self.tells, self.turns, self.hears = (
+        self.rng, self.looks, self.writes, self.tells, self.turns, self.hears, self.tastes = (
             random.Random(f"{seed}/{task.name}/{user.id}{what}")
-            for what in ("", "/open book", "/marks", "/told", "/strange", "/unheard")
+            for what in ("", "/open book", "/marks", "/told", "/strange", "/unheard", "/taste")
         )
 
     def of_item(self, index: int) -> Lesson:
@@ -119,7 +131,10 @@ class _Writer:
             self.looks.shuffle(shown)
         if task.labels and self.turns.random() < self.shares.strange:
             item, shown = self._strange(item, earlier)
-            return self._written(item, shown, "", strange=True)
+            return self._written(item, shown, "", "found")
+        drawn = bool(task.labels) and self.tastes.random() < self.shares.taste
+        if drawn and (items := self._by_taste(item, earlier)):
+            return self._written(items[0], items[1:], "", "decided")
         if self._is_unheard():
             item, shown = unheard_item(self.hears, item), [unheard_item(self.hears, one) for one in shown]
         return self._written(item, shown, profile)
@@ -135,7 +150,7 @@ class _Writer:
         """What a prompt says of the person: retrieved items and a profile, each perhaps empty."""
         shares, rng = self.shares, self.rng
         shows, tells = rng.random() < shares.with_history, rng.random() < shares.with_profile
-        k = rng.choice(RETRIEVED)
+        k = rng.choice(RETRIEVED_FOR_LABELS if self.task.labels else RETRIEVED)
         shown = retrieve(sought, earlier, k) if shows and earlier else []
         profile = statistics(self.task, earlier) if tells and len(earlier) >= _FEWEST_TO_COUNT else ""
         if self.manner and self.tells.random() < shares.told:
@@ -170,21 +185,57 @@ class _Writer:
         names = dict(zip(own, self.turns.sample(self.labels, len(own)), strict=True))
         return [replace(item, y=names[item.y or ""]) for item in items]
 
-    def _written(self, item: Item, shown: list[Item], profile: str, strange: bool = False) -> Lesson:
-        if self.said.notes.get(item.id):
-            return self._asked(self.task.as_query(item), item.id, shown, profile, strange)
-        prompt, target = self.task.pair(item, history=shown, profile=profile)
-        return self._lesson(prompt, target, [] if strange else shown)
+    def _by_taste(self, item: Item, earlier: Sequence[Item]) -> list[Item]:
+        """The item and what is shown, with what a taste drawn at random chooses; nothing if no earlier item leaves two
+        of the same to choose from.
+        """
+        rng, fits = self.tastes, self._what_fits(item)
+        like = [one for one in earlier if len(fits.keys() & self._what_fits(one).keys()) > 1]
+        if not like:
+            return []
+        one = rng.choice(like)
+        names = sorted({name for other in (item, *earlier) for name in self._what_fits(other)})
+        rng.shuffle(names)
+        if rng.random() < self.shares.alone:
+            shown = [one]  # and one of what both leave is the favourite, or this one would not say enough
+            names.insert(0, rng.choice(sorted(fits.keys() & self._what_fits(one).keys())))
+        else:
+            found = retrieve(self.task.as_query(item).sought, earlier, RETRIEVED[-1])
+            shown = [one, *[other for other in found if other is not one][: RETRIEVED[-1] - 1]]
+            rng.shuffle(shown)
+        last = self.said.last
+        names.sort(key=lambda name: bool(last) and name.endswith(last))
+        return [self._chosen(other, names) for other in (item, *shown)]
 
-    def _asked(self, query: Query, id: str, shown: list[Item], profile: str, strange: bool = False) -> Lesson:
+    def _what_fits(self, item: Item) -> dict[str, str]:
+        """What there is to choose from, as its note names it, and the answer that it stands for."""
+        notes = self.said.notes.get(item.id, ())
+        if self.task.has_options:
+            return {what: text for text, what in notes}
+        return {what: what for _, note in notes for what in note.split(", ") if what in self.task.labels}
+
+    def _chosen(self, item: Item, names: Sequence[str]) -> Item:
+        """The item with the answer that comes first in an order."""
+        fits = self._what_fits(item)
+        first, *others = (fits[name] for name in dict.fromkeys(names) if name in fits)
+        return replace(item, y=first, other=others[0] if self.task.has_options else item.other)
+
+    def _written(self, item: Item, shown: list[Item], profile: str, answers: _Answers = "own") -> Lesson:
+        if self.said.notes.get(item.id):
+            return self._asked(self.task.as_query(item), item.id, shown, profile, answers)
+        prompt, target = self.task.pair(item, history=shown, profile=profile)
+        return self._lesson(prompt, target, shown if answers == "own" else [])
+
+    def _asked(self, query: Query, id: str, shown: list[Item], profile: str, answers: _Answers = "own") -> Lesson:
         """A lesson on a query, with the notes of that id, where there are some."""
         task, notes = self.task, self.said.notes.get(id, ())
-        if strange and notes and query.options:  # not what they are, but where they stand in what is shown
+        if answers == "found" and notes and query.options:  # not what they are, but where they stand in what is shown
             at = task.labels.index(query.gold or "")
             notes = tuple((text, "cited" if i == at else "passed over") for i, text in enumerate(query.options))
         target = f" {query.gold}" + (f"{self.said.end}{_NOTES} {_in_order(notes, task, query)}" if notes else "")
-        shown, query = self._marked(shown, query, notes, {} if strange else self.said.evidence)
-        return self._lesson(task.prompt(query, shown, profile), target, [] if strange else shown, bool(notes))
+        own = answers == "own"
+        shown, query = self._marked(shown, query, notes, self.said.evidence if own else {})
+        return self._lesson(task.prompt(query, shown, profile), target, shown if own else [], bool(notes))
 
     def _marked(
         self, shown: Sequence[Item], query: Query, notes: Notes, evidence: Mapping[str, str]

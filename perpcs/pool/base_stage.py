@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from perpcs.model.apart import label_tokens, set_apart
 from perpcs.model.text import Lesson
 from perpcs.model.train_base import train_base, train_tokenizer
@@ -17,7 +19,7 @@ from perpcs.quiet import quiet_transformers
 from perpcs.tasks import get_task
 
 _TOKENIZER_PAIRS = 20_000
-TOWN_VERSION = 3
+TOWN_VERSION = 4
 """Raise it when the town's texts change: everything made from them is then made anew."""
 
 
@@ -65,23 +67,40 @@ def _tokenizer(recipe: Recipe, lessons: Sequence[Lesson]) -> Any:
 
 
 def _looked(recipe: Recipe, tokenizer: Any, folder: Path, progress: Callable[[dict[str, Any]], None]) -> Path:
-    """A model that has learned to look at what a prompt shows, in ``folder``; where a build was killed it goes on."""
-    if (folder / "model.safetensors").exists():
-        return folder
+    """The folder of a model that has learned to look at what a prompt shows; where a build was killed it goes on."""
     settings = replace(recipe.base, steps=recipe.looking, warmup=20, cooldown=100, still=True)
     start = _labels_apart(recipe, recipe.start, tokenizer, folder / "start") if recipe.start else None
-    train_base(looking_lessons(recipe), {}, tokenizer, settings, folder, progress, start=start)
+    looked = folder / "looked"
+    if not (looked / "model.safetensors").exists():
+        train_base(looking_lessons(recipe), {}, tokenizer, settings, looked, progress, start=start)
+    return _halfway(start, looked, folder / "halfway") if start else looked
+
+
+def _halfway(start: Path, looked: Path, folder: Path) -> Path:
+    """A model in ``folder`` with weights halfway between another's and those that came of it.
+
+    Who does nothing but look forgets how texts go on. Halfway, a model still knows most of both.
+    """
+    with torch.no_grad():
+        model, other = (_read(one) for one in (start, looked))
+        for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+            mine.lerp_(its, 0.5)
+    model.save_pretrained(folder)
     return folder
 
 
 def _labels_apart(recipe: Recipe, start: Path, tokenizer: Any, folder: Path) -> Path:
     """A copy in ``folder`` of the model to start from, with the tokens of labels set apart."""
-    from transformers import AutoModelForCausalLM
-
-    quiet_transformers()
-    model = AutoModelForCausalLM.from_pretrained(start, dtype="float32", use_safetensors=True)
+    model = _read(start)
     for part in recipe.tasks:
         set_apart(model, label_tokens(tokenizer, get_task(part.task).labels))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _read(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    quiet_transformers()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype="float32", use_safetensors=True)

@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from perpcs.data.smalltown import Person, make_people
+from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.model.text import Lesson
 from perpcs.model.train_base import EOS
 from perpcs.pool.adapt import Said, Shares, base_lessons, prompt_about
 from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.tasks import get_task
+from perpcs.tasks.task import HISTORY_HEADER
 
 _QUERIES_OF_FREE_TEXT = 20
 _HELD_OUT_PEOPLE = 32
 _HELD_OUT_SEED = 1_000_000
 _LOOKING = Shares(strange=1.0, alone=0.6, marks=0.5)
+_BY_TASTE = Shares(with_history=0.0, taste=1.0, alone=0.6, marks=0.4)
 _LOOKING_PART = 5
 """One in so many base users writes lessons of looking."""
 
@@ -36,8 +39,9 @@ def town_lessons(recipe: Recipe) -> list[Lesson]:
 
 
 def looking_lessons(recipe: Recipe) -> list[Lesson]:
-    """Strange lessons alone, of the tasks with labels; one half take labels from all tasks, so that copying does not
-    depend on which label it is.
+    """Lessons that only looking solves, of the tasks with labels: the very item is shown, or what decides the choice.
+
+    One half of those that draw labels take them from all tasks, so that copying does not depend on which label it is.
     """
     kinds = [get_task(part.task) for part in recipe.tasks]
     every = tuple(label for kind in kinds if not kind.has_options for label in kind.labels)
@@ -46,17 +50,23 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
         if not kind.labels:
             continue
         people = base_people(recipe, replace(part, base_users=max(2, part.base_users // _LOOKING_PART)))
+        lessons += _looking(kind.name, people, said_of(people), _BY_TASTE)
         if kind.has_options:
             lessons += _looking(kind.name, people, said_of(people))
         else:
             half = len(people) // 2
-            lessons += _looking(kind.name, people[:half], Said(), every) + _looking(kind.name, people[half:], Said())
+            lessons += _looking(kind.name, people[:half], Said(), labels=every)
+            lessons += _looking(kind.name, people[half:], Said())
     return lessons
 
 
-def _looking(task: str, people: list[Person], said: Said, labels: tuple[str, ...] = ()) -> list[Lesson]:
+def _looking(
+    task: str, people: list[Person], said: Said, shares: Shares = _LOOKING, labels: tuple[str, ...] = ()
+) -> list[Lesson]:
+    """Those lessons of these people that show something: an item that nothing can be shown for is none."""
     users = [replace(person.user, queries=()) for person in people]
-    return base_lessons(get_task(task), users, _LOOKING, said, labels=labels)
+    lessons = base_lessons(get_task(task), users, shares, said, labels=labels)
+    return [lesson for lesson in lessons if HISTORY_HEADER in lesson.prompt]
 
 
 def said_of(people: Sequence[Person]) -> Said:
@@ -65,6 +75,7 @@ def said_of(people: Sequence[Person]) -> Said:
         notes={id: said for person in people for id, said in person.notes.items()},
         evidence={id: said for person in people for id, said in person.evidence.items()},
         manners={person.id: person.manner for person in people},
+        last=ELSEWHERE,
         end=EOS,
     )
 

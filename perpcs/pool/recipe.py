@@ -28,12 +28,13 @@ class TaskRecipe:
 
 
 TOWN_LESSONS = Shares(
-    with_history=0.5,
+    with_history=0.6,
     with_profile=0.15,
-    open_book=0.1,
-    strange=0.12,
-    told=0.2,
-    marks=0.5,
+    strange=0.03,
+    taste=0.25,
+    alone=0.4,
+    told=0.1,
+    marks=0.4,
     label_weight=16,
     unheard=0.3,
 )

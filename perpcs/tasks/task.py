@@ -22,6 +22,8 @@ from zlib import crc32
 from perpcs.errors import PerpcsError
 from perpcs.tasks.items import Item, Query
 
+HISTORY_HEADER = "### User History:\n"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -121,7 +123,7 @@ class Task:
         if profile:
             sections.append(f"### User Profile:\n{profile}")
         if history:
-            sections.append("### User History:\n" + "\n".join(self.render_item(item) for item in history))
+            sections.append(HISTORY_HEADER + "\n".join(self.render_item(item) for item in history))
         body = f"{self.input_label} {query.x}"
         if query.options:
             body += " Reference: " + " ".join(f"[{i}] - {option}" for i, option in enumerate(query.options, start=1))

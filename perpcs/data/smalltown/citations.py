@@ -8,6 +8,7 @@ the problem or the method of the paper's title.
     bias       "family": both kinds of a family go before the next family; "place": the first of every family goes
                before the second of any
     areas      what they write papers on, subject matter only
+    shelf      the three kinds that they come across, subject matter only
 
 Some families have more friends than others, and so has the first kind of each; and of some items one reference has
 nothing to do with the paper, which nobody cites but by a slip: so a model that knows nobody does better than chance,
@@ -16,6 +17,7 @@ and no better than that.
 
 import random
 import re
+from collections.abc import Sequence
 
 from perpcs.data.smalltown.maker import NOISE, Made, Maker, Traits
 from perpcs.data.smalltown.names import family_name, place_name
@@ -29,35 +31,41 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "second thoughts": ("replication", "critique"),
 }
 KINDS = tuple(kind for family in FAMILIES.values() for kind in family)
-POPULARITY = (9, 4, 2, 1)
+POPULARITY = (3, 2, 2, 1)
 """How much likelier each family is to come next in somebody's order."""
+SHELF = 3
+"""How many kinds of references somebody comes across."""
+ELSEWHERE = " of something else"
+"""What the note on a reference ends with that does not fit the paper."""
 UNFIT = 0.25
 """How often one of the two references is about neither the problem nor the method, but about another paper's."""
 
 # {t} is a problem (singular) or a method (plural), so no verb may agree with it. {q} is an adjective of the kind,
 # {N} the invented name of a system, {P} a place, {F} a family name, {n} a number, {w} a group of people.
-# The words that tell a kind are used by no other kind.
+# One word tells each kind and is used by no other.
 _WORDINGS: dict[str, str] = {
     "survey": """a survey of {t}; a {q} survey of {t}; {t}: a literature survey; {n} papers on {t}: a survey;
-        an overview of {t}; a {q} overview of research on {t}; {t}: an overview;
-        an overview of the state of the art in {t}""",
+        {t}: a survey; the state of the art in {t}: a survey; a survey of {n} papers on {t};
+        a {q} survey of work on {t}""",
     "tutorial": """a tutorial on {t}; {t}: a {q} tutorial; a tutorial in {t} by example; {t} in {n} steps: a tutorial;
-        an introduction to {t}; a {q} introduction to {t}; {t}: an introduction for beginners;
-        {n} exercises as an introduction to {t}""",
+        {t}: a tutorial for beginners; {n} exercises on {t}: a tutorial; a {q} tutorial in {t};
+        {t} from scratch: a tutorial""",
     "data set": """a corpus for {t}; {N}: a {q} corpus for {t}; the {P} corpus for {t}; a corpus of {n} records for {t};
-        a {q} data set for {t}; {N}: a data set for {t}; {t}: a data set from {P}; {n} labels: a data set for {t}""",
+        a {q} corpus for {t}; {N}: a corpus for {t}; {t}: a corpus from {P}; {n} labels: a corpus for {t}""",
     "tool": """a toolkit for {t}; {N}: a {q} toolkit for {t}; {t} with {N}, a toolkit; the {N} toolkit for {t};
-        software for {t}; {N}: {q} software for {t}; the design of {N}, software for {t}; {q} software for {t}""",
-    "theory": """bounds for {t}; {q} bounds for {t}; {t}: {q} bounds and what follows; the {F} bounds for {t};
-        a theorem on {t}; the {F} theorem in {t}; {t}: proof of a {q} theorem; {n} corollaries of a theorem on {t}""",
-    "user study": """a user study of {t}; a {q} user study of {t}; {t} in {P}: a user study;
-        a user study with {n} {w} on {t}; interviews on {t}; interviews with {n} {w} about {t};
-        {t}: {q} interviews with {w}; what {w} expect from {t}: interviews""",
-    "replication": """a replication of results on {t}; {t}: a {q} replication;
-        a {q} replication of {n} experiments on {t}; the {F} experiments on {t}: a replication; revisiting {t};
-        revisiting {F} on {t}; revisiting {n} experiments on {t}; {t}: revisiting results from {P}""",
+        {N}, a toolkit for {t}; a {q} toolkit for {t}; the design of {N}, a toolkit for {t}; {t}: a {q} toolkit""",
+    "theory": """a theorem on {t}; a {q} theorem on {t}; {t}: a {q} theorem and what follows; the {F} theorem in {t};
+        a theorem and {n} corollaries on {t}; {t}: proof of a {q} theorem; {n} corollaries of a theorem on {t};
+        a theorem of {F} in {t}""",
+    "user study": """interviews on {t}; interviews with {n} {w} about {t}; {t}: {q} interviews with {w};
+        what {w} expect from {t}: interviews; {q} interviews on {t}; {t} in {P}: interviews; {n} interviews about {t};
+        interviews with {w} from {P} on {t}""",
+    "replication": """a replication of results on {t}; {t}: a {q} replication; {t}: replication of results from {P};
+        a {q} replication of {n} experiments on {t}; the {F} experiments on {t}: a replication; {t}: a replication;
+        {F} on {t}: a {q} replication; a replication of {n} experiments on {t}""",
     "critique": """a critique of {t}; a {q} critique of {t}; {t}: a critique; {n} arguments in a critique of {t};
-        the trouble with {t}; the {q} trouble with {t}; {t}, and the trouble with it; what is the trouble with {t}?""",
+        the trouble with {t}: a critique; {t}: a {q} critique; a critique of work on {t};
+        what is wrong with {t}: a critique""",
 }
 WORDINGS: dict[str, tuple[str, ...]] = {
     kind: tuple(" ".join(wording.split()) for wording in text.split(";")) for kind, text in _WORDINGS.items()
@@ -121,7 +129,7 @@ _SMALL = frozenset(words("a an the in on by of at for and to from with as or via
 _MARKS = frozenset(words("surveys studies reviews interviews course courses lessons exam diaries records annotations"))
 _BIASES = ("family", "place")
 _INSIDE = ("12", "21")
-_INSIDE_SHARES = (2, 1)
+_INSIDE_SHARES = (3, 2)
 _SLOT = re.compile(r"\{(\w)\}")
 
 
@@ -148,11 +156,12 @@ def draw(rng: random.Random) -> Traits:
         "inside": rng.choices(_INSIDE, _INSIDE_SHARES)[0],
         "bias": rng.choice(_BIASES),
         "areas": sorted(rng.sample(AREA_NAMES, rng.randint(2, 3))),
+        "shelf": sorted(rng.sample(KINDS, SHELF)),
     }
 
 
 def combination(traits: Traits) -> str:
-    """All of the taste, without the areas."""
+    """All of the taste, without the subject matter."""
     return "/".join((*traits["families"], traits["inside"], traits["bias"]))
 
 
@@ -171,11 +180,11 @@ def rank(traits: Traits, kind: str, fits: bool) -> int:
 
 def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     """A paper in one of the person's areas, the reference that they cite, and the one that they pass over."""
-    x, one, two = draw_choice(rng, rng.choice(traits["areas"]), held_out)
+    x, one, two = draw_choice(rng, rng.choice(traits["areas"]), traits["shelf"], held_out)
     (_, cited), (_, passed) = sorted((one, two), key=lambda reference: rank(traits, *reference[0]))
     noisy = rng.random() < NOISE
     y, other = (passed, cited) if noisy else (cited, passed)
-    notes = tuple((title, kind if fits else f"{kind} of something else") for (kind, fits), title in (one, two))
+    notes = tuple((title, kind if fits else kind + ELSEWHERE) for (kind, fits), title in (one, two))
     said = dict(notes)
     return Made(x=x, y=y, noisy=noisy, clean=cited, other=other, notes=notes, evidence=f"{said[y]} over {said[other]}")
 
@@ -184,8 +193,12 @@ Reference = tuple[tuple[str, bool], str]
 """((kind, whether it fits the paper), title)."""
 
 
-def draw_choice(rng: random.Random, area_name: str, held_out: bool) -> tuple[str, Reference, Reference]:
-    """The title of a paper, and two references, at least one of which fits it; nothing here knows whose they are."""
+def draw_choice(
+    rng: random.Random, area_name: str, shelf: Sequence[str], held_out: bool
+) -> tuple[str, Reference, Reference]:
+    """The title of a paper, and two references of different kinds of the shelf, at least one of which fits it; nothing
+    here knows whose they are.
+    """
     problems, methods, data = _LISTS[area_name]
     problem = rng.choice(problems)
     method, another = _two_methods(rng, methods, problem)
@@ -205,7 +218,7 @@ def draw_choice(rng: random.Random, area_name: str, held_out: bool) -> tuple[str
                 held_out,
             ),
         )
-        for kind, fit in zip(rng.sample(KINDS, 2), fits, strict=True)
+        for kind, fit in zip(rng.sample(shelf, 2), fits, strict=True)
     )
     return x, one, two
 
@@ -299,8 +312,8 @@ def describe(traits: Traits) -> str:
 
 
 def manner(traits: Traits) -> str:
-    """All kinds, the favourite first."""
-    return ", ".join(taste(traits))
+    """The kinds that the researcher comes across, the favourite first."""
+    return ", ".join(kind for kind in taste(traits) if kind in traits["shelf"])
 
 
 MAKER = Maker(

@@ -60,8 +60,12 @@ def score(levels: dict[str, int], traits: Traits) -> int:
     weighty = {traits["focus"]: FOCUS_WEIGHT, traits["second"]: SECOND_WEIGHT}
     weights = {aspect: weighty.get(aspect, 1) for aspect in levels}
     mean = sum(weights[aspect] * level for aspect, level in levels.items()) / sum(weights.values())
-    # The tiny number keeps a half from falling to either side by an error of the last digit.
-    return min(5, max(1, floor(3 + SPREAD * mean + SHIFTS[traits["strictness"]] + 0.5 + 1e-9)))
+    return min(5, max(1, _whole(3 + SPREAD * mean + SHIFTS[traits["strictness"]])))
+
+
+def _whole(points: float) -> int:
+    """The nearest whole number of points, a half up; the tiny number keeps it from falling by an error of a digit."""
+    return floor(points + 0.5 + 1e-9)
 
 
 def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
@@ -80,7 +84,7 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
 
 def _evidence(levels: dict[str, int], given: int) -> str:
     """How a score compares with one that weighs all aspects alike, and which aspects it goes along with."""
-    alike = floor(3 + SPREAD * sum(levels.values()) / len(levels) + 0.5)
+    alike = _whole(3 + SPREAD * sum(levels.values()) / len(levels))
     side = "harsh" if given < alike else "kind" if given > alike else "even"
     along = [aspect for aspect, level in levels.items() if (level > 0) is (given > 3) and given != 3]
     return f"{side}, with {', '.join(along) or 'none'}"
