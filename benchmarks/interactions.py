@@ -77,7 +77,11 @@ PRESSES = {
         f".st-key-whatif {_OTHERS} >> nth=-1",
         "[class*='st-key-diffbox'] .main-svg",
     ),
-    "a sharer on the map of sharers": ("sharers", ".st-key-townbox .scatterlayer .point:not([d*='A'])", ".st-key-finished-below"),
+    "a sharer on the map of sharers": (
+        "sharers",
+        ".st-key-townbox .scatterlayer .point:not([d*='A'])",
+        ".st-key-finished-below",
+    ),
     "the next step of the story": ("overview", f".st-key-story-step {_OTHERS}", ".pp-story"),
     "another measure": ("results", f".st-key-measure {_OTHERS}", ".pp-results"),
     "another page's notes": ("method", f".st-key-notes-page {_OTHERS}", ".pp-script"),
