@@ -42,7 +42,7 @@ bench: env-dev
 	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.interactions $(if $(POOL),--pool "$(POOL)")
 
-METHODS := base,rag,pag,retrieval,perpcs:paper,perpcs:gate,perpcs:prototype,perpcs:gradient,perpcs:fit,wrong:perpcs:fit,p2p,p2p:shuffled,oppu,wrong:oppu,uniform,random
+METHODS := base,rag,rag:4,pag,retrieval,perpcs:paper,perpcs:gate,perpcs:prototype,perpcs:gradient,perpcs:fit,wrong:perpcs:fit,p2p,p2p:shuffled,oppu,wrong:oppu,uniform,random
 SEED := 2026
 PEOPLE := 12
 

@@ -33,6 +33,12 @@ PAGES = {
 """What each page is opened for, or what stands at its end."""
 FIRST = '[data-testid="stMain"] :is(h1, h2, h3, .pp-claim)'
 """The first words of any page: a heading of its own. The frame around it and a skeleton have none."""
+_ONCE_SHOWN = """window.perpcsOnceShown = then => {
+  const channel = new MessageChannel();
+  channel.port1.onmessage = then;
+  channel.port2.postMessage('');
+};"""
+"""For use while a frame is made: a message that is posted then arrives when the frame is shown."""
 _WATCH = """sights => {
   window.perpcsSeen = {};
   const look = () => {
@@ -40,15 +46,12 @@ _WATCH = """sights => {
       const found = document.querySelector(sight);
       if (!found || !found.textContent.trim() || !found.getClientRects().length) continue;
       delete sights[name];
-      const channel = new MessageChannel();
-      channel.port1.onmessage = () => { window.perpcsSeen[name] = performance.now(); };
-      channel.port2.postMessage('');
+      window.perpcsOnceShown(() => { window.perpcsSeen[name] = performance.now(); });
     }
     if (Object.keys(sights).length) requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
 }"""
-"""A message that is posted while a frame is made arrives when it is shown."""
 _ANSWERED = """answer => {
   const shows = () => document.querySelector(answer)?.innerHTML;
   const before = shows();
@@ -58,24 +61,34 @@ _ANSWERED = """answer => {
   const seen = new MutationObserver(() => {
     if ([before, undefined].includes(shows())) return;
     seen.disconnect();
-    requestAnimationFrame(() => {
-      const channel = new MessageChannel();
-      channel.port1.onmessage = () => { window.perpcsTook = performance.now() - pressed; };
-      channel.port2.postMessage('');
-    });
+    requestAnimationFrame(() => window.perpcsOnceShown(() => { window.perpcsTook = performance.now() - pressed; }));
   });
   seen.observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
 }"""
 
+_OTHERS = '[role="radio"][aria-checked="false"]'
 PRESSES = {
-    "sort the map": ("assemble", ".st-key-sort", ".st-key-mapbox .main-svg"),
-    "another module of the map": ("assemble", ".st-key-module", ".st-key-mapbox .main-svg"),
-    "another view below it": ("assemble", ".st-key-view", "[class*='st-key-view-']"),
-    "the next step of the story": ("overview", ".st-key-story-step", ".pp-story"),
-    "another measure": ("results", ".st-key-measure", ".pp-results"),
-    "another page's notes": ("method", ".st-key-notes-page", ".pp-script"),
+    "sort the map": ("assemble", f".st-key-sort {_OTHERS}", ".st-key-mapbox .main-svg"),
+    "another module of the map": ("assemble", f".st-key-module {_OTHERS}", ".st-key-mapbox .main-svg"),
+    "a piece of the map": ("assemble", ".st-key-mapbox .scatterlayer .point", "[class*='st-key-view-']"),
+    "another view below it": ("assemble", f".st-key-view {_OTHERS}", "[class*='st-key-view-']"),
+    "what if, fewer pieces or without a layer": (
+        "assemble?view=whatif",
+        f".st-key-whatif {_OTHERS} >> nth=-1",
+        "[class*='st-key-diffbox'] .main-svg",
+    ),
+    "a sharer on the map of sharers": (
+        "sharers",
+        ".st-key-townbox .scatterlayer .point:not([d*='A'])",
+        ".st-key-finished-below",
+    ),
+    "the next step of the story": ("overview", f".st-key-story-step {_OTHERS}", ".pp-story"),
+    "another measure": ("results", f".st-key-measure {_OTHERS}", ".pp-results"),
+    "another page's notes": ("method", f".st-key-notes-page {_OTHERS}", ".pp-script"),
 }
-"""What is pressed -> (page, the row of choices, what shows the answer). Pressed is what is not chosen."""
+"""What is pressed -> (page, everything of its kind, what shows the answer)."""
+_STEP = 7
+"""Of several that can be pressed every seventh is, one after another."""
 
 
 def measure(folder: Path, runs: int) -> dict[str, Any]:
@@ -91,8 +104,9 @@ def measure(folder: Path, runs: int) -> dict[str, Any]:
         with serve(script, {}) as line, serve(ROOT / "app.py", environment) as studio:
             found = _pages(browser, line, studio, runs)
             context = browser.new_context(viewport=VIEW)
-            for name, (page, row, answer) in PRESSES.items():
-                found["press: " + name] = _pressed(context, f"{studio}/{page}", PAGES[page], row, answer, runs)
+            for name, (page, what, answer) in PRESSES.items():
+                sight = PAGES[page.partition("?")[0]]
+                found["press: " + name] = _pressed(context, f"{studio}/{page}", sight, what, answer, runs)
             context.close()
     result["seconds"] = {name: timing(times) for name, times in found.items()}
     for who in ("new", "returning"):
@@ -127,7 +141,7 @@ def _pages(browser: Browser, line: str, studio: str, runs: int) -> dict[str, lis
 def _opened(context: BrowserContext, address: str, sights: dict[str, str]) -> dict[str, float]:
     """Seconds until a tab shows each of what belongs to the page."""
     tab = context.new_page()
-    tab.add_init_script(f"({_WATCH})({json.dumps(sights)})")
+    tab.add_init_script(f"{_ONCE_SHOWN}\n({_WATCH})({json.dumps(sights)})")
     tab.goto(address, wait_until="commit")
     for sight in sights.values():
         await_sight(tab, address, sight)
@@ -137,23 +151,28 @@ def _opened(context: BrowserContext, address: str, sights: dict[str, str]) -> di
     return {name: milliseconds / 1000 for name, milliseconds in seen.items()}
 
 
-def _pressed(context: BrowserContext, address: str, sight: str, row: str, answer: str, runs: int) -> list[float]:
-    """Seconds from a press on something of a row that is not chosen to its answer, again and again on one page."""
+def _pressed(context: BrowserContext, address: str, sight: str, what: str, answer: str, runs: int) -> list[float]:
+    """Seconds from a press on one of what can be pressed to its answer, again and again on one page."""
     tab = context.new_page()
+    tab.add_init_script(_ONCE_SHOWN)
     see(tab, address, address, sight)
-    tab.locator(row).first.wait_for(timeout=PATIENCE * 1000)
+    tab.locator(what).first.wait_for(timeout=PATIENCE * 1000)
     tab.wait_for_timeout(3000)  # whatever else the page draws
-    seconds = [_one_press(tab, row, answer) for _ in range(runs)]
+    seconds = [_one_press(tab, what, answer, turn) for turn in range(1, runs + 1)]
     tab.close()
     return seconds
 
 
-def _one_press(tab: Page, row: str, answer: str) -> float:
-    other = tab.locator(f'{row} [role="radio"][aria-checked="false"]').first
-    other.scroll_into_view_if_needed()
+def _one_press(tab: Page, what: str, answer: str, turn: int) -> float:
+    found = tab.locator(what)
+    one = found.nth(_STEP * turn % found.count())
+    one.scroll_into_view_if_needed()
     tab.wait_for_timeout(300)
     tab.evaluate(_ANSWERED, answer)
-    other.click()
+    box = one.bounding_box()
+    assert box is not None  # it was scrolled to
+    # The mouse and not the element: over the marks of a map lies what listens for presses.
+    tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.wait_for_function("() => window.perpcsTook !== null", timeout=PATIENCE * 1000)
     seconds: float = tab.evaluate("window.perpcsTook / 1000")
     tab.wait_for_timeout(700)

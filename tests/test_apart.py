@@ -36,6 +36,7 @@ def test_labels_differ_by_the_tokens_of_the_first_place_where_not_all_agree():
     inside = [tokenizer.decode(token) for token in label_tokens(tokenizer, ["[1]", "[2]"])]
     assert inside == ["1", "2"]
     assert label_tokens(tokenizer, ["same", "same"]) == []
+    assert label_tokens(tokenizer, []) == []
 
 
 @pytest.mark.parametrize("still", [True, False])

@@ -227,6 +227,18 @@ def test_a_killed_base_training_goes_on_to_the_same_weights_bit_for_bit(stops, w
     assert not (tmp_path / CHECKPOINT).exists()
 
 
+def test_a_training_left_off_goes_on_as_if_it_had_not_been(whole_run, tmp_path):
+    folder, curve, tokenizer = whole_run
+    few = TAUGHT[:20]
+    for other, name in ((TAUGHT, "same"), (few, "others")):
+        train_base(TAUGHT, HELD, tokenizer, SMALL, tmp_path / name, stop=5)
+        assert not (tmp_path / name / "model.safetensors").exists()
+        resumed = train_base(other, HELD, tokenizer, SMALL, tmp_path / name)
+        assert [point["step"] for point in resumed["curve"]] == [point["step"] for point in curve["curve"]]
+        same = (tmp_path / name / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+        assert same == (other is TAUGHT)
+
+
 def test_a_trained_base_loads_and_its_loss_falls(whole_run):
     folder, curve, _ = whole_run
     base = load_base(folder, device="cpu")

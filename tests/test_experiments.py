@@ -176,7 +176,7 @@ def test_methods_apart_from_the_base_model_are_told_by_their_own_intervals(pool,
     monkeypatch.setattr(separation, "prepare", lambda base, pool, task, users, method: method)
     monkeypatch.setattr(separation, "person_nll", nll)
     found = separation.run(setting)["tasks"][TASK]
-    assert found["apart"] == {"rag": True, "oppu": False}, "one person whom OPPU does not help"
+    assert found["apart"] == {"rag:4": True, "oppu": False}, "one person whom OPPU does not help"
     assert found["stranger"] is True
     assert found["methods"]["rag"]["minus_base"]["mean"] == pytest.approx(-1.7 / 3, abs=1e-4)
 

@@ -8,7 +8,7 @@ import pytest
 from test_smalltown_tasks import MODULES, kind_of
 
 from perpcs.data.profile import statistics
-from perpcs.data.smalltown import MAKERS, make_people, ratings
+from perpcs.data.smalltown import MAKERS, citations, make_people, ratings
 from perpcs.data.smalltown.products import LEVELS
 from perpcs.model.text import Lesson
 from perpcs.pool.adapt import LABEL_WEIGHT, Said, Shares, base_lessons

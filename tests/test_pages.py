@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from perpcs.assembly.options import PRESETS, RouterOptions, option_helps
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.methods import DEFAULT
 from perpcs.tasks import get_task
 from perpcs.ui import engine, run, strings
 from perpcs.ui.assemble import piece_of
@@ -327,7 +328,7 @@ def test_all_methods_answer_a_held_out_item(fake):
         assert fact in text
     assert text.count("Prompt as sent") == 3
     name, task, query, methods, _, temperature, seed = fake.calls[-1]
-    assert (name, task, methods, temperature, seed) == ("answer", "LaMP_4", ("base", "rag", "perpcs"), 0.0, 0)
+    assert (name, task, methods, temperature, seed) == ("answer", "LaMP_4", DEFAULT, 0.0, 0)
     assert query.id == "q0"
 
 
@@ -346,7 +347,7 @@ def test_answers_of_another_question_are_not_shown(fake):
 
 
 def test_stored_answers_are_shown_at_once_and_named_so(fake):
-    rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True, tokens=2) for m in ("base", "rag", "perpcs")}
+    rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True, tokens=2) for m in DEFAULT}
     fake.stored["LaMP_4", "ada", "q0"] = rows
     text = shown(open_page("compare"))
     assert "stored perpcs" in text
@@ -357,7 +358,7 @@ def test_stored_answers_are_shown_at_once_and_named_so(fake):
 
 
 def test_stored_answers_do_not_stand_in_for_a_new_assembly(fake):
-    rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True) for m in ("base", "rag", "perpcs")}
+    rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True) for m in DEFAULT}
     fake.stored["LaMP_4", "ada", "q0"] = rows
     app = press(open_page("assemble"), "watch")
     app.switch_page("../../pages/compare.py").run()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.basedatatypes import BaseTraceType
 
 from perpcs.figures.curve import line_colour
 from perpcs.figures.order import short_names
@@ -98,34 +99,33 @@ def town_map(
         star: number of the sharer whose card is open.
         lasso: whether dragging draws around stars. Streamlit takes no press for a choice while it does.
     """
-    figure = go.Figure()
-    if guest is not None and guest.place is not None:
-        _add_links(figure, people, guest, dark)
     sharing = set(people.candidate.tolist())
     dots = [c for c in range(len(people.xy)) if c not in sharing]
-    _add_marks(figure, people, colouring, dots, {}, dark)
-    _add_marks(figure, people, colouring, list(people.candidate), dict(enumerate(people.candidate.tolist())), dark)
-    _add_rings(figure, people, sorted(wanted), "would share", {"symbol": "circle-open", "size": 20}, muted(dark), 1.6)
     of_picked = [int(people.candidate[s]) for s in sorted(picked) if s < len(people.candidate)]
-    _add_rings(figure, people, of_picked, "picked", {"symbol": "square-open", "size": 21}, ink(dark), 2)
-    if star is not None:
-        _add_rings(
-            figure, people, [int(people.candidate[star])], "card", {"symbol": "circle-open", "size": 26}, MARK, 3
-        )
-    if guest is not None and guest.place is not None:
-        _add_guest(figure, guest, dark)
-    _lay_out(figure, lasso, dark)
-    return figure
+    of_card = [] if star is None else [int(people.candidate[star])]
+    shown = guest is not None and guest.place is not None
+    traces = [
+        *(_links(people, guest, dark) if guest and shown else []),
+        *_marks(people, colouring, dots, {}, dark),
+        *_marks(people, colouring, list(people.candidate), dict(enumerate(people.candidate.tolist())), dark),
+        *_rings(people, sorted(wanted), "would share", {"symbol": "circle-open", "size": 20}, muted(dark), 1.6),
+        *_rings(people, of_picked, "picked", {"symbol": "square-open", "size": 21}, ink(dark), 2),
+        *_rings(people, of_card, "card", {"symbol": "circle-open", "size": 26}, MARK, 3),
+        *([_guest(guest, dark)] if guest and shown else []),
+    ]
+    # At once: plotly looks at a figure again with everything that is added to it.
+    return go.Figure(traces, _layout([_name(guest, dark)] if guest and shown else [], lasso, dark))
 
 
-def _add_links(figure: go.Figure, people: People, guest: Guest, dark: bool) -> None:
+def _links(people: People, guest: Guest, dark: bool) -> list[BaseTraceType]:
     """A line to every sharer that holds weight; five widths, so that there are five traces and not a hundred."""
     largest, (x, y) = float(guest.share.max()) or 1.0, guest.place or (0.0, 0.0)
     steps = np.ceil(len(_WIDTHS) * guest.share / largest).astype(int)
+    traces: list[BaseTraceType] = []
     for step, width in enumerate(_WIDTHS, start=1):
         ends = [people.xy[people.candidate[s]] for s in np.flatnonzero(steps == step)]
         if ends:
-            figure.add_trace(
+            traces.append(
                 points(len(people.xy))(
                     x=[value for end in ends for value in (x, float(end[0]), None)],
                     y=[value for end in ends for value in (y, float(end[1]), None)],
@@ -137,27 +137,21 @@ def _add_links(figure: go.Figure, people: People, guest: Guest, dark: bool) -> N
                     name="weight used",
                 )
             )
+    return traces
 
 
-def _add_marks(
-    figure: go.Figure,
-    people: People,
-    colouring: Colouring,
-    who: Sequence[int],
-    number: dict[int, int],
-    dark: bool,
-) -> None:
+def _marks(
+    people: People, colouring: Colouring, who: Sequence[int], number: dict[int, int], dark: bool
+) -> list[BaseTraceType]:
     """Dots, or stars where ``number`` names the sharers: sharer -> candidate."""
     if not len(who):
-        return
+        return []
     stars = {candidate: sharer for sharer, candidate in number.items()}
     kind = "sharer" if stars else "candidate"
     base = {"size": 13 if stars else 6, "symbol": "star" if stars else "circle", "opacity": 1}
     groups: list[tuple[str, list[int], dict[str, object]]] = []
     if colouring.numbers is not None:
-        values = colouring.numbers[list(who)]
-        known = [c for c, value in zip(who, values, strict=True) if np.isfinite(value)]
-        blank = [c for c in who if c not in set(known)]
+        known, blank = ([c for c in who if np.isfinite(colouring.numbers[c]) == told] for told in (True, False))
         groups.append((kind, blank, {"color": faint(dark)}))
         groups.append((kind, known, _scale(colouring, [float(colouring.numbers[c]) for c in known], bool(stars), dark)))
     else:
@@ -168,23 +162,22 @@ def _add_marks(
             groups.append((word, members, {"color": line_colour(place, dark), "symbol": symbol}))
     listed = colouring.numbers is None and len(groups) <= MOST_WORDS and bool(stars)
     names = short_names([sharer.id for sharer in people.sharers])
-    for name, members, marker in groups:
-        if not members:
-            continue
-        figure.add_trace(
-            points(len(people.xy))(
-                x=[float(people.xy[c, 0]) for c in members],
-                y=[float(people.xy[c, 1]) for c in members],
-                mode="markers",
-                name=name,
-                showlegend=listed,
-                customdata=[_about(people, names, colouring, c, stars.get(c)) for c in members],
-                marker={**base, "line": {"width": 0.8, "color": ink(dark) if stars else paper(dark)}, **marker},
-                hovertemplate="%{customdata[1]}<extra></extra>",
-                unselected={"marker": {"opacity": 1}},
-                selected={"marker": {"opacity": 1}},
-            )
+    return [
+        points(len(people.xy))(
+            x=[float(people.xy[c, 0]) for c in members],
+            y=[float(people.xy[c, 1]) for c in members],
+            mode="markers",
+            name=name,
+            showlegend=listed,
+            customdata=[_about(people, names, colouring, c, stars.get(c)) for c in members],
+            marker={**base, "line": {"width": 0.8, "color": ink(dark) if stars else paper(dark)}, **marker},
+            hovertemplate="%{customdata[1]}<extra></extra>",
+            unselected={"marker": {"opacity": 1}},
+            selected={"marker": {"opacity": 1}},
         )
+        for name, members, marker in groups
+        if members
+    ]
 
 
 def _about(
@@ -218,18 +211,13 @@ def _scale(colouring: Colouring, values: list[float], bar: bool, dark: bool) -> 
     return marker
 
 
-def _add_rings(
-    figure: go.Figure,
-    people: People,
-    who: Sequence[int],
-    name: str,
-    marker: dict[str, object],
-    colour: str,
-    width: float,
-) -> None:
+def _rings(
+    people: People, who: Sequence[int], name: str, marker: dict[str, object], colour: str, width: float
+) -> list[BaseTraceType]:
+    """One trace of rings, or none around nobody."""
     if not who:
-        return
-    figure.add_trace(
+        return []
+    return [
         points(len(people.xy))(
             x=[float(people.xy[c, 0]) for c in who],
             y=[float(people.xy[c, 1]) for c in who],
@@ -241,64 +229,66 @@ def _add_rings(
             unselected={"marker": {"opacity": 1}},
             selected={"marker": {"opacity": 1}},
         )
-    )
+    ]
 
 
-def _add_guest(figure: go.Figure, guest: Guest, dark: bool) -> None:
+def _guest(guest: Guest, dark: bool) -> go.Scatter:
     x, y = guest.place or (0.0, 0.0)
-    figure.add_trace(
-        go.Scatter(
-            x=[x],
-            y=[y],
-            mode="markers",
-            name=guest.name,
-            showlegend=False,
-            marker={"size": 17, "symbol": "diamond", "color": MARK, "line": {"width": 2, "color": paper(dark)}},
-            hovertemplate=f"<b>{guest.name}</b><extra></extra>",
-            unselected={"marker": {"opacity": 1}},
-            selected={"marker": {"opacity": 1}},
-        )
-    )
-    figure.add_annotation(
-        x=x,
-        y=y,
-        text=f"<b>{guest.name}</b>",
-        showarrow=False,
-        yshift=19,
-        font={"size": 14, "color": ink(dark)},
-        bgcolor=paper(dark),
-        opacity=0.92,
-        borderpad=2,
+    return go.Scatter(
+        x=[x],
+        y=[y],
+        mode="markers",
+        name=guest.name,
+        showlegend=False,
+        marker={"size": 17, "symbol": "diamond", "color": MARK, "line": {"width": 2, "color": paper(dark)}},
+        hovertemplate=f"<b>{guest.name}</b><extra></extra>",
+        unselected={"marker": {"opacity": 1}},
+        selected={"marker": {"opacity": 1}},
     )
 
 
-def _lay_out(figure: go.Figure, lasso: bool, dark: bool) -> None:
-    figure.update_layout(
-        base_layout(
-            dark,
-            height=560,
-            margin={"l": 4, "r": 4, "t": 6, "b": 62},
-            clickmode="event+select",
-            dragmode="lasso" if lasso else False,
-            hovermode="closest",
-            newselection={"line": {"color": ink(dark), "width": 2}},
-            legend={
-                "orientation": "h",
-                "x": 1,
-                "xanchor": "right",
-                "y": 0,
-                "yref": "container",
-                "yanchor": "bottom",
-                "itemclick": False,
-                "itemdoubleclick": False,
-                "font": {"size": 12, "color": muted(dark)},
-            },
-        )
+def _name(guest: Guest, dark: bool) -> dict[str, object]:
+    """The annotation that stands over the guest."""
+    x, y = guest.place or (0.0, 0.0)
+    return {
+        "x": x,
+        "y": y,
+        "text": f"<b>{guest.name}</b>",
+        "showarrow": False,
+        "yshift": 19,
+        "font": {"size": 14, "color": ink(dark)},
+        "bgcolor": paper(dark),
+        "opacity": 0.92,
+        "borderpad": 2,
+    }
+
+
+def _layout(annotations: list[dict[str, object]], lasso: bool, dark: bool) -> dict[str, object]:
+    # An axis stands still but for the lasso: else a finger that means to scroll the page would move the map.
+    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "fixedrange": not lasso}
+    return base_layout(
+        dark,
+        height=560,
+        margin={"l": 4, "r": 4, "t": 6, "b": 62},
+        clickmode="event+select",
+        dragmode="lasso" if lasso else False,
+        hovermode="closest",
+        newselection={"line": {"color": ink(dark), "width": 2}},
+        legend={
+            "orientation": "h",
+            "x": 1,
+            "xanchor": "right",
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+            "itemclick": False,
+            "itemdoubleclick": False,
+            "font": {"size": 12, "color": muted(dark)},
+        },
+        xaxis={**hidden, "range": [-1.1, 1.1]},
+        yaxis={**hidden, "range": [-1.15, 1.15]},
+        annotations=annotations,
     )
-    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
-    hidden["fixedrange"] = not lasso  # else a finger that means to scroll the page would move the map
-    figure.update_xaxes(**hidden, range=[-1.1, 1.1])
-    figure.update_yaxes(**hidden, range=[-1.15, 1.15])
 
 
 def people_csv(people: People, colouring: Colouring, guest: Guest | None) -> str:

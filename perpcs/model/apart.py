@@ -17,7 +17,7 @@ ALIKE = 0.5
 def label_tokens(tokenizer: Any, labels: Sequence[str]) -> list[int]:
     """The tokens by which labels differ behind a prompt: those of the first place where not all are the same."""
     coded = [tokenizer(f" {label}", add_special_tokens=False)["input_ids"] for label in labels]
-    for place in range(min(map(len, coded))):
+    for place in range(min(map(len, coded), default=0)):
         found = sorted({ids[place] for ids in coded})
         if len(found) > 1:
             return found

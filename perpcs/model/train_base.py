@@ -196,6 +196,7 @@ def train_base(
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 60.0,
     start: Path | None = None,
+    stop: int | None = None,
 ) -> dict[str, Any]:
     """Train a base model on lessons and save it to ``folder`` in Hugging Face format.
 
@@ -204,6 +205,8 @@ def train_base(
         start: a folder with a model of this tokenizer to go on from; the settings' sizes then say nothing.
         on_progress: told step, steps, loss, held-out loss (nats per target token, mean of the groups), seconds left.
         save_every: seconds between checkpoints.
+        stop: the step at which to leave off, with a checkpoint and no model. Who calls again goes on from there, with
+            other lessons if these are others.
 
     Returns:
         The curve: settings, tokens seen, and a list of {step, loss, held_out, groups}.
@@ -225,7 +228,8 @@ def train_base(
     step, running = _resume(folder, model, optimisers, curve)
     began, begun_at, saved = time.monotonic(), step, time.monotonic()
     epoch, plan, passed = 0, data.plan(settings, 0), 0
-    while step < settings.steps:
+    end = settings.steps if stop is None else min(stop, settings.steps)
+    while step < end:
         while step - passed >= len(plan):
             passed += len(plan)
             epoch += 1
@@ -252,14 +256,15 @@ def train_base(
             left = (time.monotonic() - began) / (step - begun_at) * (settings.steps - step)
             last = curve[-1]["held_out"] if curve else float("nan")
             on_progress({"step": step, "steps": settings.steps, "loss": running, "held_out": last, "left": left})
-        if time.monotonic() - saved > save_every and step < settings.steps:
+        if step < settings.steps and (step == end or time.monotonic() - saved > save_every):
             _checkpoint(folder, model, optimisers, curve, step, running)
             saved = time.monotonic()
-    quiet_transformers()
-    folder.mkdir(parents=True, exist_ok=True)
-    model.to("cpu").save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    if step == settings.steps:
+        quiet_transformers()
+        folder.mkdir(parents=True, exist_ok=True)
+        model.to("cpu").save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     seen = settings.steps * settings.batch_tokens
     return {"settings": asdict(settings), "lessons": len(lessons), "padded_tokens_seen": seen, "curve": curve}
 

@@ -43,7 +43,7 @@ METHODS: dict[str, Method] = {
         Method("random", "Random pieces", "A control: pieces drawn at each position.", ("",), "pieces.drawn"),
     )
 }
-DEFAULT = ("base", "rag", "perpcs")
+DEFAULT = ("base", "rag:4", "perpcs")
 """What Compare shows where nothing else is asked for."""
 _PLUS = re.compile(r"\+(?=(?:rag|pag|random-history)(?:[:+]|$))")  # a plus inside of a router's name is none
 

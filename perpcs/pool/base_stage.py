@@ -12,7 +12,7 @@ from perpcs.model.apart import label_tokens, set_apart
 from perpcs.model.text import Lesson
 from perpcs.model.train_base import train_base, train_tokenizer
 from perpcs.pool.lessons import held_out_lessons, looking_lessons, town_lessons
-from perpcs.pool.recipe import Recipe
+from perpcs.pool.recipe import LAST_PART, Recipe
 from perpcs.pool.stages import Workspace, clock, throttled
 from perpcs.pool.store import base_hash
 from perpcs.quiet import quiet_transformers
@@ -32,6 +32,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "base": recipe.base,
         "start": base_hash(recipe.start) if recipe.start else None,
         "lessons": recipe.lessons,
+        "last_lessons": recipe.last_lessons,
         "looking": recipe.looking,
     }
 
@@ -50,7 +51,12 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
             )
 
         start = _looked(recipe, tokenizer, folder / "looking", progress) if recipe.looking else recipe.start
-        curve = train_base(pairs, held_out_lessons(recipe), tokenizer, recipe.base, folder, progress, start=start)
+        held = held_out_lessons(recipe)
+        if recipe.last_lessons:
+            first = round((1 - LAST_PART) * recipe.base.steps)
+            train_base(pairs, held, tokenizer, recipe.base, folder, progress, start=start, stop=first)
+            pairs = town_lessons(replace(recipe, lessons=recipe.last_lessons))
+        curve = train_base(pairs, held, tokenizer, recipe.base, folder, progress, start=start)
         shutil.rmtree(folder / "looking", ignore_errors=True)
         return {**curve, "looking": recipe.looking}
 

@@ -27,6 +27,8 @@ class TaskRecipe:
     """Fewest and most items that a candidate wrote; None = as people of the town do."""
 
 
+LAST_PART = 0.22
+"""Share of a base model's steps in which it learns from the last lessons."""
 TOWN_LESSONS = Shares(
     with_history=0.6,
     with_profile=0.15,
@@ -40,6 +42,10 @@ TOWN_LESSONS = Shares(
 )
 
 
+TOWN_LAST_LESSONS = replace(TOWN_LESSONS, with_history=0.65, strange=0.01, taste=0.04, alone=0.2, told=0.05, marks=0.3)
+"""Nearly all as prompts of a method are, so that a model comes to trust what it is shown as far as that goes."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A pool from nothing but seeds."""
@@ -51,6 +57,8 @@ class Recipe:
     settings: Settings = field(default_factory=Settings)
     lessons: Shares = TOWN_LESSONS
     """What the base model's lessons show (docs/SMALLTOWN.md)."""
+    last_lessons: Shares | None = None
+    """What those of the last part of its training show (``LAST_PART``); None = the same."""
     looking: int = 0
     """Steps in which the base model first learns to look at what a prompt shows, and nothing else."""
     town_seed: int = 7
@@ -66,6 +74,7 @@ SMALLTOWN = Recipe(
     title="Small town",
     tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
     base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
+    last_lessons=TOWN_LAST_LESSONS,
     looking=2000,
     settings=Settings(
         gates=GateSettings(steps=24),

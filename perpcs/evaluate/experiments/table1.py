@@ -17,7 +17,7 @@ from perpcs.files import write_json
 from perpcs.tasks import Task, User, get_task
 
 METHODS = (
-    *("base", "rag", "pag", "retrieval:3", "uniform"),
+    *("base", "rag", "rag:4", "pag", "retrieval:3", "uniform"),
     *("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "wrong:perpcs:fit"),
     *("p2p", "oppu", "wrong:oppu"),
 )
