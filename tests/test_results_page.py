@@ -30,7 +30,7 @@ from perpcs.figures.results import (
 from perpcs.pool.store import Pool
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import card
-from perpcs.ui.results import published_html, table_html
+from perpcs.ui.results import _beside, published_html, table_html
 from perpcs.ui.state import Studio, from_link, to_link
 
 PEOPLE = 4
@@ -345,6 +345,12 @@ def test_published_numbers_are_marked_and_stand_beside_the_same_method(results):
     assert paper["LaMP_3"]["mae"]["oppu"] == 0.262
     assert {len(row) for task in paper.values() for row in task.values()} == {13}
     assert "0.410" in published_html(found)
+
+
+def test_the_papers_rag_shows_one_item_and_stands_beside_no_other():
+    assert "0.584" in _beside("LaMP_1", "accuracy", "rag")
+    assert _beside("LaMP_1", "accuracy", "rag:1") == _beside("LaMP_1", "accuracy", "rag")
+    assert _beside("LaMP_1", "accuracy", "rag:4") == ""
 
 
 def test_a_cell_opens_its_examples_and_texts_are_escaped(results):

@@ -216,8 +216,8 @@ def _number(value: object) -> str:
 def _beside(task: str, metric: str, method: str) -> str:
     """What the paper says of the same method, task and metric, for a line under the number; mostly nothing."""
     stem, _, variant = method.partition(":")
-    if stem == "perpcs" and variant != "paper":
-        return ""  # other routers are not in the paper
+    if (stem == "perpcs" and variant != "paper") or (stem == "rag" and variant not in ("", "1")):
+        return ""  # the table of the paper has no other router, and one retrieved item
     value = mapping(mapping(mapping(published().get("tasks")).get(task)).get(metric)).get(stem)
     return f"<small>published {value:.3f}</small>" if is_number(value) else ""
 
