@@ -178,6 +178,21 @@ def colour_bar(title: str, dark: bool, *, length: float, x: float = 0, side: str
     }
 
 
+def legend_below(dark: bool, x: float, side: str) -> dict[str, object]:
+    """A legend along the bottom of a map, with its ``side`` at x; pressing it hides nothing."""
+    return {
+        "orientation": "h",
+        "x": x,
+        "xanchor": side,
+        "y": 0,
+        "yref": "container",
+        "yanchor": "bottom",
+        "itemclick": False,
+        "itemdoubleclick": False,
+        "font": {"size": 12, "color": muted(dark)},
+    }
+
+
 def points(marks: int) -> type[go.Scatter] | type[go.Scattergl]:
     """The kind of trace that a browser draws so many marks with the soonest."""
     return go.Scatter if marks <= MOST_SHAPES else go.Scattergl
