@@ -50,9 +50,10 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
         if not kind.labels:
             continue
         people = base_people(recipe, replace(part, base_users=max(2, part.base_users // _LOOKING_PART)))
-        lessons += _looking(kind.name, people, said_of(people), _BY_TASTE)
+        said = said_of(people)
+        lessons += _looking(kind.name, people, said, _BY_TASTE)
         if kind.has_options:
-            lessons += _looking(kind.name, people, said_of(people))
+            lessons += _looking(kind.name, people, said)
         else:
             half = len(people) // 2
             lessons += _looking(kind.name, people[:half], Said(), labels=every)
