@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS, commit, print_table, timing, write_result
 from perpcs.data.smalltown import make_people
-from perpcs.model.base import load_base
+from perpcs.model.base import BaseModel, load_base
 from perpcs.model.text import Lesson, encode_pair, length_batches, pad_right
 from perpcs.model.train_base import BaseSettings, train_base, train_tokenizer
 from perpcs.pool.build import versions
@@ -24,45 +24,64 @@ from perpcs.pool.lessons import held_out_lessons, town_lessons
 from perpcs.pool.recipe import SMALLTOWN
 from perpcs.tasks import get_task
 
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "192 x 4": {"width": 192, "layers": 4, "heads": 6, "feed_forward": 576},
     "256 x 4": {},
     "256 x 6": {"layers": 6},
     "384 x 4": {"width": 384, "layers": 4, "heads": 12, "feed_forward": 1152},
 }
-_TRIAL = 40  # steps that tell how fast a size is
+_TRIAL = 40
+"""Steps that tell how fast a size is."""
+_PASSES = 6
+"""The first of them is not counted."""
 
 
-def measure(size: dict[str, int], lessons: list[Lesson], seconds: float) -> dict[str, Any]:
-    """Train one size and time a pass over 50 items."""
-    settings = replace(SMALLTOWN.base, **size, evaluate_every=10**9)
-    tokenizer = train_tokenizer((one.prompt + one.target for one in lessons[::10]), settings)
-    with tempfile.TemporaryDirectory() as folder:
-        step_seconds = _step_seconds(lessons, tokenizer, settings, Path(folder) / "trial")
-        steps = max(_TRIAL, int(seconds / step_seconds))
-        settings = replace(settings, steps=steps, warmup=min(200, steps // 10), cooldown=steps * 3 // 10)
-        curve = train_base(lessons, held_out_lessons(SMALLTOWN), tokenizer, settings, Path(folder) / "base")["curve"]
-        base = load_base(Path(folder) / "base", device="cpu", dtype="float32")
+def measure(lessons: list[Lesson], seconds: float, sizes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Train every size for ``seconds`` and time its pass over 50 items.
+
+    What is timed is timed for all sizes within the same minutes, steps before any of them is trained and passes after,
+    so that a machine which is slower for a while does not favour one.
+    """
     (person,) = make_people("LaMP_4", seed=1, count=1, split="target", history=(50, 50), queries=0)
-    items = [encode_pair(base.tokenizer, *get_task("LaMP_4").pair(item), base.max_tokens) for item in person.history]
-    runs = []
-    for _ in range(4):
-        began = time.perf_counter()
-        for rows in length_batches([len(item.ids) for item in items], 8192):
-            base.hidden(pad_right([items[row].ids for row in rows], base.pad, base.device))
-        runs.append(time.perf_counter() - began)
-    return {
-        "settings": asdict(settings),
-        "parameters": sum(p.numel() for p in base.model.parameters()),
-        "step_seconds": round(step_seconds, 4),
-        "held_out": curve[-1]["held_out"],
-        "groups": curve[-1]["groups"],
-        "pass_over_50_items": timing(runs[1:]),
-    }
+    texts = [get_task("LaMP_4").pair(item) for item in person.history]
+    # Not compiled: that takes minutes for each size, and how much it gains depends on how many shapes a run meets.
+    plain = replace(SMALLTOWN.base, compiled=False, evaluate_every=10**9)
+    all_settings = {name: replace(plain, **size) for name, size in sizes.items()}
+    tokenizer = train_tokenizer((one.prompt + one.target for one in lessons[::10]), SMALLTOWN.base)
+    found: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        trials = Path(place) / "trial"
+        step_seconds = {
+            name: _step_seconds(lessons, tokenizer, settings, trials / name) for name, settings in all_settings.items()
+        }
+        bases: dict[str, BaseModel] = {}
+        for name, settings in all_settings.items():
+            steps = max(_TRIAL, int(seconds / step_seconds[name]))
+            settings = replace(settings, steps=steps, warmup=min(200, steps // 10), cooldown=steps * 3 // 10)
+            result = train_base(lessons, held_out_lessons(SMALLTOWN), tokenizer, settings, Path(place) / name)
+            bases[name] = load_base(Path(place) / name, device="cpu", dtype="float32")
+            found[name] = {
+                "settings": asdict(settings),
+                "parameters": sum(p.numel() for p in bases[name].model.parameters()),
+                "step_seconds": round(step_seconds[name], 4),
+                "held_out": result["curve"][-1]["held_out"],
+                "groups": result["curve"][-1]["groups"],
+            }
+    passes: dict[str, list[float]] = {name: [] for name in bases}
+    for _ in range(_PASSES):
+        for name, base in bases.items():
+            items = [encode_pair(base.tokenizer, *text, base.max_tokens) for text in texts]
+            began = time.perf_counter()
+            for rows in length_batches([len(item.ids) for item in items], 8192):
+                base.hidden(pad_right([items[row].ids for row in rows], base.pad, base.device))
+            passes[name].append(time.perf_counter() - began)
+    for name, times in passes.items():
+        found[name]["pass_over_50_items"] = timing(times[1:])
+    return found
 
 
 def _step_seconds(lessons: list[Lesson], tokenizer: Any, settings: BaseSettings, folder: Path) -> float:
-    """Seconds a step, once everything is compiled: the median of a few."""
+    """Seconds a step: the median of a few."""
     times: list[float] = []
     train_base(
         lessons,
@@ -85,7 +104,7 @@ def main() -> None:
     arguments = parser.parse_args()
     fewer = tuple(replace(part, base_users=arguments.users) for part in SMALLTOWN.tasks)
     lessons = town_lessons(replace(SMALLTOWN, tasks=fewer))
-    sizes = {name: measure(size, lessons, 60 * arguments.minutes) for name, size in SIZES.items()}
+    sizes = measure(lessons, 60 * arguments.minutes, SIZES)
     rows = [
         (name, f"{row['parameters'] / 1e6:.2f} M", f"{row['held_out']:.4f}", row["pass_over_50_items"]["median_s"])
         for name, row in sizes.items()
