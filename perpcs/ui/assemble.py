@@ -22,7 +22,7 @@ from perpcs.ui.explain import closer_look
 from perpcs.ui.facts import facts_html
 from perpcs.ui.people import Person
 from perpcs.ui.run import start_assembly, watch
-from perpcs.ui.state import Studio, remember
+from perpcs.ui.state import Studio, remember, write_link
 from perpcs.ui.strings import CLEARED, term
 from perpcs.ui.theme import is_dark
 
@@ -70,9 +70,15 @@ def _nothing_yet(engine: "Engine", record: Studio) -> None:
 
 
 def _person(engine: "Engine", record: Studio, person: Person) -> None:
-    assembly, sharers = person.assembly, engine.sharers(person.task)
     how = f'<span class="pp-tag">{escape(person.how)}</span>'
-    st.html(f"<h2>{escape(takeaway(assembly, person.name))} {how}</h2>" + _strip(assembly, person))
+    st.html(f"<h2>{escape(takeaway(person.assembly, person.name))} {how}</h2>" + _strip(person.assembly, person))
+    _map_and_views(engine, record, person)
+
+
+@st.fragment
+def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
+    """The map, what can be done with it, and the open view: a press on them runs this alone, not the page around it."""
+    assembly, sharers = person.assembly, engine.sharers(person.task)
     with st.container(horizontal=True, vertical_alignment="bottom", key="map-controls"):
         modules = [_ALL, *modules_of(assembly.positions)]
         remember("module", record.module if record.module in modules else _ALL)
@@ -123,8 +129,9 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
             _svg(record, person, sharers)
             _export(engine, person)
             if person.kind == "example" and person.how != "precomputed":
-                st.button("Back to the precomputed one", on_click=_back, args=(record,), key="back", type="tertiary")
+                _back(record)
     closer_look(engine, record, person, cell)
+    write_link(record)
 
 
 def piece_of(assembly: Assembly, cell: tuple[str, str] | None) -> tuple[int, int] | None:
@@ -175,7 +182,10 @@ def _actions(engine: "Engine", record: Studio, person: Person) -> None:
 
 
 def _back(record: Studio) -> None:
-    record.live.pop((record.task, record.example), None)
+    """Drop the run of this visit; the whole page is about the person, so all of it runs again."""
+    if st.button("Back to the precomputed one", key="back", type="tertiary"):
+        record.live.pop((record.task, record.example), None)
+        st.rerun()
 
 
 def _csv(assembly: Assembly, person: Person, sharers: tuple[Sharer, ...]) -> None:

@@ -4,6 +4,7 @@ Opening the server's own pool (ui/pools.py) starts when the server starts, in a 
 waits for it with an empty page. Other pools are opened when somebody chooses them; the last few stay open.
 """
 
+import gc
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -60,7 +61,19 @@ class Opening:
         except Exception as error:
             self.error = as_error(error)
         finally:
+            _leave_to_stay()
             self.ready.set()
+
+
+def _leave_to_stay() -> None:
+    """Let Python's garbage collection pass over what is there once a server has opened its pool.
+
+    Streamlit collects after every run of a page, while nothing else of this process runs: to look through torch and all
+    that came with it took longer than most runs, and what a page had said last was sent only afterwards. Once only:
+    what is added later may be of a visitor, and is to go when they go.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

@@ -7,11 +7,14 @@ import streamlit as st
 from perpcs.ui.state import studio, to_link
 
 
+@st.fragment
 def copy_link() -> None:
-    """A button that opens the link with a copy mark."""
-    with st.popover("Link", icon=":material/link:", type="tertiary"):
-        st.markdown("This link opens the same page, example, piece and methods. Your text is never in it.")
-        st.code(link_to(st.context.url or "", to_link(studio())), language=None, wrap_lines=True)
+    """A button that opens the link with a copy mark; written when it is opened, to what the screen shows then."""
+    box = st.popover("Link", icon=":material/link:", type="tertiary", key="link", on_change="rerun")
+    if box.open:
+        with box:
+            st.markdown("This link opens the same page, example, piece and methods. Your text is never in it.")
+            st.code(link_to(st.context.url or "", to_link(studio())), language=None, wrap_lines=True)
 
 
 def link_to(url: str, choices: dict[str, str]) -> str:

@@ -191,8 +191,9 @@ def _cell(effect: Effect | None) -> str:
     return f"{effect.mean:+.3f}<br><small>[{effect.low:+.3f}, {effect.high:+.3f}]</small>".replace("-", "−")
 
 
+@st.fragment
 def notes_panel() -> None:
-    """Five minutes and three questions for every page."""
+    """Five minutes and three questions for every page; another page's run nothing else of this one."""
     st.html(
         '<h2 class="pp-part">Teacher’s notes</h2><p class="pp-quiet">Five minutes with each page, and three questions '
         "to end with.</p>"

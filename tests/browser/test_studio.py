@@ -173,8 +173,10 @@ def test_clicking_the_map_explains_the_piece_and_makes_a_link(studio, open_tab):
     # For a moment the old panel, about to go, stands below the new one.
     wait_until(lambda: len(heading.all_inner_texts()) == 1 and heading.all_inner_texts() != [before])
     wait_until(lambda: "cell=" in tab.evaluate("() => location.href"))  # written when the run ends
-    chosen = heading.inner_text()
-    other = open_tab(tab.evaluate("() => location.href"))
+    chosen, address = heading.inner_text(), tab.evaluate("() => location.href")
+    tab.get_by_role("button", name="Link").click()
+    wait_until(lambda: tab.get_by_test_id("stPopoverBody").locator("code").all_inner_texts() == [address])
+    other = open_tab(address)
     other.get_by_role("heading", name="Piece:").wait_for()
     assert other.get_by_role("heading", name="Piece:").inner_text() == chosen
 
