@@ -132,7 +132,6 @@ _TABLE = (
         x_fields=("text",),
         y_field=None,
         query_pattern=r"^Paraphrase the following (?:tweet|text) [^:]*: (?P<x>.*)$",
-        max_new_tokens=60,
     ),
 )
 

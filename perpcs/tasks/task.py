@@ -46,7 +46,8 @@ class Task:
     """Regular expression over a LaMP query input; group ``x`` and, for citations, ``option1`` and ``option2``."""
     labels: tuple[str, ...] = ()
     metric: str = "rouge-L"
-    max_new_tokens: int = 40
+    max_new_tokens: int = 60
+    """Room for an answer: the longest that the town writes take 47 tokens of its base model."""
     history_instruction: str = ""
     """Instruction for a history item where it differs from the query's (citations)."""
     version: int = 1
