@@ -73,7 +73,7 @@ def test_numbers_that_are_not_there_are_not_coloured_as_zero(drawn):
 
 
 def test_a_press_chooses_unless_one_is_drawing(drawn):
-    assert town_map(drawn, words(drawn)).layout.dragmode is False
+    assert town_map(drawn, words(drawn)).layout.dragmode == "pan"
     assert town_map(drawn, words(drawn)).layout.clickmode == "event+select"
     assert town_map(drawn, words(drawn), lasso=True).layout.dragmode == "lasso"
 

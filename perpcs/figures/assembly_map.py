@@ -159,9 +159,11 @@ def _map_marks(
             how = {"votes": "mean<br>over", "loss": "fitted<br>to"}.get(assembly.decided_by, "chosen<br>for")
             marker = {
                 # A weight below 0 takes a manner away: another shape, because colour tells the size.
-                "symbol": np.where(weights >= 0, "square", "diamond-open") if (weights < 0).any() else "square",
+                "symbol": np.where(weights >= 0, "square", "diamond-open").tolist()
+                if (weights < 0).any()
+                else "square",
                 "size": size,
-                "color": np.abs(weights),
+                "color": np.abs(weights).tolist(),
                 "colorscale": weight_scale(dark),
                 "cmin": 0,
                 "cmax": largest,
@@ -173,8 +175,8 @@ def _map_marks(
             marker = {"symbol": "circle", "size": 3, "color": faint(dark), "opacity": 1}
         traces.append(
             kind(
-                x=x,
-                y=y,
+                x=x.tolist(),
+                y=y.tolist(),
                 customdata=data,
                 mode="markers",
                 marker=marker,
@@ -245,7 +247,8 @@ def _layout(
 ) -> dict[str, object]:
     """Totals over the map and effective sharers beside it, on axes that move with the map's."""
     ticks, names = _column_ticks(assembly, sharers, columns, sort)
-    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    still = {"fixedrange": True}
+    hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, **still}
     down = [len(rows) - 0.3, -0.7]
     small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
     left, bottom = 0.87 * (1 - _GAP), height / (height + _TOTALS) * (1 - _GAP)
@@ -255,7 +258,7 @@ def _layout(
         margin={"l": 44, "r": 8, "t": 34, "b": 78},
         bargap=0.25,
         clickmode="event+select",
-        dragmode=False,
+        dragmode="pan",  # what Streamlit makes of a chart to press on; the axes stand still
         hovermode="closest",
         legend=legend_below(dark, 0.4, "left"),
         xaxis={"anchor": "y", "domain": [0, left], "matches": "x3", **hidden},
@@ -267,6 +270,7 @@ def _layout(
             "tickvals": ticks,
             "ticktext": names,
             "tickangle": 0,
+            **still,
         },
         yaxis3={
             "anchor": "x3",
@@ -275,6 +279,7 @@ def _layout(
             "ticktext": [short_label(assembly.positions[p]) for p in rows],
             "tickvals": list(range(len(rows))),
             "tickfont": {"size": 11, "family": "monospace", "color": muted(dark)},
+            **still,
         },
         xaxis4={
             "anchor": "y4",
@@ -283,6 +288,7 @@ def _layout(
             "nticks": 3,
             "tickfont": {"size": 11},
             "side": "bottom",
+            **still,
         },
         yaxis4={"anchor": "x4", "domain": [0, bottom], "matches": "y3", "range": down, **hidden},
         annotations=[

@@ -272,7 +272,7 @@ def _layout(annotations: list[dict[str, object]], lasso: bool, dark: bool) -> di
         height=560,
         margin={"l": 4, "r": 4, "t": 6, "b": 62},
         clickmode="event+select",
-        dragmode="lasso" if lasso else False,
+        dragmode="lasso" if lasso else "pan",  # what Streamlit makes of a chart to press on
         hovermode="closest",
         newselection={"line": {"color": ink(dark), "width": 2}},
         legend=legend_below(dark, 1, "right"),

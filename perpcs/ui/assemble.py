@@ -11,11 +11,12 @@ from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
 from perpcs.figures.order import SORTS, modules_of, rows_of
 from perpcs.figures.piece import largest_piece
-from perpcs.figures.style import CHART_CONFIG, bytes_text, seconds_text
+from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.figures.vector import map_svg
 from perpcs.files import zipped
 from perpcs.pool.manifest import Sharer
 from perpcs.tasks import TASKS
+from perpcs.ui.chart import chart
 from perpcs.ui.choice import current_example
 from perpcs.ui.errors import show_error
 from perpcs.ui.explain import closer_look
@@ -109,15 +110,13 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
         dark=is_dark(),
     )
     with st.container(key="mapbox"):
-        st.plotly_chart(
+        chart(
             figure,
-            key="map",
+            "map",
+            takeaway(assembly, person.name),
+            file=f"perpcs-{person.name}-map",
             on_select=lambda: _take_click(record, assembly),
             selection_mode=("points",),
-            theme=None,
-            width="stretch",
-            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{person.name}-map", "scale": 2}},
-            alt=takeaway(assembly, person.name),
         )
         if assembly.router.get("router") == "prototype" and not record.module:
             st.html(

@@ -10,8 +10,8 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.results import Evaluation, Measure, commands, read_evaluations
 from perpcs.figures import card as rows
 from perpcs.figures.curve import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
-from perpcs.figures.style import CHART_CONFIG
 from perpcs.tasks import TASKS
+from perpcs.ui.chart import chart
 from perpcs.ui.engine import DEFAULT_POOL, ROOT
 from perpcs.ui.facts import facts_html
 from perpcs.ui.strings import NO_GROUP_TWICE, NOT_SAID, term
@@ -98,14 +98,7 @@ def _curve(name: str, lines: dict[str, list[tuple[int, float]]]) -> None:
     if not box.open:
         return
     with box:
-        st.plotly_chart(
-            curve_figure(lines, dark=is_dark()),
-            theme=None,
-            width="stretch",
-            key="base-curve",
-            alt=title,
-            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{name}-base-curve", "scale": 2}},
-        )
+        chart(curve_figure(lines, dark=is_dark()), "base-curve", title, file=f"perpcs-{name}-base-curve")
         shown = "" if ALL in lines else "; the prompts show nothing of a person"
         st.html(_quiet(f"The base model alone, on texts that were {term('held out')}{shown}."))
         st.download_button(

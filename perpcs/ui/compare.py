@@ -9,7 +9,7 @@ import streamlit as st
 
 from perpcs.figures.labels import label_bars, label_takeaway
 from perpcs.figures.loss import loss_strips
-from perpcs.figures.style import CHART_CONFIG, method_colour, seconds_text
+from perpcs.figures.style import method_colour, seconds_text
 from perpcs.files import zipped
 from perpcs.personalizers.method import Prepared
 from perpcs.personalizers.methods import parse, title_of
@@ -18,6 +18,7 @@ from perpcs.ui.answers import Asked
 from perpcs.ui.ask import Question
 from perpcs.ui.asking import kept_as
 from perpcs.ui.cards import columns_html, titles
+from perpcs.ui.chart import chart
 from perpcs.ui.errors import show_error
 from perpcs.ui.people import Person
 from perpcs.ui.state import Studio, remember
@@ -223,14 +224,7 @@ def _bars(asked: Asked) -> None:
         return
     title = label_takeaway(rows, asked.query.gold)
     st.html(f"<h3>{escape(title)}</h3>")
-    st.plotly_chart(
-        label_bars(rows, truth=asked.query.gold, dark=is_dark()),
-        theme=None,
-        width="stretch",
-        key="label-bars",
-        alt=title,
-        config={**CHART_CONFIG, "toImageButtonOptions": {"filename": "perpcs-labels", "scale": 2}},
-    )
+    chart(label_bars(rows, truth=asked.query.gold, dark=is_dark()), "label-bars", title, file="perpcs-labels")
     labels = sorted({label for _, values in rows.values() for label in values})
     lines = [",".join(["label", *rows])]
     lines += [

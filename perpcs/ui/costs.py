@@ -17,8 +17,9 @@ from perpcs.figures.results import Band, Cost, Line, Point, method_name
 from perpcs.figures.style import bytes_text
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.ui import card
+from perpcs.ui.chart import chart
 from perpcs.ui.errors import show_error
-from perpcs.ui.found import chart, csv_button, finding_of, made_by, part_of
+from perpcs.ui.found import csv_button, finding_of, made_by, part_of
 from perpcs.ui.state import Studio
 from perpcs.ui.strings import term
 from perpcs.ui.theme import is_dark

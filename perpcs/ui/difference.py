@@ -9,8 +9,8 @@ import streamlit as st
 
 from perpcs.assembly.explain import agreement
 from perpcs.figures.difference import difference_csv, difference_map, difference_takeaway, pair_map
-from perpcs.figures.style import CHART_CONFIG
 from perpcs.figures.vector import difference_svg
+from perpcs.ui.chart import chart
 from perpcs.ui.facts import facts_html
 from perpcs.ui.people import Person
 from perpcs.ui.state import Studio
@@ -89,14 +89,8 @@ def show_difference(
         return
     how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
     with st.container(key=f"diffbox-{key}"):
-        st.plotly_chart(
-            difference_map(before, after, assembly.positions, sharers, dark=is_dark(), **how),
-            key=f"diff-{key}",
-            theme=None,
-            width="stretch",
-            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{key}", "scale": 2}},
-            alt=title,
-        )
+        figure = difference_map(before, after, assembly.positions, sharers, dark=is_dark(), **how)
+        chart(figure, f"diff-{key}", title, file=f"perpcs-{key}")
     _files(
         lambda: difference_csv(before, after, assembly.positions, assembly.sharers),
         lambda: difference_svg(before, after, assembly.positions, sharers, title, **how),
@@ -135,14 +129,8 @@ def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> N
     st.html(facts_html(rows, "What both have in common"))
     how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
     with st.container(key="diffbox-pair"):
-        st.plotly_chart(
-            pair_map(one.weights, other.weights, one.positions, sharers, names, dark=is_dark(), **how),
-            key="diff-pair",
-            theme=None,
-            width="stretch",
-            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": "perpcs-side-by-side", "scale": 2}},
-            alt=title,
-        )
+        figure = pair_map(one.weights, other.weights, one.positions, sharers, names, dark=is_dark(), **how)
+        chart(figure, "diff-pair", title, file="perpcs-side-by-side")
     _files(
         lambda: difference_csv(one.weights, other.weights, one.positions, one.sharers),
         lambda: difference_svg(one.weights, other.weights, one.positions, sharers, title, **how),

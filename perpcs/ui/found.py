@@ -1,4 +1,4 @@
-"""What every part of the Results page shares: reading a result, saying what made it, a chart, its CSV."""
+"""What every part of the Results page shares: reading a result, saying what made it, its CSV."""
 
 from collections.abc import Mapping
 from html import escape
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from perpcs.evaluate.findings import Finding, read_finding
-from perpcs.figures.style import CHART_CONFIG
 from perpcs.pool.manifest import mapping
 from perpcs.ui import card
 
@@ -42,17 +41,6 @@ def part_of(finding: Finding, wanted: str) -> tuple[str, Mapping[str, Any]]:
 def made_by(finding: Finding) -> None:
     where = f"results/{finding.experiment}.json, {finding.date}, commit {finding.commit[:13] or 'not known'}"
     st.html(f'<p class="pp-quiet pp-made">{escape(where)}. Again: <code>{escape(finding.command)}</code></p>')
-
-
-def chart(figure: Any, key: str, alt: str) -> None:
-    st.plotly_chart(
-        figure,
-        theme=None,
-        width="stretch",
-        key=f"chart-{key}",
-        alt=alt,
-        config={**CHART_CONFIG, "toImageButtonOptions": {"filename": f"perpcs-{key}", "scale": 2}},
-    )
 
 
 def csv_button(name: str, text: str, label: str) -> None:

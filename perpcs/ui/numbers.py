@@ -14,8 +14,8 @@ from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import short_names
 from perpcs.figures.strip import Panel, strip, strip_csv
-from perpcs.figures.style import CHART_CONFIG
 from perpcs.tasks import get_task
+from perpcs.ui.chart import chart
 from perpcs.ui.errors import show_error
 from perpcs.ui.facts import facts_html
 from perpcs.ui.people import Person
@@ -51,14 +51,7 @@ def numbers_panel(engine: "Engine", record: Studio, person: Person) -> None:
     if retrieval is not None:
         rows.append((f"{100 * retrieval.mean():.0f} %", f"{term('agreement')} with {term('PEFT retrieval')}"))
     st.html(facts_html(rows, "This person in numbers"))
-    st.plotly_chart(
-        strip(panels, assembly.positions, dark=is_dark()),
-        key="strip",
-        theme=None,
-        width="stretch",
-        config={**CHART_CONFIG, "toImageButtonOptions": {"filename": "perpcs-numbers", "format": "svg"}},
-        alt=title,
-    )
+    chart(strip(panels, assembly.positions, dark=is_dark()), "strip", title, file="perpcs-numbers", vector=True)
     with st.container(horizontal=True):
         st.download_button(
             "CSV of these numbers",

@@ -18,8 +18,9 @@ from perpcs.figures.order import short_names
 from perpcs.figures.piece import largest_piece, piece_facts, update_equation, weight_equation
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
-from perpcs.figures.style import CHART_CONFIG, bytes_text, method_colour, ratio_text
+from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.figures.worddiff import diff_html
+from perpcs.ui.chart import chart
 from perpcs.ui.choice import current_example
 from perpcs.ui.difference import show_difference
 from perpcs.ui.errors import show_error
@@ -138,14 +139,7 @@ def _map(show: Show) -> None:
     figure = assembly_map(person.assembly, show.engine.sharers(person.task), sort=show.record.sort, dark=is_dark())
     figure.update_annotations(font_size=16)
     figure.update_xaxes(tickfont_size=15)
-    st.plotly_chart(
-        figure,
-        key="present-map",
-        theme=None,
-        width="stretch",
-        config={**CHART_CONFIG, "displayModeBar": False},
-        alt=title,
-    )
+    chart(figure, "present-map", title, buttons=False)
 
 
 def _piece(show: Show) -> None:

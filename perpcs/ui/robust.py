@@ -13,9 +13,10 @@ from perpcs.figures.curve import title_of
 from perpcs.figures.results import Band, bands_csv, bands_figure, method_name
 from perpcs.figures.robust import RULES, Dot, choices_title, dots_csv, dots_figure, gain_title, rules_title
 from perpcs.pool.manifest import is_number, mapping
+from perpcs.ui.chart import chart
 from perpcs.ui.costs import bands_of
 from perpcs.ui.errors import show_error
-from perpcs.ui.found import chart, csv_button, finding_of, made_by, part_of
+from perpcs.ui.found import csv_button, finding_of, made_by, part_of
 from perpcs.ui.state import Studio
 from perpcs.ui.theme import is_dark
 

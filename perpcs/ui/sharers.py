@@ -7,11 +7,11 @@ import numpy as np
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.figures.style import CHART_CONFIG
 from perpcs.figures.town_map import Colouring, Guest, map_title, people_csv, town_map
 from perpcs.figures.town_map import People as Drawn
 from perpcs.pool.candidates import STRATEGIES, Candidates, place_among, would_share
 from perpcs.pool.true_traits import Traits, true_traits
+from perpcs.ui.chart import chart
 from perpcs.ui.choice import current_example, task_picker
 from perpcs.ui.errors import show_error
 from perpcs.ui.paint import first_paint
@@ -201,15 +201,13 @@ def _map(
     )
     st.segmented_control("Mouse", list(_TOOLS), key="tool", required=True, format_func=_TOOLS.__getitem__)
     with st.container(key="townbox"):
-        st.plotly_chart(
+        chart(
             figure,
-            key="town",
+            "town",
+            title,
+            file="perpcs-sharers-map",
             on_select=lambda: take_selection(record, ids),
             selection_mode=("points", "lasso"),
-            theme=None,
-            width="stretch",
-            config={**CHART_CONFIG, "toImageButtonOptions": {"filename": "perpcs-sharers-map", "scale": 2}},
-            alt=title,
         )
     st.html(
         f'<p class="pp-quiet">★ a {term("sharer")}, • a candidate who does not share, ◆ the person. The wider a line, '
