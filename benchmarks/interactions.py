@@ -53,7 +53,11 @@ _WATCH = """sights => {
   requestAnimationFrame(look);
 }"""
 _ANSWERED = """answer => {
-  const shows = () => document.querySelector(answer)?.innerHTML;
+  // Of what Streamlit drew its text: it marks what is about to go, long before the answer comes.
+  const shows = () => {
+    const place = document.querySelector(answer);
+    return place?.querySelector('[data-testid]') ? place.textContent : place?.innerHTML;
+  };
   const before = shows();
   let pressed = 0;
   window.perpcsTook = null;
