@@ -28,7 +28,7 @@ def test_many_kinds_of_text_are_a_list(fake):
     assert "A survey of" in shown(app)
 
 
-@pytest.mark.parametrize("page", ["overview", "results", "sharers", "method"])
+@pytest.mark.parametrize("page", ["overview", "assemble", "results", "sharers", "method"])
 def test_a_page_waits_for_its_first_words_once_and_never_for_a_press(page, fake, monkeypatch):
     waits = []
     monkeypatch.setattr(paint, "time", SimpleNamespace(sleep=waits.append))

@@ -21,6 +21,7 @@ from perpcs.ui.choice import current_example
 from perpcs.ui.errors import show_error
 from perpcs.ui.explain import closer_look
 from perpcs.ui.facts import facts_html
+from perpcs.ui.paint import first_paint
 from perpcs.ui.people import Person
 from perpcs.ui.run import start_assembly, watch
 from perpcs.ui.state import Studio, remember, write_link
@@ -73,6 +74,7 @@ def _nothing_yet(engine: "Engine", record: Studio) -> None:
 def _person(engine: "Engine", record: Studio, person: Person) -> None:
     how = f'<span class="pp-tag">{escape(person.how)}</span>'
     st.html(f"<h2>{escape(takeaway(person.assembly, person.name))} {how}</h2>" + _strip(person.assembly, person))
+    first_paint("assemble")  # a browser's first chart takes it a second to get ready for
     _map_and_views(engine, record, person)
 
 
