@@ -8,7 +8,7 @@ from perpcs.ui.state import studio, write_link
 engine, record = get_engine(), studio()
 
 results.table_panel(engine, record)
-first_paint("results")
+first_paint(f"results, {record.measure}")
 costs.pareto_panel(engine, record)
 costs.history_panel(engine, record)
 robust.robustness_panel(engine, record)

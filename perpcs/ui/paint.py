@@ -11,7 +11,8 @@ PAUSE = 0.12
 def first_paint(name: str) -> None:
     """Let the browser draw what a page has shown so far before the rest comes, when somebody comes to the page.
 
-    A press on the page waits for nothing.
+    A press on the page waits for nothing, unless it changes the name: where it changes most of a page, charts and all,
+    what was pressed for comes first.
     """
     if st.session_state.get("painted") != name:
         st.session_state["painted"] = name
