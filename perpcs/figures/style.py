@@ -110,6 +110,7 @@ def base_layout(dark: bool, **changes: object) -> dict[str, object]:
     axis = {
         "gridcolor": faint(dark),
         "linecolor": faint(dark),
+        "showline": False,
         "zeroline": False,
         "showgrid": False,
         "tickfont": {"size": 12, "color": muted(dark)},

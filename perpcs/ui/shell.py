@@ -30,7 +30,8 @@ def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
         for entry in all_pages:
             st.page_link(entry)
         tools = st.container(key="tools", horizontal=True, vertical_alignment="center", width="content", gap="small")
-        copy_link()
+        with st.container(width="content"):  # what runs alone would take all the width that is left
+            copy_link()
     return tools
 
 

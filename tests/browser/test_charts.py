@@ -79,6 +79,7 @@ def test_the_axes_look_as_before():
     assert shown.layout.xaxis.title.font == wanted.title.font
     assert shown.layout.xaxis.title.text == plain.layout.xaxis.title.text
     assert shown.layout.template.layout.xaxis.tickfont.size is None
+    assert shown.layout.xaxis.showline is False, "plotly draws the line of an axis that has a colour for it"
 
 
 @pytest.mark.parametrize(("width", "page"), [(1280, "assemble"), (1111, "assemble"), (1280, "sharers")])

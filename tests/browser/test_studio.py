@@ -201,6 +201,17 @@ def test_every_page_fits_the_screen(studio, open_tab, page, scheme):
     fits(tab)
 
 
+def test_the_masthead_ends_at_the_right(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble")
+    tab.locator(FILLED["assemble"]).wait_for()
+
+    def right(sight):
+        box = tab.locator(sight).bounding_box()
+        return box["x"] + box["width"]
+
+    wait_until(lambda: right(".st-key-masthead") - right(".st-key-link") < 60)
+
+
 def test_the_contrast_check_can_fail(studio, open_tab):
     tab = open_tab(studio.url)
     tab.locator(".pp-lede").wait_for()
