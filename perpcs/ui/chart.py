@@ -33,10 +33,12 @@ def drawn_once(figure: go.Figure) -> go.Figure:
     What it would take for a change: a template, whose axes are therefore written into the figure's own; long lists,
     unless ``datarevision`` is the same; and numpy arrays, which a figure of many SVG marks had better not hold.
     """
+    if figure.layout.datarevision is not None:  # kept since it was shown before, by whomever
+        return figure
     layout = figure.layout.to_plotly_json()
     theme = layout.pop("template", {}).get("layout", {})
-    for name in {"xaxis", "yaxis", *(name for name in layout if name[1:].startswith("axis"))}:
-        figure.update_layout({name: _missing(theme.get(name[:5], {}), layout.get(name, {}))})
+    axes = {"xaxis", "yaxis", *(name for name in layout if name[1:].startswith("axis"))}
+    figure.update_layout({name: _missing(theme.get(name[:5], {}), layout.get(name, {})) for name in axes})
     figure.layout.template = None
     figure.layout.datarevision = crc32(figure.to_json(validate=False).encode())
     return figure

@@ -72,6 +72,12 @@ def test_another_figure_in_its_place_is_drawn(plain_page):
     assert one.layout.datarevision != other.layout.datarevision
 
 
+def test_a_figure_that_is_kept_stays_the_same_when_it_is_shown_again():
+    figure = drawn_once(FIGURES["strip"]())
+    before = figure.to_json()
+    assert drawn_once(figure).to_json() == before
+
+
 def test_the_axes_look_as_before():
     plain, shown = FIGURES["strip"](), drawn_once(FIGURES["strip"]())
     wanted = plain.layout.template.layout.xaxis
