@@ -1,18 +1,25 @@
 """Which size of base model is best for the time that there is: several, each trained for the same number of seconds.
 
 Every size gets as many steps as fit into the time, with the cool-down that belongs to them, on the same lessons. Beside
-the held-out loss stands what decides how large it may be: seconds to assemble a person of 50 items.
+the held-out loss stands what decides how large it may be: seconds to assemble a person of 50 items. Steps are counted
+out before the training begins, so what else the machine does then makes it longer and changes nothing.
 
-    python -m benchmarks.base_size --minutes 10        writes results/base_size.json
+    python -m benchmarks.base_size --minutes 10                     writes results/base_size.json
+    python -m benchmarks.base_size --minutes 50 --side-by-side 2    two at a time, each on its share of the cores
 """
 
 import argparse
+import multiprocessing
+import os
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.common import RESULTS, commit, print_table, timing, write_result
 from perpcs.data.smalltown import make_people
@@ -33,42 +40,62 @@ SIZES: dict[str, dict[str, Any]] = {
 _TRIAL, _TURNS = 20, 3
 """Steps that tell how fast a size is, and how often all sizes take them in turn; the fastest turn counts."""
 _PASSES = 5
+_LOOKS = 8
+"""How often the held-out loss is taken on the way."""
 
 
-def measure(recipe: Recipe, seconds: float, sizes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def measure(
+    recipe: Recipe, seconds: float, sizes: dict[str, dict[str, Any]], side_by_side: int = 1
+) -> dict[str, dict[str, Any]]:
     """Train every size for ``seconds`` on a recipe's lessons and time its pass over 50 items.
 
     What is timed is timed for all sizes within the same minutes, steps before any of them is trained and passes after,
-    so that a machine which is slower for a while does not favour one.
+    so that a machine which is slower for a while does not favour one. Steps are timed on as many threads as each size
+    is trained with, passes on all.
     """
     # Not compiled: that takes minutes for each size, and how much it gains depends on how many shapes a run meets.
     plain = replace(SMALLTOWN.base, compiled=False, evaluate_every=10**9)
     all_settings = {name: replace(plain, **size) for name, size in sizes.items()}
     lessons, held_out = town_lessons(recipe), held_out_lessons(recipe)
     tokenizer = train_tokenizer((one.prompt + one.target for one in lessons[::10]), SMALLTOWN.base)
+    every_thread = torch.get_num_threads()
+    threads = max(1, every_thread // side_by_side)
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as place:
+        torch.set_num_threads(threads)
         trials = Path(place) / "trial"
         step_seconds = dict.fromkeys(sizes, float("inf"))
         for turn in range(_TURNS):
             for name, settings in all_settings.items():
                 took = _step_seconds(lessons[::20], tokenizer, settings, trials / f"{name} {turn}")
                 step_seconds[name] = min(step_seconds[name], took)
-        bases: dict[str, BaseModel] = {}
+        torch.set_num_threads(every_thread)
         for name, settings in all_settings.items():
             steps = max(_TRIAL, int(seconds / step_seconds[name]))
-            settings = replace(settings, steps=steps, warmup=min(200, steps // 10), cooldown=steps * 3 // 10)
-            result = train_base(lessons, held_out, tokenizer, settings, Path(place) / name)
-            bases[name] = load_base(Path(place) / name, device="cpu", dtype="float32")
+            every = max(1, steps // _LOOKS)
+            all_settings[name] = replace(
+                settings, steps=steps, warmup=min(200, steps // 10), cooldown=steps * 3 // 10, evaluate_every=every
+            )
+        # Spawned, not forked: a fork of a process whose threads compute may hang.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(side_by_side, context, torch.set_num_threads, (threads,)) as workers:
+            runs = {
+                name: workers.submit(train_base, lessons, held_out, tokenizer, settings, Path(place) / name)
+                for name, settings in all_settings.items()
+            }
+            results = {name: run.result() for name, run in runs.items()}
+        bases = {name: load_base(Path(place) / name, device="cpu", dtype="float32") for name in sizes}
+        for name, result in results.items():
             found[name] = {
-                "settings": asdict(settings),
+                "settings": asdict(all_settings[name]),
                 "parameters": sum(p.numel() for p in bases[name].model.parameters()),
                 "step_seconds": round(step_seconds[name], 4),
                 "held_out": result["curve"][-1]["held_out"],
                 "groups": result["curve"][-1]["groups"],
+                "curve": [{key: at[key] for key in ("step", "held_out")} for at in result["curve"]],
             }
-    for name, times in _pass_seconds(bases).items():
-        found[name]["pass_over_50_items"] = timing(times)
+        for name, times in _pass_seconds(bases).items():
+            found[name]["pass_over_50_items"] = timing(times)
     return found
 
 
@@ -116,17 +143,29 @@ def main() -> None:
         default=names,
         help="fewer tasks, to come further in the time (default: all)",
     )
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="default: all")
+    parser.add_argument(
+        "--side-by-side", type=int, default=1, metavar="N", help="train N at a time, on a part of the cores each"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "base_size.json")
     arguments = parser.parse_args()
     chosen = [part for part in SMALLTOWN.tasks if part.task in arguments.tasks]
     recipe = replace(SMALLTOWN, tasks=tuple(replace(part, base_users=arguments.users) for part in chosen))
-    sizes = measure(recipe, 60 * arguments.minutes, SIZES)
+    chosen_sizes = {name: SIZES[name] for name in arguments.sizes}
+    sizes = measure(recipe, 60 * arguments.minutes, chosen_sizes, arguments.side_by_side)
     rows = [
         (name, f"{row['parameters'] / 1e6:.2f} M", f"{row['held_out']:.4f}", row["pass_over_50_items"]["median_s"])
         for name, row in sizes.items()
     ]
     print_table([("width x layers", "parameters", "held out", "seconds, 50 items"), *rows])
-    head = {"benchmark": "base_size", "commit": commit(), "minutes": arguments.minutes, "tasks": arguments.tasks}
+    head = {
+        "benchmark": "base_size",
+        "commit": commit(),
+        "minutes": arguments.minutes,
+        "tasks": arguments.tasks,
+        "cpus": os.cpu_count(),
+        "side_by_side": arguments.side_by_side,
+    }
     write_result(
         arguments.out,
         {**head, "versions": versions(), "measure": "nats per answer token, mean of groups", "sizes": sizes},
