@@ -212,6 +212,16 @@ def test_the_masthead_ends_at_the_right(studio, open_tab):
     wait_until(lambda: right(".st-key-masthead") - right(".st-key-link") < 60)
 
 
+def test_chosen_methods_stand_within_their_box(studio, open_tab):
+    tab = open_tab(studio.url + "/compare")
+    tab.locator(FILLED["compare"]).first.wait_for()
+    box = tab.locator(".st-key-methods [role=group]").first.bounding_box()
+    tags = tab.locator('.st-key-methods [data-testid="stMultiSelectTagsContainer"] [role=group] > *')
+    places = [tags.nth(index).bounding_box() for index in range(tags.count())]
+    assert len({place["y"] for place in places}) > 1  # else nothing had to wrap
+    assert all(place["y"] + place["height"] <= box["y"] + box["height"] for place in places)
+
+
 def test_the_contrast_check_can_fail(studio, open_tab):
     tab = open_tab(studio.url)
     tab.locator(".pp-lede").wait_for()
