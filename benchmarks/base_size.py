@@ -25,7 +25,8 @@ from benchmarks.common import RESULTS, commit, print_table, timing, write_result
 from perpcs.data.smalltown import make_people
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.text import Lesson, encode_pair, length_batches, pad_right
-from perpcs.model.train_base import BaseSettings, train_base, train_tokenizer
+from perpcs.model.tokenizer import train_tokenizer
+from perpcs.model.train_base import BaseSettings, train_base
 from perpcs.pool.build import versions
 from perpcs.pool.lessons import held_out_lessons, town_lessons
 from perpcs.pool.recipe import SMALLTOWN, Recipe
@@ -57,7 +58,7 @@ def measure(
     plain = replace(SMALLTOWN.base, compiled=False, evaluate_every=10**9)
     all_settings = {name: replace(plain, **size) for name, size in sizes.items()}
     lessons, held_out = town_lessons(recipe), held_out_lessons(recipe)
-    tokenizer = train_tokenizer((one.prompt + one.target for one in lessons[::10]), SMALLTOWN.base)
+    tokenizer = train_tokenizer((one.prompt + one.target for one in lessons[::10]), SMALLTOWN.base.vocabulary)
     every_thread = torch.get_num_threads()
     threads = max(1, every_thread // side_by_side)
     found: dict[str, dict[str, Any]] = {}

@@ -10,14 +10,15 @@ from tiny import TEXTS
 
 from perpcs.model.apart import label_tokens, set_apart
 from perpcs.model.text import Lesson
-from perpcs.model.train_base import new_model, train_base, train_tokenizer
+from perpcs.model.tokenizer import train_tokenizer
+from perpcs.model.train_base import new_model, train_base
 
 
 def test_tokens_that_are_alike_are_set_apart_and_others_stay():
-    tokenizer = train_tokenizer(TEXTS, SMALL)
+    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
     model = new_model(tokenizer, SMALL)
     table = model.get_input_embeddings().weight
-    tokens = label_tokens(tokenizer, ["boats", "robot", "town"])
+    tokens = label_tokens(tokenizer, ["[1]", "[2]", "[3]"])
     assert len(tokens) == 3
     assert not set_apart(model, tokens)  # they are not alike
     with torch.no_grad():
@@ -32,7 +33,7 @@ def test_tokens_that_are_alike_are_set_apart_and_others_stay():
 
 
 def test_labels_differ_by_the_tokens_of_the_first_place_where_not_all_agree():
-    tokenizer = train_tokenizer(TEXTS, SMALL)
+    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
     inside = [tokenizer.decode(token) for token in label_tokens(tokenizer, ["[1]", "[2]"])]
     assert inside == ["1", "2"]
     assert label_tokens(tokenizer, ["same", "same"]) == []
@@ -41,7 +42,7 @@ def test_labels_differ_by_the_tokens_of_the_first_place_where_not_all_agree():
 
 @pytest.mark.parametrize("still", [True, False])
 def test_a_still_embedding_stays_as_it_is(still, tmp_path):
-    tokenizer, name = train_tokenizer(TEXTS, SMALL), "model.embed_tokens.weight"
+    tokenizer, name = train_tokenizer(TEXTS, SMALL.vocabulary), "model.embed_tokens.weight"
     lessons = [Lesson(f"Article: {a} Headline:", f" {a} again") for a in TEXTS[1].split()]
     train_base(lessons, {}, tokenizer, SMALL, tmp_path / "one")
     before = load_file(tmp_path / "one" / "model.safetensors")

@@ -14,6 +14,7 @@ from perpcs.model.base import choose_device, load_base, wrap
 from perpcs.model.basis import AdaptedLinear, adapted
 from perpcs.model.muon import Muon, orthogonal
 from perpcs.model.text import Lesson
+from perpcs.model.tokenizer import train_tokenizer
 from perpcs.model.train_base import (
     _PAD,
     CHECKPOINT,
@@ -21,7 +22,6 @@ from perpcs.model.train_base import (
     _Texts,
     new_model,
     train_base,
-    train_tokenizer,
 )
 
 MODULES = {"gpt2": ("c_attn", "c_proj"), "gpt_neox": ("query_key_value", "dense")}
@@ -208,7 +208,7 @@ def kill_at(step):
 def whole_run(tmp_path_factory):
     """(folder, curve, tokenizer) of a training that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    tokenizer = train_tokenizer(TEXTS, SMALL)
+    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
     return folder, train_base(TAUGHT, HELD, tokenizer, SMALL, folder), tokenizer
 
 
@@ -260,18 +260,18 @@ def test_base_training_follows_its_seed(whole_run, tmp_path):
 
 @pytest.mark.parametrize("count", [2, 20])
 def test_a_base_is_trained_on_fewer_lessons_than_fill_a_batch(count, tmp_path):
-    found = train_base(TAUGHT[:count], {}, train_tokenizer(TEXTS, SMALL), replace(SMALL, steps=2), tmp_path)
+    found = train_base(TAUGHT[:count], {}, train_tokenizer(TEXTS, SMALL.vocabulary), replace(SMALL, steps=2), tmp_path)
     assert found["lessons"] == count
 
 
 def test_one_lesson_is_refused(tmp_path):
     with pytest.raises(PerpcsError, match="1 texts"):
-        train_base(TAUGHT[:1], {}, train_tokenizer(TEXTS, SMALL), SMALL, tmp_path)
+        train_base(TAUGHT[:1], {}, train_tokenizer(TEXTS, SMALL.vocabulary), SMALL, tmp_path)
 
 
 def flagged(lesson, max_tokens=64):
     """The tokens that are answered, as text."""
-    tokenizer = train_tokenizer(TEXTS, SMALL)
+    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
     texts = _Texts([lesson], tokenizer, replace(SMALL, max_tokens=max_tokens))
     ids, flags = texts.batch(np.array([0]), 64, tokenizer.pad_token_id)
     return tokenizer.decode(torch.roll(ids, -1)[flags > 0]), int(texts.lengths[0]), flags[0]
@@ -289,7 +289,7 @@ def test_notes_count_once_beside_a_label_that_counts_more():
     prompt, target = "Article: the boats {a robot} Headline:", " Boats<|end|> Notes: robot"
     note, behind = prompt.index(" {a"), len(prompt) + len(" Boats<|end|>")
     asides = ((note, note + len(" {a robot}")), (behind, len(prompt) + len(target)))
-    tokenizer = train_tokenizer(TEXTS, SMALL)
+    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
     texts = _Texts([Lesson(prompt, target, (), 7, asides)], tokenizer, SMALL)
     ids, flags = texts.batch(np.array([0]), 64, tokenizer.pad_token_id)
     following = torch.roll(ids, -1)
@@ -304,7 +304,7 @@ def test_a_lesson_that_is_too_long_loses_its_beginning():
 
 
 def test_every_batch_has_its_shape_and_an_epoch_repeats_nobody():
-    texts = _Texts(LESSONS, train_tokenizer(TEXTS, SMALL), SMALL)
+    texts = _Texts(LESSONS, train_tokenizer(TEXTS, SMALL.vocabulary), SMALL)
     settings = replace(SMALL, batch_tokens=192)
     plan = texts.plan(settings, 0)
     rows = np.concatenate([some for some, _ in plan])
@@ -316,7 +316,7 @@ def test_every_batch_has_its_shape_and_an_epoch_repeats_nobody():
 
 def test_a_compiled_step_learns_the_same(tmp_path):
     """Whether the step is compiled or not is about speed alone."""
-    tokenizer = train_tokenizer(TEXTS, SMALL)
+    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
     one, two = (
         train_base(TAUGHT, HELD, tokenizer, replace(SMALL, compiled=compiled), tmp_path / str(compiled))["curve"][-1]
         for compiled in (False, True)

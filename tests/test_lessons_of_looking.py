@@ -253,3 +253,44 @@ def test_a_share_of_lessons_for_texts_hold_unheard_words_that_their_answers_take
         text = section(lesson.prompt, "User Instruction") + section(lesson.prompt, "User History")
         assert len(lesson.target.split()) > 0
         assert all(lesson.prompt[a:b].strip() in text for a, b in lesson.answers)
+
+
+# ---- texts in another casing ----------------------------------------------------------------------------------------
+
+
+def casing_of(text):
+    """What a text is written in; names with capitals inside say nothing."""
+    letters = "".join(word for word in text.split() if not re.search("[a-z][A-Z]", word))
+    return "capitals" if letters == letters.upper() else "small" if letters == letters.lower() else "mixed"
+
+
+@pytest.mark.parametrize("task", list(MAKERS))
+def test_a_share_of_texts_that_show_some_is_in_one_casing_throughout(task):
+    kind, users = get_task(task), town_users(task, count=30, history=(6, 10))
+    plain, found = (lessons_of(kind, users, with_history=0.5, recased=share) for share in (0.0, 0.6))
+    changed = [(a, b) for a, b in zip(plain, found, strict=True) if a != b]
+    if kind.labels:
+        assert changed == []
+        return
+    counts = Counter()
+    for before, lesson in changed:
+        casing = casing_of(lesson.target)
+        answers = [lesson.prompt[low:high] for low, high in lesson.answers]
+        assert {casing, *map(casing_of, answers)} == {casing}
+        assert before.prompt.lower() == lesson.prompt.lower()
+        assert before.target.lower() == lesson.target.lower()
+        asked_for = section(lesson.prompt, "User Instruction")
+        assert asked_for
+        assert section(before.prompt, "User Instruction") == asked_for
+        counts[casing] += 1
+    assert counts["mixed"] == 0
+    assert counts["capitals"] > 1.3 * counts["small"] > 0
+    shows = [lesson for lesson in plain if section(lesson.prompt, "User History")]
+    assert 0.4 < len(changed) / len(shows) < 0.65  # some were so before
+
+
+def test_a_name_with_capitals_inside_stays_as_it_is():
+    item = Item(x="an abstract", y="Forests for Seats (QuinBase) In iOS, by hand")
+    users = [replace(town_users("LaMP_5", count=1)[0], history=(item,) * 6)]
+    found = {lesson.target for lesson in lessons_of(get_task("LaMP_5"), users, with_history=1.0, recased=1.0)[1:]}
+    assert " FORESTS FOR SEATS (QuinBase) IN iOS, BY HAND" in found

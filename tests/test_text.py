@@ -118,9 +118,9 @@ def test_a_cut_prompt_leaves_the_room_asked_for_and_keeps_its_end(length, limit,
 def test_an_end_token_that_the_tokenizer_adds_itself_is_not_counted_twice():
     from tokenizers import processors
 
-    from perpcs.model.train_base import BOS, EOS, BaseSettings, train_tokenizer
+    from perpcs.model.tokenizer import BOS, EOS, train_tokenizer
 
-    tokenizer = train_tokenizer([PROMPT + TARGET], BaseSettings(vocabulary=300))
+    tokenizer = train_tokenizer([PROMPT + TARGET], 300)
     plain = encode_pair(tokenizer, PROMPT, TARGET, 256), encode_prompt(tokenizer, PROMPT, 256, 8)
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A {EOS}", special_tokens=[(BOS, 0), (EOS, 1)]

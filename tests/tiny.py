@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from perpcs.files import hash_file, write_json
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
-from perpcs.model.train_base import BaseSettings, train_tokenizer
+from perpcs.model.tokenizer import train_tokenizer
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.store import PIECES, TaskPieces, base_hash, write_pieces
 from perpcs.tasks import Item, get_task
@@ -46,7 +46,7 @@ def tiny_tokenizer(bos: bool = True) -> Any:
     """A byte-level BPE of about 320 ids, with or without a BOS token in front of every text."""
     from tokenizers import processors
 
-    tokenizer = train_tokenizer(TEXTS, BaseSettings(vocabulary=320))
+    tokenizer = train_tokenizer(TEXTS, 320)
     if not bos:
         tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     return tokenizer

@@ -9,7 +9,7 @@ exactly where it was.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from perpcs.model.muon import Muon
 from perpcs.model.text import Lesson
 from perpcs.quiet import quiet_transformers
 
-BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 CHECKPOINT = "checkpoint.safetensors"
 
 
@@ -58,25 +57,6 @@ class BaseSettings:
     compiled: bool = False
     """Compile the training step where there is a C++ compiler. Faster from a few hundred steps on."""
     seed: int = 0
-
-
-def train_tokenizer(texts: Iterable[str], settings: BaseSettings) -> Any:
-    """A byte-level BPE trained on ``texts``: any string can be read, unknown words fall into pieces."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocabulary,
-        special_tokens=[BOS, EOS, PAD],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    raw.train_from_iterator(texts, trainer)
-    raw.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=BOS, eos_token=EOS, pad_token=PAD)
 
 
 def new_model(tokenizer: Any, settings: BaseSettings) -> Any:

@@ -7,7 +7,7 @@ learned from too: where the history is free text, only they show what is asked.
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -28,6 +28,9 @@ LABEL_WEIGHT = 4
 _NOTES = " Notes:"
 _MARKED = 0.7
 """How likely a text is marked in a lesson with marks."""
+_CAPITALS = 0.7
+"""How likely those lessons are in capitals; else they are in small letters."""
+_CAMEL = re.compile(r"[a-z][A-Z]")
 _MARK = re.compile(r" \{[^{}]*\}")
 _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 _Answers = Literal["own", "found", "decided"]
@@ -68,6 +71,9 @@ class Shares:
     """How much a token of a label counts beside one of a text or a note."""
     unheard: float = 0.0
     """Prompts for a text whose words are partly ones that nobody has heard (perpcs/pool/unheard.py)."""
+    recased: float = 0.0
+    """Prompts for a text that show some, all of them and the answer in capitals, or in small letters: few people write
+    so, and to a tokenizer a word in capitals is another word, to be spelled as one knows it in small letters."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +121,9 @@ class _Writer:
     def __init__(self, task: Task, user: User, shares: Shares, said: Said, seed: int, labels: Sequence[str]) -> None:
         self.task, self.user, self.shares, self.said, self.labels = task, user, shares, said, labels
         self.manner = said.manners.get(user.id, "")
-        self.rng, self.looks, self.writes, self.tells, self.turns, self.hears, self.tastes = (
+        self.rng, self.looks, self.writes, self.tells, self.turns, self.hears, self.tastes, self.shouts = (
             random.Random(f"{seed}/{task.name}/{user.id}{what}")
-            for what in ("", "/open book", "/marks", "/told", "/strange", "/unheard", "/taste")
+            for what in ("", "/open book", "/marks", "/told", "/strange", "/unheard", "/taste", "/recased")
         )
 
     def of_item(self, index: int) -> Lesson:
@@ -137,14 +143,19 @@ class _Writer:
             return self._written(items[0], items[1:], "", "decided")
         if self._is_unheard():
             item, shown = unheard_item(self.hears, item), [unheard_item(self.hears, one) for one in shown]
-        return self._written(item, shown, profile)
+        if casing := self._casing(shown):
+            item, *shown = (_recased(one, casing) for one in (item, *shown))
+        return self._written(item, shown, "" if casing else profile)
 
     def of_query(self, query: Query) -> Lesson:
         """A query's true answer, as its person is known by all of their history."""
         shown, profile = self._about(query.sought, self.user.history)
         if self._is_unheard():
             query, shown = unheard_query(self.hears, query), [unheard_item(self.hears, one) for one in shown]
-        return self._asked(query, query.id, shown, profile)
+        if casing := self._casing(shown):
+            query = replace(query, gold=casing(query.gold or ""))
+            shown = [_recased(one, casing) for one in shown]
+        return self._asked(query, query.id, shown, "" if casing else profile)
 
     def _about(self, sought: str, earlier: Sequence[Item]) -> tuple[list[Item], str]:
         """What a prompt says of the person: retrieved items and a profile, each perhaps empty."""
@@ -159,6 +170,12 @@ class _Writer:
 
     def _is_unheard(self) -> bool:
         return not self.task.labels and self.hears.random() < self.shares.unheard
+
+    def _casing(self, shown: Sequence[Item]) -> Callable[[str], str] | None:
+        """What is done to the texts of a lesson, where something is; a profile would say another casing."""
+        if self.task.labels or not shown or self.shouts.random() >= self.shares.recased:
+            return None
+        return _in_capitals if self.shouts.random() < _CAPITALS else str.lower
 
     def _strange(self, item: Item, earlier: Sequence[Item]) -> tuple[Item, list[Item]]:
         """The item and what is shown of the person, where only what is shown tells the label."""
@@ -289,6 +306,16 @@ class _Writer:
         if answer < len(target):
             asides.append((len(prompt) + answer, len(prompt) + len(target)))
         return Lesson(prompt, target, tuple(spans), self.shares.label_weight if task.labels else 1, tuple(asides))
+
+
+def _in_capitals(text: str) -> str:
+    """The text in capitals, but for names with capitals inside, which stay as they are."""
+    return " ".join(word if _CAMEL.search(word) else word.upper() for word in text.split(" "))
+
+
+def _recased(item: Item, casing: Callable[[str], str]) -> Item:
+    """The item with what its person wrote in another casing."""
+    return replace(item, x=casing(item.x)) if item.y is None else replace(item, y=casing(item.y))
 
 
 def _in_order(notes: Notes, task: Task, query: Query) -> str:

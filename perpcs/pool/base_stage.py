@@ -10,7 +10,8 @@ import torch
 
 from perpcs.model.apart import label_tokens, set_apart
 from perpcs.model.text import Lesson
-from perpcs.model.train_base import train_base, train_tokenizer
+from perpcs.model.tokenizer import train_tokenizer
+from perpcs.model.train_base import train_base
 from perpcs.pool.lessons import held_out_lessons, looking_lessons, town_lessons
 from perpcs.pool.recipe import LAST_PART, Recipe
 from perpcs.pool.stages import Workspace, clock, throttled
@@ -69,7 +70,7 @@ def _tokenizer(recipe: Recipe, lessons: Sequence[Lesson]) -> Any:
 
         return AutoTokenizer.from_pretrained(recipe.start)
     step = max(1, len(lessons) // _TOKENIZER_PAIRS)
-    return train_tokenizer((lesson.prompt + lesson.target for lesson in lessons[::step]), recipe.base)
+    return train_tokenizer((lesson.prompt + lesson.target for lesson in lessons[::step]), recipe.base.vocabulary)
 
 
 def _looked(recipe: Recipe, tokenizer: Any, folder: Path, progress: Callable[[dict[str, Any]], None]) -> Path:

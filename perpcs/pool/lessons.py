@@ -12,7 +12,7 @@ from dataclasses import replace
 from perpcs.data.smalltown import Person, make_people
 from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.model.text import Lesson
-from perpcs.model.train_base import EOS
+from perpcs.model.tokenizer import EOS
 from perpcs.pool.adapt import Said, Shares, base_lessons, prompt_about
 from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.tasks import get_task

@@ -39,6 +39,7 @@ TOWN_LESSONS = Shares(
     marks=0.4,
     label_weight=16,
     unheard=0.3,
+    recased=0.4,
 )
 
 
@@ -73,7 +74,7 @@ SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
     tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
-    base=BaseSettings(vocabulary=4096, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
+    base=BaseSettings(vocabulary=6144, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
     last_lessons=TOWN_LAST_LESSONS,
     looking=2000,
     settings=Settings(
@@ -90,7 +91,7 @@ TINY = Recipe(
         TaskRecipe(task, base_users=30, candidates=12, sharers=5, examples=2, history=(10, 16)) for task in _PARTS
     ),
     base=BaseSettings(
-        width=64, layers=2, heads=2, feed_forward=128, vocabulary=800, steps=120, cooldown=40, evaluate_every=60
+        width=64, layers=2, heads=2, feed_forward=128, vocabulary=1600, steps=120, cooldown=40, evaluate_every=60
     ),
     lessons=Shares(with_history=0.45, with_profile=0.15, open_book=0.15),
     settings=Settings(
