@@ -213,3 +213,19 @@ def test_every_page_is_opened_and_what_is_pressed_is_on_one_of_them():
     assert pages <= set(interactions.PAGES)
     result = {"seconds": {"press: b": {"median_s": 0.25}, "new: a": {"median_s": 1.5}}}
     assert interactions.table(result)[1:] == [["new: a", "1.50"], ["press: b", "0.25"]]
+
+
+def test_a_word_that_nobody_writes_is_counted_by_the_casing_of_its_answer():
+    from benchmarks import words
+    from perpcs.data.smalltown import make_people
+
+    (person,) = make_people("LaMP_4", seed=1, count=1, split="target", history=(3, 3), queries=1)
+    own = person.history[0].y or ""
+    answers = [f"{own} vtock".upper(), own.upper(), f"{own} known".lower(), person.queries[0].x]
+    user = {"user": person.id, "queries": [{"answer": answer} for answer in answers]}
+    found = words.count({"examples": {key: [user] for key in words.METHODS}}, {person.id: person}, {"known"})
+    assert found["oppu"] == {
+        "capitals": {"answers": 2, "with_none": 1},
+        "small": {"answers": 1, "with_none": 0},
+        "mixed": {"answers": 1, "with_none": 0},
+    }
