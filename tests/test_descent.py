@@ -160,12 +160,15 @@ def test_a_piece_that_is_not_shared_gets_nothing(base, router):
     assert (found.index[:, 3] == -1).all()
 
 
-def test_the_gradient_router_takes_the_k_pieces_of_the_largest_mean_gradient(base):
+def test_the_gradient_router_takes_the_k_pieces_whose_mean_gradient_is_surest(base):
+    """A mean is as sure as it is large beside its standard error, with one made-up item of no gain among the others."""
     task, encoded = random_task_pieces(base), encode(base)
     found = descend(base, task, encoded, RouterOptions(router="gradient", k=2))
-    mean = item_gradients(base, task, encoded).mean(axis=0)
+    gains = item_gradients(base, task, encoded)
+    n, mean = len(gains), gains.mean(axis=0)
     for p in range(len(base.positions)):
-        assert set(np.flatnonzero(found.weights[p])) == set(np.argsort(-mean[p])[:2])
+        spread = (n * gains[:, p].var(axis=0) + (mean[p] ** 2).mean()) / n
+        assert set(np.flatnonzero(found.weights[p])) == set(np.argsort(-mean[p] / np.sqrt(spread / n))[:2])
     np.testing.assert_allclose(found.weights.sum(axis=1), 1)
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -264,7 +265,7 @@ def test_a_base_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch,
 
     count, _ = fit.parameters(folder / "base")
     assert count == sum(p.numel() for p in Pool(folder).base("cpu", "float32").model.parameters())
-    monkeypatch.setattr(fit, "free_memory", lambda: round(1.3 * 4 * count))
+    monkeypatch.setattr(fit, "free_memory", lambda: math.ceil(1.3 * 4 * count))
     fit.check_fits(folder, "cpu")
     monkeypatch.setattr(fit, "free_memory", lambda: 4 * count)
     monkeypatch.setenv("PERPCS_POOL", str(folder))
