@@ -73,7 +73,7 @@ class Shares:
     """Prompts for a text whose words are partly ones that nobody has heard (perpcs/pool/unheard.py)."""
     recased: float = 0.0
     """Prompts for a text that show some, all of them and the answer in capitals, or in small letters: few people write
-    so, and to a tokenizer a word in capitals is another word, to be spelled as one knows it in small letters."""
+    so, and a word in capitals is other tokens than the same word in small letters."""
 
 
 @dataclass(frozen=True)
