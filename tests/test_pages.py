@@ -1,26 +1,21 @@
 """The pages, run by Streamlit's AppTest with a fake engine: what is shown, what is remembered, what is forgotten."""
 
 import dataclasses
-import inspect
 import re
 import time
 from pathlib import Path
 
 import pytest
-from fakes import FakeEngine, Step, put_in_place
+from fakes import FakeEngine, put_in_place
 from streamlit.testing.v1 import AppTest
 
 from perpcs.assembly.options import PRESETS, RouterOptions, option_helps
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.answer import Answer
-from perpcs.personalizers.methods import DEFAULT
 from perpcs.tasks import get_task
-from perpcs.ui import engine, run, strings
-from perpcs.ui.assemble import piece_of
+from perpcs.ui import engine, strings
 from perpcs.ui.people import names_of
-from perpcs.ui.reading import GUESS, as_lines, read_draft
 from perpcs.ui.state import Studio, from_link, to_link
-from perpcs.ui.work import Stopped, Work
+from perpcs.ui.work import Work
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "zebrafish at midnight"
@@ -314,86 +309,6 @@ def test_a_file_of_another_pool_is_refused(fake):
     assert "This file is not a saved person." in shown(app)
 
 
-# ---- compare --------------------------------------------------------------------------------------------------------
-
-
-def test_all_methods_answer_a_held_out_item(fake):
-    app = press(open_page("compare"), "ask")
-    text = shown(app)
-    for title in ("Base model", "RAG", "Per-Pcs"):
-        assert title in text
-    assert "What Ada really wrote" in text
-    assert "5 of 5 words shared" in text
-    for fact in ("tokens", "first token", "stored for the person", "time to prepare", "text leaves the person"):
-        assert fact in text
-    assert text.count("Prompt as sent") == 3
-    name, task, query, methods, _, temperature, seed = fake.calls[-1]
-    assert (name, task, methods, temperature, seed) == ("answer", "LaMP_4", DEFAULT, 0.0, 0)
-    assert query.id == "q0"
-
-
-def test_label_tasks_show_probabilities_and_right_or_wrong(fake):
-    app = press(open_page("compare", task="LaMP_2"), "ask")
-    assert "the person's own label, gets" in shown(app).replace("&#x27;", "'")
-    assert "✓ same" in shown(app)
-    assert app.get("plotly_chart")
-
-
-def test_answers_of_another_question_are_not_shown(fake):
-    app = press(open_page("compare"), "ask")
-    assert "words shared" in shown(app)
-    app.selectbox(key="query-LaMP_4-Ada").set_value("q1").run()
-    assert "words shared" not in shown(app)
-
-
-def test_stored_answers_are_shown_at_once_and_named_so(fake):
-    rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True, tokens=2) for m in DEFAULT}
-    fake.stored["LaMP_4", "ada", "q0"] = rows
-    text = shown(open_page("compare"))
-    assert "stored perpcs" in text
-    assert "precomputed" in text
-    assert "stored base" in shown(open_page())  # the last step of the overview's figure
-    assert fake.calls == []
-    assert "stored perpcs" not in shown(open_page("compare", query="q1"))
-
-
-def test_stored_answers_do_not_stand_in_for_a_new_assembly(fake):
-    rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True) for m in DEFAULT}
-    fake.stored["LaMP_4", "ada", "q0"] = rows
-    app = press(open_page("assemble"), "watch")
-    app.switch_page("../../pages/compare.py").run()
-    assert "stored perpcs" not in shown(app)
-
-
-def test_the_visitors_own_person_is_asked_with_their_own_words(fake):
-    app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
-    app.switch_page("../../pages/compare.py").run()
-    assert app.button(key="ask").disabled
-    paste(app, "The council met again")
-    press(app, "ask")
-    name, _, query, _, _, _, _ = fake.calls[-1]
-    assert (name, query.x) == ("answer", "The council met again")
-    assert strings.PRIVACY in shown(app).replace("&#x27;", "'")
-
-
-def test_a_saved_person_has_no_rag(fake):
-    app = open_page("assemble", source="saved")
-    text = fake.example_assembly("LaMP_4", "dario").to_json()
-    app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
-    app.switch_page("../../pages/compare.py").run()
-    assert strings.NO_TEXT in shown(app)
-    paste(app, "The council met again")
-    press(app, "ask")
-    assert fake.calls[-1][3] == ("base", "perpcs")
-
-
-def test_without_a_method_nothing_can_be_asked(fake):
-    app = open_page("compare")
-    app.multiselect(key="methods").set_value([]).run()
-    assert app.button(key="ask").disabled
-    assert "No method is chosen." in shown(app)
-
-
 # ---- what is forgotten, what is never said --------------------------------------------------------------------------
 
 
@@ -450,108 +365,3 @@ def test_a_broken_link_opens_a_whole_page(fake, link):
     assert 0 <= record.seed <= 10**6
     for page in ("assemble", "compare"):
         assert "Ada" in shown(open_page(page, **link))
-
-
-# ---- parts without a page -------------------------------------------------------------------------------------------
-
-
-def test_a_guess_that_the_pool_does_not_have_is_told():
-    draft = read_draft("I love this blender => 5\nBroke at once => 1\nIt is fine => 3", GUESS, ("LaMP_4",))
-    assert draft.error is None or "no sharers" in draft.error.wrong
-    assert draft.task
-
-
-def test_as_lines_reads_back():
-    items = FakeEngine().examples("LaMP_4")[0].history
-    draft = read_draft(as_lines(items, limit=99), "LaMP_4", ("LaMP_4",))
-    assert [item.y for item in draft.reading.items] == [item.y for item in items]
-
-
-def test_a_cell_that_is_not_in_the_pool_is_no_cell():
-    record = FakeEngine().example_assembly("LaMP_4", "ada")
-    assert piece_of(record, ("layer 1, k_proj", "s002")) == (5, 2)
-    assert piece_of(record, ("layer 1, k_proj", "s999")) is None
-    assert piece_of(record, None) is None
-
-
-def test_work_stops_when_told_and_the_engine_notices():
-    made = FakeEngine(delay=0.02)
-    record = Studio(task="LaMP_4")
-    run.start_assembly(made, record, "LaMP_4", made.examples("LaMP_4")[0].history, user="me")
-    work = record.work
-    while not work.reports:
-        time.sleep(0.005)
-    work.stop()
-    work.join(5)
-    assert made.stopped.is_set()
-    assert work.ended
-    assert work.result is None
-    assert len(work.reports) < 24
-
-
-def test_work_that_nobody_watches_stops_by_itself(monkeypatch):
-    monkeypatch.setattr("perpcs.ui.work.PATIENCE", 0.05)
-
-    def forever(report):
-        while True:
-            time.sleep(0.01)
-            report(1)
-
-    work = Work(forever)
-    work.join(5)
-    assert work.ended
-    assert work.stopped
-
-
-def test_stopping_is_not_mistaken_for_a_failure():
-    seen = []
-
-    def careless(report):
-        try:
-            while True:
-                time.sleep(0.002)
-                report(1)
-        except Exception as error:  # must not catch Stopped
-            seen.append(error)
-
-    work = Work(careless)
-    work.stop()
-    work.join(5)
-    assert not seen
-    assert work.error is None
-    assert not issubclass(Stopped, Exception)
-
-
-def test_every_term_is_defined_and_escaped():
-    html = strings.term("weight", "<weights>")
-    assert "&lt;weights&gt;" in html
-    assert "tabindex" in html
-    with pytest.raises(KeyError):
-        strings.term("expert")
-
-
-def test_the_fake_has_the_surface_of_the_real_engine():
-    from perpcs.assembly import assemble
-    from perpcs.personalizers import engine as real
-
-    for name in (
-        "assemble",
-        "prepare",
-        "answer",
-        "answer_rows",
-        "ahead",
-        "check",
-        "sharers",
-        "examples",
-        "example_assembly",
-        "example_answers",
-        "token_scores",
-        "update_norms",
-    ):
-        ours = list(inspect.signature(getattr(FakeEngine, name)).parameters)
-        assert ours == list(inspect.signature(getattr(real.Engine, name)).parameters), name
-    assert [f.name for f in dataclasses.fields(Step)] == [f.name for f in dataclasses.fields(assemble.Step)]
-    facts = "manifest pool_hash device why_device pool_bytes user_bytes adapter_bytes waiting"
-    for name in facts.split():
-        assert hasattr(real.Engine, name)
-        assert hasattr(FakeEngine(), name)

@@ -1,0 +1,116 @@
+"""Parts of the pages without a page around them: guesses, cells, work that stops, terms, and the fake engine itself."""
+
+import dataclasses
+import inspect
+import time
+
+import pytest
+from fakes import FakeEngine, Step
+
+from perpcs.ui import run, strings
+from perpcs.ui.assemble import piece_of
+from perpcs.ui.reading import GUESS, as_lines, read_draft
+from perpcs.ui.state import Studio
+from perpcs.ui.work import Stopped, Work
+
+
+def test_a_guess_that_the_pool_does_not_have_is_told():
+    draft = read_draft("I love this blender => 5\nBroke at once => 1\nIt is fine => 3", GUESS, ("LaMP_4",))
+    assert draft.error is None or "no sharers" in draft.error.wrong
+    assert draft.task
+
+
+def test_as_lines_reads_back():
+    items = FakeEngine().examples("LaMP_4")[0].history
+    draft = read_draft(as_lines(items, limit=99), "LaMP_4", ("LaMP_4",))
+    assert [item.y for item in draft.reading.items] == [item.y for item in items]
+
+
+def test_a_cell_that_is_not_in_the_pool_is_no_cell():
+    record = FakeEngine().example_assembly("LaMP_4", "ada")
+    assert piece_of(record, ("layer 1, k_proj", "s002")) == (5, 2)
+    assert piece_of(record, ("layer 1, k_proj", "s999")) is None
+    assert piece_of(record, None) is None
+
+
+def test_work_stops_when_told_and_the_engine_notices():
+    made = FakeEngine(delay=0.02)
+    record = Studio(task="LaMP_4")
+    run.start_assembly(made, record, "LaMP_4", made.examples("LaMP_4")[0].history, user="me")
+    work = record.work
+    while not work.reports:
+        time.sleep(0.005)
+    work.stop()
+    work.join(5)
+    assert made.stopped.is_set()
+    assert work.ended
+    assert work.result is None
+    assert len(work.reports) < 24
+
+
+def test_work_that_nobody_watches_stops_by_itself(monkeypatch):
+    monkeypatch.setattr("perpcs.ui.work.PATIENCE", 0.05)
+
+    def forever(report):
+        while True:
+            time.sleep(0.01)
+            report(1)
+
+    work = Work(forever)
+    work.join(5)
+    assert work.ended
+    assert work.stopped
+
+
+def test_stopping_is_not_mistaken_for_a_failure():
+    seen = []
+
+    def careless(report):
+        try:
+            while True:
+                time.sleep(0.002)
+                report(1)
+        except Exception as error:  # must not catch Stopped
+            seen.append(error)
+
+    work = Work(careless)
+    work.stop()
+    work.join(5)
+    assert not seen
+    assert work.error is None
+    assert not issubclass(Stopped, Exception)
+
+
+def test_every_term_is_defined_and_escaped():
+    html = strings.term("weight", "<weights>")
+    assert "&lt;weights&gt;" in html
+    assert "tabindex" in html
+    with pytest.raises(KeyError):
+        strings.term("expert")
+
+
+def test_the_fake_has_the_surface_of_the_real_engine():
+    from perpcs.assembly import assemble
+    from perpcs.personalizers import engine as real
+
+    for name in (
+        "assemble",
+        "prepare",
+        "answer",
+        "answer_rows",
+        "ahead",
+        "check",
+        "sharers",
+        "examples",
+        "example_assembly",
+        "example_answers",
+        "token_scores",
+        "update_norms",
+    ):
+        ours = list(inspect.signature(getattr(FakeEngine, name)).parameters)
+        assert ours == list(inspect.signature(getattr(real.Engine, name)).parameters), name
+    assert [f.name for f in dataclasses.fields(Step)] == [f.name for f in dataclasses.fields(assemble.Step)]
+    facts = "manifest pool_hash device why_device pool_bytes user_bytes adapter_bytes waiting"
+    for name in facts.split():
+        assert hasattr(real.Engine, name)
+        assert hasattr(FakeEngine(), name)
