@@ -18,7 +18,6 @@ from benchmarks.common import RESULTS, commit, print_table, write_result
 from perpcs.data.smalltown import Person, make_people
 from perpcs.pool.lessons import base_people
 from perpcs.pool.recipe import SMALLTOWN
-from perpcs.tasks import get_task
 
 TASKS = ("LaMP_4", "LaMP_5", "LaMP_7")
 METHODS = ("base", "rag:4", "pag", "perpcs:gate", "perpcs:fit", "oppu")
@@ -57,15 +56,15 @@ def count(result: dict[str, Any], people: dict[str, Person], known: set[str]) ->
         people: who was evaluated, by id.
         known: words of everybody.
     """
+    own = {id: written([person]) for id, person in people.items()}
     found: dict[str, dict[str, dict[str, int]]] = {}
     for method in METHODS:
         rows = found[method] = {casing: {"answers": 0, "with_none": 0} for casing in CASINGS}
         for user in result["examples"][method]:
-            own = known | written([people[user["user"]]])
             for query in user["queries"]:
                 row = rows[casing_of(query["answer"])]
                 row["answers"] += 1
-                row["with_none"] += bool(words(query["answer"]) - own)
+                row["with_none"] += bool(words(query["answer"]) - known - own[user["user"]])
     return found
 
 
@@ -74,7 +73,7 @@ def measure(task: str, results: Path) -> dict[str, Any]:
     result = json.loads((results / f"evaluate_{task}.json").read_text())
     users = {user["user"] for user in result["examples"]["base"]}
     seed = int(re.match(r"t(\d+)-", min(users))[1])  # type: ignore[index]
-    targets = make_people(get_task(task).name, seed=seed, count=len(users), split="target")
+    targets = make_people(task, seed=seed, count=len(users), split="target")
     people = {person.id: person for person in targets}
     if people.keys() != users:
         raise SystemExit(f"The people of evaluate_{task}.json are not those that seed {seed} draws.")

@@ -149,6 +149,15 @@ BAD_OPTIONS = (
     {"temperature": 0},
     {"temperature": -1.0},
     {"temperature": math.nan},
+    {"p": 0},
+    {"p": 1.2},
+    {"share_ratio": 0.0},
+    {"half_life": -1},
+    {"selector": "best"},
+    {"attention": "no"},
+    {"without": "s1"},
+    {"seed": -1},
+    {"steps": True},
 )
 
 

@@ -322,28 +322,6 @@ def test_options_that_change_nothing_are_not_asked_for():
     assert {"temperature", "half_life"} & asked(router="uniform") == set()
 
 
-BAD = (
-    {"p": 0},
-    {"p": 1.2},
-    {"share_ratio": 0.0},
-    {"half_life": -1},
-    {"selector": "best"},
-    {"attention": "no"},
-    {"without": "s1"},
-    {"seed": -1},
-    {"steps": True},
-)
-
-
-@pytest.mark.parametrize("bad", BAD)
-def test_new_options_out_of_range_are_refused_by_name(bad):
-    ((name, value),) = bad.items()
-    with pytest.raises(PerpcsError) as caught:
-        RouterOptions(**bad)
-    assert name in caught.value.wrong
-    assert str(value) in caught.value.wrong
-
-
 def test_the_command_line_takes_every_option():
     line = (
         "assemble --task LaMP_4 --history h --out o --router gate --selector top_p --p 0.5 --no-attention "
