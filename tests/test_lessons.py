@@ -5,7 +5,8 @@ import re
 from collections import Counter
 
 import pytest
-from test_smalltown_tasks import MODULES, kind_of
+from test_smalltown_citations import kind_of
+from test_smalltown_tasks import MODULES
 
 from perpcs.data.profile import statistics
 from perpcs.data.smalltown import MAKERS, citations, make_people, ratings

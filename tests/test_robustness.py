@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_results_page import band
+from test_results_figures import band
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.options import router_options
