@@ -1,8 +1,8 @@
 """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/): momentum, made nearly orthogonal, as a step.
 
-torch has one too, which rounds to bfloat16 inside. Where a CPU has no such arithmetic that takes a hundred times as
-long as the forward pass, so this one stays in the parameters' own precision, and it takes all matrices of a shape in
-one batch of products.
+torch has one too, which always rounds to bfloat16 inside. Where a CPU has no such arithmetic that takes a hundred times
+as long as the forward pass, so this one does it only when told, and it takes all matrices of a shape in one batch of
+products.
 """
 
 import math
@@ -32,8 +32,14 @@ class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum for matrices (d, n); a step has the size that AdamW's would have at the same rate."""
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 3e-3, weight_decay: float = 0.01, momentum: float = 0.95
+        self,
+        params: Iterable[Any],
+        lr: float = 3e-3,
+        weight_decay: float = 0.01,
+        momentum: float = 0.95,
+        rounded: bool = False,
     ) -> None:
+        self.rounded = rounded
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -51,5 +57,7 @@ class Muon(torch.optim.Optimizer):
                 alike.setdefault(p.shape, []).append((p, torch.lerp(p.grad, average, group["momentum"])))
             for shape, some in alike.items():
                 size = group["lr"] * 0.2 * math.sqrt(max(shape))
-                for (p, _), update in zip(some, orthogonal(torch.stack([ahead for _, ahead in some])), strict=True):
+                ahead = torch.stack([one for _, one in some])
+                ahead = ahead.bfloat16() if self.rounded else ahead
+                for (p, _), update in zip(some, orthogonal(ahead), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=size)

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 from perpcs.model.muon import Muon
+from perpcs.model.rounding import attend_whole, rounds_fast
 from perpcs.model.text import Lesson
 from perpcs.quiet import quiet_transformers
 
@@ -183,7 +184,8 @@ def train_base(
     Args:
         held: groups of lessons of people that ``lessons`` does not hold, whose loss is followed.
         start: a folder with a model of this tokenizer to go on from; the settings' sizes then say nothing.
-        on_progress: told step, steps, loss, held-out loss (nats per target token, mean of the groups), seconds left.
+        on_progress: told step, steps, loss, held-out loss (nats per target token, mean of the groups; NaN
+            without any yet), seconds left.
         save_every: seconds between checkpoints.
         stop: the step at which to leave off, with a checkpoint and no model. Who calls again goes on from there, with
             other lessons if these are others.
@@ -201,6 +203,8 @@ def train_base(
     groups = {name: _Texts(some, tokenizer, settings) for name, some in held.items() if some}
     model = (_model_from(start) if start else new_model(tokenizer, settings)).to(device)
     model.get_input_embeddings().weight.requires_grad_(not settings.still)
+    if device == "cpu" and rounds_fast(device):
+        attend_whole(model)
     optimisers = _optimisers(model, settings)
     loss_of = _compiled_loss(settings) if settings.compiled and _can_compile() else _loss
     pad = tokenizer.pad_token_id
@@ -234,7 +238,7 @@ def train_base(
             curve.append({"step": step, "loss": round(running, 4), "held_out": mean, "groups": found})
         if on_progress:
             left = (time.monotonic() - began) / (step - begun_at) * (settings.steps - step)
-            last = curve[-1]["held_out"] if curve else float("nan")
+            last = curve[-1]["held_out"] if curve and groups else float("nan")
             on_progress({"step": step, "steps": settings.steps, "loss": running, "held_out": last, "left": left})
         if step < settings.steps and (step == end or time.monotonic() - saved > save_every):
             _checkpoint(folder, model, optimisers, curve, step, running)
@@ -253,7 +257,12 @@ def _optimisers(model: Any, settings: BaseSettings) -> list[torch.optim.Optimize
     """Muon for the matrices of the layers, which it trains in fewer steps; AdamW for the embedding and the norms."""
     inner = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
     outer = [p for name, p in model.named_parameters() if (p.dim() != 2 or "embed" in name) and p.requires_grad]
-    muon = Muon([{"params": inner, "peak": settings.rate}], lr=settings.rate, weight_decay=settings.weight_decay)
+    muon = Muon(
+        [{"params": inner, "peak": settings.rate}],
+        lr=settings.rate,
+        weight_decay=settings.weight_decay,
+        rounded=rounds_fast(inner[0].device.type),
+    )
     adam = torch.optim.AdamW(
         [{"params": outer, "peak": settings.rate}], lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
@@ -264,12 +273,6 @@ def _compiled_loss(settings: BaseSettings) -> Callable[..., torch.Tensor]:
     """The loss, compiled once for each shape of a batch."""
     torch._dynamo.config.recompile_limit = 2 * len(_lengths(settings))  # by default it gives up at eight
     return torch.compile(_loss, dynamic=False)
-
-
-def _rounds_fast(device: str) -> bool:
-    """Whether the hardware has bfloat16 products; without them they are a hundred times slower than float32."""
-    known = torch.cpu.get_capabilities() if device == "cpu" else {}
-    return device != "cpu" or bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))
 
 
 def _can_compile() -> bool:
@@ -307,7 +310,7 @@ def _predicted(flags: torch.Tensor, step: int, settings: BaseSettings) -> tuple[
 
 def _loss(model: Any, ids: torch.Tensor, at: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Weighted mean of the loss of predicting the token after each of the flattened positions ``at``."""
-    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=_rounds_fast(ids.device.type)):
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=rounds_fast(ids.device.type)):
         states = model.model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)[at]
         logits = model.lm_head(states)
     gold = torch.roll(ids.flatten(), -1)[at]
