@@ -1,4 +1,4 @@
-"""The base stage of a pool from seeds: looking first, true lessons last, and going on from another model."""
+"""The base stage of a pool from seeds: reading, looking, true lessons last, and going on from another model."""
 
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ from perpcs.pool import base_stage as stage
 from perpcs.pool.adapt import Shares
 from perpcs.pool.recipe import TINY
 from perpcs.pool.stages import Workspace
+from perpcs.tasks import get_task
 
 RECIPE = replace(
     TINY,
@@ -18,13 +19,14 @@ RECIPE = replace(
     base=replace(
         TINY.base, width=16, layers=1, heads=2, feed_forward=16, steps=5, cooldown=2, warmup=1, evaluate_every=5
     ),
+    reading=2,
     looking=3,
 )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """(folder, curve, workspace) of a base model that looked first."""
+    """(folder, curve, workspace) of a base model that read and looked first."""
     space = Workspace(tmp_path_factory.mktemp("stage"), lambda line: None)
     _, folder, curve = stage.base_stage(space, RECIPE)
     return folder, curve, space
@@ -32,10 +34,10 @@ def made(tmp_path_factory):
 
 def test_a_base_model_that_looked_first_loads_and_leaves_nothing_else(made):
     folder, curve, space = made
-    assert curve["looking"] == 3
+    assert (curve["reading"], curve["looking"]) == (2, 3)
     assert [point["step"] for point in curve["curve"]] == [5]
     assert load_base(folder, device="cpu").max_tokens == RECIPE.base.max_tokens
-    assert not (folder / "looking").exists()
+    assert not [each for each in folder.iterdir() if each.is_dir()]
     lines = []
     assert stage.base_stage(Workspace(space.folder, lines.append), RECIPE)[1] == folder
     assert lines == ["base: done before"]
@@ -60,14 +62,50 @@ def test_the_last_lessons_are_others(made):
     assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
-def test_who_goes_on_from_a_model_starts_halfway_to_what_looking_made_of_it(made, tmp_path):
+def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp_path):
+    began: list[tuple[int, bool]] = []
+    real = stage.train_base
+
+    def spied(lessons, held, tokenizer, settings, folder, on_progress, **options):
+        began.append((settings.steps, options.get("start") is not None))
+        if settings.steps == RECIPE.base.steps and len(began) == 3:
+            raise KeyboardInterrupt
+        return real(lessons, held, tokenizer, settings, folder, on_progress, **options)
+
+    monkeypatch.setattr(stage, "train_base", spied)
+    space = Workspace(tmp_path, lambda line: None)
+    with pytest.raises(KeyboardInterrupt):
+        stage.base_stage(space, RECIPE)
+    stage.base_stage(space, RECIPE)
+    assert began == [(2, False), (3, True), (5, True), (5, True)]
+
+
+def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(stage, "throttled", lambda say: lambda text: say(text()))
+    lines: list[str] = []
+    recipe = replace(RECIPE, base=replace(RECIPE.base, evaluate_every=2))
+    stage.base_stage(Workspace(tmp_path, lines.append), recipe)
+    steps = [line for line in lines if " step " in line]
+    assert [line.split(":")[0] for line in steps] == [
+        *["base, reading"] * 2,
+        *["base, looking"] * 3,
+        *["base, all lessons"] * 5,
+    ]
+    assert ["held out" in line for line in steps] == [False, True, *[False] * 4, *[True] * 4]
+
+
+def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is(made, monkeypatch, tmp_path):
     folder, _, _ = made
-    went_on = replace(RECIPE, start=folder)
-    tokenizer = stage._tokenizer(went_on, [])
-    halfway = stage._looked(went_on, tokenizer, tmp_path, lambda at: None)
-    apart, looked, middle = (
-        load_file(each / "model.safetensors") for each in (tmp_path / "start", tmp_path / "looked", halfway)
-    )
-    assert any(not torch.equal(apart[name], looked[name]) for name in apart)
-    for name in apart:
-        torch.testing.assert_close(middle[name], (apart[name] + looked[name]) / 2)
+    tokenizer = stage._tokenizer(replace(RECIPE, start=folder), [])
+    monkeypatch.setattr("perpcs.model.apart.ALIKE", -1.0)  # as if all were alike
+
+    def train(what, lessons, settings, to, start):
+        stage.train_base(lessons, {}, tokenizer, settings, to, start=start)
+
+    looked = stage._looked(RECIPE, folder, tokenizer, tmp_path, train)
+    read, apart, after = (load_file(each / "model.safetensors") for each in (folder, tmp_path / "start", looked))
+    table = "model.embed_tokens.weight"
+    tags = stage.label_tokens(tokenizer, get_task("LaMP_2").labels)
+    assert not torch.equal(read[table][tags], apart[table][tags])
+    assert torch.equal(after[table], apart[table])
+    assert any(not torch.equal(apart[name], after[name]) for name in apart)

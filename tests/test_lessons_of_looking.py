@@ -10,7 +10,8 @@ from test_lessons import lessons_of, section, town_users
 
 from perpcs.data.smalltown import MAKERS, make_people
 from perpcs.data.smalltown.citations import ELSEWHERE
-from perpcs.pool.lessons import looking_lessons
+from perpcs.pool.adapt import LABEL_WEIGHT
+from perpcs.pool.lessons import looking_lessons, reading_lessons, town_lessons
 from perpcs.pool.recipe import TINY
 from perpcs.pool.unheard import SHARE, unheard, unheard_item, unheard_query, word
 from perpcs.tasks import Item, Query, get_task
@@ -170,10 +171,32 @@ def test_a_told_manner_stands_in_the_place_of_the_profile(task):
     assert abs(told / len(found) - (0.4 if kind.labels else 0.0)) < 0.06
 
 
-def test_the_first_lessons_are_of_looking_alone():
-    """Each is solved by what its prompt shows, some with labels of another task, and some say where an option stood."""
-    found = looking_lessons(replace(TINY, tasks=tuple(replace(part, base_users=40) for part in TINY.tasks)))
-    assert not any("Headline" in lesson.prompt or "Tweet" in lesson.prompt for lesson in found)
+FORTY = replace(TINY, tasks=tuple(replace(part, base_users=40) for part in TINY.tasks))
+
+
+def asks_for_a_label(lesson):
+    """Whether a lesson asks for a label: those texts that are learned as they are ask for nothing."""
+    return any(lesson.prompt.endswith(f" {what}:") for what in ("Tag", "Score", "Answer"))
+
+
+def test_reading_lessons_are_for_texts_above_all_and_labels_are_looked_up_in_some():
+    found = reading_lessons(FORTY)
+    for_labels = [lesson for lesson in found if asks_for_a_label(lesson)]
+    assert 0.05 < len(for_labels) / len(found) < 0.5
+    assert {lesson.weight for lesson in for_labels} == {LABEL_WEIGHT}
+    assert {lesson.weight for lesson in found if not asks_for_a_label(lesson)} == {1}
+    assert not any("{cited}" in lesson.prompt for lesson in found)
+    everything = town_lessons(FORTY)
+    assert len(for_labels) < sum(map(asks_for_a_label, everything)) / 4
+    assert len(found) - len(for_labels) == len(everything) - sum(map(asks_for_a_label, everything))
+
+
+def test_lessons_of_looking_are_solved_by_it():
+    """Each label is told by what its prompt shows, some are of another task, and some say where an option stood."""
+    found = looking_lessons(FORTY)
+    texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
+    assert 0.1 < len(texts) / len(found) < 0.7
+    found = [lesson for lesson in found if asks_for_a_label(lesson)]
     tags, scores = get_task("LaMP_2").labels, get_task("LaMP_3").labels
     kinds = Counter()
     for lesson in found:

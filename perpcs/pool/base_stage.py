@@ -1,18 +1,17 @@
 """Stage 1 of a pool from seeds: tokenizer and base model, trained on base users only."""
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from perpcs.model.apart import label_tokens, set_apart
 from perpcs.model.text import Lesson
 from perpcs.model.tokenizer import train_tokenizer
-from perpcs.model.train_base import train_base
-from perpcs.pool.lessons import held_out_lessons, looking_lessons, town_lessons
+from perpcs.model.train_base import BaseSettings, train_base
+from perpcs.pool.lessons import held_out_lessons, looking_lessons, reading_lessons, town_lessons
 from perpcs.pool.recipe import LAST_PART, Recipe
 from perpcs.pool.stages import Workspace, clock, throttled
 from perpcs.pool.store import base_hash
@@ -34,32 +33,45 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "start": base_hash(recipe.start) if recipe.start else None,
         "lessons": recipe.lessons,
         "last_lessons": recipe.last_lessons,
+        "reading": recipe.reading,
         "looking": recipe.looking,
     }
 
     def work(folder: Path) -> dict[str, Any]:
         space.say("base: writing lessons")
-        pairs = town_lessons(recipe)
+        pairs, held = town_lessons(recipe), held_out_lessons(recipe)
         tokenizer = _tokenizer(recipe, pairs)
         tell = throttled(space.say)
 
-        def progress(at: dict[str, Any]) -> None:
-            tell(
-                lambda: (
-                    f"base: step {at['step']} of {at['steps']}, loss {at['loss']:.3f}, "
-                    f"held out {at['held_out']:.3f}, {clock(at['left'])} left"
+        def train(what: str, lessons: Sequence[Lesson], settings: BaseSettings, to: Path, **options: Any) -> Any:
+            def progress(at: dict[str, Any]) -> None:
+                held_out = "" if math.isnan(at["held_out"]) else f", held out {at['held_out']:.3f}"
+                tell(
+                    lambda: (
+                        f"base, {what}: step {at['step']} of {at['steps']}, loss {at['loss']:.3f}{held_out}, "
+                        f"{clock(at['left'])} left"
+                    )
                 )
-            )
 
-        start = _looked(recipe, tokenizer, folder / "looking", progress) if recipe.looking else recipe.start
-        held = held_out_lessons(recipe)
+            groups = {} if what == "looking" else held
+            return train_base(lessons, groups, tokenizer, settings, to, progress, **options)
+
+        start = recipe.start
+        if recipe.reading:
+            start = folder / "reading"
+            settings = replace(recipe.base, steps=recipe.reading, cooldown=-(-recipe.reading // 8))
+            if not _is_trained(start):
+                train("reading", reading_lessons(recipe), settings, start)
+        if recipe.looking:
+            start = _looked(recipe, start, tokenizer, folder / "looking", train)
         if recipe.last_lessons:
             first = round((1 - LAST_PART) * recipe.base.steps)
-            train_base(pairs, held, tokenizer, recipe.base, folder, progress, start=start, stop=first)
+            train("all lessons", pairs, recipe.base, folder, start=start, stop=first)
             pairs = town_lessons(replace(recipe, lessons=recipe.last_lessons))
-        curve = train_base(pairs, held, tokenizer, recipe.base, folder, progress, start=start)
-        shutil.rmtree(folder / "looking", ignore_errors=True)
-        return {**curve, "looking": recipe.looking}
+        curve = train("all lessons", pairs, recipe.base, folder, start=start)
+        for part in ("reading", "looking"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+        return {**curve, "reading": recipe.reading, "looking": recipe.looking}
 
     return space.stage("base", inputs, work)
 
@@ -73,27 +85,18 @@ def _tokenizer(recipe: Recipe, lessons: Sequence[Lesson]) -> Any:
     return train_tokenizer((lesson.prompt + lesson.target for lesson in lessons[::step]), recipe.base.vocabulary)
 
 
-def _looked(recipe: Recipe, tokenizer: Any, folder: Path, progress: Callable[[dict[str, Any]], None]) -> Path:
+def _looked(recipe: Recipe, start: Path | None, tokenizer: Any, folder: Path, train: Callable[..., Any]) -> Path:
     """The folder of a model that has learned to look at what a prompt shows; where a build was killed it goes on."""
-    settings = replace(recipe.base, steps=recipe.looking, warmup=20, cooldown=100, still=True)
-    start = _labels_apart(recipe, recipe.start, tokenizer, folder / "start") if recipe.start else None
+    settings = replace(recipe.base, steps=recipe.looking, warmup=20, cooldown=recipe.looking // 8 + 1, still=True)
+    apart = _labels_apart(recipe, start, tokenizer, folder / "start") if start else None
     looked = folder / "looked"
-    if not (looked / "model.safetensors").exists():
-        train_base(looking_lessons(recipe), {}, tokenizer, settings, looked, progress, start=start)
-    return _halfway(start, looked, folder / "halfway") if start else looked
+    if not _is_trained(looked):
+        train("looking", looking_lessons(recipe), settings, looked, start=apart)
+    return looked
 
 
-def _halfway(start: Path, looked: Path, folder: Path) -> Path:
-    """A model in ``folder`` with weights halfway between another's and those that came of it.
-
-    Who does nothing but look forgets how texts go on. Halfway, a model still knows most of both.
-    """
-    with torch.no_grad():
-        model, other = (_read(one) for one in (start, looked))
-        for mine, its in zip(model.parameters(), other.parameters(), strict=True):
-            mine.lerp_(its, 0.5)
-    model.save_pretrained(folder)
-    return folder
+def _is_trained(folder: Path) -> bool:
+    return (folder / "model.safetensors").exists()
 
 
 def _labels_apart(recipe: Recipe, start: Path, tokenizer: Any, folder: Path) -> Path:

@@ -60,8 +60,10 @@ class Recipe:
     """What the base model's lessons show (docs/SMALLTOWN.md)."""
     last_lessons: Shares | None = None
     """What those of the last part of its training show (``LAST_PART``); None = the same."""
+    reading: int = 0
+    """Steps in which the base model first learns from texts above all, so that it can read when it learns to look."""
     looking: int = 0
-    """Steps in which the base model first learns to look at what a prompt shows, and nothing else."""
+    """Steps in which the base model then learns to look at what a prompt shows, and nothing else."""
     town_seed: int = 7
     start: Path | None = None
     """A base model of such a town to go on training, with its tokenizer; None begins with random numbers."""
@@ -74,9 +76,20 @@ SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
     tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
-    base=BaseSettings(vocabulary=6144, steps=15_000, warmup=200, cooldown=4_000, evaluate_every=500, compiled=True),
+    base=BaseSettings(
+        width=192,
+        heads=6,
+        feed_forward=576,
+        vocabulary=6144,
+        steps=16_000,
+        warmup=200,
+        cooldown=7_000,
+        evaluate_every=500,
+        compiled=True,
+    ),
     last_lessons=TOWN_LAST_LESSONS,
-    looking=2000,
+    reading=5000,
+    looking=4000,
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
@@ -106,4 +119,4 @@ TINY = Recipe(
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
     base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
-    return replace(recipe, start=start, base=base)
+    return replace(recipe, start=start, base=base, reading=0, looking=2000)
