@@ -1,6 +1,6 @@
 """What the base model of the town learns from, and what its learning is measured on.
 
-First it learns to read, from texts above all, then to look at what a prompt shows, and then everything. What shown items
+First it learns to read, from texts above all, then to look at what a prompt shows, and then all. What shown items
 say of the next label is little beside what its text says, and a small model that learns both at once learns to read and
 never to look: 14,000 steps of mixed lessons did not make ours repeat the label of the very item in its prompt. A few
 thousand in which looking is all that helps do (docs/SMALLTOWN.md).
