@@ -89,7 +89,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> 
     """kill -9 twice, in the base training and after it; the pool is then the one of an undisturbed build."""
     out, work, calm = tmp_path / "pool", tmp_path / "work", tmp_path / "calm"
     subprocess.run(build_command(calm, tmp_path / "calm-work"), capture_output=True, check=True)
-    for sign in ("base: step", "embed-LaMP_4: started"):
+    for sign in ("base, all lessons: step", "embed-LaMP_4: started"):
         process = subprocess.Popen(
             build_command(out, work), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
