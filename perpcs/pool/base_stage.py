@@ -87,10 +87,10 @@ def _tokenizer(recipe: Recipe, lessons: Sequence[Lesson]) -> Any:
 
 def _looked(recipe: Recipe, start: Path | None, tokenizer: Any, folder: Path, train: Callable[..., Any]) -> Path:
     """The folder of a model that has learned to look at what a prompt shows; where a build was killed it goes on."""
-    settings = replace(recipe.base, steps=recipe.looking, warmup=20, cooldown=recipe.looking // 8 + 1, still=True)
-    apart = _labels_apart(recipe, start, tokenizer, folder / "start") if start else None
     looked = folder / "looked"
     if not _is_trained(looked):
+        settings = replace(recipe.base, steps=recipe.looking, warmup=20, cooldown=recipe.looking // 8 + 1, still=True)
+        apart = _labels_apart(recipe, start, tokenizer, folder / "start") if start else None
         train("looking", looking_lessons(recipe), settings, looked, start=apart)
     return looked
 

@@ -49,10 +49,7 @@ def reading_lessons(recipe: Recipe) -> list[Lesson]:
     copied.
     """
     shares = replace(recipe.lessons, strange=0.0, taste=0.0, open_book=0.15, label_weight=LABEL_WEIGHT)
-    parts = (
-        replace(part, base_users=max(2, part.base_users // _READING_PART)) if get_task(part.task).labels else part
-        for part in recipe.tasks
-    )
+    parts = (_one_in(_READING_PART, part) if get_task(part.task).labels else part for part in recipe.tasks)
     return town_lessons(replace(recipe, lessons=shares, tasks=tuple(parts)))
 
 
@@ -67,10 +64,9 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
     lessons: list[Lesson] = []
     for part, kind in zip(recipe.tasks, kinds, strict=True):
         if not kind.labels:
-            some = replace(part, base_users=max(2, part.base_users // _TEXT_PART))
-            lessons += town_lessons(replace(recipe, tasks=(some,)))
+            lessons += town_lessons(replace(recipe, tasks=(_one_in(_TEXT_PART, part),)))
             continue
-        people = base_people(recipe, replace(part, base_users=max(2, part.base_users // _LOOKING_PART)))
+        people = base_people(recipe, _one_in(_LOOKING_PART, part))
         said = said_of(people)
         lessons += _looking(kind.name, people, said, _BY_TASTE)
         if kind.has_options:
@@ -80,6 +76,11 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
             lessons += _looking(kind.name, people[:half], Said(), labels=every)
             lessons += _looking(kind.name, people[half:], Said())
     return lessons
+
+
+def _one_in(count: int, part: TaskRecipe) -> TaskRecipe:
+    """The part of a pool with one in so many of its base users."""
+    return replace(part, base_users=max(2, part.base_users // count))
 
 
 def _looking(

@@ -63,7 +63,7 @@ class Recipe:
     reading: int = 0
     """Steps in which the base model first learns from texts above all, so that it can read when it learns to look."""
     looking: int = 0
-    """Steps in which the base model then learns to look at what a prompt shows, and nothing else."""
+    """Steps in which the base model then learns to look at what a prompt shows, texts beside it and nothing else."""
     town_seed: int = 7
     start: Path | None = None
     """A base model of such a town to go on training, with its tokenizer; None begins with random numbers."""
