@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from perpcs.model.base import load_base
 from perpcs.pool import base_stage as stage
@@ -21,6 +22,7 @@ RECIPE = replace(
     ),
     reading=2,
     looking=3,
+    taste=2,
 )
 
 
@@ -32,9 +34,9 @@ def made(tmp_path_factory):
     return folder, curve, space
 
 
-def test_a_base_model_that_looked_first_loads_and_leaves_nothing_else(made):
+def test_a_base_model_that_looked_first_loads_and_is_done_once(made):
     folder, curve, space = made
-    assert (curve["reading"], curve["looking"]) == (2, 3)
+    assert (curve["reading"], curve["looking"], curve["taste"]) == (2, 3, 2)
     assert [point["step"] for point in curve["curve"]] == [5]
     assert load_base(folder, device="cpu").max_tokens == RECIPE.base.max_tokens
     assert not [each for each in folder.iterdir() if each.is_dir()]
@@ -68,7 +70,7 @@ def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp
 
     def spied(lessons, held, tokenizer, settings, folder, on_progress, **options):
         began.append((settings.steps, options.get("start") is not None))
-        if settings.steps == RECIPE.base.steps and len(began) == 3:
+        if settings.steps == RECIPE.base.steps and len(began) == 4:
             raise KeyboardInterrupt
         return real(lessons, held, tokenizer, settings, folder, on_progress, **options)
 
@@ -77,7 +79,7 @@ def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp
     with pytest.raises(KeyboardInterrupt):
         stage.base_stage(space, RECIPE)
     stage.base_stage(space, RECIPE)
-    assert began == [(2, False), (3, True), (5, True), (5, True)]
+    assert began == [(2, False), (3, True), (2, True), (5, True), (5, True)]
 
 
 def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_one(monkeypatch, tmp_path):
@@ -89,23 +91,33 @@ def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_on
     assert [line.split(":")[0] for line in steps] == [
         *["base, reading"] * 2,
         *["base, looking"] * 3,
+        *["base, taste"] * 2,
         *["base, all lessons"] * 5,
     ]
-    assert ["held out" in line for line in steps] == [False, True, *[False] * 4, *[True] * 4]
+    assert ["held out" in line for line in steps] == [False, True, *[False] * 6, *[True] * 4]
 
 
-def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is(made, monkeypatch, tmp_path):
-    folder, _, _ = made
-    tokenizer = stage._tokenizer(replace(RECIPE, start=folder), [])
+def test_what_comes_first_is_not_done_again_for_other_settings_of_what_follows(made):
+    _, _, space = made
+    lines: list[str] = []
+    longer = replace(RECIPE, base=replace(RECIPE.base, steps=6))
+    stage.base_stage(Workspace(space.folder, lines.append), longer)
+    assert [line for line in lines if line.endswith("done before")] == [
+        f"{name}: done before" for name in ("tokenizer", "base-reading", "base-looking", "base-taste")
+    ]
+
+
+def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setattr("perpcs.model.apart.ALIKE", -1.0)  # as if all were alike
-
-    def train(what, lessons, settings, to, start):
-        stage.train_base(lessons, {}, tokenizer, settings, to, start=start)
-
-    looked = stage._looked(RECIPE, folder, tokenizer, tmp_path, train)
-    read, apart, after = (load_file(each / "model.safetensors") for each in (folder, tmp_path / "start", looked))
+    stage.base_stage(Workspace(tmp_path, lambda line: None), RECIPE)
+    (reading,), (looking,), (taste,) = (tmp_path.glob(f"base-{what}-*") for what in ("reading", "looking", "taste"))
+    read, apart, after, last = (
+        load_file(each / "model.safetensors") for each in (reading, looking / "apart", looking, taste)
+    )
     table = "model.embed_tokens.weight"
-    tags = stage.label_tokens(tokenizer, get_task("LaMP_2").labels)
+    tags = stage.label_tokens(AutoTokenizer.from_pretrained(reading), get_task("LaMP_2").labels)
     assert not torch.equal(read[table][tags], apart[table][tags])
     assert torch.equal(after[table], apart[table])
+    assert torch.equal(last[table], apart[table])
     assert any(not torch.equal(apart[name], after[name]) for name in apart)
+    assert any(not torch.equal(last[name], after[name]) for name in after)

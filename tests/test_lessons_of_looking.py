@@ -11,7 +11,7 @@ from test_lessons import lessons_of, section, town_users
 from perpcs.data.smalltown import MAKERS, make_people
 from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.pool.adapt import LABEL_WEIGHT
-from perpcs.pool.lessons import looking_lessons, reading_lessons, town_lessons
+from perpcs.pool.lessons import looking_lessons, reading_lessons, taste_lessons, town_lessons
 from perpcs.pool.recipe import TINY
 from perpcs.pool.unheard import SHARE, unheard, unheard_item, unheard_query, word
 from perpcs.tasks import Item, Query, get_task
@@ -171,6 +171,42 @@ def test_a_told_manner_stands_in_the_place_of_the_profile(task):
     assert abs(told / len(found) - (0.4 if kind.labels else 0.0)) < 0.06
 
 
+@pytest.mark.parametrize("shares", [{"strange": 1.0}, {"taste": 1.0}])
+def test_marks_on_a_choice_say_its_kind_and_whether_it_is_cited_of_what_is_shown_and_asked_alike(shares):
+    people = make_people("LaMP_1", seed=7, count=20, split="base", history=(10, 20))
+    users = [replace(person.user, queries=()) for person in people]
+    kinds = {text: kind for person in people for said in person.notes.values() for text, kind in said}
+    notes = {id: said for person in people for id, said in person.notes.items()}
+    found = lessons_of(get_task("LaMP_1"), users, with_history=0.0, marks=1.0, notes=notes, last=ELSEWHERE, **shares)
+    mark = r" \{([^{}]*) (cited|passed over)\}"
+    marked = Counter()
+    for lesson in found:
+        history = section(lesson.prompt, "User History")
+        if not history:
+            continue
+        answer = lesson.target.strip()[:3]
+        places = [
+            ("cited", r" Cites: (.*?)(?: rather than )", history),
+            ("passed over", r" rather than (.*)", history),
+            *(
+                (
+                    "cited" if label == answer else "passed over",
+                    rf"{re.escape(label)} - (.*?)(?= \[2\] - | Answer:$)",
+                    asked,
+                )
+                for label in ("[1]", "[2]")
+                for asked in [lesson.prompt.partition("### User Instruction:")[2]]
+            ),
+        ]
+        for stood, place, text in places:
+            for option in re.findall(place, text):
+                if said := re.search(mark, option):
+                    assert said[2] == stood
+                    assert kinds[option[: said.start()]] == said[1]
+                    marked[text is history] += 1
+    assert min(marked.values()) > 100
+
+
 FORTY = replace(TINY, tasks=tuple(replace(part, base_users=40) for part in TINY.tasks))
 
 
@@ -185,7 +221,7 @@ def test_reading_lessons_are_for_texts_above_all_and_labels_are_looked_up_in_som
     assert 0.05 < len(for_labels) / len(found) < 0.5
     assert {lesson.weight for lesson in for_labels} == {LABEL_WEIGHT}
     assert {lesson.weight for lesson in found if not asks_for_a_label(lesson)} == {1}
-    assert not any("{cited}" in lesson.prompt for lesson in found)
+    assert not any(" cited}" in lesson.prompt for lesson in found)
     everything = town_lessons(FORTY)
     assert len(for_labels) < sum(map(asks_for_a_label, everything)) / 4
     assert len(found) - len(for_labels) == len(everything) - sum(map(asks_for_a_label, everything))
@@ -203,14 +239,29 @@ def test_lessons_of_looking_are_solved_by_it():
         assert section(lesson.prompt, "User History")
         answer = lesson.target.partition("<|end|>")[0].strip()
         if answer in ("[1]", "[2]"):
-            kinds["marked"] += "{cited}" in lesson.prompt or "{passed over}" in lesson.prompt
-            kinds["found"] += f"{answer} cited" in lesson.target
-            kinds["decided"] += f"{answer} cited" not in lesson.target
+            kinds["marked"] += " cited}" in lesson.prompt or " passed over}" in lesson.prompt
+            kinds["found"] += 1
+            assert re.search(rf"{re.escape(answer)} [a-z ]+ cited", lesson.target)
         else:
             own = tags if lesson.prompt.endswith(" Tag:") else scores
             kinds["own" if answer in own else "other"] += 1
             assert answer in {*tags, *scores}
-    assert min(kinds[what] for what in ("marked", "found", "decided", "own", "other")) > 40
+    assert min(kinds[what] for what in ("marked", "found", "own", "other")) > 40
+
+
+def test_lessons_of_taste_show_what_the_same_taste_chose():
+    found = taste_lessons(FORTY)
+    texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
+    assert 0.1 < len(texts) / len(found) < 0.8
+    found = [lesson for lesson in found if asks_for_a_label(lesson)]
+    assert {lesson.weight for lesson in found} == {2}
+    assert {lesson.answers for lesson in found} == {()}
+    asked = Counter()
+    for lesson in found:
+        assert section(lesson.prompt, "User History")
+        asked[lesson.prompt.rsplit(" ", 1)[-1]] += 1
+    assert asked.keys() == {"Tag:", "Answer:"}
+    assert min(asked.values()) > 40
 
 
 # ---- words that nobody has heard ------------------------------------------------------------------------------------

@@ -245,25 +245,32 @@ class _Writer:
 
     def _asked(self, query: Query, id: str, shown: list[Item], profile: str, answers: _Answers = "own") -> Lesson:
         """A lesson on a query, with the notes of that id, where there are some."""
-        task, notes = self.task, self.said.notes.get(id, ())
-        if answers == "found" and notes and query.options:  # not what they are, but where they stand in what is shown
-            at = task.labels.index(query.gold or "")
-            notes = tuple((text, "cited" if i == at else "passed over") for i, text in enumerate(query.options))
-        target = f" {query.gold}" + (f"{self.said.end}{_NOTES} {_in_order(notes, task, query)}" if notes else "")
+        task, said, notes = self.task, self.said, self.said.notes.get(id, ())
         own = answers == "own"
-        shown, query = self._marked(shown, query, notes, self.said.evidence if own else {})
+        of_shown = [said.notes.get(item.id, ()) for item in shown]
+        if query.options and not own:
+            notes = _stood(notes, query.options[task.labels.index(query.gold or "")])
+            of_shown = [_stood(of_item, item.y or "") for of_item, item in zip(of_shown, shown, strict=True)]
+        target = f" {query.gold}" + (f"{said.end}{_NOTES} {_in_order(notes, task, query)}" if notes else "")
+        shown, query = self._marked(shown, of_shown, query, notes, said.evidence if own else {})
         return self._lesson(task.prompt(query, shown, profile), target, shown if own else [], bool(notes))
 
     def _marked(
-        self, shown: Sequence[Item], query: Query, notes: Notes, evidence: Mapping[str, str]
+        self,
+        shown: Sequence[Item],
+        of_shown: Sequence[Notes],
+        query: Query,
+        notes: Notes,
+        evidence: Mapping[str, str],
     ) -> tuple[list[Item], Query]:
         """The items shown and the query, with notes behind most of their texts, and evidence of the writer behind most
         of the items, in a share of lessons.
 
         Args:
+            of_shown: the notes on each item.
             notes: those on the query.
         """
-        rng, of_items = self.writes, self.said.notes
+        rng = self.writes
         share = _MARKED if rng.random() < self.shares.marks else 0.0
 
         def mark(text: str, notes: Notes) -> str:
@@ -279,7 +286,7 @@ class _Writer:
             replace(item, y=mark(item.y or "", notes), other=shows(item, mark(item.other, notes)))
             if item.other
             else replace(item, x=mark(item.x, notes), y=item.y and shows(item, item.y))
-            for item, notes in ((item, of_items.get(item.id, ())) for item in shown)
+            for item, notes in zip(shown, of_shown, strict=True)
         ]
         if query.options:
             return items, replace(query, options=tuple(mark(option, notes) for option in query.options))
@@ -306,6 +313,13 @@ class _Writer:
         if answer < len(target):
             asides.append((len(prompt) + answer, len(prompt) + len(target)))
         return Lesson(prompt, target, tuple(spans), self.shares.label_weight if task.labels else 1, tuple(asides))
+
+
+def _stood(notes: Notes, cited: str) -> Notes:
+    """What is said of a choice's options, and of each whether it is the cited one. Behind an item's option that can be
+    copied behind an option of the same kind in a query, as texts are, until it goes without being written.
+    """
+    return tuple((text, f"{what} {'cited' if text == cited else 'passed over'}") for text, what in notes)
 
 
 def _in_capitals(text: str) -> str:

@@ -1,8 +1,11 @@
-"""Stage 1 of a pool from seeds: tokenizer and base model, trained on base users only."""
+"""Stage 1 of a pool from seeds: tokenizer and base model, trained on base users only.
+
+What a model learns before all lessons (to read, to look, to see taste) are stages of their own, each with a key over
+what it was made from: a build that was killed does none of them again, nor one with other settings for what follows.
+"""
 
 import math
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,15 @@ from perpcs.model.apart import label_tokens, set_apart
 from perpcs.model.text import Lesson
 from perpcs.model.tokenizer import train_tokenizer
 from perpcs.model.train_base import BaseSettings, train_base
-from perpcs.pool.lessons import held_out_lessons, looking_lessons, reading_lessons, town_lessons
+from perpcs.pool.lessons import (
+    BY_TASTE,
+    LOOKING,
+    held_out_lessons,
+    looking_lessons,
+    reading_lessons,
+    taste_lessons,
+    town_lessons,
+)
 from perpcs.pool.recipe import LAST_PART, Recipe
 from perpcs.pool.stages import Workspace, clock, throttled
 from perpcs.pool.store import base_hash
@@ -25,78 +36,136 @@ TOWN_VERSION = 4
 
 def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
     """Train the base model of a recipe; (key, folder, training curve)."""
-    inputs = {
+    town = {
         "town": TOWN_VERSION,
         "town_seed": recipe.town_seed,
         "tasks": [(t.task, get_task(t.task).version, t.base_users) for t in recipe.tasks],
-        "base": recipe.base,
         "start": base_hash(recipe.start) if recipe.start else None,
+    }
+    inputs = {
+        **town,
+        "base": recipe.base,
         "lessons": recipe.lessons,
         "last_lessons": recipe.last_lessons,
         "reading": recipe.reading,
-        "looking": recipe.looking,
+        "looking": [recipe.looking, LOOKING],
+        "taste": [recipe.taste, BY_TASTE],
     }
 
     def work(folder: Path) -> dict[str, Any]:
-        space.say("base: writing lessons")
-        pairs, held = town_lessons(recipe), held_out_lessons(recipe)
-        tokenizer = _tokenizer(recipe, pairs)
-        tell = throttled(space.say)
-
-        def train(what: str, lessons: Sequence[Lesson], settings: BaseSettings, to: Path, **options: Any) -> Any:
-            def progress(at: dict[str, Any]) -> None:
-                held_out = "" if math.isnan(at["held_out"]) else f", held out {at['held_out']:.3f}"
-                tell(
-                    lambda: (
-                        f"base, {what}: step {at['step']} of {at['steps']}, loss {at['loss']:.3f}{held_out}, "
-                        f"{clock(at['left'])} left"
-                    )
-                )
-
-            groups = {} if what == "looking" else held
-            return train_base(lessons, groups, tokenizer, settings, to, progress, **options)
-
-        start = recipe.start
-        if recipe.reading:
-            start = folder / "reading"
-            settings = replace(recipe.base, steps=recipe.reading, cooldown=-(-recipe.reading // 8))
-            if not _is_trained(start):
-                train("reading", reading_lessons(recipe), settings, start)
-        if recipe.looking:
-            start = _looked(recipe, start, tokenizer, folder / "looking", train)
+        trainer = _Trainer(space, recipe, town)
+        start = trainer.learn_first()
         if recipe.last_lessons:
             first = round((1 - LAST_PART) * recipe.base.steps)
-            train("all lessons", pairs, recipe.base, folder, start=start, stop=first)
-            pairs = town_lessons(replace(recipe, lessons=recipe.last_lessons))
-        curve = train("all lessons", pairs, recipe.base, folder, start=start)
-        for part in ("reading", "looking"):
-            shutil.rmtree(folder / part, ignore_errors=True)
-        return {**curve, "reading": recipe.reading, "looking": recipe.looking}
+            trainer.train("all lessons", trainer.lessons(), recipe.base, folder, start, stop=first)
+            lessons = town_lessons(replace(recipe, lessons=recipe.last_lessons))
+        else:
+            lessons = trainer.lessons()
+        curve = trainer.train("all lessons", lessons, recipe.base, folder, start)
+        return {**curve, "reading": recipe.reading, "looking": recipe.looking, "taste": recipe.taste}
 
     return space.stage("base", inputs, work)
 
 
-def _tokenizer(recipe: Recipe, lessons: Sequence[Lesson]) -> Any:
-    if recipe.start:
+class _Trainer:
+    """Trains a base model part by part, each on its own lessons."""
+
+    def __init__(self, space: Workspace, recipe: Recipe, town: Mapping[str, Any]) -> None:
+        self.space, self.recipe, self.town = space, recipe, town
+        self.tell = throttled(space.say)
+        self._lessons: list[Lesson] = []
+        self._held: dict[str, list[Lesson]] = {}
+        self._key, self.tokenizer = self._tokenizer()
+
+    def lessons(self) -> list[Lesson]:
+        """What the base model learns from in the end, written once."""
+        if not self._lessons:
+            self.space.say("base: writing lessons")
+            self._lessons = town_lessons(self.recipe)
+        return self._lessons
+
+    def learn_first(self) -> Path | None:
+        """The folder of a model that has learned what comes before all lessons; None where nothing does."""
+        recipe, at = self.recipe, self.recipe.start
+        if recipe.reading:
+            settings = replace(recipe.base, steps=recipe.reading, cooldown=-(-recipe.reading // 8))
+            at = self._part("reading", settings, recipe.lessons, reading_lessons, at)
+        for what, steps, shares, lessons in (
+            ("looking", recipe.looking, LOOKING, looking_lessons),
+            ("taste", recipe.taste, BY_TASTE, taste_lessons),
+        ):
+            if steps:
+                settings = replace(recipe.base, steps=steps, warmup=20, cooldown=steps // 8 + 1, still=True)
+                at = self._part(what, settings, [recipe.lessons, shares], lessons, at)
+        return at
+
+    def train(
+        self,
+        what: str,
+        lessons: Sequence[Lesson],
+        settings: BaseSettings,
+        to: Path,
+        start: Path | None,
+        stop: int | None = None,
+    ) -> dict[str, Any]:
+        """Train on these lessons from a model, or from nothing, into a folder; where it was killed it goes on."""
+
+        def progress(at: dict[str, Any]) -> None:
+            held_out = "" if math.isnan(at["held_out"]) else f", held out {at['held_out']:.3f}"
+            self.tell(
+                lambda: (
+                    f"base, {what}: step {at['step']} of {at['steps']}, loss {at['loss']:.3f}{held_out}, "
+                    f"{clock(at['left'])} left"
+                )
+            )
+
+        groups = {} if settings.still else self._followed()
+        return train_base(lessons, groups, self.tokenizer, settings, to, progress, start=start, stop=stop)
+
+    def _part(
+        self,
+        what: str,
+        settings: BaseSettings,
+        shares: Any,
+        write: Callable[[Recipe], list[Lesson]],
+        start: Path | None,
+    ) -> Path:
+        """The folder of a model that has learned one part; what comes after it depends on it."""
+
+        def work(folder: Path) -> dict[str, Any]:
+            began = start
+            if start and what == "looking":
+                began = _labels_apart(self.recipe, start, self.tokenizer, folder / "apart")
+            return self.train(what, write(self.recipe), settings, folder, began)
+
+        inputs = {"before": self._key, "settings": settings, "shares": shares}
+        self._key, folder, _ = self.space.stage(f"base-{what}", inputs, work)
+        return folder
+
+    def _tokenizer(self) -> tuple[str, Any]:
+        """(key, tokenizer): learned from the lessons, or that of the model to go on from."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(recipe.start)
-    step = max(1, len(lessons) // _TOKENIZER_PAIRS)
-    return train_tokenizer((lesson.prompt + lesson.target for lesson in lessons[::step]), recipe.base.vocabulary)
+        recipe = self.recipe
+        if recipe.start:
+            return self.space.key("start", self.town), AutoTokenizer.from_pretrained(recipe.start)
 
+        def work(folder: Path) -> int:
+            lessons = self.lessons()
+            step = max(1, len(lessons) // _TOKENIZER_PAIRS)
+            texts = (lesson.prompt + lesson.target for lesson in lessons[::step])
+            tokenizer = train_tokenizer(texts, recipe.base.vocabulary)
+            tokenizer.save_pretrained(folder)
+            return len(tokenizer)
 
-def _looked(recipe: Recipe, start: Path | None, tokenizer: Any, folder: Path, train: Callable[..., Any]) -> Path:
-    """The folder of a model that has learned to look at what a prompt shows; where a build was killed it goes on."""
-    looked = folder / "looked"
-    if not _is_trained(looked):
-        settings = replace(recipe.base, steps=recipe.looking, warmup=20, cooldown=recipe.looking // 8 + 1, still=True)
-        apart = _labels_apart(recipe, start, tokenizer, folder / "start") if start else None
-        train("looking", looking_lessons(recipe), settings, looked, start=apart)
-    return looked
+        inputs = {**self.town, "vocabulary": recipe.base.vocabulary, "lessons": recipe.lessons}
+        key, folder, _ = self.space.stage("tokenizer", inputs, work)
+        return key, AutoTokenizer.from_pretrained(folder)
 
-
-def _is_trained(folder: Path) -> bool:
-    return (folder / "model.safetensors").exists()
+    def _followed(self) -> dict[str, list[Lesson]]:
+        """Lessons of people held out, whose loss is followed."""
+        self._held = self._held or held_out_lessons(self.recipe)
+        return self._held
 
 
 def _labels_apart(recipe: Recipe, start: Path, tokenizer: Any, folder: Path) -> Path:

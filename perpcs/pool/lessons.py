@@ -23,8 +23,10 @@ _HELD_OUT_PEOPLE = 32
 _HELD_OUT_SEED = 1_000_000
 _READING_PART = 6
 """One in so many base users of a task with labels writes lessons of reading."""
-_LOOKING = Shares(strange=1.0, alone=0.6, marks=0.5, label_weight=16)
-_BY_TASTE = Shares(with_history=0.0, taste=1.0, alone=0.6, marks=0.4, label_weight=16)
+LOOKING = Shares(strange=1.0, alone=0.6, marks=0.6)
+"""What lessons of looking show."""
+BY_TASTE = Shares(with_history=0.0, taste=1.0, alone=0.6, marks=0.8, label_weight=2)
+"""What lessons of taste show."""
 _LOOKING_PART = 5
 """One in so many base users of a task with labels writes lessons of looking."""
 _TEXT_PART = 3
@@ -54,21 +56,18 @@ def reading_lessons(recipe: Recipe) -> list[Lesson]:
 
 
 def looking_lessons(recipe: Recipe) -> list[Lesson]:
-    """Lessons that only looking solves, of the tasks with labels: the very item is shown, or what decides the choice.
+    """Lessons that only looking solves, of the tasks with labels: the very item is shown, or labels are exchanged.
 
-    One half of those that draw labels take them from all tasks, so that copying does not depend on which label it is.
-    Some for texts are among them, where looking helps too, or texts would be forgotten meanwhile.
+    One half of those without options draw labels from all tasks, so that copying does not depend on which label it is.
     """
     kinds = [get_task(part.task) for part in recipe.tasks]
     every = tuple(label for kind in kinds if not kind.has_options for label in kind.labels)
-    lessons: list[Lesson] = []
+    lessons = _beside(recipe)
     for part, kind in zip(recipe.tasks, kinds, strict=True):
         if not kind.labels:
-            lessons += town_lessons(replace(recipe, tasks=(_one_in(_TEXT_PART, part),)))
             continue
         people = base_people(recipe, _one_in(_LOOKING_PART, part))
         said = said_of(people)
-        lessons += _looking(kind.name, people, said, _BY_TASTE)
         if kind.has_options:
             lessons += _looking(kind.name, people, said)
         else:
@@ -78,13 +77,29 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
     return lessons
 
 
+def taste_lessons(recipe: Recipe) -> list[Lesson]:
+    """Lessons in which what is shown was chosen by the taste that decides what is asked: the step after looking up."""
+    lessons = _beside(recipe)
+    for part in recipe.tasks:
+        if get_task(part.task).labels:
+            people = base_people(recipe, _one_in(_LOOKING_PART, part))
+            lessons += _looking(part.task, people, said_of(people), BY_TASTE)
+    return lessons
+
+
+def _beside(recipe: Recipe) -> list[Lesson]:
+    """Some lessons for texts, where looking helps too: without them texts would be forgotten meanwhile."""
+    texts = tuple(_one_in(_TEXT_PART, part) for part in recipe.tasks if not get_task(part.task).labels)
+    return town_lessons(replace(recipe, tasks=texts))
+
+
 def _one_in(count: int, part: TaskRecipe) -> TaskRecipe:
     """The part of a pool with one in so many of its base users."""
     return replace(part, base_users=max(2, part.base_users // count))
 
 
 def _looking(
-    task: str, people: list[Person], said: Said, shares: Shares = _LOOKING, labels: tuple[str, ...] = ()
+    task: str, people: list[Person], said: Said, shares: Shares = LOOKING, labels: tuple[str, ...] = ()
 ) -> list[Lesson]:
     """Those lessons of these people that show something: an item that nothing can be shown for is none."""
     users = [replace(person.user, queries=()) for person in people]
