@@ -171,13 +171,13 @@ def test_a_told_manner_stands_in_the_place_of_the_profile(task):
     assert abs(told / len(found) - (0.4 if kind.labels else 0.0)) < 0.06
 
 
-@pytest.mark.parametrize("shares", [{"strange": 1.0}, {"taste": 1.0}])
-def test_marks_on_a_choice_say_its_kind_and_whether_it_is_cited_of_what_is_shown_and_asked_alike(shares):
+def test_marks_on_a_strange_choice_say_its_kind_and_whether_it_is_cited_of_what_is_shown_and_asked_alike():
     people = make_people("LaMP_1", seed=7, count=20, split="base", history=(10, 20))
     users = [replace(person.user, queries=()) for person in people]
     kinds = {text: kind for person in people for said in person.notes.values() for text, kind in said}
     notes = {id: said for person in people for id, said in person.notes.items()}
-    found = lessons_of(get_task("LaMP_1"), users, with_history=0.0, marks=1.0, notes=notes, last=ELSEWHERE, **shares)
+    kind = get_task("LaMP_1")
+    found = lessons_of(kind, users, with_history=0.0, strange=1.0, marks=1.0, notes=notes, last=ELSEWHERE)
     mark = r" \{([^{}]*) (cited|passed over)\}"
     marked = Counter()
     for lesson in found:
@@ -254,11 +254,12 @@ def test_lessons_of_taste_show_what_the_same_taste_chose():
     texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
     assert 0.1 < len(texts) / len(found) < 0.8
     found = [lesson for lesson in found if asks_for_a_label(lesson)]
-    assert {lesson.weight for lesson in found} == {2}
+    assert {lesson.weight for lesson in found} == {16}
     assert {lesson.answers for lesson in found} == {()}
     asked = Counter()
     for lesson in found:
         assert section(lesson.prompt, "User History")
+        assert " cited}" not in lesson.prompt
         asked[lesson.prompt.rsplit(" ", 1)[-1]] += 1
     assert asked.keys() == {"Tag:", "Answer:"}
     assert min(asked.values()) > 40

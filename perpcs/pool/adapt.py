@@ -248,7 +248,7 @@ class _Writer:
         task, said, notes = self.task, self.said, self.said.notes.get(id, ())
         own = answers == "own"
         of_shown = [said.notes.get(item.id, ()) for item in shown]
-        if query.options and not own:
+        if query.options and answers == "found":
             notes = _stood(notes, query.options[task.labels.index(query.gold or "")])
             of_shown = [_stood(of_item, item.y or "") for of_item, item in zip(of_shown, shown, strict=True)]
         target = f" {query.gold}" + (f"{said.end}{_NOTES} {_in_order(notes, task, query)}" if notes else "")
@@ -316,8 +316,8 @@ class _Writer:
 
 
 def _stood(notes: Notes, cited: str) -> Notes:
-    """What is said of a choice's options, and of each whether it is the cited one. Behind an item's option that can be
-    copied behind an option of the same kind in a query, as texts are, until it goes without being written.
+    """What is said of a choice's options, and of each whether it is the cited one: that can be copied from behind an
+    item's option to behind the same one in a query, as words of a text are.
     """
     return tuple((text, f"{what} {'cited' if text == cited else 'passed over'}") for text, what in notes)
 

@@ -25,7 +25,7 @@ _READING_PART = 6
 """One in so many base users of a task with labels writes lessons of reading."""
 LOOKING = Shares(strange=1.0, alone=0.6, marks=0.6)
 """What lessons of looking show."""
-BY_TASTE = Shares(with_history=0.0, taste=1.0, alone=0.6, marks=0.8, label_weight=2)
+BY_TASTE = Shares(with_history=0.0, taste=1.0, alone=0.6, marks=0.4, label_weight=16)
 """What lessons of taste show."""
 _LOOKING_PART = 5
 """One in so many base users of a task with labels writes lessons of looking."""
