@@ -81,10 +81,11 @@ def new_model(tokenizer: Any, settings: BaseSettings) -> Any:
         return LlamaForCausalLM(config)
 
 
-def _model_from(folder: Path) -> Any:
+def read_model(folder: Path) -> Any:
     """A model that was trained before, in float32."""
     from transformers import AutoModelForCausalLM
 
+    quiet_transformers()
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
 
 
@@ -201,7 +202,7 @@ def train_base(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data = _Texts(lessons, tokenizer, settings)
     groups = {name: _Texts(some, tokenizer, settings) for name, some in held.items() if some}
-    model = (_model_from(start) if start else new_model(tokenizer, settings)).to(device)
+    model = (read_model(start) if start else new_model(tokenizer, settings)).to(device)
     model.get_input_embeddings().weight.requires_grad_(not settings.still)
     if device == "cpu" and rounds_fast(device):
         attend_whole(model)

@@ -13,7 +13,7 @@ from typing import Any
 from perpcs.model.apart import label_tokens, set_apart
 from perpcs.model.text import Lesson
 from perpcs.model.tokenizer import train_tokenizer
-from perpcs.model.train_base import BaseSettings, train_base
+from perpcs.model.train_base import BaseSettings, read_model, train_base
 from perpcs.pool.lessons import (
     BY_TASTE,
     LOOKING,
@@ -26,7 +26,6 @@ from perpcs.pool.lessons import (
 from perpcs.pool.recipe import LAST_PART, Recipe
 from perpcs.pool.stages import Workspace, clock, throttled
 from perpcs.pool.store import base_hash
-from perpcs.quiet import quiet_transformers
 from perpcs.tasks import get_task
 
 _TOKENIZER_PAIRS = 20_000
@@ -170,16 +169,9 @@ class _Trainer:
 
 def _labels_apart(recipe: Recipe, start: Path, tokenizer: Any, folder: Path) -> Path:
     """A copy in ``folder`` of the model to start from, with the tokens of labels set apart."""
-    model = _read(start)
+    model = read_model(start)
     for part in recipe.tasks:
         set_apart(model, label_tokens(tokenizer, get_task(part.task).labels))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-def _read(folder: Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    quiet_transformers()
-    return AutoModelForCausalLM.from_pretrained(folder, dtype="float32", use_safetensors=True)
