@@ -11,7 +11,7 @@ from test_lessons import lessons_of, section, town_users
 from perpcs.data.smalltown import MAKERS, make_people
 from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.pool.adapt import LABEL_WEIGHT
-from perpcs.pool.lessons import looking_lessons, reading_lessons, taste_lessons, town_lessons
+from perpcs.pool.lessons import choosing_lessons, looking_lessons, reading_lessons, taste_lessons, town_lessons
 from perpcs.pool.recipe import TINY
 from perpcs.pool.unheard import SHARE, unheard, unheard_item, unheard_query, word
 from perpcs.tasks import Item, Query, get_task
@@ -171,40 +171,37 @@ def test_a_told_manner_stands_in_the_place_of_the_profile(task):
     assert abs(told / len(found) - (0.4 if kind.labels else 0.0)) < 0.06
 
 
-def test_marks_on_a_strange_choice_say_its_kind_and_whether_it_is_cited_of_what_is_shown_and_asked_alike():
+def test_a_named_choice_is_told_what_is_chosen_and_shows_nothing():
+    """The profile is the note on the cited option, either one as often, and of the other one it is not true."""
     people = make_people("LaMP_1", seed=7, count=20, split="base", history=(10, 20))
     users = [replace(person.user, queries=()) for person in people]
-    kinds = {text: kind for person in people for said in person.notes.values() for text, kind in said}
     notes = {id: said for person in people for id, said in person.notes.items()}
-    kind = get_task("LaMP_1")
-    found = lessons_of(kind, users, with_history=0.0, strange=1.0, marks=1.0, notes=notes, last=ELSEWHERE)
-    mark = r" \{([^{}]*) (cited|passed over)\}"
-    marked = Counter()
-    for lesson in found:
-        history = section(lesson.prompt, "User History")
-        if not history:
+    rows = base_lessons_of_items(get_task("LaMP_1"), users, with_history=0.5, named=1.0, marks=1.0, notes=notes)
+    turned = named = marked = 0
+    for lesson, item in rows:
+        of_option = dict(notes[item.id])
+        profile = section(lesson.prompt, "User Profile")
+        if len(set(of_option.values())) < 2:
+            assert profile == ""  # both are the same: neither can be named
             continue
+        assert section(lesson.prompt, "User History") == ""
+        assert lesson.answers == ()
+        options = dict(re.findall(r"(\[[12]\]) - (.*?)(?= \[2\] - | Answer:$)", lesson.prompt))
+        texts = {label: re.sub(r" \{[^{}]*\}$", "", option) for label, option in options.items()}
         answer = lesson.target.strip()[:3]
-        places = [
-            ("cited", r" Cites: (.*?)(?: rather than )", history),
-            ("passed over", r" rather than (.*)", history),
-            *(
-                (
-                    "cited" if label == answer else "passed over",
-                    rf"{re.escape(label)} - (.*?)(?= \[2\] - | Answer:$)",
-                    asked,
-                )
-                for label in ("[1]", "[2]")
-                for asked in [lesson.prompt.partition("### User Instruction:")[2]]
-            ),
-        ]
-        for stood, place, text in places:
-            for option in re.findall(place, text):
-                if said := re.search(mark, option):
-                    assert said[2] == stood
-                    assert kinds[option[: said.start()]] == said[1]
-                    marked[text is history] += 1
-    assert min(marked.values()) > 100
+        assert profile == f"{{{of_option[texts[answer]]}}}"
+        assert set(texts.values()) == {item.y, item.other}
+        marked += options != texts
+        turned += texts[answer] != item.y
+        named += 1
+    assert named > 200
+    assert abs(turned / named - 0.5) < 0.1
+    assert marked / named > 0.8
+
+
+def test_only_choices_are_named():
+    kind, users = get_task("LaMP_2"), town_users("LaMP_2", count=6)
+    assert lessons_of(kind, users, with_history=0.4, named=1.0) == lessons_of(kind, users, with_history=0.4)
 
 
 FORTY = replace(TINY, tasks=tuple(replace(part, base_users=40) for part in TINY.tasks))
@@ -221,14 +218,13 @@ def test_reading_lessons_are_for_texts_above_all_and_labels_are_looked_up_in_som
     assert 0.05 < len(for_labels) / len(found) < 0.5
     assert {lesson.weight for lesson in for_labels} == {LABEL_WEIGHT}
     assert {lesson.weight for lesson in found if not asks_for_a_label(lesson)} == {1}
-    assert not any(" cited}" in lesson.prompt for lesson in found)
     everything = town_lessons(FORTY)
     assert len(for_labels) < sum(map(asks_for_a_label, everything)) / 4
     assert len(found) - len(for_labels) == len(everything) - sum(map(asks_for_a_label, everything))
 
 
 def test_lessons_of_looking_are_solved_by_it():
-    """Each label is told by what its prompt shows, some are of another task, and some say where an option stood."""
+    """Each label is told by what its prompt shows, some are of another task; a choice is told what is chosen."""
     found = looking_lessons(FORTY)
     texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
     assert 0.1 < len(texts) / len(found) < 0.7
@@ -236,20 +232,28 @@ def test_lessons_of_looking_are_solved_by_it():
     tags, scores = get_task("LaMP_2").labels, get_task("LaMP_3").labels
     kinds = Counter()
     for lesson in found:
-        assert section(lesson.prompt, "User History")
         answer = lesson.target.partition("<|end|>")[0].strip()
         if answer in ("[1]", "[2]"):
-            kinds["marked"] += " cited}" in lesson.prompt or " passed over}" in lesson.prompt
-            kinds["found"] += 1
-            assert re.search(rf"{re.escape(answer)} [a-z ]+ cited", lesson.target)
+            kinds["named"] += 1
+            what = section(lesson.prompt, "User Profile").strip("{}")
+            assert f"{answer} {what}" in lesson.target.partition(" Notes: ")[2].split("; ")
         else:
+            assert section(lesson.prompt, "User History")
             own = tags if lesson.prompt.endswith(" Tag:") else scores
             kinds["own" if answer in own else "other"] += 1
             assert answer in {*tags, *scores}
-    assert min(kinds[what] for what in ("marked", "found", "own", "other")) > 40
+    assert min(kinds[what] for what in ("named", "own", "other")) > 40
 
 
-def test_lessons_of_taste_show_what_the_same_taste_chose():
+def test_lessons_of_choosing_are_named_choices_alone():
+    found = choosing_lessons(FORTY)
+    assert len(found) > 100
+    for lesson in found:
+        assert lesson.prompt.endswith(" Answer:")
+        assert section(lesson.prompt, "User Profile").startswith("{")
+
+
+def test_lessons_of_taste_are_told_by_what_is_named_or_shown():
     found = taste_lessons(FORTY)
     texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
     assert 0.1 < len(texts) / len(found) < 0.8
@@ -258,11 +262,11 @@ def test_lessons_of_taste_show_what_the_same_taste_chose():
     assert {lesson.answers for lesson in found} == {()}
     asked = Counter()
     for lesson in found:
-        assert section(lesson.prompt, "User History")
-        assert " cited}" not in lesson.prompt
-        asked[lesson.prompt.rsplit(" ", 1)[-1]] += 1
-    assert asked.keys() == {"Tag:", "Answer:"}
-    assert min(asked.values()) > 40
+        named = section(lesson.prompt, "User Profile") != ""
+        assert named != (section(lesson.prompt, "User History") != "")
+        asked["named" if named else lesson.prompt.rsplit(" ", 1)[-1]] += 1
+    assert asked.keys() == {"named", "Tag:", "Score:", "Answer:"}
+    assert min(asked.values()) > 30
 
 
 # ---- words that nobody has heard ------------------------------------------------------------------------------------

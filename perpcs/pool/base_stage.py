@@ -1,7 +1,8 @@
 """Stage 1 of a pool from seeds: tokenizer and base model, trained on base users only.
 
-What a model learns before all lessons (to read, to look, to see taste) are stages of their own, each with a key over
-what it was made from: a build that was killed does none of them again, nor one with other settings for what follows.
+What a model learns before all lessons (to read, to look, to choose, to see taste) are stages of their own, each with a
+key over what it was made from: a build that was killed does none of them again, nor one with other settings for what
+follows.
 """
 
 import math
@@ -16,7 +17,10 @@ from perpcs.model.tokenizer import train_tokenizer
 from perpcs.model.train_base import BaseSettings, read_model, train_base
 from perpcs.pool.lessons import (
     BY_TASTE,
+    CHOOSING,
     LOOKING,
+    NAMED,
+    choosing_lessons,
     held_out_lessons,
     looking_lessons,
     reading_lessons,
@@ -47,7 +51,8 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "lessons": recipe.lessons,
         "last_lessons": recipe.last_lessons,
         "reading": recipe.reading,
-        "looking": [recipe.looking, LOOKING],
+        "looking": [recipe.looking, LOOKING, NAMED],
+        "choosing": [recipe.choosing, CHOOSING],
         "taste": [recipe.taste, BY_TASTE],
     }
 
@@ -61,7 +66,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         else:
             lessons = trainer.lessons()
         curve = trainer.train("all lessons", lessons, recipe.base, folder, start)
-        return {**curve, "reading": recipe.reading, "looking": recipe.looking, "taste": recipe.taste}
+        return {**curve, **{what: getattr(recipe, what) for what in ("reading", "looking", "choosing", "taste")}}
 
     return space.stage("base", inputs, work)
 
@@ -89,8 +94,10 @@ class _Trainer:
         if recipe.reading:
             settings = replace(recipe.base, steps=recipe.reading, cooldown=-(-recipe.reading // 8))
             at = self._part("reading", settings, recipe.lessons, reading_lessons, at)
+        choices = any(get_task(part.task).has_options for part in recipe.tasks)
         for what, steps, shares, lessons in (
-            ("looking", recipe.looking, LOOKING, looking_lessons),
+            ("looking", recipe.looking, (LOOKING, NAMED), looking_lessons),
+            ("choosing", recipe.choosing * choices, CHOOSING, choosing_lessons),
             ("taste", recipe.taste, BY_TASTE, taste_lessons),
         ):
             if steps:

@@ -16,7 +16,7 @@ from perpcs.model.tokenizer import EOS
 from perpcs.pool.adapt import LABEL_WEIGHT, Said, Shares, base_lessons, prompt_about
 from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.tasks import get_task
-from perpcs.tasks.task import HISTORY_HEADER
+from perpcs.tasks.task import HISTORY_HEADER, PROFILE_HEADER
 
 _QUERIES_OF_FREE_TEXT = 20
 _HELD_OUT_PEOPLE = 32
@@ -24,11 +24,17 @@ _HELD_OUT_SEED = 1_000_000
 _READING_PART = 6
 """One in so many base users of a task with labels writes lessons of reading."""
 LOOKING = Shares(strange=1.0, alone=0.6, marks=0.6)
-"""What lessons of looking show."""
-BY_TASTE = Shares(with_history=0.0, taste=1.0, alone=0.6, marks=0.4, label_weight=16)
+"""What lessons of looking show where an answer is one of a task's labels."""
+NAMED = Shares(with_history=0.0, named=1.0, marks=0.8, label_weight=16)
+"""What they show where it is a choice."""
+CHOOSING = replace(NAMED, marks=0.4, label_weight=32)
+"""What lessons of choosing show, which are nothing but choices."""
+BY_TASTE = Shares(with_history=0.0, named=0.3, taste=1.0, alone=0.6, marks=0.4, label_weight=16)
 """What lessons of taste show."""
 _LOOKING_PART = 5
 """One in so many base users of a task with labels writes lessons of looking."""
+_CHOOSING_PART = 2
+"""The same of a task whose answers are choices, which take longest to learn."""
 _TEXT_PART = 3
 """One in so many base users of a task with texts writes lessons beside them."""
 
@@ -66,10 +72,10 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
     for part, kind in zip(recipe.tasks, kinds, strict=True):
         if not kind.labels:
             continue
-        people = base_people(recipe, _one_in(_LOOKING_PART, part))
+        people = _who_look(recipe, part)
         said = said_of(people)
         if kind.has_options:
-            lessons += _looking(kind.name, people, said)
+            lessons += _looking(kind.name, people, said, NAMED)
         else:
             half = len(people) // 2
             lessons += _looking(kind.name, people[:half], Said(), labels=every)
@@ -77,13 +83,26 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
     return lessons
 
 
+def choosing_lessons(recipe: Recipe) -> list[Lesson]:
+    """Lessons that name what is chosen, and no others: beside others a model does not find out which text it is of."""
+    parts = [part for part in recipe.tasks if get_task(part.task).has_options]
+    written = [(part.task, _who_look(recipe, part)) for part in parts]
+    return [lesson for task, people in written for lesson in _looking(task, people, said_of(people), CHOOSING)]
+
+
 def taste_lessons(recipe: Recipe) -> list[Lesson]:
-    """Lessons in which what is shown was chosen by the taste that decides what is asked: the step after looking up."""
+    """Lessons in which what is shown was chosen by the taste that decides what is asked: the step after looking up.
+
+    Half of those without options are lessons of looking still.
+    """
     lessons = _beside(recipe)
     for part in recipe.tasks:
-        if get_task(part.task).labels:
-            people = base_people(recipe, _one_in(_LOOKING_PART, part))
-            lessons += _looking(part.task, people, said_of(people), BY_TASTE)
+        kind = get_task(part.task)
+        if kind.labels:
+            people = _who_look(recipe, part)
+            half = 0 if kind.has_options else len(people) // 2
+            lessons += _looking(kind.name, people[:half], Said(), replace(LOOKING, label_weight=BY_TASTE.label_weight))
+            lessons += _looking(kind.name, people[half:], said_of(people[half:]), BY_TASTE)
     return lessons
 
 
@@ -91,6 +110,11 @@ def _beside(recipe: Recipe) -> list[Lesson]:
     """Some lessons for texts, where looking helps too: without them texts would be forgotten meanwhile."""
     texts = tuple(_one_in(_TEXT_PART, part) for part in recipe.tasks if not get_task(part.task).labels)
     return town_lessons(replace(recipe, tasks=texts))
+
+
+def _who_look(recipe: Recipe, part: TaskRecipe) -> list[Person]:
+    """The people whose lessons teach to look, of a task with labels."""
+    return base_people(recipe, _one_in(_CHOOSING_PART if get_task(part.task).has_options else _LOOKING_PART, part))
 
 
 def _one_in(count: int, part: TaskRecipe) -> TaskRecipe:
@@ -101,10 +125,10 @@ def _one_in(count: int, part: TaskRecipe) -> TaskRecipe:
 def _looking(
     task: str, people: list[Person], said: Said, shares: Shares = LOOKING, labels: tuple[str, ...] = ()
 ) -> list[Lesson]:
-    """Those lessons of these people that show something: an item that nothing can be shown for is none."""
+    """Those lessons of these people that say something: an item that nothing can be shown for is none."""
     users = [replace(person.user, queries=()) for person in people]
     lessons = base_lessons(get_task(task), users, shares, said, labels=labels)
-    return [lesson for lesson in lessons if HISTORY_HEADER in lesson.prompt]
+    return [lesson for lesson in lessons if HISTORY_HEADER in lesson.prompt or PROFILE_HEADER in lesson.prompt]
 
 
 def said_of(people: Sequence[Person]) -> Said:

@@ -64,6 +64,8 @@ class Recipe:
     """Steps in which the base model first learns from texts above all, so that it can read when it learns to look."""
     looking: int = 0
     """Steps in which the base model then learns to look at what a prompt shows, texts beside it and nothing else."""
+    choosing: int = 0
+    """Steps in which it then learns which of two texts is the one that a prompt speaks of."""
     taste: int = 0
     """Steps in which it then learns to find, in the same way, what taste decides."""
     town_seed: int = 7
@@ -83,7 +85,7 @@ SMALLTOWN = Recipe(
         heads=6,
         feed_forward=576,
         vocabulary=6144,
-        steps=16_000,
+        steps=14_000,
         warmup=200,
         cooldown=7_000,
         evaluate_every=500,
@@ -91,8 +93,9 @@ SMALLTOWN = Recipe(
     ),
     last_lessons=TOWN_LAST_LESSONS,
     reading=5000,
-    looking=2500,
-    taste=500,
+    looking=3000,
+    choosing=800,
+    taste=1200,
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
@@ -122,4 +125,4 @@ TINY = Recipe(
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
     base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
-    return replace(recipe, start=start, base=base, reading=0, looking=2000, taste=400)
+    return replace(recipe, start=start, base=base, reading=0, looking=2000, choosing=800, taste=400)

@@ -22,6 +22,7 @@ from zlib import crc32
 from perpcs.errors import PerpcsError
 from perpcs.tasks.items import Item, Query
 
+PROFILE_HEADER = "### User Profile:\n"
 HISTORY_HEADER = "### User History:\n"
 
 
@@ -122,7 +123,7 @@ class Task:
         """The text before the answer, with retrieved ``history`` items and a ``profile`` where given."""
         sections = []
         if profile:
-            sections.append(f"### User Profile:\n{profile}")
+            sections.append(PROFILE_HEADER + profile)
         if history:
             sections.append(HISTORY_HEADER + "\n".join(self.render_item(item) for item in history))
         body = f"{self.input_label} {query.x}"
