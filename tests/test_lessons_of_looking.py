@@ -138,6 +138,7 @@ def test_one_order_decides_all_that_a_lesson_by_taste_shows_and_asks(task, alone
         if alone:
             assert fits[item.id][answer] == fits[shown[0][0].id][shown[0][1]]
         turned += answer != item.y
+    assert {len(shown) for shown, _, _ in rows} >= ({1} if alone else {2, 3, 4})
     assert 0.3 < turned / len(rows) < 0.8  # whose items they are says nothing
 
 
@@ -199,6 +200,31 @@ def test_a_named_choice_is_told_what_is_chosen_and_shows_nothing():
     assert marked / named > 0.8
 
 
+def test_a_reference_that_fits_nothing_is_never_chosen_and_nothing_is_named_then():
+    people = make_people("LaMP_1", seed=7, count=20, split="base", history=(10, 20))
+    users = [replace(person.user, queries=()) for person in people]
+    notes = {id: said for person in people for id, said in person.notes.items()}
+    known = {"notes": notes, "last": ELSEWHERE, "end": "<|end|>"}
+    seen = Counter()
+    for lesson, item in base_lessons_of_items(get_task("LaMP_1"), users, with_history=0.0, named=1.0, **known):
+        whats = set(dict(notes[item.id]).values())
+        unfit = sum(what.endswith(ELSEWHERE) for what in whats)
+        if len(whats) == 2:
+            assert decided_by_what_is_named(lesson)
+            assert (section(lesson.prompt, "User Profile") == "") == (unfit == 1)
+            seen[unfit] += 1
+    assert min(seen[unfit] for unfit in (0, 1)) > 30
+
+
+def decided_by_what_is_named(lesson):
+    """Whether the answer is what a prompt names, or where it names nothing the one reference that fits."""
+    answer, _, notes = lesson.target.partition("<|end|> Notes: ")
+    whats = dict(note.split(" ", 1) for note in notes.split("; "))
+    named = section(lesson.prompt, "User Profile").strip("{}")
+    fit = [what for what in whats.values() if not what.endswith(ELSEWHERE)]
+    return whats[answer.strip()] == named if named else [whats[answer.strip()]] == fit
+
+
 def test_only_choices_are_named():
     kind, users = get_task("LaMP_2"), town_users("LaMP_2", count=6)
     assert lessons_of(kind, users, with_history=0.4, named=1.0) == lessons_of(kind, users, with_history=0.4)
@@ -224,25 +250,20 @@ def test_reading_lessons_are_for_texts_above_all_and_labels_are_looked_up_in_som
 
 
 def test_lessons_of_looking_are_solved_by_it():
-    """Each label is told by what its prompt shows, some are of another task; a choice is told what is chosen."""
+    """Each label is told by what its prompt shows, some are of another task; choices are none of them."""
     found = looking_lessons(FORTY)
     texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
-    assert 0.1 < len(texts) / len(found) < 0.7
+    assert 0.1 < len(texts) / len(found) < 0.9
     found = [lesson for lesson in found if asks_for_a_label(lesson)]
     tags, scores = get_task("LaMP_2").labels, get_task("LaMP_3").labels
     kinds = Counter()
     for lesson in found:
         answer = lesson.target.partition("<|end|>")[0].strip()
-        if answer in ("[1]", "[2]"):
-            kinds["named"] += 1
-            what = section(lesson.prompt, "User Profile").strip("{}")
-            assert f"{answer} {what}" in lesson.target.partition(" Notes: ")[2].split("; ")
-        else:
-            assert section(lesson.prompt, "User History")
-            own = tags if lesson.prompt.endswith(" Tag:") else scores
-            kinds["own" if answer in own else "other"] += 1
-            assert answer in {*tags, *scores}
-    assert min(kinds[what] for what in ("named", "own", "other")) > 40
+        assert section(lesson.prompt, "User History")
+        own = tags if lesson.prompt.endswith(" Tag:") else scores
+        kinds["own" if answer in own else "other"] += 1
+        assert answer in {*tags, *scores}
+    assert min(kinds[what] for what in ("own", "other")) > 40
 
 
 def test_lessons_of_choosing_are_named_choices_alone():
@@ -250,7 +271,8 @@ def test_lessons_of_choosing_are_named_choices_alone():
     assert len(found) > 100
     for lesson in found:
         assert lesson.prompt.endswith(" Answer:")
-        assert section(lesson.prompt, "User Profile").startswith("{")
+        assert section(lesson.prompt, "User History") == ""
+        assert decided_by_what_is_named(lesson)
 
 
 def test_lessons_of_taste_are_told_by_what_is_named_or_shown():
@@ -262,8 +284,8 @@ def test_lessons_of_taste_are_told_by_what_is_named_or_shown():
     assert {lesson.answers for lesson in found} == {()}
     asked = Counter()
     for lesson in found:
-        named = section(lesson.prompt, "User Profile") != ""
-        assert named != (section(lesson.prompt, "User History") != "")
+        named = section(lesson.prompt, "User History") == ""
+        assert decided_by_what_is_named(lesson) if named else section(lesson.prompt, "User Profile") == ""
         asked["named" if named else lesson.prompt.rsplit(" ", 1)[-1]] += 1
     assert asked.keys() == {"named", "Tag:", "Score:", "Answer:"}
     assert min(asked.values()) > 30

@@ -59,8 +59,9 @@ class Shares:
     others."""
     named: float = 0.0
     """Prompts for a choice that name, in the place of a profile, what of the two is chosen, drawn at random, and show
-    nothing. Which of two texts is of the kind that is named is the first step of every choice. A small model takes it
-    within some hundred steps where nothing else decides, and without it learns nothing by taste."""
+    nothing; where one of the two does not fit, nothing is named and the other is chosen. Which of two texts is the one
+    that is spoken of is the first step of every choice. A small model takes it within some hundred steps where nothing
+    else decides, and without it learns nothing by taste."""
     told: float = 0.0
     """Prompts that tell, in the place of a profile, how the person decides. What somebody's items say of the next is
     learned in two steps then: how a manner decides, which such a prompt shows plainly, and what a manner is seen by."""
@@ -102,15 +103,20 @@ def base_lessons(
     said: Said = Said(),
     seed: int = 0,
     labels: Sequence[str] = (),
+    all_drawn: bool = False,
 ) -> list[Lesson]:
     """Lessons from base users' histories and queries; a user's depend on them and the seed alone.
 
     Args:
+        all_drawn: only those that the prompt alone decides (strange, by taste, named), and none of the writer's own.
         labels: what strange lessons draw labels from; () = the task's own.
     """
     lessons: list[Lesson] = []
     for user in users:
         writer = _Writer(task, user, shares, said, seed, labels or task.labels)
+        if all_drawn:
+            lessons += filter(None, map(writer.drawn, range(len(user.history))))
+            continue
         lessons += [writer.of_item(index) for index in range(len(user.history))]
         lessons += [writer.of_query(query) for query in user.queries if query.gold is not None]
     return lessons
@@ -136,20 +142,25 @@ class _Writer:
         elif task.labels and self.looks.random() < self.shares.open_book:
             shown = [*shown[1:], item]
             self.looks.shuffle(shown)
-        if task.has_options and self.names.random() < self.shares.named and len(fits := self._what_fits(item)) > 1:
-            what = self.names.choice(sorted(fits))
-            return self._written(self._chosen(item, [what, *fits]), [], f"{{{what}}}", own=False)
-        if task.labels and self.turns.random() < self.shares.strange:
-            item, shown = self._strange(item, earlier)
-            return self._written(item, shown, "", own=False)
-        drawn = bool(task.labels) and self.tastes.random() < self.shares.taste
-        if drawn and (items := self._by_taste(item, earlier)):
-            return self._written(items[0], items[1:], "", own=False)
+        if lesson := self.drawn(index):
+            return lesson
         if self._is_unheard():
             item, shown = unheard_item(self.hears, item), [unheard_item(self.hears, one) for one in shown]
         if casing := self._casing(shown):
             item, *shown = (_recased(one, casing) for one in (item, *shown))
         return self._written(item, shown, "" if casing else profile)
+
+    def drawn(self, index: int) -> Lesson | None:
+        """What is asked of an item in one of the lessons that the prompt alone decides, where it falls to one."""
+        task, shares, item, earlier = self.task, self.shares, self.user.history[index], self.user.history[:index]
+        if task.has_options and self.names.random() < shares.named and (named := self._named(item)):
+            return self._written(named[0], [], named[1], own=False)
+        if task.labels and self.turns.random() < shares.strange:
+            item, shown = self._strange(item, earlier)
+            return self._written(item, shown, "", own=False)
+        if task.labels and self.tastes.random() < shares.taste and (items := self._by_taste(item, earlier)):
+            return self._written(items[0], items[1:], "", own=False)
+        return None
 
     def of_query(self, query: Query) -> Lesson:
         """A query's true answer, as its person is known by all of their history."""
@@ -180,6 +191,17 @@ class _Writer:
         if self.task.labels or not shown or self.shouts.random() >= self.shares.recased:
             return None
         return _in_capitals if self.shouts.random() < _CAPITALS else str.lower
+
+    def _named(self, item: Item) -> tuple[Item, str] | None:
+        """The item with one of its two drawn and what stands in the place of a profile; None where both are alike."""
+        fits, last = self._what_fits(item), self.said.last
+        if len(fits) < 2:
+            return None
+        fit = sorted(what for what in fits if not last or not what.endswith(last))
+        if len(fit) == 1:
+            return self._chosen(item, [*fit, *fits]), ""
+        what = self.names.choice(sorted(fits))
+        return self._chosen(item, [what, *fits]), f"{{{what}}}"
 
     def _strange(self, item: Item, earlier: Sequence[Item]) -> tuple[Item, list[Item]]:
         """The item and what is shown of the person, where only what is shown tells the label."""
@@ -222,7 +244,7 @@ class _Writer:
             names.insert(0, rng.choice(sorted(fits.keys() & self._what_fits(one).keys())))
         else:
             found = retrieve(self.task.as_query(item).sought, earlier, RETRIEVED[-1])
-            shown = [one, *[other for other in found if other is not one][: RETRIEVED[-1] - 1]]
+            shown = [one, *[other for other in found if other is not one][: rng.randint(1, RETRIEVED[-1] - 1)]]
             rng.shuffle(shown)
         last = self.said.last
         names.sort(key=lambda name: bool(last) and name.endswith(last))

@@ -19,7 +19,6 @@ from perpcs.pool.lessons import (
     BY_TASTE,
     CHOOSING,
     LOOKING,
-    NAMED,
     choosing_lessons,
     held_out_lessons,
     looking_lessons,
@@ -51,7 +50,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "lessons": recipe.lessons,
         "last_lessons": recipe.last_lessons,
         "reading": recipe.reading,
-        "looking": [recipe.looking, LOOKING, NAMED],
+        "looking": [recipe.looking, LOOKING],
         "choosing": [recipe.choosing, CHOOSING],
         "taste": [recipe.taste, BY_TASTE],
     }
@@ -96,7 +95,7 @@ class _Trainer:
             at = self._part("reading", settings, recipe.lessons, reading_lessons, at)
         choices = any(get_task(part.task).has_options for part in recipe.tasks)
         for what, steps, shares, lessons in (
-            ("looking", recipe.looking, (LOOKING, NAMED), looking_lessons),
+            ("looking", recipe.looking, LOOKING, looking_lessons),
             ("choosing", recipe.choosing * choices, CHOOSING, choosing_lessons),
             ("taste", recipe.taste, BY_TASTE, taste_lessons),
         ):

@@ -16,7 +16,6 @@ from perpcs.model.tokenizer import EOS
 from perpcs.pool.adapt import LABEL_WEIGHT, Said, Shares, base_lessons, prompt_about
 from perpcs.pool.recipe import Recipe, TaskRecipe
 from perpcs.tasks import get_task
-from perpcs.tasks.task import HISTORY_HEADER, PROFILE_HEADER
 
 _QUERIES_OF_FREE_TEXT = 20
 _HELD_OUT_PEOPLE = 32
@@ -24,10 +23,8 @@ _HELD_OUT_SEED = 1_000_000
 _READING_PART = 6
 """One in so many base users of a task with labels writes lessons of reading."""
 LOOKING = Shares(strange=1.0, alone=0.6, marks=0.6)
-"""What lessons of looking show where an answer is one of a task's labels."""
-NAMED = Shares(with_history=0.0, named=1.0, marks=0.8, label_weight=16)
-"""What they show where it is a choice."""
-CHOOSING = replace(NAMED, marks=0.4, label_weight=32)
+"""What lessons of looking show."""
+CHOOSING = Shares(with_history=0.0, named=1.0, marks=0.4, label_weight=32)
 """What lessons of choosing show, which are nothing but choices."""
 BY_TASTE = Shares(with_history=0.0, named=0.3, taste=1.0, alone=0.6, marks=0.4, label_weight=16)
 """What lessons of taste show."""
@@ -56,7 +53,7 @@ def reading_lessons(recipe: Recipe) -> list[Lesson]:
     Among all lessons, of which three quarters are for labels, texts are hardly learned in 3,000 steps, and nothing is
     copied.
     """
-    shares = replace(recipe.lessons, strange=0.0, taste=0.0, open_book=0.15, label_weight=LABEL_WEIGHT)
+    shares = replace(recipe.lessons, strange=0.0, taste=0.0, named=0.0, open_book=0.15, label_weight=LABEL_WEIGHT)
     parts = (_one_in(_READING_PART, part) if get_task(part.task).labels else part for part in recipe.tasks)
     return town_lessons(replace(recipe, lessons=shares, tasks=tuple(parts)))
 
@@ -64,19 +61,15 @@ def reading_lessons(recipe: Recipe) -> list[Lesson]:
 def looking_lessons(recipe: Recipe) -> list[Lesson]:
     """Lessons that only looking solves, of the tasks with labels: the very item is shown, or labels are exchanged.
 
-    One half of those without options draw labels from all tasks, so that copying does not depend on which label it is.
+    One half draw labels from all tasks, so that copying does not depend on which label it is. Choices are left out:
+    their labels say where a text stands, and which text it is has to be learned apart (``choosing_lessons``).
     """
     kinds = [get_task(part.task) for part in recipe.tasks]
     every = tuple(label for kind in kinds if not kind.has_options for label in kind.labels)
     lessons = _beside(recipe)
     for part, kind in zip(recipe.tasks, kinds, strict=True):
-        if not kind.labels:
-            continue
-        people = _who_look(recipe, part)
-        said = said_of(people)
-        if kind.has_options:
-            lessons += _looking(kind.name, people, said, NAMED)
-        else:
+        if kind.labels and not kind.has_options:
+            people = _who_look(recipe, part)
             half = len(people) // 2
             lessons += _looking(kind.name, people[:half], Said(), labels=every)
             lessons += _looking(kind.name, people[half:], Said())
@@ -125,10 +118,8 @@ def _one_in(count: int, part: TaskRecipe) -> TaskRecipe:
 def _looking(
     task: str, people: list[Person], said: Said, shares: Shares = LOOKING, labels: tuple[str, ...] = ()
 ) -> list[Lesson]:
-    """Those lessons of these people that say something: an item that nothing can be shown for is none."""
-    users = [replace(person.user, queries=()) for person in people]
-    lessons = base_lessons(get_task(task), users, shares, said, labels=labels)
-    return [lesson for lesson in lessons if HISTORY_HEADER in lesson.prompt or PROFILE_HEADER in lesson.prompt]
+    """Those lessons of these people that their prompts alone decide."""
+    return base_lessons(get_task(task), [person.user for person in people], shares, said, labels=labels, all_drawn=True)
 
 
 def said_of(people: Sequence[Person]) -> Said:

@@ -35,6 +35,7 @@ TOWN_LESSONS = Shares(
     strange=0.03,
     taste=0.25,
     alone=0.4,
+    named=0.1,
     told=0.1,
     marks=0.4,
     label_weight=16,
@@ -43,7 +44,9 @@ TOWN_LESSONS = Shares(
 )
 
 
-TOWN_LAST_LESSONS = replace(TOWN_LESSONS, with_history=0.65, strange=0.01, taste=0.04, alone=0.2, told=0.05, marks=0.3)
+TOWN_LAST_LESSONS = replace(
+    TOWN_LESSONS, with_history=0.65, strange=0.01, taste=0.04, alone=0.2, named=0.02, told=0.05, marks=0.3
+)
 """Nearly all as prompts of a method are, so that a model comes to trust what it is shown as far as that goes."""
 
 
@@ -85,7 +88,7 @@ SMALLTOWN = Recipe(
         heads=6,
         feed_forward=576,
         vocabulary=6144,
-        steps=14_000,
+        steps=16_000,
         warmup=200,
         cooldown=7_000,
         evaluate_every=500,
@@ -93,9 +96,9 @@ SMALLTOWN = Recipe(
     ),
     last_lessons=TOWN_LAST_LESSONS,
     reading=5000,
-    looking=3000,
-    choosing=800,
-    taste=1200,
+    looking=2500,
+    choosing=1600,
+    taste=2000,
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
@@ -125,4 +128,4 @@ TINY = Recipe(
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
     base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
-    return replace(recipe, start=start, base=base, reading=0, looking=2000, choosing=800, taste=400)
+    return replace(recipe, start=start, base=base, reading=0, looking=2000, choosing=1600, taste=400)

@@ -22,9 +22,6 @@ from zlib import crc32
 from perpcs.errors import PerpcsError
 from perpcs.tasks.items import Item, Query
 
-PROFILE_HEADER = "### User Profile:\n"
-HISTORY_HEADER = "### User History:\n"
-
 
 @dataclass(frozen=True)
 class Task:
@@ -123,9 +120,9 @@ class Task:
         """The text before the answer, with retrieved ``history`` items and a ``profile`` where given."""
         sections = []
         if profile:
-            sections.append(PROFILE_HEADER + profile)
+            sections.append(f"### User Profile:\n{profile}")
         if history:
-            sections.append(HISTORY_HEADER + "\n".join(self.render_item(item) for item in history))
+            sections.append("### User History:\n" + "\n".join(self.render_item(item) for item in history))
         body = f"{self.input_label} {query.x}"
         if query.options:
             body += " Reference: " + " ".join(f"[{i}] - {option}" for i, option in enumerate(query.options, start=1))
