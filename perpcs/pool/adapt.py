@@ -194,10 +194,10 @@ class _Writer:
 
     def _named(self, item: Item) -> tuple[Item, str] | None:
         """The item with one of its two drawn and what stands in the place of a profile; None where both are alike."""
-        fits, last = self._what_fits(item), self.said.last
+        fits = self._what_fits(item)
         if len(fits) < 2:
             return None
-        fit = sorted(what for what in fits if not last or not what.endswith(last))
+        fit = [what for what in fits if not self._goes_last(what)]
         if len(fit) == 1:
             return self._chosen(item, [*fit, *fits]), ""
         what = self.names.choice(sorted(fits))
@@ -246,9 +246,12 @@ class _Writer:
             found = retrieve(self.task.as_query(item).sought, earlier, RETRIEVED[-1])
             shown = [one, *[other for other in found if other is not one][: rng.randint(1, RETRIEVED[-1] - 1)]]
             rng.shuffle(shown)
-        last = self.said.last
-        names.sort(key=lambda name: bool(last) and name.endswith(last))
+        names.sort(key=self._goes_last)
         return [self._chosen(other, names) for other in (item, *shown)]
+
+    def _goes_last(self, what: str) -> bool:
+        """Whether a note speaks of an option that nobody prefers."""
+        return bool(self.said.last) and what.endswith(self.said.last)
 
     def _what_fits(self, item: Item) -> dict[str, str]:
         """What there is to choose from, as its note names it, and the answer that it stands for."""
