@@ -1,4 +1,4 @@
-"""The base stage of a pool from seeds: reading, looking, choosing, true lessons last, going on from another model."""
+"""The base stage of a pool from seeds: parts that come first, true lessons last, going on from another model."""
 
 from dataclasses import replace
 
@@ -22,11 +22,12 @@ RECIPE = replace(
     ),
     reading=2,
     looking=3,
+    fitting=1,
     choosing=4,
     taste=2,
 )
 
-FIRST = ("reading", "looking", "choosing", "taste")
+FIRST = ("reading", "looking", "fitting", "choosing", "taste")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def made(tmp_path_factory):
 
 def test_a_base_model_that_looked_first_loads_and_is_done_once(made):
     folder, curve, space = made
-    assert [curve[what] for what in FIRST] == [2, 3, 4, 2]
+    assert [curve[what] for what in FIRST] == [2, 3, 1, 4, 2]
     assert [point["step"] for point in curve["curve"]] == [5]
     assert load_base(folder, device="cpu").max_tokens == RECIPE.base.max_tokens
     assert not [each for each in folder.iterdir() if each.is_dir()]
@@ -73,7 +74,7 @@ def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp
 
     def spied(lessons, held, tokenizer, settings, folder, on_progress, **options):
         began.append((settings.steps, options.get("start") is not None))
-        if settings.steps == RECIPE.base.steps and len(began) == 5:
+        if settings.steps == RECIPE.base.steps and len(began) == 6:
             raise KeyboardInterrupt
         return real(lessons, held, tokenizer, settings, folder, on_progress, **options)
 
@@ -82,7 +83,7 @@ def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp
     with pytest.raises(KeyboardInterrupt):
         stage.base_stage(space, RECIPE)
     stage.base_stage(space, RECIPE)
-    assert began == [(2, False), (3, True), (4, True), (2, True), (5, True), (5, True)]
+    assert began == [(2, False), (3, True), (1, True), (4, True), (2, True), (5, True), (5, True)]
 
 
 def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_one(monkeypatch, tmp_path):
@@ -94,11 +95,12 @@ def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_on
     assert [line.split(":")[0] for line in steps] == [
         *["base, reading"] * 2,
         *["base, looking"] * 3,
+        "base, fitting",
         *["base, choosing"] * 4,
         *["base, taste"] * 2,
         *["base, all lessons"] * 5,
     ]
-    assert ["held out" in line for line in steps] == [False, True, *[False] * 10, *[True] * 4]
+    assert ["held out" in line for line in steps] == [False, True, *[False] * 11, *[True] * 4]
 
 
 def test_what_comes_first_is_not_done_again_for_other_settings_of_what_follows(made):
@@ -114,9 +116,10 @@ def test_what_comes_first_is_not_done_again_for_other_settings_of_what_follows(m
 def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setattr("perpcs.model.apart.ALIKE", -1.0)  # as if all were alike
     stage.base_stage(Workspace(tmp_path, lambda line: None), RECIPE)
-    (reading,), (looking,), (choosing,), (taste,) = (tmp_path.glob(f"base-{what}-*") for what in FIRST)
-    read, apart, after, chose, last = (
-        load_file(each / "model.safetensors") for each in (reading, looking / "apart", looking, choosing, taste)
+    (reading,), (looking,), *others = (tmp_path.glob(f"base-{what}-*") for what in FIRST)
+    read, apart, after, fitted, chose, last = (
+        load_file(each / "model.safetensors")
+        for each in (reading, looking / "apart", looking, *(folder for (folder,) in others))
     )
     table = "model.embed_tokens.weight"
     tags = stage.label_tokens(AutoTokenizer.from_pretrained(reading), get_task("LaMP_2").labels)
@@ -124,8 +127,8 @@ def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is
     assert torch.equal(after[table], apart[table])
     assert torch.equal(last[table], apart[table])
     assert any(not torch.equal(apart[name], after[name]) for name in apart)
-    assert any(not torch.equal(chose[name], after[name]) for name in after)
-    assert any(not torch.equal(last[name], chose[name]) for name in chose)
+    for one, two in ((after, fitted), (fitted, chose), (chose, last)):
+        assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
 def test_where_no_task_asks_to_choose_nothing_is_chosen(tmp_path):
@@ -133,4 +136,4 @@ def test_where_no_task_asks_to_choose_nothing_is_chosen(tmp_path):
     tags = replace(RECIPE, tasks=tuple(part for part in RECIPE.tasks if part.task != "LaMP_1"))
     stage.base_stage(Workspace(tmp_path, lines.append), tags)
     assert "base-taste: started" in lines
-    assert "base-choosing: started" not in lines
+    assert not {"base-fitting: started", "base-choosing: started"} & set(lines)

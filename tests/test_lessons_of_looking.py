@@ -11,7 +11,14 @@ from test_lessons import lessons_of, section, town_users
 from perpcs.data.smalltown import MAKERS, make_people
 from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.pool.adapt import LABEL_WEIGHT
-from perpcs.pool.lessons import choosing_lessons, looking_lessons, reading_lessons, taste_lessons, town_lessons
+from perpcs.pool.lessons import (
+    choosing_lessons,
+    fitting_lessons,
+    looking_lessons,
+    reading_lessons,
+    taste_lessons,
+    town_lessons,
+)
 from perpcs.pool.recipe import TINY
 from perpcs.pool.unheard import SHARE, unheard, unheard_item, unheard_query, word
 from perpcs.tasks import Item, Query, get_task
@@ -200,20 +207,34 @@ def test_a_named_choice_is_told_what_is_chosen_and_shows_nothing():
     assert marked / named > 0.8
 
 
-def test_a_reference_that_fits_nothing_is_never_chosen_and_nothing_is_named_then():
+def test_where_nothing_is_named_only_one_of_the_two_is_of_this_paper():
+    """The other one is of any of the writer's papers, so that no sort of reference tells that it does not fit."""
     people = make_people("LaMP_1", seed=7, count=20, split="base", history=(10, 20))
     users = [replace(person.user, queries=()) for person in people]
     notes = {id: said for person in people for id, said in person.notes.items()}
     known = {"notes": notes, "last": ELSEWHERE, "end": "<|end|>"}
+    said_of_text = {text: what for said in notes.values() for text, what in said}
     seen = Counter()
     for lesson, item in base_lessons_of_items(get_task("LaMP_1"), users, with_history=0.0, named=1.0, **known):
-        whats = set(dict(notes[item.id]).values())
-        unfit = sum(what.endswith(ELSEWHERE) for what in whats)
-        if len(whats) == 2:
+        options = dict(re.findall(r"(\[[12]\]) - (.*?)(?= \[2\] - | Answer:$)", lesson.prompt))
+        answer = lesson.target.partition("<|end|>")[0]
+        if section(lesson.prompt, "User Profile"):
             assert decided_by_what_is_named(lesson)
-            assert (section(lesson.prompt, "User Profile") == "") == (unfit == 1)
-            seen[unfit] += 1
-    assert min(seen[unfit] for unfit in (0, 1)) > 30
+            assert not any(what.endswith(ELSEWHERE) for _, what in notes[item.id])
+            seen["named"] += 1
+        elif set(options.values()) != {item.y, item.other}:
+            (chosen,) = (options.pop(label) for label in [answer.strip()])
+            (foreign,) = options.values()
+            assert chosen in (item.y, item.other)
+            assert not said_of_text[chosen].endswith(ELSEWHERE)
+            assert not set(re.findall(r"\w{4,}", foreign.lower())) & set(re.findall(r"\w{4,}", item.x.lower()))
+            assert decided_by_what_is_named(lesson)
+            assert foreign in said_of_text
+            seen["as it is", said_of_text[foreign].endswith(ELSEWHERE)] += 1
+            seen[answer.strip()] += 1
+    assert seen["named"] > 80
+    assert seen["as it is", False] > 4 * seen["as it is", True] > 0  # most of them fit a paper, though not this one
+    assert abs(seen["[1]"] - seen["[2]"]) < 0.3 * (seen["[1]"] + seen["[2]"])
 
 
 def decided_by_what_is_named(lesson):
@@ -266,13 +287,17 @@ def test_lessons_of_looking_are_solved_by_it():
     assert min(kinds[what] for what in ("own", "other")) > 40
 
 
-def test_lessons_of_choosing_are_named_choices_alone():
-    found = choosing_lessons(FORTY)
-    assert len(found) > 100
-    for lesson in found:
-        assert lesson.prompt.endswith(" Answer:")
-        assert section(lesson.prompt, "User History") == ""
-        assert decided_by_what_is_named(lesson)
+def test_lessons_of_choosing_are_choices_alone_and_those_of_fitting_name_nothing():
+    for write, share in ((fitting_lessons, 0.0), (choosing_lessons, 0.45)):
+        found = write(FORTY)
+        named = [lesson for lesson in found if section(lesson.prompt, "User Profile")]
+        assert len(found) > 100
+        assert len(named) / len(found) == pytest.approx(share, abs=0.07 * bool(share))
+        for lesson in found:
+            assert lesson.prompt.endswith(" Answer:")
+            assert section(lesson.prompt, "User History") == ""
+            assert decided_by_what_is_named(lesson)
+            assert write is choosing_lessons or "{" not in lesson.prompt
 
 
 def test_lessons_of_taste_are_told_by_what_is_named_or_shown():

@@ -31,6 +31,7 @@ _CAPITALS = 0.7
 """How likely those lessons are in capitals; else they are in small letters."""
 _CAMEL = re.compile(r"[a-z][A-Z]")
 _MARK = re.compile(r" \{[^{}]*\}")
+_SHORT = 3  # letters; no word as short says what a text is about
 _FEWEST_TO_COUNT = 4  # a profile of fewer items says next to nothing
 
 
@@ -58,10 +59,13 @@ class Shares:
     """How many of these two sorts show that item and nothing else: the first step, before it has to be found among
     others."""
     named: float = 0.0
-    """Prompts for a choice that name, in the place of a profile, what of the two is chosen, drawn at random, and show
-    nothing; where one of the two does not fit, nothing is named and the other is chosen. Which of two texts is the one
-    that is spoken of is the first step of every choice. A small model takes it within some hundred steps where nothing
-    else decides, and without it learns nothing by taste."""
+    """Prompts for a choice that show nothing and name, in the place of a profile, what of the two is chosen, drawn at
+    random, or name nothing and ask for the one that fits (``misfits``). Which of two texts is the one that is spoken of
+    is the first step of every choice. A small model takes it where nothing else decides, and without it learns nothing
+    by taste."""
+    misfits: float = 0.4
+    """How often in these, where both of the two fit, one gives way to one of another of the writer's items, nothing is
+    named and the one that fits is chosen; where one does not fit it always does."""
     told: float = 0.0
     """Prompts that tell, in the place of a profile, how the person decides. What somebody's items say of the next is
     learned in two steps then: how a manner decides, which such a prompt shows plainly, and what a manner is seen by."""
@@ -153,8 +157,8 @@ class _Writer:
     def drawn(self, index: int) -> Lesson | None:
         """What is asked of an item in one of the lessons that the prompt alone decides, where it falls to one."""
         task, shares, item, earlier = self.task, self.shares, self.user.history[index], self.user.history[:index]
-        if task.has_options and self.names.random() < shares.named and (named := self._named(item)):
-            return self._written(named[0], [], named[1], own=False)
+        if task.has_options and self.names.random() < shares.named and (lesson := self._named(item)):
+            return lesson
         if task.labels and self.turns.random() < shares.strange:
             item, shown = self._strange(item, earlier)
             return self._written(item, shown, "", own=False)
@@ -170,7 +174,7 @@ class _Writer:
         if casing := self._casing(shown):
             query = replace(query, gold=casing(query.gold or ""))
             shown = [_recased(one, casing) for one in shown]
-        return self._asked(query, query.id, shown, "" if casing else profile)
+        return self._asked(query, self.said.notes.get(query.id, ()), shown, "" if casing else profile)
 
     def _about(self, sought: str, earlier: Sequence[Item]) -> tuple[list[Item], str]:
         """What a prompt says of the person: retrieved items and a profile, each perhaps empty."""
@@ -192,16 +196,33 @@ class _Writer:
             return None
         return _in_capitals if self.shouts.random() < _CAPITALS else str.lower
 
-    def _named(self, item: Item) -> tuple[Item, str] | None:
-        """The item with one of its two drawn and what stands in the place of a profile; None where both are alike."""
-        fits = self._what_fits(item)
-        if len(fits) < 2:
+    def _named(self, item: Item) -> Lesson | None:
+        """A lesson that names which of an item's two is chosen, or in which one alone fits; None where both are alike
+        or nothing is known of them.
+        """
+        fits, names = self._what_fits(item), self.names
+        fit = [what for what in sorted(fits) if not self._goes_last(what)]
+        if len(fits) < 2 or not fit:
             return None
-        fit = [what for what in fits if not self._goes_last(what)]
-        if len(fit) == 1:
-            return self._chosen(item, [*fit, *fits]), ""
-        what = self.names.choice(sorted(fits))
-        return self._chosen(item, [what, *fits]), f"{{{what}}}"
+        what = names.choice(fit)
+        if len(fit) == 1 or (self.said.last and names.random() < self.shares.misfits):
+            return self._misfit(item, what)
+        return self._written(self._chosen(item, [what, *fits]), [], f"{{{what}}}", own=False)
+
+    def _misfit(self, item: Item, what: str) -> Lesson | None:
+        """A lesson in which only that one of the item's two fits; None if what is drawn for the other shares a word.
+
+        Only those of other items teach to compare the two with what they are chosen for: where all that do not fit are
+        of one sort (the town's are about problems, never about methods), a model goes by that.
+        """
+        other = self.names.choice(self.user.history)
+        text, said = self.names.choice(sorted(self.said.notes.get(other.id) or [("", "")]))
+        if not text or not _long_words(text).isdisjoint(_long_words(item.x)):
+            return None
+        fit = self._what_fits(item)[what]
+        notes = ((fit, what), (text, said.removesuffix(self.said.last) + self.said.last))
+        query = self.task.as_query(replace(item, y=fit, other=text))
+        return self._asked(query, notes, [], "", own=False)
 
     def _strange(self, item: Item, earlier: Sequence[Item]) -> tuple[Item, list[Item]]:
         """The item and what is shown of the person, where only what is shown tells the label."""
@@ -267,18 +288,18 @@ class _Writer:
         return replace(item, y=first, other=others[0] if self.task.has_options else item.other)
 
     def _written(self, item: Item, shown: list[Item], profile: str, own: bool = True) -> Lesson:
-        if self.said.notes.get(item.id):
-            return self._asked(self.task.as_query(item), item.id, shown, profile, own)
+        if notes := self.said.notes.get(item.id):
+            return self._asked(self.task.as_query(item), notes, shown, profile, own)
         prompt, target = self.task.pair(item, history=shown, profile=profile)
         return self._lesson(prompt, target, shown if own else [])
 
-    def _asked(self, query: Query, id: str, shown: list[Item], profile: str, own: bool = True) -> Lesson:
-        """A lesson on a query, with the notes of that id, where there are some.
+    def _asked(self, query: Query, notes: Notes, shown: list[Item], profile: str, own: bool = True) -> Lesson:
+        """A lesson on a query, with these notes, where there are some.
 
         Args:
             own: whether the answers shown and asked for are the writer's, or drawn ones that the prompt alone decides.
         """
-        task, said, notes = self.task, self.said, self.said.notes.get(id, ())
+        task, said = self.task, self.said
         of_shown = [said.notes.get(item.id, ()) for item in shown]
         target = f" {query.gold}" + (f"{said.end}{_NOTES} {_in_order(notes, task, query)}" if notes else "")
         shown, query = self._marked(shown, of_shown, query, notes, said.evidence if own else {})
@@ -342,6 +363,11 @@ class _Writer:
         if answer < len(target):
             asides.append((len(prompt) + answer, len(prompt) + len(target)))
         return Lesson(prompt, target, tuple(spans), self.shares.label_weight if task.labels else 1, tuple(asides))
+
+
+def _long_words(text: str) -> set[str]:
+    """What a text may be about."""
+    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > _SHORT}
 
 
 def _in_capitals(text: str) -> str:

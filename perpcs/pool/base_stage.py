@@ -1,8 +1,8 @@
 """Stage 1 of a pool from seeds: tokenizer and base model, trained on base users only.
 
-What a model learns before all lessons (to read, to look, to choose, to see taste) are stages of their own, each with a
-key over what it was made from: a build that was killed does none of them again, nor one with other settings for what
-follows.
+What a model learns before all lessons (to read, to look, to see what fits, to choose, to see taste) are stages of
+their own, each with a key over what it was made from: a build that was killed does none of them again, nor one with
+other settings for what follows.
 """
 
 import math
@@ -18,8 +18,10 @@ from perpcs.model.train_base import BaseSettings, read_model, train_base
 from perpcs.pool.lessons import (
     BY_TASTE,
     CHOOSING,
+    FITTING,
     LOOKING,
     choosing_lessons,
+    fitting_lessons,
     held_out_lessons,
     looking_lessons,
     reading_lessons,
@@ -32,6 +34,7 @@ from perpcs.pool.store import base_hash
 from perpcs.tasks import get_task
 
 _TOKENIZER_PAIRS = 20_000
+_PARTS = ("reading", "looking", "fitting", "choosing", "taste")
 TOWN_VERSION = 4
 """Raise it when the town's texts change: everything made from them is then made anew."""
 
@@ -51,6 +54,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "last_lessons": recipe.last_lessons,
         "reading": recipe.reading,
         "looking": [recipe.looking, LOOKING],
+        "fitting": [recipe.fitting, FITTING],
         "choosing": [recipe.choosing, CHOOSING],
         "taste": [recipe.taste, BY_TASTE],
     }
@@ -65,7 +69,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         else:
             lessons = trainer.lessons()
         curve = trainer.train("all lessons", lessons, recipe.base, folder, start)
-        return {**curve, **{what: getattr(recipe, what) for what in ("reading", "looking", "choosing", "taste")}}
+        return {**curve, **{what: getattr(recipe, what) for what in _PARTS}}
 
     return space.stage("base", inputs, work)
 
@@ -96,6 +100,7 @@ class _Trainer:
         choices = any(get_task(part.task).has_options for part in recipe.tasks)
         for what, steps, shares, lessons in (
             ("looking", recipe.looking, LOOKING, looking_lessons),
+            ("fitting", recipe.fitting * choices, FITTING, fitting_lessons),
             ("choosing", recipe.choosing * choices, CHOOSING, choosing_lessons),
             ("taste", recipe.taste, BY_TASTE, taste_lessons),
         ):

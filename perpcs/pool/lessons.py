@@ -24,8 +24,10 @@ _READING_PART = 6
 """One in so many base users of a task with labels writes lessons of reading."""
 LOOKING = Shares(strange=1.0, alone=0.6, marks=0.6)
 """What lessons of looking show."""
-CHOOSING = Shares(with_history=0.0, named=1.0, marks=0.4, label_weight=32)
-"""What lessons of choosing show, which are nothing but choices."""
+FITTING = Shares(with_history=0.0, named=1.0, misfits=1.0, label_weight=32)
+"""What lessons of fitting show, which are nothing but choices of which one fits."""
+CHOOSING = replace(FITTING, misfits=0.4, marks=0.4)
+"""What lessons of choosing show: the same, and others that name what is chosen."""
 BY_TASTE = Shares(with_history=0.0, named=0.3, taste=1.0, alone=0.6, marks=0.4, label_weight=16)
 """What lessons of taste show."""
 _LOOKING_PART = 5
@@ -76,11 +78,25 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
     return lessons
 
 
+def fitting_lessons(recipe: Recipe) -> list[Lesson]:
+    """Lessons of choices in which one of the two fits, and no others: to compare texts takes many steps in which
+    nothing else is of use.
+    """
+    return _choices(recipe, FITTING)
+
+
 def choosing_lessons(recipe: Recipe) -> list[Lesson]:
-    """Lessons that name what is chosen, and no others: beside others a model does not find out which text it is of."""
+    """Lessons that name what is chosen or ask which one fits, and no others: beside others a model does not find out
+    which text is spoken of.
+    """
+    return _choices(recipe, CHOOSING)
+
+
+def _choices(recipe: Recipe, shares: Shares) -> list[Lesson]:
+    """Those lessons of all base users of the tasks whose answers are choices."""
     parts = [part for part in recipe.tasks if get_task(part.task).has_options]
-    written = [(part.task, _who_look(recipe, part)) for part in parts]
-    return [lesson for task, people in written for lesson in _looking(task, people, said_of(people), CHOOSING)]
+    written = [(part.task, base_people(recipe, part)) for part in parts]
+    return [lesson for task, people in written for lesson in _looking(task, people, said_of(people), shares)]
 
 
 def taste_lessons(recipe: Recipe) -> list[Lesson]:

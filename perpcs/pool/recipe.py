@@ -67,8 +67,10 @@ class Recipe:
     """Steps in which the base model first learns from texts above all, so that it can read when it learns to look."""
     looking: int = 0
     """Steps in which the base model then learns to look at what a prompt shows, texts beside it and nothing else."""
+    fitting: int = 0
+    """Steps in which it then learns which of two texts is about what a prompt is about."""
     choosing: int = 0
-    """Steps in which it then learns which of two texts is the one that a prompt speaks of."""
+    """Steps in which it then learns also which of the two is the one that a prompt names."""
     taste: int = 0
     """Steps in which it then learns to find, in the same way, what taste decides."""
     town_seed: int = 7
@@ -90,14 +92,15 @@ SMALLTOWN = Recipe(
         vocabulary=6144,
         steps=16_000,
         warmup=200,
-        cooldown=7_000,
+        cooldown=14_000,
         evaluate_every=500,
         compiled=True,
     ),
     last_lessons=TOWN_LAST_LESSONS,
     reading=5000,
     looking=2500,
-    choosing=1600,
+    fitting=1400,
+    choosing=1000,
     taste=2000,
     settings=Settings(
         gates=GateSettings(steps=24),
@@ -128,4 +131,4 @@ TINY = Recipe(
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
     base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
-    return replace(recipe, start=start, base=base, reading=0, looking=2000, choosing=1600, taste=400)
+    return replace(recipe, start=start, base=base, reading=0, looking=2000, fitting=1400, choosing=1000, taste=400)
