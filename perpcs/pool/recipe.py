@@ -100,7 +100,7 @@ SMALLTOWN = Recipe(
     reading=5000,
     looking=2500,
     fitting=1400,
-    choosing=1000,
+    choosing=1800,
     taste=2000,
     settings=Settings(
         gates=GateSettings(steps=24),
@@ -131,4 +131,4 @@ TINY = Recipe(
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
     base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
-    return replace(recipe, start=start, base=base, reading=0, looking=2000, fitting=1400, choosing=1000, taste=400)
+    return replace(recipe, start=start, base=base, reading=0, looking=2000, fitting=1400, choosing=1800, taste=400)
