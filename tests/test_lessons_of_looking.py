@@ -16,6 +16,7 @@ from perpcs.pool.lessons import (
     fitting_lessons,
     looking_lessons,
     reading_lessons,
+    recalling_lessons,
     taste_lessons,
     town_lessons,
 )
@@ -298,6 +299,17 @@ def test_lessons_of_choosing_are_choices_alone_and_those_of_fitting_name_nothing
             assert section(lesson.prompt, "User History") == ""
             assert decided_by_what_is_named(lesson)
             assert write is choosing_lessons or "{" not in lesson.prompt
+
+
+def test_lessons_of_recalling_show_one_item_that_leaves_the_same_choice_or_name_it():
+    found = recalling_lessons(FORTY)
+    shown = [section(lesson.prompt, "User History") for lesson in found]
+    assert len(found) > 100
+    assert 0.5 < sum(map(bool, shown)) / len(found) < 0.9
+    for lesson, history in zip(found, shown, strict=True):
+        assert lesson.prompt.endswith(" Answer:")
+        assert history.count("\n") == 0
+        assert history or decided_by_what_is_named(lesson)
 
 
 def test_lessons_of_taste_are_told_by_what_is_named_or_shown():

@@ -1,8 +1,8 @@
 """Stage 1 of a pool from seeds: tokenizer and base model, trained on base users only.
 
-What a model learns before all lessons (to read, to look, to see what fits, to choose, to see taste) are stages of
-their own, each with a key over what it was made from: a build that was killed does none of them again, nor one with
-other settings for what follows.
+What a model learns before all lessons (to read, to look, to see what fits, to choose, to recall, to see taste) are
+stages of their own, each with a key over what it was made from: a build that was killed does none of them again, nor
+one with other settings for what follows.
 """
 
 import math
@@ -20,11 +20,13 @@ from perpcs.pool.lessons import (
     CHOOSING,
     FITTING,
     LOOKING,
+    RECALLING,
     choosing_lessons,
     fitting_lessons,
     held_out_lessons,
     looking_lessons,
     reading_lessons,
+    recalling_lessons,
     taste_lessons,
     town_lessons,
 )
@@ -34,7 +36,7 @@ from perpcs.pool.store import base_hash
 from perpcs.tasks import get_task
 
 _TOKENIZER_PAIRS = 20_000
-_PARTS = ("reading", "looking", "fitting", "choosing", "taste")
+_PARTS = ("reading", "looking", "fitting", "choosing", "recalling", "taste")
 TOWN_VERSION = 4
 """Raise it when the town's texts change: everything made from them is then made anew."""
 
@@ -56,6 +58,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "looking": [recipe.looking, LOOKING],
         "fitting": [recipe.fitting, FITTING],
         "choosing": [recipe.choosing, CHOOSING],
+        "recalling": [recipe.recalling, RECALLING],
         "taste": [recipe.taste, BY_TASTE],
     }
 
@@ -102,6 +105,7 @@ class _Trainer:
             ("looking", recipe.looking, LOOKING, looking_lessons),
             ("fitting", recipe.fitting * choices, FITTING, fitting_lessons),
             ("choosing", recipe.choosing * choices, CHOOSING, choosing_lessons),
+            ("recalling", recipe.recalling * choices, RECALLING, recalling_lessons),
             ("taste", recipe.taste, BY_TASTE, taste_lessons),
         ):
             if steps:

@@ -28,6 +28,8 @@ FITTING = Shares(with_history=0.0, named=1.0, misfits=1.0, label_weight=32)
 """What lessons of fitting show, which are nothing but choices of which one fits."""
 CHOOSING = replace(FITTING, misfits=0.4, marks=0.4)
 """What lessons of choosing show: the same, and others that name what is chosen."""
+RECALLING = replace(CHOOSING, named=0.3, taste=1.0, alone=1.0)
+"""What lessons of recalling show: most of them one item, chosen by the taste that decides what is asked."""
 BY_TASTE = Shares(with_history=0.0, named=0.3, taste=1.0, alone=0.6, marks=0.4, label_weight=16)
 """What lessons of taste show."""
 _LOOKING_PART = 5
@@ -90,6 +92,11 @@ def choosing_lessons(recipe: Recipe) -> list[Lesson]:
     which text is spoken of.
     """
     return _choices(recipe, CHOOSING)
+
+
+def recalling_lessons(recipe: Recipe) -> list[Lesson]:
+    """The same, most of them with what was chosen before in the place of its name."""
+    return _choices(recipe, RECALLING)
 
 
 def _choices(recipe: Recipe, shares: Shares) -> list[Lesson]:

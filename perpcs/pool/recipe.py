@@ -71,6 +71,8 @@ class Recipe:
     """Steps in which it then learns which of two texts is about what a prompt is about."""
     choosing: int = 0
     """Steps in which it then learns also which of the two is the one that a prompt names."""
+    recalling: int = 0
+    """Steps in which it then learns also to choose what was chosen in an item that is shown."""
     taste: int = 0
     """Steps in which it then learns to find, in the same way, what taste decides."""
     town_seed: int = 7
@@ -101,6 +103,7 @@ SMALLTOWN = Recipe(
     looking=2500,
     fitting=1400,
     choosing=1800,
+    recalling=1100,
     taste=2000,
     settings=Settings(
         gates=GateSettings(steps=24),
@@ -131,4 +134,6 @@ TINY = Recipe(
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
     base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
-    return replace(recipe, start=start, base=base, reading=0, looking=2000, fitting=1400, choosing=1800, taste=400)
+    return replace(
+        recipe, start=start, base=base, reading=0, looking=2000, fitting=1400, choosing=1800, recalling=1100, taste=400
+    )
