@@ -206,23 +206,27 @@ class _Writer:
             return None
         what = names.choice(fit)
         if len(fit) == 1 or (self.said.last and names.random() < self.shares.misfits):
-            return self._misfit(item, what)
+            return self._misfit(item, fits[what], what)
         return self._written(self._chosen(item, [what, *fits]), [], f"{{{what}}}", own=False)
 
-    def _misfit(self, item: Item, what: str) -> Lesson | None:
+    def _misfit(self, item: Item, fit: str, what: str) -> Lesson | None:
         """A lesson in which only that one of the item's two fits; None if what is drawn for the other shares a word.
 
         Only those of other items teach to compare the two with what they are chosen for: where all that do not fit are
         of one sort (the town's are about problems, never about methods), a model goes by that.
+
+        Args:
+            what: the note on the one that fits.
         """
-        other = self.names.choice(self.user.history)
-        text, said = self.names.choice(sorted(self.said.notes.get(other.id) or [("", "")]))
-        if not text or not _long_words(text).isdisjoint(_long_words(item.x)):
+        drawn = self.names.choice(self.user.history)
+        of_drawn = self.said.notes.get(drawn.id)
+        if not of_drawn:
             return None
-        fit = self._what_fits(item)[what]
-        notes = ((fit, what), (text, said.removesuffix(self.said.last) + self.said.last))
-        query = self.task.as_query(replace(item, y=fit, other=text))
-        return self._asked(query, notes, [], "", own=False)
+        other, kind = self.names.choice(sorted(of_drawn))
+        if not _long_words(other).isdisjoint(_long_words(item.x)):
+            return None
+        notes = ((fit, what), (other, kind.removesuffix(self.said.last) + self.said.last))
+        return self._asked(self.task.as_query(replace(item, y=fit, other=other)), notes, [], "", own=False)
 
     def _strange(self, item: Item, earlier: Sequence[Item]) -> tuple[Item, list[Item]]:
         """The item and what is shown of the person, where only what is shown tells the label."""

@@ -15,6 +15,7 @@ from perpcs.model.apart import label_tokens, set_apart
 from perpcs.model.text import Lesson
 from perpcs.model.tokenizer import train_tokenizer
 from perpcs.model.train_base import BaseSettings, read_model, train_base
+from perpcs.pool.adapt import Shares
 from perpcs.pool.lessons import (
     BY_TASTE,
     CHOOSING,
@@ -36,9 +37,20 @@ from perpcs.pool.store import base_hash
 from perpcs.tasks import get_task
 
 _TOKENIZER_PAIRS = 20_000
-_PARTS = ("reading", "looking", "fitting", "choosing", "recalling", "taste")
 TOWN_VERSION = 4
 """Raise it when the town's texts change: everything made from them is then made anew."""
+_AFTER_READING: dict[str, tuple[Shares, Callable[[Recipe], list[Lesson]]]] = {
+    "looking": (LOOKING, looking_lessons),
+    "fitting": (FITTING, fitting_lessons),
+    "choosing": (CHOOSING, choosing_lessons),
+    "recalling": (RECALLING, recalling_lessons),
+    "taste": (BY_TASTE, taste_lessons),
+}
+"""What a model that can read learns before all lessons, in this order: the name of its steps in a recipe, what its
+lessons show, and who writes them.
+"""
+_OF_CHOICES = frozenset({"fitting", "choosing", "recalling"})
+"""Those of them with nothing to learn from where no task asks to choose."""
 
 
 def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
@@ -55,11 +67,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "lessons": recipe.lessons,
         "last_lessons": recipe.last_lessons,
         "reading": recipe.reading,
-        "looking": [recipe.looking, LOOKING],
-        "fitting": [recipe.fitting, FITTING],
-        "choosing": [recipe.choosing, CHOOSING],
-        "recalling": [recipe.recalling, RECALLING],
-        "taste": [recipe.taste, BY_TASTE],
+        **{what: [getattr(recipe, what), shares] for what, (shares, _) in _AFTER_READING.items()},
     }
 
     def work(folder: Path) -> dict[str, Any]:
@@ -72,7 +80,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         else:
             lessons = trainer.lessons()
         curve = trainer.train("all lessons", lessons, recipe.base, folder, start)
-        return {**curve, **{what: getattr(recipe, what) for what in _PARTS}}
+        return {**curve, **{what: getattr(recipe, what) for what in ("reading", *_AFTER_READING)}}
 
     return space.stage("base", inputs, work)
 
@@ -101,13 +109,8 @@ class _Trainer:
             settings = replace(recipe.base, steps=recipe.reading, cooldown=-(-recipe.reading // 8))
             at = self._part("reading", settings, recipe.lessons, reading_lessons, at)
         choices = any(get_task(part.task).has_options for part in recipe.tasks)
-        for what, steps, shares, lessons in (
-            ("looking", recipe.looking, LOOKING, looking_lessons),
-            ("fitting", recipe.fitting * choices, FITTING, fitting_lessons),
-            ("choosing", recipe.choosing * choices, CHOOSING, choosing_lessons),
-            ("recalling", recipe.recalling * choices, RECALLING, recalling_lessons),
-            ("taste", recipe.taste, BY_TASTE, taste_lessons),
-        ):
+        for what, (shares, lessons) in _AFTER_READING.items():
+            steps = 0 if what in _OF_CHOICES and not choices else getattr(recipe, what)
             if steps:
                 settings = replace(recipe.base, steps=steps, warmup=20, cooldown=steps // 8 + 1, still=True)
                 at = self._part(what, settings, [recipe.lessons, shares], lessons, at)
