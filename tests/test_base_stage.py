@@ -25,10 +25,11 @@ RECIPE = replace(
     fitting=1,
     choosing=4,
     recalling=1,
+    finding=1,
     taste=2,
 )
 
-FIRST = ("reading", "looking", "fitting", "choosing", "recalling", "taste")
+FIRST = ("reading", "looking", "fitting", "choosing", "recalling", "finding", "taste")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def made(tmp_path_factory):
 
 def test_a_base_model_that_looked_first_loads_and_is_done_once(made):
     folder, curve, space = made
-    assert [curve[what] for what in FIRST] == [2, 3, 1, 4, 1, 2]
+    assert [curve[what] for what in FIRST] == [2, 3, 1, 4, 1, 1, 2]
     assert [point["step"] for point in curve["curve"]] == [5]
     assert load_base(folder, device="cpu").max_tokens == RECIPE.base.max_tokens
     assert not [each for each in folder.iterdir() if each.is_dir()]
@@ -50,7 +51,7 @@ def test_a_base_model_that_looked_first_loads_and_is_done_once(made):
     assert lines == ["base: done before"]
 
 
-def test_the_last_lessons_are_others(made):
+def test_all_lessons_and_the_last_ones_may_be_others(made):
     folder, _, space = made
     asked: list[Shares] = []
     real = stage.town_lessons
@@ -61,30 +62,32 @@ def test_the_last_lessons_are_others(made):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "town_lessons", spied)
-        others = Shares(with_history=1.0)
-        _, changed, _ = stage.base_stage(space, replace(RECIPE, last_lessons=others))
-    assert asked == [RECIPE.lessons, others]
+        those, others = Shares(with_history=0.5), Shares(with_history=1.0)
+        _, changed, _ = stage.base_stage(space, replace(RECIPE, all_lessons=those, last_lessons=others))
+    assert asked == [those, others]
     assert changed != folder
     one, two = (load_file(each / "model.safetensors") for each in (folder, changed))
     assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp_path):
-    began: list[tuple[int, bool]] = []
+    began: list[tuple[int, bool, float]] = []
     real = stage.train_base
 
     def spied(lessons, held, tokenizer, settings, folder, on_progress, **options):
-        began.append((settings.steps, options.get("start") is not None))
-        if settings.steps == RECIPE.base.steps and len(began) == 7:
+        began.append((settings.steps, options.get("start") is not None, settings.rate))
+        if settings.steps == RECIPE.base.steps and len(began) == 8:
             raise KeyboardInterrupt
         return real(lessons, held, tokenizer, settings, folder, on_progress, **options)
 
     monkeypatch.setattr(stage, "train_base", spied)
     space = Workspace(tmp_path, lambda line: None)
+    slower = replace(RECIPE, base=replace(RECIPE.base, rate=1e-3))
     with pytest.raises(KeyboardInterrupt):
-        stage.base_stage(space, RECIPE)
-    stage.base_stage(space, RECIPE)
-    assert began == [(2, False), (3, True), (1, True), (4, True), (1, True), (2, True), (5, True), (5, True)]
+        stage.base_stage(space, slower)
+    stage.base_stage(space, slower)
+    first = [(2, False), (3, True), (1, True), (4, True), (1, True), (1, True), (2, True)]
+    assert began == [*((*each, 3e-3) for each in first), *[(5, True, 1e-3)] * 2]
 
 
 def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_one(monkeypatch, tmp_path):
@@ -99,10 +102,11 @@ def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_on
         "base, fitting",
         *["base, choosing"] * 4,
         "base, recalling",
+        "base, finding",
         *["base, taste"] * 2,
         *["base, all lessons"] * 5,
     ]
-    assert ["held out" in line for line in steps] == [False, True, *[False] * 12, *[True] * 4]
+    assert ["held out" in line for line in steps] == [False, True, *[False] * 13, *[True] * 4]
 
 
 def test_what_comes_first_is_not_done_again_for_other_settings_of_what_follows(made):
@@ -119,7 +123,7 @@ def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is
     monkeypatch.setattr("perpcs.model.apart.ALIKE", -1.0)  # as if all were alike
     stage.base_stage(Workspace(tmp_path, lambda line: None), RECIPE)
     (reading,), (looking,), *others = (tmp_path.glob(f"base-{what}-*") for what in FIRST)
-    read, apart, after, fitted, chose, recalled, last = (
+    read, apart, after, fitted, chose, recalled, found, last = (
         load_file(each / "model.safetensors")
         for each in (reading, looking / "apart", looking, *(folder for (folder,) in others))
     )
@@ -129,7 +133,7 @@ def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is
     assert torch.equal(after[table], apart[table])
     assert torch.equal(last[table], apart[table])
     assert any(not torch.equal(apart[name], after[name]) for name in apart)
-    for one, two in ((after, fitted), (fitted, chose), (chose, recalled), (recalled, last)):
+    for one, two in ((after, fitted), (fitted, chose), (chose, recalled), (recalled, found), (found, last)):
         assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
@@ -138,4 +142,4 @@ def test_where_no_task_asks_to_choose_nothing_is_chosen(tmp_path):
     tags = replace(RECIPE, tasks=tuple(part for part in RECIPE.tasks if part.task != "LaMP_1"))
     stage.base_stage(Workspace(tmp_path, lines.append), tags)
     assert "base-taste: started" in lines
-    assert not {f"base-{what}: started" for what in ("fitting", "choosing", "recalling")} & set(lines)
+    assert not {f"base-{what}: started" for what in ("fitting", "choosing", "recalling", "finding")} & set(lines)

@@ -12,6 +12,7 @@ from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.pool.adapt import LABEL_WEIGHT
 from perpcs.pool.lessons import (
     choosing_lessons,
+    finding_lessons,
     fitting_lessons,
     looking_lessons,
     reading_lessons,
@@ -310,12 +311,20 @@ def test_lessons_of_recalling_show_one_item_that_leaves_the_same_choice_or_name_
         assert history or decided_by_what_is_named(lesson)
 
 
+def test_lessons_of_finding_show_others_beside_the_item_that_tells():
+    shown = [section(lesson.prompt, "User History").count("Paper Title:") for lesson in finding_lessons(FORTY)]
+    count = Counter(shown)
+    assert count.keys() == {0, 1, 2, 3, 4}
+    assert min(count[many] for many in (2, 3, 4)) > count[1] / 2
+    assert sum(many > 1 for many in shown) / len(shown) > 0.5
+
+
 def test_lessons_of_taste_are_told_by_what_is_named_or_shown():
     found = taste_lessons(FORTY)
     texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
     assert 0.1 < len(texts) / len(found) < 0.8
     found = [lesson for lesson in found if asks_for_a_label(lesson)]
-    assert {lesson.weight for lesson in found} == {16}
+    assert {lesson.weight for lesson in found} == {32}
     assert {lesson.answers for lesson in found} == {()}
     asked = Counter()
     for lesson in found:

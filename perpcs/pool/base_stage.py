@@ -1,8 +1,8 @@
 """Stage 1 of a pool from seeds: tokenizer and base model, trained on base users only.
 
-What a model learns before all lessons (to read, to look, to see what fits, to choose, to recall, to see taste) are
-stages of their own, each with a key over what it was made from: a build that was killed does none of them again, nor
-one with other settings for what follows.
+What a model learns before all lessons (to read, to look, to see what fits, to choose, to recall, to find, to see taste)
+are stages of their own, each with a key over what it was made from: a build that was killed does none of them again,
+nor one with other settings for what follows.
 """
 
 import math
@@ -19,10 +19,12 @@ from perpcs.pool.adapt import Shares
 from perpcs.pool.lessons import (
     BY_TASTE,
     CHOOSING,
+    FINDING,
     FITTING,
     LOOKING,
     RECALLING,
     choosing_lessons,
+    finding_lessons,
     fitting_lessons,
     held_out_lessons,
     looking_lessons,
@@ -44,13 +46,16 @@ _AFTER_READING: dict[str, tuple[Shares, Callable[[Recipe], list[Lesson]]]] = {
     "fitting": (FITTING, fitting_lessons),
     "choosing": (CHOOSING, choosing_lessons),
     "recalling": (RECALLING, recalling_lessons),
+    "finding": (FINDING, finding_lessons),
     "taste": (BY_TASTE, taste_lessons),
 }
 """What a model that can read learns before all lessons, in this order: the name of its steps in a recipe, what its
 lessons show, and who writes them.
 """
-_OF_CHOICES = frozenset({"fitting", "choosing", "recalling"})
+_OF_CHOICES = frozenset({"fitting", "choosing", "recalling", "finding"})
 """Those of them with nothing to learn from where no task asks to choose."""
+_FIRST_RATE = 3e-3
+"""The rate of all of them. What they teach is found at a high one only, and kept only at a lower one."""
 
 
 def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
@@ -65,6 +70,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         **town,
         "base": recipe.base,
         "lessons": recipe.lessons,
+        "all_lessons": recipe.all_lessons,
         "last_lessons": recipe.last_lessons,
         "reading": recipe.reading,
         **{what: [getattr(recipe, what), shares] for what, (shares, _) in _AFTER_READING.items()},
@@ -73,12 +79,11 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
     def work(folder: Path) -> dict[str, Any]:
         trainer = _Trainer(space, recipe, town)
         start = trainer.learn_first()
+        lessons = trainer.lessons(recipe.all_lessons)
         if recipe.last_lessons:
             first = round((1 - LAST_PART) * recipe.base.steps)
-            trainer.train("all lessons", trainer.lessons(), recipe.base, folder, start, stop=first)
-            lessons = town_lessons(replace(recipe, lessons=recipe.last_lessons))
-        else:
-            lessons = trainer.lessons()
+            trainer.train("all lessons", lessons, recipe.base, folder, start, stop=first)
+            lessons = trainer.lessons(recipe.last_lessons)
         curve = trainer.train("all lessons", lessons, recipe.base, folder, start)
         return {**curve, **{what: getattr(recipe, what) for what in ("reading", *_AFTER_READING)}}
 
@@ -92,27 +97,31 @@ class _Trainer:
         self.space, self.recipe, self.town = space, recipe, town
         self.tell = throttled(space.say)
         self._lessons: list[Lesson] = []
+        self._written: Shares | None = None
         self._held: dict[str, list[Lesson]] = {}
         self._key, self.tokenizer = self._tokenizer()
 
-    def lessons(self) -> list[Lesson]:
-        """What the base model learns from in the end, written once."""
-        if not self._lessons:
+    def lessons(self, shares: Shares | None = None) -> list[Lesson]:
+        """Lessons of all tasks that show this, those of the recipe by default; what was written last is kept."""
+        shares = shares or self.recipe.lessons
+        if self._written != shares:
             self.space.say("base: writing lessons")
-            self._lessons = town_lessons(self.recipe)
+            self._lessons, self._written = town_lessons(replace(self.recipe, lessons=shares)), shares
         return self._lessons
 
     def learn_first(self) -> Path | None:
         """The folder of a model that has learned what comes before all lessons; None where nothing does."""
         recipe, at = self.recipe, self.recipe.start
         if recipe.reading:
-            settings = replace(recipe.base, steps=recipe.reading, cooldown=-(-recipe.reading // 8))
+            settings = replace(recipe.base, steps=recipe.reading, rate=_FIRST_RATE, cooldown=-(-recipe.reading // 8))
             at = self._part("reading", settings, recipe.lessons, reading_lessons, at)
         choices = any(get_task(part.task).has_options for part in recipe.tasks)
         for what, (shares, lessons) in _AFTER_READING.items():
             steps = 0 if what in _OF_CHOICES and not choices else getattr(recipe, what)
             if steps:
-                settings = replace(recipe.base, steps=steps, warmup=20, cooldown=steps // 8 + 1, still=True)
+                settings = replace(
+                    recipe.base, steps=steps, rate=_FIRST_RATE, warmup=20, cooldown=steps // 8 + 1, still=True
+                )
                 at = self._part(what, settings, [recipe.lessons, shares], lessons, at)
         return at
 

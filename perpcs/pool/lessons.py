@@ -30,7 +30,9 @@ CHOOSING = replace(FITTING, misfits=0.4, marks=0.4)
 """What lessons of choosing show: the same, and others that name what is chosen."""
 RECALLING = replace(CHOOSING, named=0.3, taste=1.0, alone=1.0)
 """What lessons of recalling show: most of them one item, chosen by the taste that decides what is asked."""
-BY_TASTE = Shares(with_history=0.0, named=0.3, taste=1.0, alone=0.6, marks=0.4, label_weight=16)
+FINDING = replace(RECALLING, named=0.15, alone=0.2)
+"""What lessons of finding show: the same, most of them with others beside the item that tells the choice."""
+BY_TASTE = Shares(with_history=0.0, named=0.3, taste=1.0, alone=0.3, marks=0.4, label_weight=32)
 """What lessons of taste show."""
 _LOOKING_PART = 5
 """One in so many base users of a task with labels writes lessons of looking."""
@@ -97,6 +99,11 @@ def choosing_lessons(recipe: Recipe) -> list[Lesson]:
 def recalling_lessons(recipe: Recipe) -> list[Lesson]:
     """The same, most of them with what was chosen before in the place of its name."""
     return _choices(recipe, RECALLING)
+
+
+def finding_lessons(recipe: Recipe) -> list[Lesson]:
+    """The same, with most of them showing up to three others beside the item that tells."""
+    return _choices(recipe, FINDING)
 
 
 def _choices(recipe: Recipe, shares: Shares) -> list[Lesson]:

@@ -42,8 +42,8 @@ TOWN_LESSONS = Shares(
     unheard=0.3,
     recased=0.4,
 )
-
-
+TOWN_ALL_LESSONS = replace(TOWN_LESSONS, named=0.2, taste=0.5, alone=0.3, label_weight=32)
+"""More choices by taste, for what was learned of them is soon forgotten beside all else."""
 TOWN_LAST_LESSONS = replace(
     TOWN_LESSONS, with_history=0.65, strange=0.01, taste=0.04, alone=0.2, named=0.02, told=0.05, marks=0.3
 )
@@ -60,7 +60,9 @@ class Recipe:
     base: BaseSettings = field(default_factory=BaseSettings)
     settings: Settings = field(default_factory=Settings)
     lessons: Shares = TOWN_LESSONS
-    """What the base model's lessons show (docs/SMALLTOWN.md)."""
+    """What the base model's lessons show (docs/SMALLTOWN.md): what its tokenizer comes from, and how it reads."""
+    all_lessons: Shares | None = None
+    """What those show from which it learns all at once, after its first steps; None = the same."""
     last_lessons: Shares | None = None
     """What those of the last part of its training show (``LAST_PART``); None = the same."""
     reading: int = 0
@@ -73,6 +75,8 @@ class Recipe:
     """Steps in which it then learns also which of the two is the one that a prompt names."""
     recalling: int = 0
     """Steps in which it then learns also to choose what was chosen in an item that is shown."""
+    finding: int = 0
+    """Steps in which it then learns to find that item among others."""
     taste: int = 0
     """Steps in which it then learns to find, in the same way, what taste decides."""
     town_seed: int = 7
@@ -93,18 +97,21 @@ SMALLTOWN = Recipe(
         feed_forward=576,
         vocabulary=6144,
         steps=16_000,
+        rate=2e-3,
         warmup=200,
-        cooldown=14_000,
+        cooldown=15_800,
         evaluate_every=500,
         compiled=True,
     ),
+    all_lessons=TOWN_ALL_LESSONS,
     last_lessons=TOWN_LAST_LESSONS,
     reading=5000,
     looking=2500,
     fitting=1400,
     choosing=1800,
     recalling=1100,
-    taste=2000,
+    finding=2000,
+    taste=1500,
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
@@ -134,6 +141,5 @@ TINY = Recipe(
 def continued(recipe: Recipe, start: Path) -> Recipe:
     """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
     base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
-    return replace(
-        recipe, start=start, base=base, reading=0, looking=2000, fitting=1400, choosing=1800, recalling=1100, taste=400
-    )
+    recipe = replace(recipe, fitting=1400, choosing=1800, recalling=1100, finding=2000)
+    return replace(recipe, start=start, base=base, reading=0, looking=2000, taste=400)
