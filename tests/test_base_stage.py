@@ -54,19 +54,27 @@ def test_a_base_model_that_looked_first_loads_and_is_done_once(made):
 def test_all_lessons_and_the_last_ones_may_be_others(made):
     folder, _, space = made
     asked: list[Shares] = []
-    real = stage.town_lessons
+    stops: list[int | None] = []
+    write, train = stage.town_lessons, stage.train_base
 
-    def spied(recipe):
+    def written(recipe):
         asked.append(recipe.lessons)
-        return real(recipe)
+        return write(recipe)
+
+    def trained(*args, stop=None, **options):
+        stops.append(stop)
+        return train(*args, stop=stop, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "town_lessons", spied)
+        patch.setattr(stage, "town_lessons", written)
+        patch.setattr(stage, "train_base", trained)
         those, others = Shares(with_history=0.5), Shares(with_history=1.0)
-        _, changed, _ = stage.base_stage(space, replace(RECIPE, all_lessons=those, last_lessons=others))
+        changed = replace(RECIPE, all_lessons=those, last_lessons=others, last_part=0.6)
+        _, other, _ = stage.base_stage(space, changed)
     assert asked == [those, others]
-    assert changed != folder
-    one, two = (load_file(each / "model.safetensors") for each in (folder, changed))
+    assert stops == [2, None]
+    assert other != folder
+    one, two = (load_file(each / "model.safetensors") for each in (folder, other))
     assert any(not torch.equal(one[name], two[name]) for name in one)
 
 

@@ -33,7 +33,7 @@ from perpcs.pool.lessons import (
     taste_lessons,
     town_lessons,
 )
-from perpcs.pool.recipe import LAST_PART, Recipe
+from perpcs.pool.recipe import Recipe
 from perpcs.pool.stages import Workspace, clock, throttled
 from perpcs.pool.store import base_hash
 from perpcs.tasks import get_task
@@ -71,7 +71,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "base": recipe.base,
         "lessons": recipe.lessons,
         "all_lessons": recipe.all_lessons,
-        "last_lessons": recipe.last_lessons,
+        "last_lessons": [recipe.last_part, recipe.last_lessons],
         "reading": recipe.reading,
         **{what: [getattr(recipe, what), shares] for what, (shares, _) in _AFTER_READING.items()},
     }
@@ -81,7 +81,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         start = trainer.learn_first()
         lessons = trainer.lessons(recipe.all_lessons)
         if recipe.last_lessons:
-            first = round((1 - LAST_PART) * recipe.base.steps)
+            first = round((1 - recipe.last_part) * recipe.base.steps)
             trainer.train("all lessons", lessons, recipe.base, folder, start, stop=first)
             lessons = trainer.lessons(recipe.last_lessons)
         curve = trainer.train("all lessons", lessons, recipe.base, folder, start)

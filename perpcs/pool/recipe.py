@@ -27,8 +27,6 @@ class TaskRecipe:
     """Fewest and most items that a candidate wrote; None = as people of the town do."""
 
 
-LAST_PART = 0.22
-"""Share of a base model's steps in which it learns from the last lessons."""
 TOWN_LESSONS = Shares(
     with_history=0.6,
     with_profile=0.15,
@@ -64,7 +62,9 @@ class Recipe:
     all_lessons: Shares | None = None
     """What those show from which it learns all at once, after its first steps; None = the same."""
     last_lessons: Shares | None = None
-    """What those of the last part of its training show (``LAST_PART``); None = the same."""
+    """What those of the last part of its training show; None = the same."""
+    last_part: float = 0.35
+    """What share of its steps that part is."""
     reading: int = 0
     """Steps in which the base model first learns from texts above all, so that it can read when it learns to look."""
     looking: int = 0
