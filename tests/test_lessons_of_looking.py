@@ -11,12 +11,13 @@ from perpcs.data.smalltown import make_people
 from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.pool.adapt import LABEL_WEIGHT
 from perpcs.pool.lessons import (
-    choosing_lessons,
-    finding_lessons,
-    fitting_lessons,
+    CHOOSING,
+    FINDING,
+    FITTING,
+    RECALLING,
+    choice_lessons,
     looking_lessons,
     reading_lessons,
-    recalling_lessons,
     taste_lessons,
     town_lessons,
 )
@@ -288,8 +289,8 @@ def test_lessons_of_looking_are_solved_by_it():
 
 
 def test_lessons_of_choosing_are_choices_alone_and_those_of_fitting_name_nothing():
-    for write, share in ((fitting_lessons, 0.0), (choosing_lessons, 0.45)):
-        found = write(FORTY)
+    for shares, share in ((FITTING, 0.0), (CHOOSING, 0.45)):
+        found = choice_lessons(FORTY, shares)
         named = [lesson for lesson in found if section(lesson.prompt, "User Profile")]
         assert len(found) > 100
         assert len(named) / len(found) == pytest.approx(share, abs=0.07 * bool(share))
@@ -297,11 +298,11 @@ def test_lessons_of_choosing_are_choices_alone_and_those_of_fitting_name_nothing
             assert lesson.prompt.endswith(" Answer:")
             assert section(lesson.prompt, "User History") == ""
             assert decided_by_what_is_named(lesson)
-            assert write is choosing_lessons or "{" not in lesson.prompt
+            assert shares is CHOOSING or "{" not in lesson.prompt
 
 
 def test_lessons_of_recalling_show_one_item_that_leaves_the_same_choice_or_name_it():
-    found = recalling_lessons(FORTY)
+    found = choice_lessons(FORTY, RECALLING)
     shown = [section(lesson.prompt, "User History") for lesson in found]
     assert len(found) > 100
     assert 0.5 < sum(map(bool, shown)) / len(found) < 0.9
@@ -312,7 +313,7 @@ def test_lessons_of_recalling_show_one_item_that_leaves_the_same_choice_or_name_
 
 
 def test_lessons_of_finding_show_others_beside_the_item_that_tells():
-    shown = [section(lesson.prompt, "User History").count("Paper Title:") for lesson in finding_lessons(FORTY)]
+    shown = [section(lesson.prompt, "User History").count("Paper Title:") for lesson in choice_lessons(FORTY, FINDING)]
     count = Counter(shown)
     assert count.keys() == {0, 1, 2, 3, 4}
     assert min(count[many] for many in (2, 3, 4)) > count[1] / 2

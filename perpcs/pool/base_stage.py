@@ -8,6 +8,7 @@ nor one with other settings for what follows.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,10 @@ from perpcs.pool.lessons import (
     FITTING,
     LOOKING,
     RECALLING,
-    choosing_lessons,
-    finding_lessons,
-    fitting_lessons,
+    choice_lessons,
     held_out_lessons,
     looking_lessons,
     reading_lessons,
-    recalling_lessons,
     taste_lessons,
     town_lessons,
 )
@@ -41,19 +39,17 @@ from perpcs.tasks import get_task
 _TOKENIZER_PAIRS = 20_000
 TOWN_VERSION = 4
 """Raise it when the town's texts change: everything made from them is then made anew."""
-_AFTER_READING: dict[str, tuple[Shares, Callable[[Recipe], list[Lesson]]]] = {
+_AFTER_READING: dict[str, tuple[Shares, Callable[[Recipe, Shares], list[Lesson]]]] = {
     "looking": (LOOKING, looking_lessons),
-    "fitting": (FITTING, fitting_lessons),
-    "choosing": (CHOOSING, choosing_lessons),
-    "recalling": (RECALLING, recalling_lessons),
-    "finding": (FINDING, finding_lessons),
+    "fitting": (FITTING, choice_lessons),
+    "choosing": (CHOOSING, choice_lessons),
+    "recalling": (RECALLING, choice_lessons),
+    "finding": (FINDING, choice_lessons),
     "taste": (BY_TASTE, taste_lessons),
 }
 """What a model that can read learns before all lessons, in this order: the name of its steps in a recipe, what its
 lessons show, and who writes them.
 """
-_OF_CHOICES = frozenset({"fitting", "choosing", "recalling", "finding"})
-"""Those of them with nothing to learn from where no task asks to choose."""
 _FIRST_RATE = 3e-3
 """The rate of all of them. What they teach is found at a high one only, and kept only at a lower one."""
 
@@ -114,15 +110,15 @@ class _Trainer:
         recipe, at = self.recipe, self.recipe.start
         if recipe.reading:
             settings = replace(recipe.base, steps=recipe.reading, rate=_FIRST_RATE, cooldown=-(-recipe.reading // 8))
-            at = self._part("reading", settings, recipe.lessons, reading_lessons, at)
+            at = self._part("reading", settings, recipe.lessons, partial(reading_lessons, recipe), at)
         choices = any(get_task(part.task).has_options for part in recipe.tasks)
-        for what, (shares, lessons) in _AFTER_READING.items():
-            steps = 0 if what in _OF_CHOICES and not choices else getattr(recipe, what)
-            if steps:
+        for what, (shares, write) in _AFTER_READING.items():
+            steps = getattr(recipe, what)
+            if steps and (choices or write is not choice_lessons):
                 settings = replace(
                     recipe.base, steps=steps, rate=_FIRST_RATE, warmup=20, cooldown=steps // 8 + 1, still=True
                 )
-                at = self._part(what, settings, [recipe.lessons, shares], lessons, at)
+                at = self._part(what, settings, [recipe.lessons, shares], partial(write, recipe, shares), at)
         return at
 
     def train(
@@ -153,7 +149,7 @@ class _Trainer:
         what: str,
         settings: BaseSettings,
         shares: Any,
-        write: Callable[[Recipe], list[Lesson]],
+        write: Callable[[], list[Lesson]],
         start: Path | None,
     ) -> Path:
         """The folder of a model that has learned one part; what comes after it depends on it."""
@@ -162,7 +158,7 @@ class _Trainer:
             began = start
             if start and what == "looking":
                 began = _labels_apart(self.recipe, start, self.tokenizer, folder / "apart")
-            return self.train(what, write(self.recipe), settings, folder, began)
+            return self.train(what, write(), settings, folder, began)
 
         inputs = {"before": self._key, "settings": settings, "shares": shares}
         self._key, folder, _ = self.space.stage(f"base-{what}", inputs, work)

@@ -64,11 +64,11 @@ def reading_lessons(recipe: Recipe) -> list[Lesson]:
     return town_lessons(replace(recipe, lessons=shares, tasks=tuple(parts)))
 
 
-def looking_lessons(recipe: Recipe) -> list[Lesson]:
+def looking_lessons(recipe: Recipe, shares: Shares = LOOKING) -> list[Lesson]:
     """Lessons that only looking solves, of the tasks with labels: the very item is shown, or labels are exchanged.
 
     One half draw labels from all tasks, so that copying does not depend on which label it is. Choices are left out:
-    their labels say where a text stands, and which text it is has to be learned apart (``choosing_lessons``).
+    their labels say where a text stands, and which text it is has to be learned apart (``choice_lessons``).
     """
     kinds = [get_task(part.task) for part in recipe.tasks]
     every = tuple(label for kind in kinds if not kind.has_options for label in kind.labels)
@@ -77,43 +77,23 @@ def looking_lessons(recipe: Recipe) -> list[Lesson]:
         if kind.labels and not kind.has_options:
             people = _who_look(recipe, part)
             half = len(people) // 2
-            lessons += _looking(kind.name, people[:half], Said(), labels=every)
-            lessons += _looking(kind.name, people[half:], Said())
+            lessons += _looking(kind.name, people[:half], Said(), shares, labels=every)
+            lessons += _looking(kind.name, people[half:], Said(), shares)
     return lessons
 
 
-def fitting_lessons(recipe: Recipe) -> list[Lesson]:
-    """Lessons of choices in which one of the two fits, and no others: to compare texts takes many steps in which
-    nothing else is of use.
+def choice_lessons(recipe: Recipe, shares: Shares) -> list[Lesson]:
+    """Lessons of choices that their prompts alone decide, of all base users, and no others beside them.
+
+    To compare texts takes many steps in which nothing else is of use, and beside others a model does not find out which
+    text is spoken of. None where no task asks to choose.
     """
-    return _choices(recipe, FITTING)
-
-
-def choosing_lessons(recipe: Recipe) -> list[Lesson]:
-    """Lessons that name what is chosen or ask which one fits, and no others: beside others a model does not find out
-    which text is spoken of.
-    """
-    return _choices(recipe, CHOOSING)
-
-
-def recalling_lessons(recipe: Recipe) -> list[Lesson]:
-    """The same, most of them with what was chosen before in the place of its name."""
-    return _choices(recipe, RECALLING)
-
-
-def finding_lessons(recipe: Recipe) -> list[Lesson]:
-    """The same, with most of them showing up to three others beside the item that tells."""
-    return _choices(recipe, FINDING)
-
-
-def _choices(recipe: Recipe, shares: Shares) -> list[Lesson]:
-    """Those lessons of all base users of the tasks whose answers are choices."""
     parts = [part for part in recipe.tasks if get_task(part.task).has_options]
     written = [(part.task, base_people(recipe, part)) for part in parts]
     return [lesson for task, people in written for lesson in _looking(task, people, said_of(people), shares)]
 
 
-def taste_lessons(recipe: Recipe) -> list[Lesson]:
+def taste_lessons(recipe: Recipe, shares: Shares = BY_TASTE) -> list[Lesson]:
     """Lessons in which what is shown was chosen by the taste that decides what is asked: the step after looking up.
 
     Half of those without options are lessons of looking still.
@@ -124,8 +104,8 @@ def taste_lessons(recipe: Recipe) -> list[Lesson]:
         if kind.labels:
             people = _who_look(recipe, part)
             half = 0 if kind.has_options else len(people) // 2
-            lessons += _looking(kind.name, people[:half], Said(), replace(LOOKING, label_weight=BY_TASTE.label_weight))
-            lessons += _looking(kind.name, people[half:], said_of(people[half:]), BY_TASTE)
+            lessons += _looking(kind.name, people[:half], Said(), replace(LOOKING, label_weight=shares.label_weight))
+            lessons += _looking(kind.name, people[half:], said_of(people[half:]), shares)
     return lessons
 
 
@@ -145,9 +125,7 @@ def _one_in(count: int, part: TaskRecipe) -> TaskRecipe:
     return replace(part, base_users=max(2, part.base_users // count))
 
 
-def _looking(
-    task: str, people: list[Person], said: Said, shares: Shares = LOOKING, labels: tuple[str, ...] = ()
-) -> list[Lesson]:
+def _looking(task: str, people: list[Person], said: Said, shares: Shares, labels: tuple[str, ...] = ()) -> list[Lesson]:
     """Those lessons of these people that their prompts alone decide."""
     return base_lessons(get_task(task), [person.user for person in people], shares, said, labels=labels, all_drawn=True)
 

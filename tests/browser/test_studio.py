@@ -218,7 +218,8 @@ ROWS_AND_REACH = """() => {
     if (!box) return [0, 0];
     const sight = '.st-key-methods [data-testid="stMultiSelectTagsContainer"] [role=group] > *';
     const tags = [...document.querySelectorAll(sight)].map(tag => tag.getBoundingClientRect());
-    return [new Set(tags.map(tag => tag.y)).size, Math.max(...tags.map(tag => tag.bottom)) - box.getBoundingClientRect().bottom];
+    const beyond = Math.max(...tags.map(tag => tag.bottom)) - box.getBoundingClientRect().bottom;
+    return [new Set(tags.map(tag => tag.y)).size, beyond];
 }"""
 
 
