@@ -18,7 +18,6 @@ def add_commands(commands: Any, pools: Path) -> None:
     build = commands.add_parser("build", help="build a pool; a stopped build goes on where it was")
     build.add_argument("name", help="smalltown, or any name together with --base and --data")
     build.add_argument("--tiny", action="store_true", help="smalltown's small twin for tests, in minutes")
-    build.add_argument("--continue", dest="start", help="smalltown's base model: go on training this folder's")
     build.add_argument("--base", help="Hugging Face name or folder of a causal LM")
     build.add_argument("--data", help="folder with TASK/sharer_candidates.json and TASK/base_users.json")
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")
@@ -52,7 +51,7 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
     from perpcs.pool.distil import DistilSettings
     from perpcs.pool.from_data import DataRecipe, build_from_data
     from perpcs.pool.hypernet_train import HypernetSettings
-    from perpcs.pool.recipe import SMALLTOWN, TINY, continued
+    from perpcs.pool.recipe import SMALLTOWN, TINY
     from perpcs.pool.smalltown import build_smalltown
     from perpcs.pool.stages import Workspace
     from perpcs.pool.train import PieceSettings
@@ -92,8 +91,6 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
         raise PerpcsError(f"There is no recipe {options.name!r}.", "Use smalltown, or give --base and --data.")
     town = TINY if options.tiny else SMALLTOWN
     out = Path(options.out) if options.out else pools / town.name
-    if options.start:
-        town = continued(town, Path(options.start))
     people = build_smalltown(Workspace(Path(options.work) / town.name, say), town, out)
     _complete(Engine.open(out, "cpu"), people, say)
 

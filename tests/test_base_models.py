@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from perpcs.model.train_base import (
     _PAD,
     CHECKPOINT,
     BaseSettings,
+    _schedule,
     _Texts,
     new_model,
     train_base,
@@ -227,16 +229,14 @@ def test_a_killed_base_training_goes_on_to_the_same_weights_bit_for_bit(stops, w
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-def test_a_training_left_off_goes_on_as_if_it_had_not_been(whole_run, tmp_path):
-    folder, curve, tokenizer = whole_run
-    few = TAUGHT[:20]
-    for other, name in ((TAUGHT, "same"), (few, "others")):
-        train_base(TAUGHT, HELD, tokenizer, SMALL, tmp_path / name, stop=5)
-        assert not (tmp_path / name / "model.safetensors").exists()
-        resumed = train_base(other, HELD, tokenizer, SMALL, tmp_path / name)
-        assert [point["step"] for point in resumed["curve"]] == [point["step"] for point in curve["curve"]]
-        same = (tmp_path / name / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
-        assert same == (other is TAUGHT)
+@pytest.mark.parametrize("left", [0.0, 0.35])
+def test_a_rate_falls_in_a_straight_line_to_what_is_left(left):
+    settings = replace(SMALL, steps=8, warmup=2, cooldown=4, left=left)
+    shares = [_schedule(step, settings) for step in range(8)]
+    assert shares[:5] == [0.5, *[1.0] * 4]
+    falls = [before - after for before, after in pairwise(shares[4:])]
+    assert falls == pytest.approx([(1 - left) / 4] * 3)
+    assert _schedule(8, settings) == pytest.approx(max(0.01, left))
 
 
 def test_a_trained_base_loads_and_its_loss_falls(whole_run):

@@ -27,9 +27,10 @@ RECIPE = replace(
     recalling=1,
     finding=1,
     taste=2,
+    mixing=3,
 )
 
-FIRST = ("reading", "looking", "fitting", "choosing", "recalling", "finding", "taste")
+FIRST = ("reading", "looking", "fitting", "choosing", "recalling", "finding", "taste", "mixing")
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,10 @@ def made(tmp_path_factory):
 
 def test_a_base_model_that_looked_first_loads_and_is_done_once(made):
     folder, curve, space = made
-    assert [curve[what] for what in FIRST] == [2, 3, 1, 4, 1, 1, 2]
-    assert [point["step"] for point in curve["curve"]] == [5]
+    assert [curve[what] for what in FIRST] == [2, 3, 1, 4, 1, 1, 2, 3]
+    assert [point["step"] for point in curve["curve"]] == [2, 17, 22]  # reading, mixing and the last part
+    assert curve["padded_tokens_seen"] == 22 * RECIPE.base.batch_tokens
+    assert curve["lessons"] > len(stage.last_lessons(RECIPE))
     assert load_base(folder, device="cpu").max_tokens == RECIPE.base.max_tokens
     assert not [each for each in folder.iterdir() if each.is_dir()]
     lines = []
@@ -51,31 +54,28 @@ def test_a_base_model_that_looked_first_loads_and_is_done_once(made):
     assert lines == ["base: done before"]
 
 
-def test_all_lessons_and_the_last_ones_may_be_others(made):
+def test_mixed_lessons_and_the_last_ones_may_be_others_and_of_fewer(made):
     folder, _, space = made
     asked: list[Shares] = []
-    stops: list[int | None] = []
-    write, train = stage.town_lessons, stage.train_base
+    people: list[list[int]] = []
+    write = stage.town_lessons
 
     def written(recipe):
         asked.append(recipe.lessons)
+        people.append([part.base_users for part in recipe.tasks])
         return write(recipe)
-
-    def trained(*args, stop=None, **options):
-        stops.append(stop)
-        return train(*args, stop=stop, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "town_lessons", written)
-        patch.setattr(stage, "train_base", trained)
+        patch.setattr("perpcs.pool.lessons.town_lessons", written)
         those, others = Shares(with_history=0.5), Shares(with_history=1.0)
-        changed = replace(RECIPE, all_lessons=those, last_lessons=others, last_part=0.6)
-        _, other, _ = stage.base_stage(space, changed)
-    assert asked == [those, others]
-    assert stops == [2, None]
+        fewer = tuple(replace(part, late=1 if part.task == "LaMP_4" else 3) for part in RECIPE.tasks)
+        changed = replace(RECIPE, mixed_lessons=those, last_lessons=others, tasks=fewer)
+        stage.base_stage(space, replace(changed, mixing=2))
+        _, other, _ = stage.base_stage(space, replace(changed, mixing=2, last_lessons=those))
+    assert asked == [those, others, those]
+    assert people == [[6, 6, 6], *[[6 if part.task == "LaMP_4" else 2 for part in RECIPE.tasks]] * 2]
     assert other != folder
-    one, two = (load_file(each / "model.safetensors") for each in (folder, other))
-    assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp_path):
@@ -84,7 +84,7 @@ def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp
 
     def spied(lessons, held, tokenizer, settings, folder, on_progress, **options):
         began.append((settings.steps, options.get("start") is not None, settings.rate))
-        if settings.steps == RECIPE.base.steps and len(began) == 8:
+        if settings.steps == RECIPE.base.steps and len(began) == 9:
             raise KeyboardInterrupt
         return real(lessons, held, tokenizer, settings, folder, on_progress, **options)
 
@@ -95,7 +95,7 @@ def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp
         stage.base_stage(space, slower)
     stage.base_stage(space, slower)
     first = [(2, False), (3, True), (1, True), (4, True), (1, True), (1, True), (2, True)]
-    assert began == [*((*each, 3e-3) for each in first), *[(5, True, 1e-3)] * 2]
+    assert began == [*((*each, 3e-3) for each in first), (3, True, 2e-3), *[(5, True, 1e-3)] * 2]
 
 
 def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_one(monkeypatch, tmp_path):
@@ -112,9 +112,10 @@ def test_progress_tells_what_is_trained_and_held_out_loss_only_where_there_is_on
         "base, recalling",
         "base, finding",
         *["base, taste"] * 2,
-        *["base, all lessons"] * 5,
+        *["base, mixing"] * 3,
+        *["base, last lessons"] * 5,
     ]
-    assert ["held out" in line for line in steps] == [False, True, *[False] * 13, *[True] * 4]
+    assert ["held out" in line for line in steps] == [False, True, *[False] * 12, False, True, True, False, *[True] * 4]
 
 
 def test_what_comes_first_is_not_done_again_for_other_settings_of_what_follows(made):
@@ -131,7 +132,7 @@ def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is
     monkeypatch.setattr("perpcs.model.apart.ALIKE", -1.0)  # as if all were alike
     stage.base_stage(Workspace(tmp_path, lambda line: None), RECIPE)
     (reading,), (looking,), *others = (tmp_path.glob(f"base-{what}-*") for what in FIRST)
-    read, apart, after, fitted, chose, recalled, found, last = (
+    read, apart, after, fitted, chose, recalled, found, last, mixed = (
         load_file(each / "model.safetensors")
         for each in (reading, looking / "apart", looking, *(folder for (folder,) in others))
     )
@@ -140,6 +141,7 @@ def test_looking_begins_with_labels_apart_and_leaves_every_embedding_where_it_is
     assert not torch.equal(read[table][tags], apart[table][tags])
     assert torch.equal(after[table], apart[table])
     assert torch.equal(last[table], apart[table])
+    assert not torch.equal(mixed[table], apart[table])
     assert any(not torch.equal(apart[name], after[name]) for name in apart)
     for one, two in ((after, fitted), (fitted, chose), (chose, recalled), (recalled, found), (found, last)):
         assert any(not torch.equal(one[name], two[name]) for name in one)

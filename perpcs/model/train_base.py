@@ -46,7 +46,9 @@ class BaseSettings:
     rate: float = 3e-3
     warmup: int = 100
     cooldown: int = 1600
-    """Over the last so many steps the rate falls in a straight line to nearly nothing."""
+    """Over the last so many steps the rate falls in a straight line."""
+    left: float = 0.0
+    """What share of it is left at the end, where that is more than a hundredth."""
     weight_decay: float = 0.01
     prompt_loss: float = 0.1
     """Share of the tokens that are only read which are predicted too: who has never read must learn to read."""
@@ -178,7 +180,6 @@ def train_base(
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 60.0,
     start: Path | None = None,
-    stop: int | None = None,
 ) -> dict[str, Any]:
     """Train a base model on lessons and save it to ``folder`` in Hugging Face format.
 
@@ -188,8 +189,6 @@ def train_base(
         on_progress: told step, steps, loss, held-out loss (nats per target token, mean of the groups; NaN
             without any yet), seconds left.
         save_every: seconds between checkpoints.
-        stop: the step at which to leave off, with a checkpoint and no model. Who calls again goes on from there, with
-            other lessons if these are others.
 
     Returns:
         The curve: settings, tokens seen, and a list of {step, loss, held_out, groups}.
@@ -213,8 +212,7 @@ def train_base(
     step, running = _resume(folder, model, optimisers, curve)
     began, begun_at, saved = time.monotonic(), step, time.monotonic()
     epoch, plan, passed = 0, data.plan(settings, 0), 0
-    end = settings.steps if stop is None else min(stop, settings.steps)
-    while step < end:
+    while step < settings.steps:
         while step - passed >= len(plan):
             passed += len(plan)
             epoch += 1
@@ -241,15 +239,14 @@ def train_base(
             left = (time.monotonic() - began) / (step - begun_at) * (settings.steps - step)
             last = curve[-1]["held_out"] if curve and groups else float("nan")
             on_progress({"step": step, "steps": settings.steps, "loss": running, "held_out": last, "left": left})
-        if step < settings.steps and (step == end or time.monotonic() - saved > save_every):
+        if step < settings.steps and time.monotonic() - saved > save_every:
             _checkpoint(folder, model, optimisers, curve, step, running)
             saved = time.monotonic()
-    if step == settings.steps:
-        quiet_transformers()
-        folder.mkdir(parents=True, exist_ok=True)
-        model.to("cpu").save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+    quiet_transformers()
+    folder.mkdir(parents=True, exist_ok=True)
+    model.to("cpu").save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     seen = settings.steps * settings.batch_tokens
     return {"settings": asdict(settings), "lessons": len(lessons), "padded_tokens_seen": seen, "curve": curve}
 
@@ -281,12 +278,9 @@ def _can_compile() -> bool:
 
 
 def _schedule(step: int, settings: BaseSettings) -> float:
-    """Share of the rate: linear warm-up, level, then a straight line down to nearly nothing over the cool-down.
-
-    Level for most of the way, so that a run can be made longer from a checkpoint without starting anew.
-    """
+    """Share of the rate: linear warm-up, level, then a straight line down over the cool-down."""
     up = (step + 1) / settings.warmup
-    down = (settings.steps - step) / settings.cooldown
+    down = settings.left + (1 - settings.left) * (settings.steps - step) / settings.cooldown
     return max(0.01, min(1.0, up, down))
 
 

@@ -53,6 +53,12 @@ def town_lessons(recipe: Recipe) -> list[Lesson]:
     return lessons
 
 
+def last_lessons(recipe: Recipe) -> list[Lesson]:
+    """What the base model of a recipe learns from in the end."""
+    parts = tuple(_one_in(part.late, part) for part in recipe.tasks)
+    return town_lessons(replace(recipe, lessons=recipe.last_lessons or recipe.lessons, tasks=parts))
+
+
 def reading_lessons(recipe: Recipe) -> list[Lesson]:
     """Lessons to begin with, most of them for texts: what is shown there is of use at once, word by word.
 

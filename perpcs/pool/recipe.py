@@ -1,7 +1,6 @@
 """What a pool is made of, as data: the shipped small town, and its tiny twin that tests build from scratch."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from perpcs.model.train_base import BaseSettings
 from perpcs.pool.adapt import Shares
@@ -23,6 +22,8 @@ class TaskRecipe:
     sharers: int
     examples: int = 6
     """Example people of the app: synthetic, and target users."""
+    late: int = 1
+    """One in so many of the base users writes lessons of the last part of the base model's training."""
     history: tuple[int, int] | None = None
     """Fewest and most items that a candidate wrote; None = as people of the town do."""
 
@@ -40,7 +41,7 @@ TOWN_LESSONS = Shares(
     unheard=0.3,
     recased=0.4,
 )
-TOWN_ALL_LESSONS = replace(TOWN_LESSONS, named=0.2, taste=0.5, alone=0.3, label_weight=32)
+TOWN_MIXED_LESSONS = replace(TOWN_LESSONS, named=0.2, taste=0.5, alone=0.3, label_weight=32)
 """More choices by taste, for what was learned of them is soon forgotten beside all else."""
 TOWN_LAST_LESSONS = replace(
     TOWN_LESSONS, with_history=0.65, strange=0.01, taste=0.04, alone=0.2, named=0.02, told=0.05, marks=0.3
@@ -56,15 +57,14 @@ class Recipe:
     title: str
     tasks: tuple[TaskRecipe, ...]
     base: BaseSettings = field(default_factory=BaseSettings)
+    """Size of the base model, and the last part of its training."""
     settings: Settings = field(default_factory=Settings)
     lessons: Shares = TOWN_LESSONS
     """What the base model's lessons show (docs/SMALLTOWN.md): what its tokenizer comes from, and how it reads."""
-    all_lessons: Shares | None = None
+    mixed_lessons: Shares | None = None
     """What those show from which it learns all at once, after its first steps; None = the same."""
     last_lessons: Shares | None = None
     """What those of the last part of its training show; None = the same."""
-    last_part: float = 0.35
-    """What share of its steps that part is."""
     reading: int = 0
     """Steps in which the base model first learns from texts above all, so that it can read when it learns to look."""
     looking: int = 0
@@ -79,31 +79,36 @@ class Recipe:
     """Steps in which it then learns to find that item among others."""
     taste: int = 0
     """Steps in which it then learns to find, in the same way, what taste decides."""
+    mixing: int = 0
+    """Steps in which it then learns from all lessons at once."""
     town_seed: int = 7
-    start: Path | None = None
-    """A base model of such a town to go on training, with its tokenizer; None begins with random numbers."""
 
 
 _PARTS = {"LaMP_4": 900, "LaMP_2": 2000, "LaMP_3": 2000, "LaMP_5": 900, "LaMP_7": 600, "LaMP_1": 3600}
 """Base users a task. A choice or a score tells a small model less than a text does, so it gets more of these."""
+_LATE = {"LaMP_2": 2, "LaMP_3": 4, "LaMP_1": 4}
+"""In the last part one in so many: choices and scores are learned before texts are, of which half of it is then."""
 
 SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
-    tasks=tuple(TaskRecipe(task, base_users=count, candidates=240, sharers=40) for task, count in _PARTS.items()),
+    tasks=tuple(
+        TaskRecipe(task, base_users=count, candidates=240, sharers=40, late=_LATE.get(task, 1))
+        for task, count in _PARTS.items()
+    ),
     base=BaseSettings(
         width=192,
         heads=6,
         feed_forward=576,
         vocabulary=6144,
-        steps=16_000,
-        rate=2e-3,
-        warmup=200,
-        cooldown=15_800,
+        steps=12_000,
+        rate=1e-3,
+        warmup=50,
+        cooldown=11_950,
         evaluate_every=500,
         compiled=True,
     ),
-    all_lessons=TOWN_ALL_LESSONS,
+    mixed_lessons=TOWN_MIXED_LESSONS,
     last_lessons=TOWN_LAST_LESSONS,
     reading=5000,
     looking=2500,
@@ -112,6 +117,7 @@ SMALLTOWN = Recipe(
     recalling=1100,
     finding=2000,
     taste=1500,
+    mixing=10_400,
     settings=Settings(
         gates=GateSettings(steps=24),
         distil=DistilSettings(),
@@ -136,10 +142,3 @@ TINY = Recipe(
         hypernet=HypernetSettings(width=16, hidden=8, rank=2, steps=12, people=3, evaluate_every=6),
     ),
 )
-
-
-def continued(recipe: Recipe, start: Path) -> Recipe:
-    """The recipe with its base model trained on from another one (docs/SMALLTOWN.md tells how the shipped one was)."""
-    base = replace(recipe.base, steps=5400, batch_tokens=4096, rate=2e-3, warmup=50, cooldown=4200, evaluate_every=900)
-    recipe = replace(recipe, fitting=1400, choosing=1800, recalling=1100, finding=2000)
-    return replace(recipe, start=start, base=base, reading=0, looking=2000, taste=400)
