@@ -54,28 +54,24 @@ def test_a_base_model_that_looked_first_loads_and_is_done_once(made):
     assert lines == ["base: done before"]
 
 
-def test_mixed_lessons_and_the_last_ones_may_be_others_and_of_fewer(made):
+def test_mixed_lessons_and_the_last_ones_may_be_others_of_other_people(made):
     folder, _, space = made
-    asked: list[Shares] = []
-    people: list[list[int]] = []
+    asked: list[tuple[Shares, bool]] = []
     write = stage.town_lessons
 
-    def written(recipe):
-        asked.append(recipe.lessons)
-        people.append([part.base_users for part in recipe.tasks])
-        return write(recipe)
+    def written(recipe, late=False):
+        asked.append((recipe.lessons, late))
+        return write(recipe, late)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "town_lessons", written)
         patch.setattr("perpcs.pool.lessons.town_lessons", written)
         those, others = Shares(with_history=0.5), Shares(with_history=1.0)
-        fewer = tuple(replace(part, late=1 if part.task == "LaMP_4" else 3) for part in RECIPE.tasks)
-        changed = replace(RECIPE, mixed_lessons=those, last_lessons=others, tasks=fewer)
-        stage.base_stage(space, replace(changed, mixing=2))
-        _, other, _ = stage.base_stage(space, replace(changed, mixing=2, last_lessons=those))
-    assert asked == [those, others, those]
-    assert people == [[6, 6, 6], *[[6 if part.task == "LaMP_4" else 2 for part in RECIPE.tasks]] * 2]
-    assert other != folder
+        late = tuple(replace(part, late_users=2) for part in RECIPE.tasks)
+        changed = replace(RECIPE, mixing=2, mixed_lessons=those, last_lessons=others)
+        folders = {folder, *(stage.base_stage(space, each)[1] for each in (changed, replace(changed, tasks=late)))}
+    assert asked == [(those, False), (others, True), (others, True)]
+    assert len(folders) == 3
 
 
 def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp_path):

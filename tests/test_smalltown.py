@@ -47,6 +47,7 @@ def made_of(task: str, count: int = 60) -> list[tuple[dict, Made]]:
 def test_same_arguments_same_people_and_more_people_change_none(task, split):
     few = make_people(task, seed=5, count=3, split=split)
     assert few == make_people(task, seed=5, count=7, split=split)[:3]
+    assert few[1:] == make_people(task, seed=5, count=2, split=split, first=1)
     assert few != make_people(task, seed=6, count=3, split=split)
 
 

@@ -73,7 +73,7 @@ def base_stage(space: Workspace, recipe: Recipe) -> tuple[str, Path, Any]:
         "reading": recipe.reading,
         **{what: [getattr(recipe, what), shares] for what, (shares, _) in _AFTER_READING.items()},
         "mixing": [recipe.mixing, recipe.mixed_lessons],
-        "last": [recipe.last_lessons, [part.late for part in recipe.tasks]],
+        "last": [recipe.last_lessons, [part.late_users for part in recipe.tasks]],
     }
 
     def work(folder: Path) -> dict[str, Any]:

@@ -42,11 +42,11 @@ _TEXT_PART = 3
 """One in so many base users of a task with texts writes lessons beside them."""
 
 
-def town_lessons(recipe: Recipe) -> list[Lesson]:
-    """What the base model of a recipe learns from, task by task."""
+def town_lessons(recipe: Recipe, late: bool = False) -> list[Lesson]:
+    """What the base model of a recipe learns from, task by task; of those people who come late, or of the first."""
     lessons: list[Lesson] = []
     for part in recipe.tasks:
-        people = base_people(recipe, part)
+        people = base_people(recipe, part, late)
         lessons += base_lessons(
             get_task(part.task), [person.user for person in people], recipe.lessons, said_of(people)
         )
@@ -54,9 +54,11 @@ def town_lessons(recipe: Recipe) -> list[Lesson]:
 
 
 def last_lessons(recipe: Recipe) -> list[Lesson]:
-    """What the base model of a recipe learns from in the end."""
-    parts = tuple(_one_in(part.late, part) for part in recipe.tasks)
-    return town_lessons(replace(recipe, lessons=recipe.last_lessons or recipe.lessons, tasks=parts))
+    """What the base model of a recipe learns from in the end, of people whom it has not met.
+
+    By then it has learned some answers of the first ones by heart, and trusts itself too much with others.
+    """
+    return town_lessons(replace(recipe, lessons=recipe.last_lessons or recipe.lessons), late=True)
 
 
 def reading_lessons(recipe: Recipe) -> list[Lesson]:
@@ -147,13 +149,14 @@ def said_of(people: Sequence[Person]) -> Said:
     )
 
 
-def base_people(recipe: Recipe, part: TaskRecipe) -> list[Person]:
-    """The people whose texts the base model learns from.
+def base_people(recipe: Recipe, part: TaskRecipe, late: bool = False) -> list[Person]:
+    """The people whose texts the base model learns from: the first of them, or those who come late where some do.
 
     Where a history is free text only queries show what is asked, so there these people have as many of them.
     """
     queries = _QUERIES_OF_FREE_TEXT if get_task(part.task).y_field is None else None
-    return make_people(part.task, seed=recipe.town_seed, count=part.base_users, split="base", queries=queries)
+    first, count = (part.base_users, part.late_users) if late and part.late_users else (0, part.base_users)
+    return make_people(part.task, seed=recipe.town_seed, count=count, split="base", queries=queries, first=first)
 
 
 def held_out_lessons(recipe: Recipe) -> dict[str, list[Lesson]]:

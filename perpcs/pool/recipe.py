@@ -22,8 +22,8 @@ class TaskRecipe:
     sharers: int
     examples: int = 6
     """Example people of the app: synthetic, and target users."""
-    late: int = 1
-    """One in so many of the base users writes lessons of the last part of the base model's training."""
+    late_users: int = 0
+    """Base users beside them, whom the base model meets in the last part of its training; 0 = the same ones again."""
     history: tuple[int, int] | None = None
     """Fewest and most items that a candidate wrote; None = as people of the town do."""
 
@@ -86,14 +86,14 @@ class Recipe:
 
 _PARTS = {"LaMP_4": 900, "LaMP_2": 2000, "LaMP_3": 2000, "LaMP_5": 900, "LaMP_7": 600, "LaMP_1": 3600}
 """Base users a task. A choice or a score tells a small model less than a text does, so it gets more of these."""
-_LATE = {"LaMP_2": 2, "LaMP_3": 4, "LaMP_1": 4}
-"""In the last part one in so many: choices and scores are learned before texts are, of which half of it is then."""
+_LATE = {"LaMP_4": 2000, "LaMP_2": 2000, "LaMP_3": 1500, "LaMP_5": 2000, "LaMP_7": 1300, "LaMP_1": 2400}
+"""Those of the last part. Texts are furthest from done by then, and half of it."""
 
 SMALLTOWN = Recipe(
     name="smalltown",
     title="Small town",
     tasks=tuple(
-        TaskRecipe(task, base_users=count, candidates=240, sharers=40, late=_LATE.get(task, 1))
+        TaskRecipe(task, base_users=count, candidates=240, sharers=40, late_users=_LATE[task])
         for task, count in _PARTS.items()
     ),
     base=BaseSettings(

@@ -33,7 +33,7 @@ def build_smalltown(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
         title=recipe.title,
         licence=LICENCE,
         users={
-            "base": {part.task: part.base_users for part in recipe.tasks},
+            "base": {part.task: part.base_users + part.late_users for part in recipe.tasks},
             "candidates": {part.task: part.candidates for part in recipe.tasks},
             "town_seed": recipe.town_seed,
         },
@@ -59,7 +59,8 @@ def town_people(recipe: Recipe, part: TaskRecipe) -> TaskPeople:
     seed = recipe.town_seed
     candidates = make_people(part.task, seed=seed, count=part.candidates, split="candidate", history=part.history)
     # Ids do not depend on how much a person wrote, so base users are drawn again with one item each.
-    base = make_people(part.task, seed=seed, count=part.base_users, split="base", history=(1, 1), queries=0)
+    count = part.base_users + part.late_users
+    base = make_people(part.task, seed=seed, count=count, split="base", history=(1, 1), queries=0)
     rows = [
         {
             **release_fields(person),

@@ -81,8 +81,9 @@ def make_people(
     split: str,
     history: tuple[int, int] | None = None,
     queries: int | None = None,
+    first: int = 0,
 ) -> list[Person]:
-    """``count`` people of a split; person i is the same whatever ``count`` is.
+    """``count`` people of a split from number ``first`` on; person i is the same whatever the two are.
 
     Combinations of traits of "target" people occur in no other split, for any seed. ``history`` (least, most) and
     ``queries`` override what SPLITS says.
@@ -95,12 +96,12 @@ def make_people(
         raise PerpcsError(f"There is no split {split!r}.", f"Use one of: {', '.join(SPLITS)}.")
     low, high = history or SPLITS[split].history
     asked = SPLITS[split].queries if queries is None else queries
-    if count < 0 or low < 0 or high < low or asked < 0 or high + asked > _ITEMS_A_PERSON:
+    if count < 0 or first < 0 or low < 0 or high < low or asked < 0 or high + asked > _ITEMS_A_PERSON:
         raise PerpcsError(
             f"{count} people with {low} to {high} items and {asked} queries cannot be made.",
             "Give sizes of zero or more, the smaller history bound first.",
         )
-    return [_make_person(maker, seed, split, index, low, high, asked) for index in range(count)]
+    return [_make_person(maker, seed, split, index, low, high, asked) for index in range(first, first + count)]
 
 
 def _make_person(maker: Maker, seed: int, split: str, index: int, low: int, high: int, asked: int) -> Person:
