@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 from perpcs.model.base import load_base
 from perpcs.pool import base_stage as stage
 from perpcs.pool.adapt import Shares
+from perpcs.pool.lessons import base_people, last_lessons, town_lessons
 from perpcs.pool.recipe import TINY
 from perpcs.pool.stages import Workspace
 from perpcs.tasks import get_task
@@ -72,6 +73,20 @@ def test_mixed_lessons_and_the_last_ones_may_be_others_of_other_people(made):
         folders = {folder, *(stage.base_stage(space, each)[1] for each in (changed, replace(changed, tasks=late)))}
     assert asked == [(those, False), (others, True), (others, True)]
     assert len(folders) == 3
+
+
+def test_the_last_lessons_are_of_people_who_come_late_where_some_do():
+    recipe = replace(TINY, tasks=tuple(replace(part, base_users=3, late_users=2) for part in TINY.tasks))
+    for part in recipe.tasks:
+        first, late = ({person.id for person in base_people(recipe, part, late)} for late in (False, True))
+        assert (len(first), len(late)) == (3, 2)
+        assert not first & late
+        assert late | first == {person.id for person in base_people(recipe, replace(part, base_users=5))}
+    assert last_lessons(recipe) != town_lessons(recipe)
+    same = replace(recipe, tasks=tuple(replace(part, late_users=0) for part in recipe.tasks))
+    assert last_lessons(same) == town_lessons(same)
+    showing = replace(same, last_lessons=Shares(with_history=1.0))
+    assert last_lessons(showing) == town_lessons(replace(same, lessons=Shares(with_history=1.0)))
 
 
 def test_a_build_that_was_killed_reads_and_looks_no_second_time(monkeypatch, tmp_path):

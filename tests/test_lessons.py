@@ -3,7 +3,6 @@
 import random
 import re
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from test_smalltown_citations import kind_of
@@ -14,8 +13,6 @@ from perpcs.data.smalltown import MAKERS, citations, make_people, ratings
 from perpcs.data.smalltown.products import LEVELS
 from perpcs.model.text import Lesson
 from perpcs.pool.adapt import LABEL_WEIGHT, Said, Shares, base_lessons
-from perpcs.pool.lessons import base_people, last_lessons, town_lessons
-from perpcs.pool.recipe import TINY
 from perpcs.tasks import Item, Query, User, get_task
 
 # ---- profiles by counting -------------------------------------------------------------------------------------------
@@ -399,17 +396,3 @@ def test_braces_in_somebodys_own_text_are_no_marks():
     for lesson in lessons_of(get_task("LaMP_2"), [user], with_history=1.0):
         cut = [lesson.prompt[begin:end] for begin, end in lesson.answers]
         assert set(cut) <= {" comedy", " action"}
-
-
-def test_the_last_lessons_are_of_people_who_come_late_where_some_do():
-    recipe = replace(TINY, tasks=tuple(replace(part, base_users=3, late_users=2) for part in TINY.tasks))
-    for part in recipe.tasks:
-        first, late = ({person.id for person in base_people(recipe, part, late)} for late in (False, True))
-        assert (len(first), len(late)) == (3, 2)
-        assert not first & late
-        assert late | first == {person.id for person in base_people(recipe, replace(part, base_users=5))}
-    assert last_lessons(recipe) != town_lessons(recipe)
-    same = replace(recipe, tasks=tuple(replace(part, late_users=0) for part in recipe.tasks))
-    assert last_lessons(same) == town_lessons(same)
-    showing = replace(same, last_lessons=Shares(with_history=1.0))
-    assert last_lessons(showing) == town_lessons(replace(same, lessons=Shares(with_history=1.0)))
