@@ -1,4 +1,4 @@
-"""The base stage of a pool from seeds: parts that come first, true lessons last, going on from another model."""
+"""The base stage of a pool from seeds: parts that come first, all lessons at once, and the last ones."""
 
 from dataclasses import replace
 
