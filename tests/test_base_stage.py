@@ -73,6 +73,9 @@ def test_mixed_lessons_and_the_last_ones_may_be_others_of_other_people(made):
         folders = {folder, *(stage.base_stage(space, each)[1] for each in (changed, replace(changed, tasks=late)))}
     assert asked == [(those, False), (others, True), (others, True)]
     assert len(folders) == 3
+    one, two, three = (load_file(each / "model.safetensors") for each in folders)
+    for other in (one, three):
+        assert any(not torch.equal(two[name], other[name]) for name in two)
 
 
 def test_the_last_lessons_are_of_people_who_come_late_where_some_do():

@@ -11,9 +11,11 @@ from perpcs.data.smalltown import make_people
 from perpcs.data.smalltown.citations import ELSEWHERE
 from perpcs.pool.adapt import LABEL_WEIGHT
 from perpcs.pool.lessons import (
+    BY_TASTE,
     CHOOSING,
     FINDING,
     FITTING,
+    LOOKING,
     RECALLING,
     choice_lessons,
     looking_lessons,
@@ -273,7 +275,7 @@ def test_reading_lessons_are_for_texts_above_all_and_labels_are_looked_up_in_som
 
 def test_lessons_of_looking_are_solved_by_it():
     """Each label is told by what its prompt shows, some are of another task; choices are none of them."""
-    found = looking_lessons(FORTY)
+    found = looking_lessons(FORTY, LOOKING)
     texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
     assert 0.1 < len(texts) / len(found) < 0.9
     found = [lesson for lesson in found if asks_for_a_label(lesson)]
@@ -321,7 +323,7 @@ def test_lessons_of_finding_show_others_beside_the_item_that_tells():
 
 
 def test_lessons_of_taste_are_told_by_what_is_named_or_shown():
-    found = taste_lessons(FORTY)
+    found = taste_lessons(FORTY, BY_TASTE)
     texts = [lesson for lesson in found if not asks_for_a_label(lesson)]
     assert 0.1 < len(texts) / len(found) < 0.8
     found = [lesson for lesson in found if asks_for_a_label(lesson)]

@@ -72,7 +72,7 @@ def reading_lessons(recipe: Recipe) -> list[Lesson]:
     return town_lessons(replace(recipe, lessons=shares, tasks=tuple(parts)))
 
 
-def looking_lessons(recipe: Recipe, shares: Shares = LOOKING) -> list[Lesson]:
+def looking_lessons(recipe: Recipe, shares: Shares) -> list[Lesson]:
     """Lessons that only looking solves, of the tasks with labels: the very item is shown, or labels are exchanged.
 
     One half draw labels from all tasks, so that copying does not depend on which label it is. Choices are left out:
@@ -101,7 +101,7 @@ def choice_lessons(recipe: Recipe, shares: Shares) -> list[Lesson]:
     return [lesson for task, people in written for lesson in _looking(task, people, said_of(people), shares)]
 
 
-def taste_lessons(recipe: Recipe, shares: Shares = BY_TASTE) -> list[Lesson]:
+def taste_lessons(recipe: Recipe, shares: Shares) -> list[Lesson]:
     """Lessons in which what is shown was chosen by the taste that decides what is asked: the step after looking up.
 
     Half of those without options are lessons of looking still.
