@@ -78,7 +78,8 @@ def measure(task: str, results: Path) -> dict[str, Any]:
     if people.keys() != users:
         raise SystemExit(f"The people of evaluate_{task}.json are not those that seed {seed} draws.")
     (part,) = [part for part in SMALLTOWN.tasks if part.task == task]
-    counts = count(result, people, written(base_people(SMALLTOWN, part)))
+    known = written(base_people(SMALLTOWN, part)) | written(base_people(SMALLTOWN, part, late=True))
+    counts = count(result, people, known)
     return {"pool_hash": result["pool_hash"], "people": len(users), "methods": counts}
 
 

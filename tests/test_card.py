@@ -212,7 +212,7 @@ def test_facts_are_those_of_the_card():
     facts = {words: number for number, words in rows.base_facts(manifest)}
     assert (facts["parameters"], facts["layers"], facts["width"]) == ("4.2 M", "4", "256")
     assert facts["tokens in the vocabulary"] == "3,072"
-    assert facts["tokens in its last run of training, padding included"] == "12.3 M"
+    assert facts["tokens of training, padding included"] == "12.3 M"
     pieces = rows.piece_facts_of(manifest, 14_200_000)
     assert ("8", "rank of a piece") in pieces
     assert ("14.2 MB", "the whole pool on disk") in pieces

@@ -59,7 +59,7 @@ def base_facts(manifest: Manifest) -> list[Fact]:
     if is_number(lessons) and lessons:
         facts.append((f"{lessons:,}", "lessons from base users"))
     if is_number(base.get("padded_tokens_seen")):
-        facts.append((_short(base["padded_tokens_seen"]), "tokens in its last run of training, padding included"))
+        facts.append((_short(base["padded_tokens_seen"]), "tokens of training, padding included"))
     return facts
 
 
