@@ -142,13 +142,14 @@ def _assembled(story: Story, dark: bool) -> tuple[str, str]:
 def _answer(story: Story) -> tuple[str, str]:
     if story.query is None:
         return "", "no held-out item"
-    body = f'<div class="pp-slip pp-ask"><small>{_clip(story.query.x, 52)}</small></div>'
+    body = f'<div class="pp-slip pp-ask"><small>{_clip(story.query.x, 28)}</small></div>'
     said = [(method_colour(method), title, text) for method, title, text in story.answers[:3]]
     if not said and story.query.gold:
         said = [(MARK, f"what {story.name} wrote", story.query.gold)]
-    for colour, title, text in said:
+    for at, (colour, title, text) in enumerate(said, start=1):
+        room = 76 if at == len(said) else 50  # the last is the person's own: it should stand there whole
         body += (
             f'<div class="pp-slip pp-said" style="border-color:{colour}"><small>{html.escape(title)}</small>'
-            f"<b>{_clip(text, 50)}</b></div>"
+            f"<b>{_clip(text, room)}</b></div>"
         )
     return body, "an item that was held out" if story.answers else "an item that was held out; ask it on Compare"
