@@ -183,7 +183,7 @@ def table(result: dict[str, Any]) -> list[list[object]]:
                 f"{made['over_forward']:.2f}",
                 f"{made['fitting']['median_s']:.2f}",
                 f"{kept['weights']:,}",
-                f"1/{1 / kept['weights_over_adapter']:.0f}",
+                f"1/{kept['adapter'] / kept['weights']:.0f}",
                 f"{task['reading']['throughput_over_base']:.2f}",
                 f"{task['answering']['throughput_over_base']:.2f}",
             ]
