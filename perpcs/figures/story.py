@@ -34,7 +34,9 @@ class Story:
     user_bytes: int
     query: Query | None = None
     answers: tuple[tuple[str, str, str], ...] = ()
-    """(method, title, text) of answers to the query that were computed with the pool; may be empty."""
+    """(method, title, text) of answers to the query that were computed with the pool, the person's own last; may be
+    empty.
+    """
 
     @property
     def position(self) -> int:
@@ -147,7 +149,7 @@ def _answer(story: Story) -> tuple[str, str]:
     if not said and story.query.gold:
         said = [(MARK, f"what {story.name} wrote", story.query.gold)]
     for at, (colour, title, text) in enumerate(said, start=1):
-        room = 76 if at == len(said) else 50  # the last is the person's own: it should stand there whole
+        room = 76 if at == len(said) else 50  # the person's own should stand there whole
         body += (
             f'<div class="pp-slip pp-said" style="border-color:{colour}"><small>{html.escape(title)}</small>'
             f"<b>{_clip(text, room)}</b></div>"
