@@ -79,7 +79,7 @@ env-dev: env
 define FILL
 set -e; \
 say() { echo "$$*" >&2; }; \
-wanted=$$({ pwd; cat requirements.txt $(1) pyproject.toml; } | cksum); \
+wanted=$$({ pwd; cat requirements.txt requirements-base.txt $(1) pyproject.toml; } | cksum); \
 if [ -f $(VENV)/$(2) ] && [ "$$(cat $(VENV)/$(2))" = "$$wanted" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
 if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
     python=; bare=; \
@@ -107,7 +107,8 @@ fi; \
 say "Installing $(1) into $(VENV); the first time takes a few minutes."; \
 log=$(VENV)/install.log; \
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
-if ! { $(BIN)/python -m pip install -q -r $(1) && $(BIN)/python -m pip install -q --no-deps -e .; } >$$log 2>&1; then \
+pip="$(BIN)/python -m pip install -q"; \
+if ! { $$pip -r $(1) && $$pip --no-deps --require-hashes -r requirements-base.txt && $$pip --no-deps -e .; } >$$log 2>&1; then \
     if [ -n "$$CI" ]; then tail -n 15 $$log >&2; fi; \
     say "The installation did not succeed: check the network and the free space (3 GB), then run make again;" \
         "pip's words are in $$log."; \

@@ -148,7 +148,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
     from perpcs.personalizers.methods import names_in
-    from perpcs.personalizers.writer import ModelWriter
+    from perpcs.pool.profile_writer import ModelWriter
     from perpcs.pool.store import Pool
     from perpcs.tasks import get_task
 

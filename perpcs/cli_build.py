@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 def add_commands(commands: Any, pools: Path) -> None:
     """Add both to the command line's commands; pools are written below ``pools`` where nothing else is said."""
     build = commands.add_parser("build", help="build a pool; a stopped build goes on where it was")
-    build.add_argument("name", help="smalltown, or any name together with --base and --data")
-    build.add_argument("--tiny", action="store_true", help="smalltown's small twin for tests, in minutes")
-    build.add_argument("--base", help="Hugging Face name or folder of a causal LM")
-    build.add_argument("--data", help="folder with TASK/sharer_candidates.json and TASK/base_users.json")
+    build.add_argument("name", help="people, the pool that the studio ships, or any name together with --base")
+    build.add_argument("--base", help="Hugging Face name or folder of a causal LM, or the shipped base's name")
+    build.add_argument("--data", required=True, help="folder with TASK/sharer_candidates.json and TASK/base_users.json")
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")
-    build.add_argument("--sharers", type=int, default=40, help="sharers a task (default: %(default)s)")
+    build.add_argument("--sharers", type=int, default=40, help="sharers a task, at most (default: %(default)s)")
     build.add_argument("--kind", choices=PIECE_KINDS, default="lora", help="of a piece: a LoRA's, or an (IA)3 vector")
     build.add_argument("--rank", type=int, default=8, help="rank of a LoRA piece (default: %(default)s)")
-    build.add_argument("--epochs", type=int, default=3, help="epochs of piece training (default: %(default)s)")
-    build.add_argument("--rate", type=float, default=1e-4, help="learning rate of pieces (default: %(default)s)")
+    build.add_argument("--epochs", type=int, default=2, help="epochs of piece training (default: %(default)s)")
+    build.add_argument("--rate", type=float, default=1.5e-3, help="learning rate of pieces (default: %(default)s)")
+    build.add_argument("--module", action="append", help="ending of adapted layers' names; may be given several times")
+    build.add_argument("--first-layer", type=int, default=0, help="pieces stand in this layer and those above it")
+    build.add_argument("--stored", choices=("float32", "float16", "int8"), default="float16", help="how pieces are kept")
     build.add_argument("--encoder", default="minilm", help="of user embeddings; the paper: microsoft/deberta-v3-large")
     build.add_argument("--share-ratio", type=float, default=1.0, help="share of a sharer's pieces that are shared")
-    build.add_argument("--distil", action="store_true", help="distil gates too, from candidates who share nothing")
+    build.add_argument("--distil", action="store_true", help="distil gates too, from people who share nothing")
     build.add_argument("--hypernet", action="store_true", help="train the network of P2P too, on all candidates")
     build.add_argument("--licence", default="Not stated.", help="under which licence the pieces are shared")
     build.add_argument("--out", help="pool folder to write; default assets/pools/NAME")
@@ -46,30 +48,45 @@ def add_commands(commands: Any, pools: Path) -> None:
 
 
 def run_build(options: argparse.Namespace, pools: Path) -> None:
+    from perpcs.data.smalltown import write_pool_people
     from perpcs.personalizers.engine import Engine
     from perpcs.pool.build import Settings
     from perpcs.pool.distil import DistilSettings
-    from perpcs.pool.from_data import DataRecipe, build_from_data
+    from perpcs.pool.from_data import build_from_data
     from perpcs.pool.hypernet_train import HypernetSettings
-    from perpcs.pool.recipe import SMALLTOWN, TINY
-    from perpcs.pool.smalltown import build_smalltown
+    from perpcs.pool.recipe import (
+        TOWN_BASE_USERS,
+        TOWN_CANDIDATES,
+        TOWN_SEED,
+        TOWN_TASKS,
+        Recipe,
+        people_recipe,
+    )
     from perpcs.pool.stages import Workspace
     from perpcs.pool.train import PieceSettings
 
     def say(line: str) -> None:
         print(line, flush=True)
 
-    if bool(options.base) != bool(options.data):
-        raise PerpcsError("--base and --data go together.", "Give both, or neither for the small town.")
-    if options.data:
-        out = Path(options.out) if options.out else pools / options.name
-        recipe = DataRecipe(
+    if (options.name == "people") == bool(options.base):
+        raise PerpcsError("A pool needs a name and a base model.", "Give --base, or build the pool that is called people.")
+    out = Path(options.out) if options.out else pools / options.name
+    work = Path(options.work) / options.name
+    if options.name == "people":
+        town = work / "town"
+        write_pool_people(
+            town, seed=TOWN_SEED, base_users=TOWN_BASE_USERS, candidates=TOWN_CANDIDATES, tasks=TOWN_TASKS
+        )
+        recipe = people_recipe(Path(options.data), town, pools.parent / "examples", options.sharers)
+    else:
+        recipe = Recipe(
             name=options.name,
             base=options.base,
-            data=Path(options.data),
-            tasks=tuple(options.task or ()),
-            sharers=options.sharers,
+            sources={task: Path(options.data) / task for task in options.task or ()},
             licence=options.licence,
+            sharers=options.sharers,
+            modules=tuple(options.module or ()),
+            first_layer=options.first_layer,
             settings=Settings(
                 pieces=PieceSettings(
                     kind=options.kind,
@@ -80,19 +97,13 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
                 ),
                 encoder=options.encoder,
                 share_ratio=options.share_ratio,
+                dtype=options.stored,
                 distil=DistilSettings() if options.distil else None,
                 hypernet=HypernetSettings() if options.hypernet else None,
             ),
         )
-        people = build_from_data(Workspace(Path(options.work) / options.name, say), recipe, out)
-        _complete(Engine.open(out), people, say)
-        return
-    if options.name != "smalltown":
-        raise PerpcsError(f"There is no recipe {options.name!r}.", "Use smalltown, or give --base and --data.")
-    town = TINY if options.tiny else SMALLTOWN
-    out = Path(options.out) if options.out else pools / town.name
-    people = build_smalltown(Workspace(Path(options.work) / town.name, say), town, out)
-    _complete(Engine.open(out, "cpu"), people, say)
+    people = build_from_data(Workspace(work, say), recipe, out)
+    _complete(Engine.open(out), people, say)
 
 
 def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[str], None]) -> None:

@@ -18,7 +18,7 @@ from perpcs.personalizers.method import Person, Prepared, Setting, Shown
 from perpcs.personalizers.methods import METHODS, known_names, names_in, parse, prepare, title_of
 from perpcs.personalizers.rows import row_updates
 from perpcs.personalizers.shown import text_bytes
-from perpcs.personalizers.writer import ModelWriter, profile_request
+from perpcs.pool.profile_writer import ModelWriter, profile_request
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, get_task
 

@@ -5,7 +5,7 @@ reason kept, because the app shows it.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from perpcs.errors import PerpcsError
+from perpcs.model import shipped
 from perpcs.model.basis import AdaptedLinear, Adapter, adapted
 from perpcs.positions import Position
 from perpcs.quiet import quiet_transformers
@@ -99,18 +100,28 @@ def choose_device(
     except RuntimeError as error:
         raise PerpcsError(f"Unknown device {device!r}.", "Use auto, cpu, cuda or mps.") from error
     if dtype == "auto":
-        half = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
+        if chosen.type == "cpu":
+            half = weight_bytes >= _LARGE and rounds_fast()
+            why += " bfloat16 is faster on this CPU." if half else ""
+        else:
+            half = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
         return chosen, torch.bfloat16 if half else torch.float32, why
     return chosen, getattr(torch, dtype), why
 
 
 def load_base(
-    name: str | Path, *, device: str = "auto", dtype: str = "auto", modules: Iterable[str] | None = None
+    name: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    modules: Iterable[str] | None = None,
+    first_layer: int = 0,
 ) -> BaseModel:
-    """Load a causal LM by Hugging Face name or local folder.
+    """Load a causal LM by Hugging Face name, local folder, or the shipped base's name.
 
     Args:
         modules: endings of the module names to adapt; None = the attention projections of the model's family.
+        first_layer: positions below this layer are left alone.
 
     Raises:
         PerpcsError: when it cannot be found, is not in safetensors format, or has no such modules.
@@ -118,6 +129,7 @@ def load_base(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet_transformers()
+    name = shipped.shipped_folder() if str(name) == shipped.NAME else name
     folder = Path(name)
     weight_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     where, kind, why = choose_device(device, dtype, weight_bytes)
@@ -143,17 +155,60 @@ def load_base(
         )
     if not tokenizer.is_fast:  # positions of target tokens come from its offsets
         raise PerpcsError(f"The tokenizer of {str(name)!r} has no tokenizer.json.", "Save it as a fast tokenizer.")
-    return wrap(model.to(where), tokenizer, modules=modules, why=why)
+    if where.type == "cpu" and kind == torch.bfloat16:
+        attend_in_float32(model)
+    return wrap(model.to(where), tokenizer, modules=modules, first_layer=first_layer, why=why)
 
 
-def wrap(model: Any, tokenizer: Any, *, modules: Iterable[str] | None = None, why: str = "It was given.") -> BaseModel:
+_LARGE = 64_000_000
+"""Bytes of weights from which bfloat16 is faster on a CPU that has it (results/bench_dtype.json)."""
+_IN_FLOAT32 = "float32_on_cpu"
+
+
+def rounds_fast() -> bool:
+    """Whether this CPU has bfloat16 products; without them they are a hundred times slower than float32."""
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))
+
+
+def attend_in_float32(model: Any) -> None:
+    """Let a Hugging Face model's attention compute in float32 whatever it is given, in place.
+
+    torch's backward pass of attention on a CPU takes up to three times as long in bfloat16. The results are as near or
+    nearer.
+    """
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    AttentionInterface.register(_IN_FLOAT32, _attention)
+    AttentionMaskInterface.register(_IN_FLOAT32, sdpa_mask)
+    model.set_attn_implementation(_IN_FLOAT32)
+
+
+def _attention(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **options: Any) -> Any:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    out, weights = sdpa_attention_forward(module, q.float(), k.float(), v.float(), mask, **options)
+    return out.to(v.dtype), weights
+
+
+def wrap(
+    model: Any,
+    tokenizer: Any,
+    *,
+    modules: Iterable[str] | None = None,
+    first_layer: int = 0,
+    why: str = "It was given.",
+) -> BaseModel:
     """Freeze a model and wrap its positions. The model object is changed and must not be wrapped twice.
 
     Raises:
         PerpcsError: when no module fits.
     """
     model.eval().requires_grad_(False)
-    names = _find_modules(model, tuple(modules) if modules else None)
+    names = [name for name in _find_modules(model, tuple(modules or ())) if _layer_of(name) >= first_layer]
+    if not names:
+        raise PerpcsError(f"The base model has no layer {first_layer}.", "Name a lower first layer.")
     order: list[str] = []
     handles = [
         model.get_submodule(name).register_forward_pre_hook(lambda module, args, name=name: order.append(name))
@@ -170,11 +225,10 @@ def wrap(model: Any, tokenizer: Any, *, modules: Iterable[str] | None = None, wh
     positions = []
     for index, name in enumerate(dict.fromkeys(order)):
         linear = model.get_submodule(name)
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, AdaptedLinear(linear, index))
+        parent, child = place_of(model, name)
+        setattr(parent, child, AdaptedLinear(linear, index))
         n, d = _shape(linear)
-        layer = re.search(r"\.(\d+)\.", name)
-        positions.append(Position(layer=int(layer.group(1)) if layer else 0, module=child, path=name, n=n, d=d))
+        positions.append(Position(layer=_layer_of(name), module=child, path=name, n=n, d=d))
     model.eval()  # the wrappers too
     config = model.config
     longest = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2048
@@ -182,7 +236,34 @@ def wrap(model: Any, tokenizer: Any, *, modules: Iterable[str] | None = None, wh
     return BaseModel(model, tokenizer, tuple(positions), device, dtype, why, int(longest), plain)
 
 
-def _find_modules(model: nn.Module, asked: tuple[str, ...] | None) -> list[str]:
+@torch.no_grad()
+def merge(base: BaseModel, tensors: Mapping[str, Tensor]) -> None:
+    """Add the update that a ``Delta`` saved to the base model's weights, in place and in float32.
+
+    Raises:
+        KeyError: when a module of the update is not in the model.
+    """
+    for path in sorted({name.rpartition(".")[0] for name in tensors}):
+        linear = base.model.get_submodule(path)
+        linear = getattr(linear, "base", linear)
+        update = tensors[f"{path}.B"].float() @ tensors[f"{path}.A"].float()
+        if not isinstance(linear, torch.nn.Linear):
+            update = update.T  # Conv1D keeps (inputs, outputs)
+        linear.weight.copy_((linear.weight.float() + update.to(linear.weight.device)).to(linear.weight.dtype))
+
+
+def place_of(model: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The module that holds the one at a path, and its name there."""
+    parent, _, child = path.rpartition(".")
+    return model.get_submodule(parent), child
+
+
+def _layer_of(path: str) -> int:
+    layer = re.search(r"\.(\d+)\.", path)
+    return int(layer.group(1)) if layer else 0
+
+
+def _find_modules(model: nn.Module, asked: tuple[str, ...]) -> list[str]:
     linear = [name for name, module in model.named_modules() if _is_linear(module)]
     for wanted in (asked,) if asked else _ATTENTION_MODULES:
         found = [name for name in linear if any(name == end or name.endswith("." + end) for end in wanted)]

@@ -11,7 +11,7 @@ from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.engine import Engine
 from perpcs.personalizers.method import Person, Prepared, Progress
-from perpcs.personalizers.writer import ModelWriter
+from perpcs.pool.profile_writer import ModelWriter
 from perpcs.tasks import Task, get_task
 
 _HEAD = ("method", "prepare", "answer", "stored", "exposed")

@@ -1,6 +1,6 @@
 """Building a pool, stage by stage; every stage is resumable (stages.py).
 
-    1 base      train a base model from scratch (base_stage.py), or adapt one that exists (adapt.py)
+    1 base      adapt the base model to the tasks (adapt.py)
     2 embed     embed the candidates                           4 pieces   train all sharers' pieces at once
     3 choose    k-means, most active of each cluster, map      5 gates    train gates, collect prototypes
     6 distil    gates from people who share nothing            7 profiles embed profiles along candidates' histories
@@ -8,15 +8,18 @@
 
 7 and 8 (hypernet_stage.py) run where the settings ask for them; whom clusters of profiles would choose is always noted.
 
-Where people come from is another file's matter: smalltown.py draws them from seeds, from_data.py reads them.
+Where people come from is another file's matter (from_data.py). Pieces are rounded as the pool stores them before anything
+is made of them: what is stored is what was measured.
+
 Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
 """
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,9 +27,9 @@ import torch
 from safetensors.torch import load_file, save
 
 from perpcs.files import hash_file, write_atomic, write_json
-from perpcs.model.base import BaseModel, load_base
+from perpcs.model.base import BaseModel
 from perpcs.model.ia3 import make_pieces
-from perpcs.model.text import encode_pair
+from perpcs.model.text import Encoded, encode_pair
 from perpcs.pool.distil import DistilSettings, distil_gates, drawn_items
 from perpcs.pool.embed import MINILM, embed_users
 from perpcs.pool.hypernet_stage import hypernet_stage, profile_choice_stage, profiles_stage
@@ -34,7 +37,18 @@ from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import check_disjoint, choose_sharers, share_mask
 from perpcs.pool.stages import Stage, Workspace, throttled
-from perpcs.pool.store import EMBEDDINGS, HYPERNET, MAP, PIECES, base_hash, write_pieces
+from perpcs.pool.store import (
+    DELTA,
+    EMBEDDINGS,
+    HYPERNET,
+    MAP,
+    PIECES,
+    REFERENCE,
+    base_hash,
+    load_stored_base,
+    rounded,
+    write_pieces,
+)
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
 from perpcs.tasks import Task, User
 
@@ -51,6 +65,10 @@ class TaskPeople:
     """What the candidates were made from: changes whenever they do."""
     examples: Sequence[dict[str, Any]] = ()
     """Example people in the Per-Pcs release layout, with ``description`` and ``traits``."""
+    origin: str = ""
+    """Who the sharers are, in a sentence."""
+    adapters: Sequence[User] = ()
+    """Base users, who share nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +85,11 @@ class Settings:
     share_seed: int = 11
     select_seed: int = 7
     dtype: str = "float16"
-    """How pieces are stored."""
+    """How pieces are stored: ``float32``, ``float16``, or ``int8`` with a scale a row."""
+    newest: int = 0
+    """Pieces and gates learn from so many of a sharer's newest items; 0 = all."""
+    sharer_tokens: int = 0
+    """And from so many tokens of them; 0 = all."""
     hypernet: HypernetSettings | None = None
     """How the network of Profile-to-PEFT is trained; None for a pool without one. It learns from all candidates, those
     too who share no piece, so it is only made where that is asked for."""
@@ -89,9 +111,10 @@ def build_tasks(
         embed = embed_stage(space, part, settings)
         choose = choose_stage(space, part, embed, settings)
         sharers = [part.candidates[i] for i in choose[2]["chosen"]]
-        pieces = pieces_stage(space, base, base_key, part.task, sharers, choose[0], settings.pieces)
+        pieces = pieces_stage(space, base, base_key, part.task, sharers, choose[0], settings)
         gates = gates_stage(space, base, part.task, sharers, pieces, settings)
         others = [user for i, user in enumerate(part.candidates) if i not in set(choose[2]["chosen"])]
+        others += [user for user in part.adapters if len(user.history) > 1]  # candidates alone may be too few
         distilled = None
         if settings.distil is not None and len(others) > 1:
             distilled = distil_stage(space, base, part.task, others, pieces, settings.pieces, settings.distil)
@@ -153,24 +176,28 @@ def pieces_stage(
     task: Task,
     sharers: Sequence[User],
     choose_key: str,
-    s: PieceSettings,
+    settings: Settings,
 ) -> Stage:
-    """Train the pieces of all sharers."""
+    """Train the pieces of all sharers; they come out as the pool stores them."""
 
     def work(folder: Path) -> dict[str, Any]:
-        tell = throttled(space.say)
+        histories = encode_histories(base, task, sharers, settings)
+        tokens = sum(len(item.ids) for history in histories for item in history)
+        space.say(f"pieces {task.name}: {len(sharers)} sharers, {tokens:,} tokens a pass")
         trained = train_pieces(
             base,
-            encode_histories(base, task, sharers),
+            histories,
             [user.id for user in sharers],
-            s,
-            on_progress=lambda done, of: tell(lambda: f"pieces {task.name}: {done} of {of} groups"),
+            settings.pieces,
+            on_step=space.steps(f"pieces {task.name}"),
+            folder=folder,
         )
+        trained = TrainedPieces(*(rounded(rows, settings.dtype) for rows in (trained.A, trained.B)), trained.losses)
         tensors = {f"A.{p}": a for p, a in enumerate(trained.A)} | {f"B.{p}": b for p, b in enumerate(trained.B)}
         write_atomic(folder / "pieces.safetensors", save({name: t.contiguous() for name, t in tensors.items()}))
         return {"losses": trained.losses}
 
-    return space.stage(f"pieces-{task.name}", {"base": base_key, "choose": choose_key, "pieces": s}, work)
+    return space.stage(f"pieces-{task.name}", {"base": base_key, "choose": choose_key} | what_is_learned(base, settings), work)
 
 
 def gates_stage(
@@ -180,9 +207,8 @@ def gates_stage(
     pieces_key, pieces_folder, pieces_result = pieces
 
     def work(folder: Path) -> dict[str, Any]:
-        tell = throttled(space.say)
         trained = read_trained(pieces_folder, pieces_result["losses"])
-        histories = encode_histories(base, task, sharers)
+        histories = encode_histories(base, task, sharers, settings)
         gates = train_gates(
             base,
             trained,
@@ -190,7 +216,7 @@ def gates_stage(
             [user.id for user in sharers],
             settings.pieces,
             settings.gates,
-            on_progress=lambda done, of: tell(lambda: f"gates {task.name}: {done} of {of} groups"),
+            on_step=space.steps(f"gates {task.name}"),
         )
         prototypes = collect_prototypes(base, histories)
         tensors = {f"gate.{p}": g for p, g in enumerate(gates)} | {
@@ -232,9 +258,37 @@ def distil_stage(
     return space.stage(f"distil-{task.name}", inputs, work)
 
 
-def encode_histories(base: BaseModel, task: Task, users: Sequence[User]) -> list[list[Any]]:
-    """Every user's items as encoded (prompt, target) pairs."""
-    return [[encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in user.history] for user in users]
+def encode_histories(
+    base: BaseModel, task: Task, users: Sequence[User], settings: Settings | None = None
+) -> list[list[Encoded]]:
+    """Every user's items as encoded (prompt, target) pairs, cut to the newest that the settings allow."""
+    return [
+        newest(
+            [encode_pair(base.tokenizer, *task.pair(item), base.max_tokens) for item in user.history],
+            settings or Settings(),
+        )
+        for user in users
+    ]
+
+
+def newest(history: list[Encoded], settings: Settings) -> list[Encoded]:
+    """The newest items within ``settings.newest`` and ``settings.sharer_tokens``, one at least, oldest first."""
+    kept = history[-settings.newest :] if settings.newest else history
+    left, room = len(kept), settings.sharer_tokens or sum(len(item.ids) for item in kept)
+    while left and room - len(kept[left - 1].ids) >= 0:
+        left -= 1
+        room -= len(kept[left].ids)
+    return kept[min(left, len(kept) - 1) :]
+
+
+def what_is_learned(base: BaseModel, settings: Settings) -> dict[str, Any]:
+    """What decides the pieces of given people beside the base model: their settings, places and form."""
+    return {
+        "pieces": settings.pieces,
+        "items": (settings.newest, settings.sharer_tokens),
+        "positions": [position.path for position in base.positions],
+        "stored": settings.dtype,
+    }
 
 
 def read_trained(folder: Path, losses: list[list[float]]) -> TrainedPieces:
@@ -310,6 +364,7 @@ def write_task(
         },
         encoder=settings.encoder,
         hypernet=hypernet[2] if hypernet is not None else {},
+        origin=part.origin,
     )
 
 
@@ -322,11 +377,13 @@ class Target:
     base_hash: str
 
 
-def open_target(space: Workspace, name: str, base_folder: Path) -> Target:
-    """A new folder in the workspace with a copy of the base model."""
+def open_target(
+    space: Workspace, name: str, base_folder: Path, modules: Sequence[str] = (), first_layer: int = 0
+) -> Target:
+    """A new folder in the workspace with a copy of the base model, or of what stands for it."""
     folder = space.folder / f"out-{name}"
     shutil.rmtree(folder, ignore_errors=True)
-    return Target(folder, *copy_base(base_folder, folder / "base"))
+    return Target(folder, *copy_base(base_folder, folder / "base", modules=modules, first_layer=first_layer))
 
 
 def finish(
@@ -336,14 +393,17 @@ def finish(
     people: Sequence[TaskPeople],
     settings: Settings,
     final: Path,
+    learners: Mapping[str, Sequence[User]] = MappingProxyType({}),
     **facts: Any,
 ) -> None:
     """Build every task into the target, write the manifest, and put the folder in place of an older one.
 
     Args:
+        learners: base users by task; gates are distilled from them too where candidates are few.
         facts: what only the caller knows: name, title, licence, users, card.
     """
     base = target.base
+    people = [replace(part, adapters=learners.get(part.task.name, ())) for part in people]
     tasks = build_tasks(space, base, base_key, people, settings, target.folder)
     manifest = Manifest(
         base="base",
@@ -373,17 +433,22 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in _PACKAGES}
 
 
-def copy_base(folder: Path, target: Path, dtype: str = "float16") -> tuple[BaseModel, str]:
-    """Copy a base model's files into the pool with weights rounded to ``dtype``, and load it from there in float32.
+def copy_base(
+    folder: Path, target: Path, dtype: str = "float16", modules: Sequence[str] = (), first_layer: int = 0
+) -> tuple[BaseModel, str]:
+    """Copy a base model's files into the pool and load it from there.
 
-    Pieces are trained on the rounded model, so nothing of what the pool says of itself is about another one.
+    A whole model's weights are rounded to ``dtype``. Pieces are trained on what was copied, so nothing of what the pool
+    says of itself is about another model.
     """
     target.mkdir(parents=True, exist_ok=True)
     kind = getattr(torch, dtype)
     for file in folder.iterdir():
         if file.suffix == ".safetensors" and file.name.startswith("model"):  # large models come in several files
-            rounded = {name: tensor.to(kind) for name, tensor in load_file(file).items()}
-            write_atomic(target / file.name, save(rounded, metadata={"format": "pt"}))
-        elif file.suffix in (".json", ".txt", ".model") and file.name != "done.json":
+            rounded_weights = {name: tensor.to(kind) for name, tensor in load_file(file).items()}
+            write_atomic(target / file.name, save(rounded_weights, metadata={"format": "pt"}))
+        elif file.name in (DELTA, REFERENCE) or (
+            file.suffix in (".json", ".txt", ".model") and file.name not in ("done.json", "lessons.json")
+        ):
             shutil.copyfile(file, target / file.name)
-    return load_base(target, device="cpu", dtype="float32"), base_hash(target)
+    return load_stored_base(target, modules=modules, first_layer=first_layer), base_hash(target)

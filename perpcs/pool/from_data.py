@@ -1,52 +1,38 @@
-"""A pool from people's data in LaMP or Per-Pcs layout and any Hugging Face causal LM.
+"""Building a pool from people's data in LaMP or Per-Pcs layout and any Hugging Face causal LM.
 
-    DATA/TASK/base_users.json           adapt the base model; optional
-    DATA/TASK/sharer_candidates.json    the sharers are chosen from these people
+    FOLDER/base_users.json           adapt the base model; optional
+    FOLDER/sharer_candidates.json    the sharers are chosen from these people
+    FOLDER/examples.json             example people of the app; optional, and may lie elsewhere as TASK.json
 
-As in the paper (section 2.2) the base model learns the tasks from base users alone: a LoRA, merged into its weights.
+As in the paper (section 2.2) the base model learns the tasks from base users alone, by a LoRA. On the shipped base the
+pool keeps that update as it is, and it is merged when the pool is opened; any other base is stored merged and whole.
 """
 
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors.torch import load_file
 
 from perpcs.data import read_users
 from perpcs.data.others import with_others
+from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
-from perpcs.files import hash_file
-from perpcs.model.base import load_base
-from perpcs.model.text import encode_pair
-from perpcs.pool.adapt import Shares, base_lessons
-from perpcs.pool.build import Settings, TaskPeople, finish, open_target
-from perpcs.pool.stages import Workspace, throttled
-from perpcs.pool.train import PieceSettings, TrainedPieces, train_pieces
+from perpcs.files import hash_file, write_json
+from perpcs.model import shipped
+from perpcs.model.base import BaseModel, load_base, merge, place_of
+from perpcs.pool.adapt import Lesson, Profiles, adapt, base_lessons, encode_lessons
+from perpcs.pool.build import TaskPeople, finish, open_target
+from perpcs.pool.recipe import Recipe
+from perpcs.pool.stages import Stage, Workspace, clock, throttled
+from perpcs.pool.store import DELTA, REFERENCE
 from perpcs.quiet import quiet_transformers
-from perpcs.tasks import get_task
+from perpcs.tasks import Item, Task, User, get_task
 
 
-@dataclass(frozen=True)
-class DataRecipe:
-    """A pool from data."""
-
-    name: str
-    base: str
-    """Hugging Face name or folder of a causal LM."""
-    data: Path
-    tasks: tuple[str, ...]
-    sharers: int
-    licence: str
-    adaptation: PieceSettings = field(default_factory=lambda: PieceSettings(rank=8, epochs=1, rate=3e-4))
-    """The LoRA that adapts the base model."""
-    with_history: float = 0.4
-    """Share of base lessons whose prompt carries retrieved items."""
-    with_profile: float = 0.15
-    """Share of base lessons whose prompt carries a profile."""
-    settings: Settings = field(default_factory=Settings)
-
-
-def build_from_data(space: Workspace, recipe: DataRecipe, final: Path) -> list[TaskPeople]:
+def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskPeople]:
     """Build the pool folder ``final``.
 
     Returns:
@@ -55,89 +41,143 @@ def build_from_data(space: Workspace, recipe: DataRecipe, final: Path) -> list[T
     Raises:
         PerpcsError: when a file is missing or malformed, or the base model cannot be loaded.
     """
-    if not recipe.tasks:
+    if not recipe.sources:
         raise PerpcsError("No task was named.", "Name at least one, for example --task LaMP_4.")
     people: list[TaskPeople] = []
-    sources = {}
-    for name in recipe.tasks:
-        task, folder = get_task(name), recipe.data / name
-        candidates = folder / "sharer_candidates.json"
-        adapters = folder / "base_users.json"
+    learners: dict[str, list[User]] = {}
+    for name, folder in recipe.sources.items():
+        task = get_task(name)
+        candidates, adapters = folder / "sharer_candidates.json", folder / "base_users.json"
+        examples = recipe.examples / f"{name}.json" if recipe.examples else folder / "examples.json"
         users = with_others(task, read_users(candidates, task))
-        base_users = with_others(task, read_users(adapters, task)) if adapters.exists() else []
-        sources[name] = base_users
-        key = {"candidates": hash_file(candidates), "task": name}
-        people.append(TaskPeople(task, [user.id for user in base_users], users, recipe.sharers, key))
-    base_key, base_folder, result = _adapt_stage(space, recipe, sources)
+        learners[name] = with_others(task, read_users(adapters, task)) if adapters.exists() else []
+        people.append(
+            TaskPeople(
+                task,
+                [user.id for user in learners[name]],
+                users,
+                min(recipe.sharers, len(users)),
+                {"candidates": hash_file(candidates), "task": name},
+                json.loads(examples.read_bytes()) if examples.exists() else (),
+                recipe.origins.get(name, ""),
+            )
+        )
+    base_key, base_folder, result = _adapt_stage(space, recipe, learners)
     finish(
         space,
-        open_target(space, recipe.name, base_folder),
+        open_target(space, recipe.name, base_folder, recipe.modules, recipe.first_layer),
         base_key,
         people,
         recipe.settings,
         final,
+        learners=learners,
         name=recipe.name,
-        title=recipe.name,
+        title=recipe.title or recipe.name,
         licence=recipe.licence,
         users={
             "base": {part.task.name: len(part.base_ids) for part in people},
             "candidates": {part.task.name: len(part.candidates) for part in people},
         },
-        card={"base": {"from": recipe.base, "adaptation": asdict(recipe.adaptation), **result}},
+        card={**recipe.card, "base": {"from": recipe.base, "adaptation": asdict(recipe.adaptation), **result}},
     )
     return people
 
 
-def _adapt_stage(space: Workspace, recipe: DataRecipe, users: dict[str, Any]) -> tuple[str, Path, Any]:
-    """Train one LoRA on all base users' pairs and merge it; without base users the model is taken as it is."""
-    files = {name: hash_file(recipe.data / name / "base_users.json") for name, some in users.items() if some}
-    inputs = {
-        "base": recipe.base,
-        "users": files,
-        "adaptation": recipe.adaptation if files else None,
-        "shown": (recipe.with_history, recipe.with_profile),
-    }
+def _adapt_stage(space: Workspace, recipe: Recipe, users: Mapping[str, Sequence[User]]) -> Stage:
+    """Train one LoRA on base users of all tasks; without base users the model is taken as it is."""
+    files = {name: hash_file(recipe.sources[name] / "base_users.json") for name, some in users.items() if some}
+    settings = recipe.adaptation
+    prompts = {name: get_task(name).version for name in files}
+    lessons = _lessons_stage(space, recipe, files, prompts, users) if files else None
 
     def work(folder: Path) -> dict[str, Any]:
         quiet_transformers()
-        tell = throttled(space.say)
         base = load_base(recipe.base)
-        pairs = [
-            (lesson.prompt, lesson.target)
-            for name, some in users.items()
-            for lesson in base_lessons(get_task(name), some, Shares(recipe.with_history, recipe.with_profile))
-        ]
         losses: list[float] = []
-        if pairs:
-            encoded = [encode_pair(base.tokenizer, x, y, base.max_tokens) for x, y in pairs]
-            trained = train_pieces(
-                base,
-                [encoded],
-                ["base users"],
-                recipe.adaptation,
-                on_step=lambda step, of: tell(lambda: f"base: step {step} of {of}"),
-            )
-            losses = trained.losses[0]
-            merge(base, trained, recipe.adaptation.alpha / recipe.adaptation.rank)
-        unwrap(base)
-        base.model.to("cpu").save_pretrained(folder)
-        base.tokenizer.save_pretrained(folder)
-        return {"pairs": len(pairs), "losses": losses}
+        if lessons is not None:
+            rows = [Lesson(*row) for row in json.loads((lessons[1] / "lessons.json").read_bytes())]
+            encoded = encode_lessons(base, rows, settings)
+            space.say(f"base: {len(encoded)} lessons, {sum(len(one.ids) for _, one in encoded):,} tokens")
+            weights = [settings.label_weight if get_task(name).labels else 1.0 for name, _ in encoded]
+            tell = throttled(space.say)
+            left = space.time_left()
 
+            def told(step: int, of: int, loss: float) -> None:
+                tell(lambda: f"base: step {step} of {of}, {loss:.2f} nats a token, {clock(left(step, of))} left")
+
+            delta, losses = adapt(base, [one for _, one in encoded], weights, settings, folder, told)
+            delta.save(folder / DELTA)
+        if recipe.base == shipped.NAME:
+            write_json(folder / REFERENCE, {"base": shipped.NAME, "sha256": shipped.SHA256})
+        else:
+            _save_merged(base, folder)
+        return {"lessons": lessons[2] if lessons else {}, "losses": losses}
+
+    inputs = {
+        "base": recipe.base,
+        "lessons": lessons[0] if lessons else "",
+        "adaptation": settings if files else None,
+    }
     return space.stage("base", inputs, work)
 
 
-@torch.no_grad()
-def merge(base: Any, trained: TrainedPieces, scale: float) -> None:
-    """Add the first sharer's update to the base model's weights: W + s B A."""
-    for p, position in enumerate(base.positions):
-        linear = base.model.get_submodule(position.path).base
-        update = (scale * trained.B[p][0] @ trained.A[p][0]).to(linear.weight)
-        linear.weight += update if isinstance(linear, torch.nn.Linear) else update.T  # Conv1D keeps (inputs, outputs)
+def _lessons_stage(
+    space: Workspace,
+    recipe: Recipe,
+    files: Mapping[str, str],
+    prompts: Mapping[str, int],
+    users: Mapping[str, Sequence[User]],
+) -> Stage:
+    """Write what the base model learns from; profiles of base users are written here, by a model where one is named."""
+    settings = recipe.adaptation
+
+    def work(folder: Path) -> dict[str, int]:
+        profiles = _writer(recipe, space)
+        lessons = [
+            lesson
+            for name, some in users.items()
+            if some
+            for lesson in base_lessons(get_task(name), some, settings, profiles)
+        ]
+        write_json(folder / "lessons.json", [list(asdict(lesson).values()) for lesson in lessons])
+        return {name: sum(lesson.task == name for lesson in lessons) for name in files}
+
+    inputs = {
+        "users": files,
+        "prompts": prompts,
+        "shown": (settings.with_history, settings.with_profile, settings.lessons, settings.seed),
+        "writer": recipe.writer,
+    }
+    return space.stage("lessons", inputs, work)
 
 
-def unwrap(base: Any) -> None:
-    """Put the plain linear layers back, so that the model saves under its own names."""
-    for position in base.positions:
-        parent, _, child = position.path.rpartition(".")
-        setattr(base.model.get_submodule(parent), child, base.model.get_submodule(position.path).base)
+def _writer(recipe: Recipe, space: Workspace) -> Profiles:
+    """What describes base users for their lessons: the instruct model of the recipe, or counting."""
+    if not recipe.writer:
+        return lambda task, histories: [statistics(task, history) for history in histories]
+    from perpcs.pool.profile_writer import ModelWriter
+
+    model = ModelWriter.load(recipe.writer)
+    tell = throttled(space.say)
+
+    def write(task: Task, histories: Sequence[tuple[Item, ...]]) -> list[str]:
+        return model.write_all(
+            task, histories, lambda done: tell(lambda: f"profiles {task.name}: {done} of {len(histories)} written")
+        )
+
+    return write
+
+
+def _save_merged(base: BaseModel, folder: Path) -> None:
+    """Save a model in Hugging Face format with the update of the folder merged into it."""
+    delta = folder / DELTA
+    if delta.exists():
+        merge(base, load_file(delta))
+        delta.unlink()
+    for position in base.positions:  # plain layers back in place, so that the model saves under its own names
+        parent, child = place_of(base.model, position.path)
+        setattr(parent, child, base.model.get_submodule(position.path).base)
+    base.model.to("cpu").save_pretrained(folder)
+    base.tokenizer.save_pretrained(folder)
+
+

@@ -1,7 +1,8 @@
 """What a pool says about itself: manifest.json, sharers.json and examples.json as records.
 
 pools/NAME/manifest.json             this file's Manifest
-pools/NAME/base/                     the base model, Hugging Face format
+pools/NAME/base/                     base.json (name and sha256 of the shipped base) and delta.safetensors (its adaptation
+                                     to the tasks, a low-rank product a layer); or a whole model in Hugging Face format
 pools/NAME/TASK/pieces.safetensors   per position p: A.p (S, r, n)  B.p (S, d, r)  gate.p (S, n)  prototype.p (S, n)
                                      distilled.p (S, n), where the pool has such gates
 pools/NAME/TASK/sharers.json         this file's Sharer records; never text
@@ -23,7 +24,7 @@ from perpcs.files import write_json
 from perpcs.positions import PIECE_KINDS, Position
 from perpcs.tasks import Item, Query, get_task
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class TaskPool:
     """What embedded the candidates, see ``perpcs.pool.embed``; empty where no embeddings are stored."""
     hypernet: dict[str, Any] = field(default_factory=dict)
     """Shape, settings and losses of the network of Profile-to-PEFT; empty where there is none."""
+    origin: str = ""
+    """Who the sharers are, in a sentence; empty where nobody said."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Manifest:
     rank: int
     alpha: float
     dtype: str
-    """How pieces are stored: ``float32`` or ``float16``."""
+    """How pieces are stored: ``float32``, ``float16``, or ``int8`` with a scale a row."""
     positions: tuple[Position, ...]
     tasks: tuple[TaskPool, ...]
     licence: str

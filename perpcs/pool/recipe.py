@@ -1,144 +1,103 @@
-"""What a pool is made of, as data: the shipped small town, and its tiny twin that tests build from scratch."""
+"""What a pool is made of, as data: the shipped pool ``people``, and what any pool of one's own says."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from perpcs.model.train_base import BaseSettings
-from perpcs.pool.adapt import Shares
+from perpcs.model import shipped
+from perpcs.pool.adapt import AdaptSettings
 from perpcs.pool.build import Settings
 from perpcs.pool.distil import DistilSettings
-from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.train import GateSettings, PieceSettings
 
 
 @dataclass(frozen=True)
-class TaskRecipe:
-    """One task of a pool."""
-
-    task: str
-    base_users: int
-    """Synthetic people whose items the base model learns from."""
-    candidates: int
-    """Synthetic people from whom the sharers are chosen."""
-    sharers: int
-    examples: int = 6
-    """Example people of the app: synthetic, and target users."""
-    late_users: int = 0
-    """Base users beside them, whom the base model meets in the last part of its training; 0 = the same ones again."""
-    history: tuple[int, int] | None = None
-    """Fewest and most items that a candidate wrote; None = as people of the town do."""
-
-
-TOWN_LESSONS = Shares(
-    with_history=0.6,
-    with_profile=0.15,
-    strange=0.03,
-    taste=0.25,
-    alone=0.4,
-    named=0.1,
-    told=0.1,
-    marks=0.4,
-    label_weight=16,
-    unheard=0.3,
-    recased=0.4,
-)
-TOWN_MIXED_LESSONS = replace(TOWN_LESSONS, named=0.2, taste=0.5, alone=0.3, label_weight=32)
-"""More choices by taste, for what was learned of them is soon forgotten beside all else."""
-TOWN_LAST_LESSONS = replace(
-    TOWN_LESSONS, with_history=0.65, strange=0.01, taste=0.04, alone=0.2, named=0.02, told=0.05, marks=0.3
-)
-"""Nearly all as prompts of a method are, so that a model comes to trust what it is shown as far as that goes."""
-
-
-@dataclass(frozen=True)
 class Recipe:
-    """A pool from nothing but seeds."""
+    """A pool from people's files and a causal LM."""
 
     name: str
-    title: str
-    tasks: tuple[TaskRecipe, ...]
-    base: BaseSettings = field(default_factory=BaseSettings)
-    """Size of the base model, and the last part of its training."""
+    base: str
+    """The shipped base's name, a Hugging Face name, or a folder."""
+    sources: Mapping[str, Path]
+    """Of every task the folder with its ``sharer_candidates.json``; where it is there, its ``base_users.json`` adapts the
+    base model."""
+    licence: str
+    title: str = ""
+    examples: Path | None = None
+    """Folder with TASK.json: example people of the app; None = each task's ``examples.json``."""
+    sharers: int = 40
+    """Of each task; all candidates where there are fewer."""
+    modules: tuple[str, ...] = ()
+    """Endings of the names of adapted layers; () = the attention projections."""
+    first_layer: int = 0
+    """Pieces stand in this layer and those above it: the backward pass of training and routing ends there."""
+    adaptation: AdaptSettings = field(default_factory=AdaptSettings)
     settings: Settings = field(default_factory=Settings)
-    lessons: Shares = TOWN_LESSONS
-    """What the base model's lessons show (docs/SMALLTOWN.md): what its tokenizer comes from, and how it reads."""
-    mixed_lessons: Shares | None = None
-    """What those show from which it learns all at once, after its first steps; None = the same."""
-    last_lessons: Shares | None = None
-    """What those of the last part of its training show; None = the same."""
-    reading: int = 0
-    """Steps in which the base model first learns from texts above all, so that it can read when it learns to look."""
-    looking: int = 0
-    """Steps in which the base model then learns to look at what a prompt shows, texts beside it and nothing else."""
-    fitting: int = 0
-    """Steps in which it then learns which of two texts is about what a prompt is about."""
-    choosing: int = 0
-    """Steps in which it then learns also which of the two is the one that a prompt names."""
-    recalling: int = 0
-    """Steps in which it then learns also to choose what was chosen in an item that is shown."""
-    finding: int = 0
-    """Steps in which it then learns to find that item among others."""
-    taste: int = 0
-    """Steps in which it then learns to find, in the same way, what taste decides."""
-    mixing: int = 0
-    """Steps in which it then learns from all lessons at once."""
-    town_seed: int = 7
+    writer: str = ""
+    """Instruct model that writes profiles for the base model's lessons; "" = they are counted."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Of a task who its sharers are, in a sentence."""
+    card: Mapping[str, Any] = field(default_factory=dict)
 
 
-_PARTS = {"LaMP_4": 900, "LaMP_2": 2000, "LaMP_3": 2000, "LaMP_5": 900, "LaMP_7": 600, "LaMP_1": 3600}
-"""Base users a task. A choice or a score tells a small model less than a text does, so it gets more of these."""
-_LATE = {"LaMP_4": 2000, "LaMP_2": 2000, "LaMP_3": 1500, "LaMP_5": 2000, "LaMP_7": 1300, "LaMP_1": 2400}
-"""Those of the last part. Texts are furthest from done by then, and half of it."""
+REAL_TASKS = ("LaMP_4", "LaMP_5", "LaMP_3", "LaMP_2N", "LaMP_1")
+"""Tasks of ``people`` whose sharers are real writers."""
+TOWN_TASKS = ("LaMP_7", "LaMP_2")
+"""Tasks of ``people`` whose sharers are made up by the small town."""
+TOWN_SEED = 7
+TOWN_BASE_USERS, TOWN_CANDIDATES = 160, 120
+REAL = "A real writer of a public research data set, known here by a number."
+MADE_UP = "A made-up person of the small town, drawn from a seed."
 
-SMALLTOWN = Recipe(
-    name="smalltown",
-    title="Small town",
-    tasks=tuple(
-        TaskRecipe(task, base_users=count, candidates=240, sharers=40, late_users=_LATE[task])
-        for task, count in _PARTS.items()
-    ),
-    base=BaseSettings(
-        width=192,
-        heads=6,
-        feed_forward=576,
-        vocabulary=6144,
-        steps=12_000,
-        rate=1e-3,
-        warmup=50,
-        cooldown=11_950,
-        evaluate_every=500,
-        compiled=True,
-    ),
-    mixed_lessons=TOWN_MIXED_LESSONS,
-    last_lessons=TOWN_LAST_LESSONS,
-    reading=5000,
-    looking=2500,
-    fitting=1400,
-    choosing=1800,
-    recalling=1100,
-    finding=2000,
-    taste=1500,
-    mixing=10_400,
-    settings=Settings(
-        gates=GateSettings(steps=24),
-        distil=DistilSettings(),
-        hypernet=HypernetSettings(steps=300, smoothing=0.0, evaluate_every=50),
-    ),
+PEOPLE_SETTINGS = Settings(
+    pieces=PieceSettings(rank=8, alpha=16.0, epochs=2, batch=4, rate=1.5e-3),
+    gates=GateSettings(steps=8, batch=4, rate=2e-2),
+    distil=DistilSettings(people=60, items=5),
+    newest=40,
+    sharer_tokens=4000,
+    dtype="int8",
 )
 
-TINY = Recipe(
-    name="smalltown-tiny",
-    title="Small town, tiny",
-    tasks=tuple(
-        TaskRecipe(task, base_users=30, candidates=12, sharers=5, examples=2, history=(10, 16)) for task in _PARTS
-    ),
-    base=BaseSettings(
-        width=64, layers=2, heads=2, feed_forward=128, vocabulary=1600, steps=120, cooldown=40, evaluate_every=60
-    ),
-    lessons=Shares(with_history=0.45, with_profile=0.15, open_book=0.15),
-    settings=Settings(
-        pieces=PieceSettings(epochs=1),
-        gates=GateSettings(steps=6),
-        distil=DistilSettings(items=3),
-        hypernet=HypernetSettings(width=16, hidden=8, rank=2, steps=12, people=3, evaluate_every=6),
-    ),
-)
+
+def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> Recipe:
+    """The shipped pool.
+
+    Args:
+        data: folder with a folder of real people's files for each of ``REAL_TASKS``.
+        town: the same of the small town's people for ``TOWN_TASKS``.
+        examples: folder with the example people, TASK.json each.
+    """
+    return Recipe(
+        name="people",
+        title="People",
+        base=shipped.NAME,
+        sources={task: data / task for task in REAL_TASKS} | {task: town / task for task in TOWN_TASKS},
+        licence=(
+            "Weights only; no text of a real person is in this pool. Base model: Apache-2.0. Pieces: for research, "
+            "teaching and demonstration."
+        ),
+        examples=examples,
+        sharers=sharers,
+        modules=("v_proj", "o_proj"),
+        first_layer=15,
+        settings=PEOPLE_SETTINGS,
+        writer=shipped.NAME,
+        origins=dict.fromkeys(REAL_TASKS, REAL) | dict.fromkeys(TOWN_TASKS, MADE_UP),
+        card={
+            "data": (
+                "Headlines and news categories: news posts by author. Titles and citations: papers of the ACL Anthology "
+                "by author. Ratings: film critics' pull quotes with their own score. Film tags and tweets: made-up "
+                "people of the small town (docs/SMALLTOWN.md)."
+            ),
+            "limits": [
+                "The base model has 135 million parameters: it writes fluent short English, knows little, and is often "
+                "wrong about facts.",
+                "English only.",
+                "Real writers are authors of news posts, film reviews and papers: other kinds of text gain less.",
+                "Pieces can carry what their owners often wrote about, not only how they wrote.",
+            ],
+        },
+    )
+
+

@@ -49,6 +49,22 @@ class Workspace:
         self.say(f"{name}: done in {seconds:.0f} s")
         return key, folder, json.loads(done.read_bytes())["result"]
 
+    def time_left(self) -> Callable[[int, int], float]:
+        """An estimate of the seconds left, from how fast steps went since the first that is told of."""
+        began: list[tuple[float, int]] = []
+
+        def left(step: int, of: int) -> float:
+            began.append((time.monotonic(), step)) if not began else None
+            since, first = began[0]
+            return (time.monotonic() - since) / max(step - first, 1) * (of - step)
+
+        return left
+
+    def steps(self, doing: str) -> Callable[[int, int], None]:
+        """One line of progress with the time left, at most every few seconds."""
+        tell, left = throttled(self.say), self.time_left()
+        return lambda step, of: tell(lambda: f"{doing}: step {step} of {of}, {clock(left(step, of))} left")
+
     def forget(self) -> None:
         """Delete every artefact."""
         shutil.rmtree(self.folder, ignore_errors=True)

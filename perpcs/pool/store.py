@@ -1,5 +1,6 @@
 """Writing and opening a pool on disk. Only safetensors and JSON are read; a hash that does not fit is a clear error."""
 
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +12,18 @@ from torch import Tensor
 
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, write_atomic
-from perpcs.model.base import BaseModel, load_base
+from perpcs.model import shipped
+from perpcs.model.base import BaseModel, load_base, merge
 from perpcs.model.basis import Pieces
 from perpcs.model.ia3 import make_pieces
 from perpcs.pool.candidates import Candidates, only_sharers, read_candidates
 from perpcs.pool.hypernet import Hypernet, HypernetShape, read_hypernet
-from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examples, read_manifest, read_sharers
+from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examples, read_json, read_manifest, read_sharers
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
 HYPERNET = "hypernet.safetensors"
+REFERENCE, DELTA = "base.json", "delta.safetensors"
+"""In base/: which shipped base the pool stands on, and the low-rank update that adapts it to the tasks."""
 _TENSORS = ("A", "B", "gate", "prototype")
 """What every piece has: a low-rank product or a vector, and what it is chosen by."""
 _AGAIN = "Fetch or build the pool again."
@@ -51,15 +55,47 @@ def write_pieces(
     distilled: list[Tensor] | None = None,
 ) -> None:
     """Write one task's pieces; pieces that are not shared are written as zeros, so they leave their owner nowhere."""
-    kind = getattr(torch, dtype)
     tensors: dict[str, Tensor] = {"mask": mask.to(torch.uint8)}
     for p in range(len(A)):
         shared = mask[p]
         named = {"A": A[p], "B": B[p], "gate": gates[p], "prototype": prototypes[p]}
         for name, rows in (named | ({"distilled": distilled[p]} if distilled else {})).items():
             keep = shared.view(-1, *([1] * (rows.dim() - 1)))
-            tensors[f"{name}.{p}"] = (rows * keep).to(kind).contiguous()
+            tensors |= packed(f"{name}.{p}", rows * keep, dtype)
     write_atomic(path, save(tensors))
+
+
+def packed(name: str, rows: Tensor, dtype: str) -> dict[str, Tensor]:
+    """A tensor under its name as it is stored; int8 has a scale for each of its last rows beside it, in half floats.
+
+    The vectors of a rank lie along the rows of A (S, r, n) and the columns of B (S, d, r), so B is stored transposed.
+    """
+    if dtype != "int8":
+        return {name: rows.to(getattr(torch, dtype)).contiguous()}
+    rows = rows.float()
+    rows = rows.mT if name.startswith("B.") else rows
+    scale = (rows.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-7).half()
+    whole = (rows / scale.float()).round().clamp(-127, 127).to(torch.int8)
+    return {name: whole.contiguous(), f"{name}.scale": scale.contiguous()}
+
+
+def unpacked(read: Callable[[str], Tensor], there: Container[str], name: str) -> Tensor:
+    """What ``packed`` stored under a name, in float32 where it was int8."""
+    rows = read(name)
+    if f"{name}.scale" not in there:
+        return rows
+    rows = rows.float() * read(f"{name}.scale").float()
+    return rows.mT if name.startswith("B.") else rows
+
+
+def rounded(rows: Sequence[Tensor], dtype: str) -> list[Tensor]:
+    """A's (S, r, n) or B's (S, d, r) as they come back from a pool stored like that, float32."""
+    found = []
+    for one in rows:
+        name = "A.0" if one.shape[1] <= one.shape[2] else "B.0"
+        kept = packed(name, one, dtype)
+        found.append(unpacked(kept.__getitem__, kept, name).float().contiguous())
+    return found
 
 
 class Pool:
@@ -177,14 +213,15 @@ class Pool:
             PerpcsError: when it is missing, altered, or of another shape than the manifest says.
         """
         inside = self.folder / self.manifest.base
+        paths = [position.path for position in self.manifest.positions]
         if self.manifest.base_hash:
             if not inside.is_dir():
                 raise PerpcsError(f"The pool's base model is missing: there is no {inside}.", _AGAIN)
             if base_hash(inside) != self.manifest.base_hash:
                 raise PerpcsError("The pool's base model has been altered: its hash does not fit the manifest.", _AGAIN)
-        modules = sorted({position.path.split(".", 3)[-1] for position in self.manifest.positions})
-        name = inside if self.manifest.base_hash else self.manifest.base
-        base = load_base(name, device=device, dtype=dtype, modules=modules)
+            base = load_stored_base(inside, device, dtype, paths)
+        else:
+            base = load_base(self.manifest.base, device=device, dtype=dtype, modules=paths)
         if base.positions != self.manifest.positions:
             raise PerpcsError("The base model's layers are not those the pool was trained on.", _AGAIN)
         return base
@@ -208,7 +245,10 @@ class Pool:
                 there = set(file.keys())
                 names = [*_TENSORS, *(["distilled"] if "distilled.0" in there else [])]
                 read = {
-                    name: [file.get_tensor(f"{name}.{p}").to(device, dtype) for p in range(count)] for name in names
+                    name: [
+                        unpacked(file.get_tensor, there, f"{name}.{p}").to(device, dtype) for p in range(count)
+                    ]
+                    for name in names
                 }
                 mask = file.get_tensor("mask").bool().to(device)
         except (SafetensorError, OSError, KeyError) as error:
@@ -234,6 +274,28 @@ class Pool:
         if hash_file(path) != expected:
             raise PerpcsError(f"{task}/{name} has been altered: its hash does not fit the manifest.", _AGAIN)
         return path
+
+
+def load_stored_base(
+    folder: Path, device: str = "auto", dtype: str = "auto", modules: Sequence[str] = (), first_layer: int = 0
+) -> BaseModel:
+    """The base model of a pool's ``base`` folder: a whole model, or the shipped one with the folder's update merged.
+
+    Raises:
+        PerpcsError: when it is damaged, or stands on another base than the shipped one.
+    """
+    if not (folder / REFERENCE).exists():
+        return load_base(folder, device=device, dtype=dtype, modules=modules or None, first_layer=first_layer)
+    reference = read_json(folder / REFERENCE)
+    if reference != {"base": shipped.NAME, "sha256": shipped.SHA256}:
+        raise PerpcsError("The pool stands on another base model than the shipped one.", _AGAIN)
+    base = load_base(shipped.NAME, device=device, dtype=dtype, modules=modules or None, first_layer=first_layer)
+    if (folder / DELTA).exists():
+        try:
+            merge(base, load_file(folder / DELTA))
+        except (SafetensorError, OSError, KeyError, AttributeError, RuntimeError) as error:
+            raise PerpcsError("The pool's adaptation of the base model is damaged.", _AGAIN) from error
+    return base
 
 
 def base_hash(folder: Path) -> str:

@@ -9,19 +9,23 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from perpcs.errors import PerpcsError
+from perpcs.files import write_atomic
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Update
 from perpcs.model.gains import target_inputs
 from perpcs.model.ia3 import own_update
 from perpcs.model.likelihood import target_nll
-from perpcs.model.text import Encoded
+from perpcs.model.text import Encoded, length_batches
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class TrainedPieces:
     """Per sharer: nats per target token of the base model, then of each epoch as it was trained."""
 
 
+GROUP = 10
+"""Sharers trained together."""
+PASS_TOKENS = 2048
+"""Padded tokens of one pass in training: larger passes are no faster on two cores and need more memory."""
 Progress = Callable[[int, int], None]
 Losses = Callable[[int, int, list[float]], None]
 
@@ -113,7 +121,8 @@ def train_pieces(
     on_progress: Progress | None = None,
     on_step: Progress | None = None,
     on_loss: Losses | None = None,
-    group_tokens: int = 12_000,
+    folder: Path | None = None,
+    group: int = GROUP,
 ) -> TrainedPieces:
     """Train one LoRA a sharer on the base model, at every position.
 
@@ -122,15 +131,25 @@ def train_pieces(
         ids: each sharer's id; it seeds the order of their items, and nothing else of the pool does.
         on_progress: told how many groups of sharers are done; ``on_step`` how many steps of the group.
         on_loss: as ``on_step``, with the losses of the step; see ``descend``.
-        group_tokens: sharers are taken together up to about so many tokens a step.
+        folder: where a group that is done is kept, so that a killed run goes on after it.
+        group: so many sharers are trained together; it changes speed and memory, never the result.
     """
     A0, B0 = [], []
     for position in base.positions:
         A0.append(torch.stack([initial_A(id, position.path, position.n, settings) for id in ids]))
         B0.append(torch.zeros(len(ids), position.d, settings.rank))
     losses: list[list[float]] = [[] for _ in ids]
-    groups = _groups(histories, settings.batch, group_tokens)
+    groups = _groups(len(ids), group)
+    told = _counted(on_step, [_steps(histories, group, settings.batch) * settings.epochs for group in groups])
     for done, group in enumerate(groups):
+        kept = None if folder is None else folder / f"group-{done}.safetensors"
+        if kept is not None and kept.exists():
+            read = load_file(kept)
+            for index in range(len(base.positions)):
+                A0[index][group], B0[index][group] = read[f"A.{index}"], read[f"B.{index}"]
+            for s, curve in zip(group, read["losses"].double().tolist(), strict=True):
+                losses[s].extend(round(loss, 4) for loss in curve)
+            continue
         parameters = [
             tensor[group].to(base.device).requires_grad_() for pair in zip(A0, B0, strict=True) for tensor in pair
         ]
@@ -151,7 +170,7 @@ def train_pieces(
                 adapter,
                 settings.rate,
                 epochs=settings.epochs,
-                on_step=on_step,
+                on_step=partial(told, done),
                 on_loss=on_loss,
             ),
             strict=True,
@@ -160,6 +179,10 @@ def train_pieces(
         for index in range(len(base.positions)):
             A0[index][group] = parameters[2 * index].detach().cpu()
             B0[index][group] = parameters[2 * index + 1].detach().cpu()
+        if kept is not None:
+            tensors = {f"A.{p}": a[group] for p, a in enumerate(A0)} | {f"B.{p}": b[group] for p, b in enumerate(B0)}
+            curves = torch.tensor([losses[s] for s in group], dtype=torch.float64)
+            write_atomic(kept, save(tensors | {"losses": curves}))
         if on_progress:
             on_progress(done + 1, len(groups))
     return TrainedPieces(A0, B0, losses)
@@ -175,7 +198,7 @@ def train_gates(
     *,
     on_progress: Progress | None = None,
     on_step: Progress | None = None,
-    group_tokens: int = 12_000,
+    group: int = GROUP,
 ) -> list[Tensor]:
     """Train a gate vector per piece: z = W v + B A v sigmoid(g.v), g from zero, all else frozen.
 
@@ -183,7 +206,8 @@ def train_gates(
         Per position (S, n).
     """
     gates = [torch.zeros(len(ids), position.n) for position in base.positions]
-    groups = _groups(histories, settings.batch, group_tokens)
+    groups = _groups(len(ids), group)
+    told = _counted(on_step, [settings.steps for _ in groups])
     scale = piece_settings.alpha / piece_settings.rank
     for done, group in enumerate(groups):
         parameters = [gate[group].to(base.device).requires_grad_() for gate in gates]
@@ -205,7 +229,7 @@ def train_gates(
 
             return gated
 
-        descend(base, parameters, batches, adapter, settings.rate, epochs=1, on_step=on_step)
+        descend(base, parameters, batches, adapter, settings.rate, epochs=1, on_step=partial(told, done))
         for index, gate in enumerate(gates):
             gate[group] = parameters[index].detach().cpu()
         if on_progress:
@@ -233,6 +257,7 @@ def descend(
     epochs: int,
     on_step: Progress | None = None,
     on_loss: Losses | None = None,
+    pass_tokens: int = PASS_TOKENS,
 ) -> list[list[float]]:
     """Run every sharer's own batches with a rate that falls linearly to zero; mean loss a token per sharer and
     epoch.
@@ -241,6 +266,7 @@ def descend(
         rate: of the first step, for all or one a sharer.
         on_loss: as ``on_step``, and told each sharer's loss in this step, nats per target token; NaN where a sharer had
             no batch.
+        pass_tokens: padded tokens of one pass through the model; it changes speed and memory, never the result.
     """
     first_rates = [rate] * len(batches) if isinstance(rate, float | int) else list(rate)
     optimiser = SharerAdam(parameters)
@@ -252,11 +278,16 @@ def descend(
             for first, own in zip(first_rates, batches, strict=True)
         ]
         rows = [(s, item) for s, own in enumerate(batches) if step < len(own) for item in own[step]]
-        owner = torch.tensor([s for s, _ in rows], device=base.device)
-        nll, counts = target_nll(base, [item for _, item in rows], adapter(owner))
-        own_nll = torch.zeros(len(batches), dtype=nll.dtype, device=base.device).index_add(0, owner, nll)
-        own_count = torch.zeros_like(own_nll).index_add(0, owner, counts)
-        (own_nll / own_count.clamp(min=1)).sum().backward()
+        own_count = torch.zeros(len(batches), dtype=torch.promote_types(base.dtype, torch.float32), device=base.device)
+        for s, item in rows:
+            own_count[s] += item.end - item.start
+        own_nll = torch.zeros_like(own_count)
+        # Texts of like length go through the model together; gradients of a step add up to those of one large batch.
+        for part in length_batches([len(item.ids) for _, item in rows], pass_tokens, max_rows=256):
+            owner = torch.tensor([rows[row][0] for row in part], device=base.device)
+            nll, _ = target_nll(base, [rows[row][1] for row in part], adapter(owner))
+            (nll / own_count[owner].clamp(min=1)).sum().backward()
+            own_nll.index_add_(0, owner, nll.detach().to(own_nll.dtype))
         optimiser.step(torch.tensor(rates, dtype=parameters[0].dtype, device=base.device))
         for s, own in enumerate(batches):
             if step < len(own):
@@ -269,11 +300,23 @@ def descend(
     return [[round(float(nll / max(count, 1)), 4) for nll, count in own] for own in totals]
 
 
-def _groups(histories: Sequence[Sequence[Encoded]], batch: int, group_tokens: int) -> list[list[int]]:
-    """Sharers that are trained together: as many as have about ``group_tokens`` padded tokens a step."""
-    longest = max(len(item.ids) for history in histories for item in history)
-    size = max(1, group_tokens // (batch * longest))
-    return [list(range(at, min(at + size, len(histories)))) for at in range(0, len(histories), size)]
+def _groups(sharers: int, size: int) -> list[list[int]]:
+    return [list(range(at, min(at + size, sharers))) for at in range(0, sharers, size)]
+
+
+def _steps(histories: Sequence[Sequence[Encoded]], group: Sequence[int], batch: int) -> int:
+    """Steps of an epoch of a group: those of whoever has most items."""
+    return max(math.ceil(len(histories[s]) / batch) for s in group)
+
+
+def _counted(on_step: Progress | None, steps: Sequence[int]) -> Callable[[int, int, int], None]:
+    """Tells how many steps of all groups are done, when told of a group's step."""
+
+    def told(group: int, step: int, of: int) -> None:
+        if on_step:
+            on_step(sum(steps[:group]) + step, sum(steps))
+
+    return told
 
 
 def initial_A(id: str, path: str, n: int, settings: PieceSettings) -> Tensor:
@@ -301,8 +344,8 @@ def epoch_batches(history: Sequence[Encoded], id: str, size: int, epochs: int, s
 def mean_nll(base: BaseModel, history: Sequence[Encoded], adapter: Adapter | None = None) -> float:
     """Nats per target token on a history, of the base model or with an adapter that serves any batch."""
     total = count = 0.0
-    for at in range(0, len(history), 32):
-        nll, counts = target_nll(base, history[at : at + 32], adapter)
+    for rows in length_batches([len(item.ids) for item in history], PASS_TOKENS):
+        nll, counts = target_nll(base, [history[row] for row in rows], adapter)
         total, count = total + float(nll.sum()), count + float(counts.sum())
     return round(total / count, 4)
 

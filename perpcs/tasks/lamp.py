@@ -59,7 +59,7 @@ _TABLE = (
         name="LaMP_2",
         title="Movie tagging",
         kind="label",
-        instruction=f"Choose the tag that fits this movie. Answer with the tag only. tags: [{', '.join(MOVIE_TAGS)}]",
+        instruction="Choose the tag that fits this movie. Answer with the tag only.",
         input_label="Description:",
         answer_label="Tag:",
         x_fields=("description",),
@@ -73,10 +73,7 @@ _TABLE = (
         name="LaMP_2N",
         title="News categorisation",
         kind="label",
-        instruction=(
-            "Choose the category that fits this article. Answer with the category only. "
-            f"categories: [{', '.join(NEWS_CATEGORIES)}]"
-        ),
+        instruction="Choose the category that fits this article. Answer with the category only.",
         input_label="Article:",
         answer_label="Category:",
         x_fields=("text",),
@@ -127,6 +124,7 @@ _TABLE = (
         title="Tweet paraphrasing",
         kind="text",
         instruction="Rewrite this text as a tweet.",
+        text_instruction="Write a tweet.",
         input_label="Text:",
         answer_label="Tweet:",
         x_fields=("text",),

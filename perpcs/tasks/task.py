@@ -48,6 +48,9 @@ class Task:
     """Room for an answer: the longest that the town writes take 47 tokens of its base model."""
     history_instruction: str = ""
     """Instruction for a history item where it differs from the query's (citations)."""
+    text_instruction: str = ""
+    """Instruction before a history item that is free text, so that what is learned of it stands behind the same words as
+    an answer; empty = nothing stands before it, as in the paper."""
     version: int = 1
 
     @property
@@ -148,11 +151,13 @@ class Task:
     def pair(self, item: Item, history: Sequence[Item] = (), profile: str = "") -> tuple[str, str]:
         """A history item as (prompt, target), formatted as a query would be.
 
-        Free text has an empty prompt. A citation whose rejected alternative is known is the choice that a query is;
+        Before free text stands the task's ``text_instruction``, or nothing. A citation whose rejected alternative is known is the choice that a query is;
         one without it names the cited paper.
         """
-        if item.y is None:
+        if item.y is None and not self.text_instruction:
             return "", item.x
+        if item.y is None:
+            return f"### User Instruction:\n{self.text_instruction}\n{self.answer_label}", f" {item.x}"
         if self.history_instruction and not item.other:
             head = f"### User Instruction:\n{self.history_instruction}\n{self.input_label} {item.x} Cites:"
             return head, " " + item.y

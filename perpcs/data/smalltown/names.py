@@ -1,7 +1,7 @@
-"""Invented people and places, without end: a model must copy them, it cannot know them.
+"""Ordinary first names, family names and towns, in any combination.
 
-A word is two or three syllables. Its checksum says whether it is held out for target users, so that people a model
-trains on never meet a target user's names. (First names are short and few, and still obey the rule.)
+A name's checksum says whether it is held out for target users, so that people a model is adapted to never meet a
+target user's names. What a pretrained model reads here are words it knows.
 """
 
 import random
@@ -11,71 +11,95 @@ from perpcs.data.smalltown.words import words
 
 HELD_OUT_ONE_IN = 3
 
-_FIRST_START = words(
-    "A Ba Be Bri Ca Ce Co Da De Do E El Fa Fe Fi Ga Gle Ha He I Ja Jo Ka Ke La Le Li Lo Ma Me Mi Mo Na Ne No O Or Pe "
-    "Pi Qui Ra Re Ro Sa Se Si So Ta Te Ti To U Va Ve Vi Wa Wi Xa Ya Ye Za Ze"
+_FIRST = words(
+    "Aaron Abigail Adam Agnes Alan Albert Alice Alison Amber Amelia Amir Amy Andrea Andrew Angela Anita Anna Anthony "
+    "April Arthur Asha Audrey Barbara Beatrice Ben Bernard Beth Bilal Boris Brenda Brian Bridget Bruno Camilla Carl "
+    "Carmen Caroline Cecilia Charles Charlotte Chloe Clara Claire Colin Connor Cora Craig Daisy Daniel Daphne David "
+    "Dawn Deborah Dennis Derek Diana Dinah Dominic Donna Doris Dorothy Duncan Edith Edward Eileen Elaine Eleanor Elena "
+    "Elias Ella Ellen Elsie Emily Emma Eric Erin Esther Ethan Eva Evelyn Farah Felix Fiona Frances Frank Freda Gareth "
+    "Gary Gemma George Georgia Gerald Gilbert Gloria Gordon Grace Graham Greta Gwen Hamid Hannah Harold Harriet Harry "
+    "Hazel Heather Helen Henry Hilda Howard Hugo Ian Imogen Ingrid Irene Iris Isaac Isabel Ivan Ivy Jack Jacob James "
+    "Janet Jasmine Jason Jean Jennifer Jeremy Jessica Joan Joel John Jonas Joseph Joyce Judith Julia Julian June "
+    "Karen Karim Kate Keith Kenneth Kevin Kim Lara Laura Lauren Lawrence Leah Leila Leo Leon Leonard Lewis Lily Linda "
+    "Liam Lionel Lisa Louis Louise Lucas Lucy Luke Lydia Mabel Malcolm Marcus Margaret Maria Marion Mark Martha Martin "
+    "Mary Matthew Maureen Max Maya Megan Michael Mildred Miles Mina Miriam Molly Monica Morris Nadia Naomi Nathan Neil "
+    "Nicholas Nigel Nina Noah Nora Norman Olga Oliver Olivia Omar Oscar Otto Owen Pamela Patricia Patrick Paul Pauline "
+    "Penelope Peter Petra Philip Phoebe Priya Rachel Ralph Rebecca Reuben Richard Rita Robert Robin Roger Ronald Rosa "
+    "Rose Ruby Rupert Russell Ruth Ryan Sally Samira Samuel Sandra Sarah Sean Sebastian Sharon Sheila Sidney Silas "
+    "Simon Sonia Sophie Stanley Stella Stephen Stuart Susan Sylvia Tara Teresa Terry Theo Thomas Tim Tobias Tom Tracy "
+    "Trevor Umar Una Ursula Valerie Vera Victor Victoria Vincent Violet Vivian Walter Wanda Warren Wendy Wilfred "
+    "William Winifred Yasmin Yusuf Yvonne Zara Zoe"
 )
-_FIRST_MIDDLE = words("ri li lo mi na no ne ra re la le da de va ve ssa rri nna lle so sa ro")
-_FIRST_END = words("n na la lia ra rin ric s th l da den dor mon len vin ne ya mir bert wyn bel nor")
-
-_FAMILY_START = words(
-    "Al Ar Ash Bar Bel Bram Bren Brin Cal Car Cor Crad Dal Dar Den Dor Dun El Em Fal Far Fen Gar Gil Gor Grim Hal Har "
-    "Hol Hux Ing Jar Kel Kem Kin Lan Lar Lin Lor Mal Mar Mel Mor Nar Nor Ol Os Pel Pem Pol Quin Ral Ren Ros Sal Sel "
-    "Sor Stan Tal Tam Tes Thorn Tor Tul Ul Val Var Ver Wal Wen Wil Yar Yel Zan"
+_FAMILY = words(
+    "Abbott Adams Ahmed Allen Anderson Armstrong Atkins Austin Bailey Baker Banks Barker Barnes Barrett Bates Baxter "
+    "Begum Bell Bennett Benson Berry Bird Bishop Black Blake Bloom Bond Booth Bowen Bradley Brennan Briggs Brooks "
+    "Brown Bryant Buckley Burgess Burke Burns Burton Butler Byrne Campbell Carlson Carpenter Carr Carter Chambers "
+    "Chapman Chen Clarke Clayton Cole Coleman Collins Conway Cook Cooper Corbett Cox Crawford Cross Cruz Curtis Dale "
+    "Dalton Daniels Davies Dawson Day Dean Dixon Doherty Douglas Doyle Drake Dunn Eaton Edwards Elliott Ellis Evans "
+    "Farmer Ferguson Fernandez Field Finch Fisher Fleming Fletcher Flynn Foley Forbes Ford Foster Fowler Fox Francis "
+    "Franklin Fraser Freeman French Frost Fuller Gallagher Garcia Gardner Gibbs Gibson Gilbert Gill Glover Goodman "
+    "Graham Grant Graves Gray Green Griffin Gupta Hale Hall Hamilton Hansen Harding Harper Harris Hart Harvey Hayes "
+    "Heath Henderson Herbert Hicks Higgins Hill Hobbs Hodges Holland Holmes Holt Hooper Hopkins Horton Howe Hudson "
+    "Hughes Hunt Hussain Ingram Irving Jackson Jacobs Jansen Jenkins Jensen Jones Jordan Joyce Kaplan Kaur Keller "
+    "Kelly Kemp Kennedy Kent Khan King Klein Knight Kumar Lamb Lambert Lane Lawson Lee Leonard Lewis Lloyd Long Lopez "
+    "Lowe Lucas Lynch Lyons Macdonald Mann Manning Marsh Marshall Martin Mason Matthews Maxwell May Meyer Miles Mills "
+    "Mitchell Moore Moran Morgan Morris Morton Moss Murphy Murray Myers Nash Nelson Newman Newton Nichols Nolan Norman "
+    "Norris North Novak Oliver Osborne Owens Page Palmer Park Parker Parsons Patel Patterson Payne Pearce Perez Perkins "
+    "Perry Peters Phillips Pierce Plant Pollard Poole Porter Potter Powell Pratt Price Quinn Ramsey Randall Reed Reeves "
+    "Reid Reyes Reynolds Rhodes Rice Richards Riley Rivera Roberts Robinson Rogers Rose Ross Rowe Russell Ryan Sanders "
+    "Santos Saunders Schmidt Scott Sharp Shaw Shepherd Silva Simmons Simpson Singh Skinner Slater Smith Snow Sparks "
+    "Spencer Stanley Steele Stevens Stewart Stokes Stone Sullivan Sutton Sweeney Tait Tanner Taylor Thompson Thornton "
+    "Todd Townsend Tucker Turner Underwood Vaughan Vincent Wade Walker Wallace Walsh Walters Ward Warner Watkins Watson "
+    "Watts Weaver Webb Weber Webster Wells West Wheeler White Wilkins Williams Willis Wilson Winter Wolfe Wong Wood "
+    "Woods Wright Yates Young"
 )
-_FAMILY_MIDDLE = ("", "", "", "", "", "", "", "a", "e", "o", "i", "in", "er", "en", "ing", "el", "or", "an")
-_FAMILY_END = words(
-    "dake ridge man son ton by worth well er ley croft field low shaw stead wick wright ford mere den lock grave born "
-    "gate more ham ster ling nell dine tock bury vane"
+_PLACES = words(
+    "Aberdeen Adelaide Albany Amsterdam Antwerp Athens Atlanta Auckland Austin Bangor Barcelona Bath Bedford Belfast "
+    "Bergen Berlin Birmingham Blackpool Bologna Bolton Bordeaux Boston Bradford Brighton Brisbane Bristol Bruges "
+    "Brussels Budapest Buffalo Burnley Calgary Cambridge Canberra Canterbury Cardiff Carlisle Charleston Chelmsford "
+    "Chester Chicago Cleveland Colchester Cologne Columbus Copenhagen Cork Coventry Crewe Croydon Dallas Darlington "
+    "Darwin Dayton Denver Derby Detroit Doncaster Dorchester Dover Dresden Dublin Dundee Dunedin Durham Edinburgh "
+    "Edmonton Exeter Falmouth Florence Galway Geneva Genoa Ghent Glasgow Gloucester Granada Grimsby Guildford Halifax "
+    "Hamburg Hamilton Hanover Harlow Harrogate Hartford Hastings Helsinki Hereford Hobart Houston Huddersfield Hull "
+    "Ipswich Jersey Kendal Kingston Knoxville Lancaster Leeds Leicester Leiden Leipzig Limerick Lincoln Lisbon "
+    "Liverpool London Louisville Luton Lyon Madison Madrid Malaga Manchester Marseille Melbourne Memphis Miami Milan "
+    "Milwaukee Monmouth Montreal Munich Nantes Naples Nashville Newark Newcastle Newport Northampton Norwich Nottingham "
+    "Oakland Odense Oldham Omaha Orlando Oslo Ottawa Oxford Paisley Palermo Paris Perth Peterborough Philadelphia "
+    "Phoenix Pisa Plymouth Portland Porto Portsmouth Prague Preston Quebec Reading Reykjavik Richmond Riga Rochdale "
+    "Rochester Rome Rotterdam Rugby Salford Salisbury Salzburg Sandwich Seattle Seville Sheffield Shrewsbury Southampton "
+    "Southend Stirling Stockholm Stockport Sunderland Swansea Swindon Sydney Tacoma Tallinn Tampa Taunton Telford "
+    "Toledo Torquay Toronto Toulouse Truro Tucson Turin Utrecht Valencia Vancouver Venice Verona Vienna Wakefield "
+    "Warsaw Warwick Wellington Weymouth Wichita Winchester Windsor Winnipeg Wolverhampton Worcester Worthing Wrexham "
+    "York Zagreb Zurich"
 )
 
-_PLACE_END = words(
-    "low by holt bridge ford ham ton wick stead mouth haven dale moor well bury minster port cliff gate worth combe "
-    "thorpe field den mere ness wold stoke brook hurst leigh pool"
-)
+
+def _part(names: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
+    return tuple(name for name in names if (crc32(name.encode()) % HELD_OUT_ONE_IN == 0) == held_out)
 
 
-def _kept(word: str, held_out: bool) -> bool:
-    return (crc32(word.encode()) % HELD_OUT_ONE_IN == 0) == held_out
+_SPLIT = {
+    (kind, held_out): _part(tuple(dict.fromkeys(names)), held_out)
+    for kind, names in {"first": _FIRST, "family": _FAMILY, "place": _PLACES}.items()
+    for held_out in (False, True)
+}
 
 
 def first_name(rng: random.Random, held_out: bool) -> str:
-    """A first name, such as "Orrin"."""
-    choice = rng.choice
-    while True:
-        name = choice(_FIRST_START) + choice(_FIRST_MIDDLE) + choice(_FIRST_END)
-        if 4 <= len(name) <= 8 and _kept(name, held_out) and _sayable(name):
-            return name
+    """A first name, such as "Nora"."""
+    return rng.choice(_SPLIT["first", held_out])
 
 
 def family_name(rng: random.Random, held_out: bool) -> str:
-    """A family name, such as "Valdake"."""
-    choice = rng.choice
-    while True:
-        name = choice(_FAMILY_START) + choice(_FAMILY_MIDDLE) + choice(_FAMILY_END)
-        if len(name) <= 10 and _kept(name, held_out) and _sayable(name):
-            return name
+    """A family name, such as "Holland"."""
+    return rng.choice(_SPLIT["family", held_out])
 
 
 def place_name(rng: random.Random, held_out: bool) -> str:
-    """A place, such as "Brenholt"."""
-    choice = rng.choice
-    while True:
-        name = choice(_FAMILY_START) + choice(_FAMILY_MIDDLE) + choice(_PLACE_END)
-        if len(name) <= 11 and _kept(name, held_out) and _sayable(name):
-            return name
+    """A town, such as "Bristol"."""
+    return rng.choice(_SPLIT["place", held_out])
 
 
 def full_name(rng: random.Random, held_out: bool) -> str:
-    """First and family name, such as "Orrin Valdake"."""
+    """First and family name, such as "Nora Holland"."""
     return f"{first_name(rng, held_out)} {family_name(rng, held_out)}"
-
-
-def _sayable(name: str) -> bool:
-    """No run of four consonants, no three equal letters."""
-    run = 0
-    for position, letter in enumerate(name.lower()):
-        run = 0 if letter in "aeiouy" else run + 1
-        if run >= 4 or name[position : position + 3].count(letter) == 3:
-            return False
-    return True

@@ -36,6 +36,29 @@ def write_town(out: Path, *, seed: int, users: int, tasks: Sequence[str] = tuple
         write_json(folder / "traits.json", traits)
 
 
+def write_pool_people(
+    out: Path,
+    *,
+    seed: int,
+    base_users: int,
+    candidates: int,
+    tasks: Sequence[str],
+    history: tuple[int, int] | None = None,
+) -> None:
+    """Write whom a pool is made of, below ``out``: TASK/base_users.json and TASK/sharer_candidates.json.
+
+    Args:
+        history: fewest and most items of a candidate; None = as people of the town write.
+    """
+    for task in tasks:
+        for name, split, count, items in (
+            ("base_users", "base", base_users, (6, 12)),
+            ("sharer_candidates", "candidate", candidates, history),
+        ):
+            people = make_people(task, seed=seed, count=count, split=split, history=items)
+            write_json(out / task / f"{name}.json", [release_fields(person) for person in people])
+
+
 def release_fields(person: Person) -> dict[str, Any]:
     """One person as a user of the Per-Pcs release layout, traits left out."""
     wording = get_maker(person.task).wording

@@ -4,28 +4,37 @@ Any instruct model that ``load_base`` reads will do. The prompts are this projec
 fit are shown, and what comes back is cut to one line. Counting (``perpcs.data.profile``) needs no such model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.decode import decode, text_of
+from perpcs.model.text import length_batches
 from perpcs.tasks import Item, Task
 
 _ASKS = {
-    "text": "Describe in at most three short sentences how this person writes: length, tone, wording, punctuation, and "
-    "how their texts begin and end. Speak of the style only, not of what single texts are about.",
-    "label": "Say in at most two short sentences which of the labels this person gives most often, and what makes them "
-    "choose one label over another.",
-    "rating": "Say in at most two short sentences how strictly this person scores, which scores they give most often, "
-    "and what raises or lowers a score for them.",
-    "choice": "Say in at most two short sentences what the papers that this person chose to cite have in common, and "
-    "what sets them apart from those passed over.",
+    "LaMP_1": "Summarise in English the research interests and topics of the researcher who published these papers. "
+    "Write the summary only.",
+    "LaMP_2": "These are films that one person tagged. Which tag do they give most often? Answer in the form: most "
+    "popular tag: <tag>",
+    "LaMP_2N": "These are articles that one editor filed. Which category do they give most often? Answer in the form: "
+    "most popular category: <category>",
+    "LaMP_3": "These are one person's reviews. Which score do they give most often to what they like, and which to what "
+    "they do not? Answer in the form: most common positive score: <score>, most common negative score: <score>",
+    "LaMP_4": "These are one author's articles. Describe a template for their headlines, so that the headline of another "
+    "of their articles can be predicted. Be specific about style and wording, and write nothing generic.",
+    "LaMP_5": "These are one author's publications. Describe a template for their titles, so that the title of another "
+    "paper can be predicted from its abstract. Write the template only.",
+    "LaMP_7": "These are one person's tweets. Describe a template for them, so that a plain sentence can be rewritten in "
+    "the same style, punctuation, capitals, wording and tone. Write the template only.",
 }
-"""What is asked, by kind of task."""
-NEW_TOKENS = 90
+"""What is asked, by task: what the prompts of the paper's Table 5 ask for."""
+NEW_TOKENS = 60
+_READS = 700
+"""Tokens of a request, at most: the newest items that fit."""
 _HERE = "<the request>"
-_LONGEST = 400  # characters of an item that are shown
+_LONGEST = 300  # characters of an item that are shown
 
 
 class ModelWriter:
@@ -55,9 +64,28 @@ class ModelWriter:
         *_, last = decode(self.model, [ids], None, max_new_tokens=NEW_TOKENS)
         return " ".join(text_of(self.model, last[0]).split())
 
+    def write_all(
+        self,
+        task: Task,
+        histories: Sequence[Sequence[Item]],
+        on_written: Callable[[int], None] | None = None,
+    ) -> list[str]:
+        """One line on each of several people, written in batches."""
+        prompts = [self.fitting(task, history) for history in histories]
+        found = [""] * len(histories)
+        done = 0
+        for rows in length_batches([len(prompt) for prompt in prompts], 8192, 24):
+            *_, last = decode(self.model, [prompts[row] for row in rows], None, max_new_tokens=NEW_TOKENS)
+            for row, ids in zip(rows, last, strict=True):
+                found[row] = " ".join(text_of(self.model, ids).split())
+            done += len(rows)
+            if on_written:
+                on_written(done)
+        return found
+
     def fitting(self, task: Task, history: Sequence[Item]) -> list[int]:
         """Token ids of the prompt with as many of the newest items as leave room for the profile."""
-        room = self.model.max_tokens - NEW_TOKENS
+        room = min(self.model.max_tokens - NEW_TOKENS, _READS)
         low, high = 1, len(history)
         while low < high:  # the most items that fit
             middle = (low + high + 1) // 2
@@ -83,10 +111,8 @@ class ModelWriter:
 
 def profile_request(task: Task, items: Sequence[Item]) -> str:
     """What a model is asked, with the person's items, oldest first."""
-    kind = "choice" if task.history_instruction else task.kind
     shown = "\n".join(f"- {_cut(task.render_item(item))}" for item in items)
-    labels = f" The labels are: {', '.join(task.labels)}." if kind == "label" else ""
-    return f"Here is what one person wrote before.\n{shown}\n\n{_ASKS[kind]}{labels}"
+    return f"{_ASKS[task.name]}\nUser History:\n{shown}"
 
 
 def _cut(text: str) -> str:
