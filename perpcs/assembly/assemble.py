@@ -12,17 +12,20 @@ cache, and nothing after the last position: that position's adapter ends the pas
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from perpcs.assembly.blind import blind_scores, likeness
-from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients, sureness
+from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients, masked_gains, sureness
 from perpcs.assembly.kept import rounded
 from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions, settled
+from perpcs.assembly.newton import Step as NewtonStep
+from perpcs.assembly.newton import newton_step
 from perpcs.assembly.own import train_own
 from perpcs.assembly.record import Assembly, item_shares
 from perpcs.assembly.routers import gumbel, item_scores, routing_keys, select, width
@@ -98,6 +101,7 @@ def assemble(
         cut_items=sum(item.cut for item in encoded),
         user=user,
         own=np.zeros(0, np.float16) if chosen.own is None else chosen.own,
+        extra=chosen.extra,
     )
 
 
@@ -111,6 +115,8 @@ class Routed:
     votes: np.ndarray
     own: np.ndarray | None = None
     """The person's own piece as a record holds it."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What else a router found, as a record holds it."""
 
 
 def restricted(pool: Pool, task: str, pieces: TaskPieces, options: RouterOptions) -> TaskPieces:
@@ -241,7 +247,7 @@ def descend(
     """Weights by the loss. Votes are each item's own gradients: the weights are not their mean.
 
     With ``gradient`` the k pieces whose mean gradient is surest to help share a position by softmax (``sureness``);
-    with ``fit`` every piece has the weight that the descent gives it.
+    with ``newton`` and ``fit`` every piece has the weight that the descent gives it.
     """
     began = time.perf_counter() if began is None else began
     P, S = len(base.positions), task.pieces.sharers
@@ -251,8 +257,29 @@ def descend(
             seconds = time.perf_counter() - (began or 0.0)
             on_position(Step(P - 1, P, number, of, weights.astype(np.float32), seconds))
 
-    own_piece = None
-    if options.router in FITS:
+    own_piece: np.ndarray | None = None
+    extra: dict[str, Any] = {}
+    if options.router == "newton":
+        lengths = [len(item.ids) for item in encoded]
+        passes = len(length_batches(lengths, batch_tokens))
+        read = masked_gains(
+            base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda at: tell(at, 3 * passes, np.zeros((P, S)))
+        )
+        gains = read[0]
+        shares = item_shares(len(encoded), options.half_life)
+        found = newton_step(
+            base,
+            task,
+            encoded,
+            *read,
+            shares,
+            batch_tokens=batch_tokens,
+            on_pass=lambda at, now: tell(min(passes + at, 3 * passes - 2), 3 * passes, now),
+        )
+        weights = found.weights
+        extra = newton_record(found)
+        tell(3 * passes - 1, 3 * passes, weights)
+    elif options.router in FITS:
         steps = options.steps * (1 + (options.router == "fit+own"))
         weights, gains = fit_weights(base, task, encoded, options, on_step=lambda step, now: tell(step, steps, now))
         if steps > options.steps:
@@ -275,7 +302,16 @@ def descend(
             weights[p, picked[0].numpy()] = weight[0].numpy()
         tell(passes, passes + 1, weights)
     index, votes = _own_choices(gains, options)
-    return Routed(weights, gains.mean(axis=0), index, votes, own_piece)
+    return Routed(weights, gains.mean(axis=0), index, votes, own_piece, extra)
+
+
+def newton_record(step: NewtonStep) -> dict[str, Any]:
+    """What a record keeps of a Newton step beside its weights."""
+    kept: dict[str, Any] = {"damping": step.damping, "length": round(step.length, 4)}
+    if step.check is not None:
+        rows = (step.check.before, step.check.after)
+        kept["check"] = {name: np.round(row, 4).tolist() for name, row in zip(("before", "after"), rows, strict=True)}
+    return kept
 
 
 def _own_choices(gains: np.ndarray, options: RouterOptions) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Routers that look at the loss instead of the activations: `gradient` and `fit`.
+"""Routers that look at the loss instead of the activations: `gradient` and `fit`; `newton` has a file of its own.
 
     gradient    g_ips = - d loss_i / d w_ps at w = 0     one forward and one backward pass give it for every piece
     fit         w <- max(0, w - rate * Adam(d (loss of a few items + shrink / T * sum w^2) / d w))   a few steps, from 0
@@ -17,7 +17,7 @@ import torch
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import item_shares
 from perpcs.model.base import BaseModel
-from perpcs.model.gains import item_gains, no_gains, on_one_basis
+from perpcs.model.gains import gains_and_losses, no_gains, on_one_basis
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded
 from perpcs.pool.store import TaskPieces
@@ -38,8 +38,20 @@ def item_gradients(
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """``item_gains``, and 0 for a piece that is not shared: (N, P, S), larger = helps more."""
-    gains = item_gains(base, task.pieces, encoded, batch_tokens=batch_tokens, on_batch=on_batch)
-    return gains * task.mask.cpu().numpy()
+    return masked_gains(base, task, encoded, batch_tokens=batch_tokens, on_batch=on_batch)[0]
+
+
+def masked_gains(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    *,
+    batch_tokens: int = 8192,
+    on_batch: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """``gains_and_losses``, with 0 for a piece that is not shared."""
+    gains, losses = gains_and_losses(base, task.pieces, encoded, batch_tokens=batch_tokens, on_batch=on_batch)
+    return gains * task.mask.cpu().numpy(), losses
 
 
 def sureness(gains: np.ndarray, shares: np.ndarray) -> np.ndarray:

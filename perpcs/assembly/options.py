@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from perpcs.errors import PerpcsError, unknown
 
 FITS = ("fit", "fit+own")
-BY_LOSS = ("gradient", *FITS)
+BY_LOSS = ("newton", "gradient", *FITS)
 """Routers that look at the loss; these weights are not the mean of the items' votes."""
 BLIND = ("retrieval", "uniform", "random")
 """Routers that never run the model: whole sharers by likeness, and two controls."""
@@ -25,12 +25,13 @@ BLIND = ("retrieval", "uniform", "random")
 class RouterOptions:
     """How pieces are scored and chosen. Field docstrings are the help texts of the command line and the app."""
 
-    router: Literal["gate", "prototype", "arrow", "gradient", "fit", "fit+own", "retrieval", "uniform", "random"] = (
-        "fit"
-    )
-    """Compare a target token's activation with each piece's gate, with its owner's mean activation, or with the
-    direction that the piece itself amplifies most (arrow); look at the loss: its gradient by each piece's weight, or a
-    few steps of descent on the weights alone (fit), and then on a rank-1 piece of the person's own (fit+own); take
+    router: Literal[
+        "newton", "gate", "prototype", "arrow", "gradient", "fit", "fit+own", "retrieval", "uniform", "random"
+    ] = "newton"
+    """Look at the loss: one damped Gauss-Newton step on the weights (newton), its gradient by each piece's weight, or a
+    few steps of descent on the weights alone (fit), and then on a rank-1 piece of the person's own (fit+own); compare a
+    target token's activation with each piece's gate, with its owner's mean activation, or with the direction that the
+    piece itself amplifies most (arrow); take
     whole sharers of like history (retrieval); or, as controls, take every piece alike or draw pieces at random."""
     gates: Literal["distilled", "trained"] = "distilled"
     """Gates fitted to predict which pieces lower the loss of people who share nothing (not in the paper), or those

@@ -26,6 +26,38 @@ def on_one_basis(pieces: Pieces, w: Tensor) -> Adapter:
 
 
 @torch.enable_grad()
+def gains_and_losses(
+    base: BaseModel,
+    pieces: Pieces,
+    encoded: Sequence[Encoded],
+    *,
+    batch_tokens: int = 8192,
+    on_batch: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How much each item's loss (nats per target token) falls with the weight of each piece, and that loss, both at the
+    base model.
+
+    Args:
+        batch_tokens: padded tokens of one pass; it changes speed and memory, never the result.
+        on_batch: told the number of the batch that is done.
+
+    Returns:
+        (N, P, S), larger = helps more, and (N,).
+    """
+    P, S = len(base.positions), pieces.sharers
+    gains, losses = no_gains(base, len(encoded), S), np.zeros(len(encoded))
+    kind = torch.promote_types(base.dtype, torch.float32)
+    for number, rows in enumerate(length_batches([len(item.ids) for item in encoded], batch_tokens)):
+        w = torch.zeros(len(rows), P, S, device=base.device, dtype=kind, requires_grad=True)
+        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(pieces, w))
+        mean = nll / counts.clamp(min=1)
+        (gradient,) = torch.autograd.grad(mean.sum(), w)
+        gains[rows], losses[rows] = (-gradient).cpu().numpy(), mean.detach().cpu().numpy()
+        if on_batch:
+            on_batch(number)
+    return gains, losses
+
+
 def item_gains(
     base: BaseModel,
     pieces: Pieces,
@@ -34,25 +66,8 @@ def item_gains(
     batch_tokens: int = 8192,
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """How much each item's loss (nats per target token) falls with the weight of each piece, at the base model.
-
-    Args:
-        batch_tokens: padded tokens of one pass; it changes speed and memory, never the result.
-        on_batch: told the number of the batch that is done.
-
-    Returns:
-        (N, P, S), larger = helps more.
-    """
-    P, S = len(base.positions), pieces.sharers
-    out = no_gains(base, len(encoded), S)
-    for number, rows in enumerate(length_batches([len(item.ids) for item in encoded], batch_tokens)):
-        w = torch.zeros(len(rows), P, S, device=base.device, dtype=base.dtype, requires_grad=True)
-        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(pieces, w))
-        (gradient,) = torch.autograd.grad((nll / counts.clamp(min=1)).sum(), w)
-        out[rows] = (-gradient).cpu().numpy()
-        if on_batch:
-            on_batch(number)
-    return out
+    """The gains of ``gains_and_losses`` alone: (N, P, S)."""
+    return gains_and_losses(base, pieces, encoded, batch_tokens=batch_tokens, on_batch=on_batch)[0]
 
 
 def no_gains(base: BaseModel, items: int, sharers: int) -> np.ndarray:

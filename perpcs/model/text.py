@@ -7,7 +7,7 @@ the last token of y. Free text has an empty x: every token is a target.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,20 +26,6 @@ class Encoded:
     @property
     def targets(self) -> tuple[int, ...]:
         return self.ids[self.start + 1 : self.end + 1]
-
-
-class Lesson(NamedTuple):
-    """One text to learn from."""
-
-    prompt: str
-    target: str
-    answers: tuple[tuple[int, int], ...] = ()
-    """Where answers of shown items stand in the prompt, as (begin, end) in characters: these can be learned from too,
-    each from what stands before it."""
-    weight: int = 1
-    """How much a token of an answer counts beside others."""
-    asides: tuple[tuple[int, int], ...] = ()
-    """What else is learned, as (begin, end) in characters of prompt and target: each token counts once."""
 
 
 def encode_pair(tokenizer: Any, prompt: str, target: str, max_tokens: int) -> Encoded:

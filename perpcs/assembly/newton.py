@@ -1,0 +1,182 @@
+"""The router `newton`: one damped Gauss-Newton step on the weights, solved in the space of the items.
+
+With g_i the gains of item i (- d loss_i / d w at w = 0, P S numbers), G their matrix (N, P S) and K = G G^T (N, N), the
+step that asks every item for the same fall of its loss is
+
+    w = eta G^T (K + lambda mean(diag K) I)^-1 1
+
+the minimiser of  sum_i (1 - g_i . w)^2 + lambda mean(diag K) |w|^2  by the push-through identity: N x N numbers are
+solved for and never P S x P S. It is a natural gradient step with the items' own gradients as the Fisher matrix.
+
+How far to go is decided on folds of the history. The gains of all items are there, so a fold costs no backward pass: w
+is solved for from the other folds' items, and with it
+
+    loss_j(eta) = loss_j(0) - eta g_j . w + eta^2 c_j      for every held-out item j
+
+whose slope is known and whose curvature c_j one forward pass at eta = 1 gives. lambda is the one of ``DAMPINGS`` whose
+held-out items ask for the same fall best (leave-one-out, in closed form); eta is where the parabola of all held-out
+items is lowest, and 0, the base model, where it rises from the start. The newest fifth of the history stays out of both
+and checks them (``Check``). Source: natural gradient, Amari 1998; leave-one-out of ridge regression, Allen 1974.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from perpcs.model.base import BaseModel
+from perpcs.model.basis import people
+from perpcs.model.likelihood import target_nll
+from perpcs.model.text import Encoded, length_batches
+from perpcs.pool.store import TaskPieces
+
+DAMPINGS = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Values of lambda that are tried."""
+FOLDS = 2
+FARTHEST = 2.0
+"""Largest eta."""
+FEWEST = 4
+"""Items from which on folds decide; fewer take ``UNTRIED``."""
+UNTRIED = (3.0, 0.5)
+"""lambda and eta of a history that is too short for folds."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the newest items say, which were kept out of everything that is compared with them."""
+
+    before: np.ndarray
+    """Nats per target token of each by the base model."""
+    after: np.ndarray
+    """The same with weights from the older items alone."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step and what was found about it."""
+
+    weights: np.ndarray
+    """(P, S)."""
+    damping: float
+    length: float
+    """eta; 0 where the base model stays."""
+    check: Check | None
+    """None of a history too short to keep anything out."""
+
+
+def solve(gains: np.ndarray, damping: float, counts: np.ndarray | None = None) -> np.ndarray:
+    """The step at eta = 1: gains (N, D) -> weights (D,), in float64.
+
+    Args:
+        damping: lambda.
+        counts: how much each item counts, (N,), any scale; None = all alike.
+    """
+    root = np.ones(len(gains)) if counts is None else np.sqrt(counts / counts.mean())
+    rows = gains.astype(np.float64) * root[:, None]
+    kernel = rows @ rows.T
+    return rows.T @ np.linalg.solve(kernel + _ridge(kernel, damping), root)
+
+
+def left_out(gains: np.ndarray, damping: float) -> np.ndarray:
+    """The fall that the step promises each item when it is solved for without that item: (N,); 1 is asked for."""
+    kernel = gains.astype(np.float64) @ gains.astype(np.float64).T
+    inverse = np.linalg.inv(kernel + _ridge(kernel, damping))
+    return 1 - inverse.sum(1) / np.diag(inverse)
+
+
+def _ridge(kernel: np.ndarray, damping: float) -> np.ndarray:
+    return np.eye(len(kernel)) * max(damping * float(np.diag(kernel).mean()), 1e-12)
+
+
+def choose_damping(gains: np.ndarray) -> float:
+    """lambda by leave-one-out over the items."""
+    errors = [float(((1 - left_out(gains, damping)) ** 2).mean()) for damping in DAMPINGS]
+    return DAMPINGS[int(np.argmin(errors))]
+
+
+def newton_step(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    gains: np.ndarray,
+    losses: np.ndarray,
+    counts: np.ndarray,
+    *,
+    batch_tokens: int = 8192,
+    on_pass: Callable[[int, np.ndarray], None] | None = None,
+) -> Step:
+    """The step for a history whose items' gains (N, P, S) and losses (N,) are known.
+
+    lambda and eta come from the older items; the newest (``kept_out``) check them, and then take part in the solve.
+
+    Args:
+        counts: how much each item counts, (N,), adding up to 1.
+        on_pass: told the number of a pass that is done, and the weights as far as they are known.
+    """
+    N, P, S = gains.shape
+    flat = gains.reshape(N, P * S)
+    older = N - kept_out(N)
+    damping, length = UNTRIED
+    run = partial(item_losses, base, task, encoded, batch_tokens=batch_tokens)
+    told = 0
+
+    def tell(number: int) -> None:
+        nonlocal told
+        told += 1
+        if on_pass:
+            on_pass(told, weights.reshape(P, S))
+
+    if older >= FEWEST:
+        damping = choose_damping(flat[:older])
+        weights = solve(flat, damping, counts)
+        fold = np.arange(older) % FOLDS
+        apart = np.stack([solve(flat[:older][fold != f], damping, counts[:older][fold != f]) for f in range(FOLDS)])
+        slope = np.einsum("nd,nd->n", flat[:older].astype(np.float64), apart[fold])
+        tried = run(range(older), apart.reshape(FOLDS, P, S)[fold], on_batch=tell)
+        length = best_length(slope, tried - losses[:older] + slope, counts[:older])
+    weights = length * solve(flat, damping, counts)
+    check = None
+    if older < N:
+        without = (length * solve(flat[:older], damping, counts[:older])).reshape(1, P, S)
+        after = run(range(older, N), without.repeat(N - older, 0), on_batch=tell) if length else losses[older:]
+        check = Check(losses[older:], after)
+    return Step(weights.reshape(P, S), damping, length, check)
+
+
+def kept_out(items: int) -> int:
+    """How many of the newest items check the rest: a fifth, one at least, none of fewer than five."""
+    return max(1, items // 5) if items >= 5 else 0
+
+
+def best_length(slope: np.ndarray, bend: np.ndarray, counts: np.ndarray) -> float:
+    """eta at which the sum over items of - eta slope + eta^2 bend is lowest, within 0 and ``FARTHEST``."""
+    rise, curve = float(counts @ slope), float(counts @ bend)
+    if rise <= 0:
+        return 0.0
+    return FARTHEST if curve <= 0 else min(FARTHEST, rise / (2 * curve))
+
+
+@torch.no_grad()
+def item_losses(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    which: Sequence[int],
+    weights: np.ndarray,
+    *,
+    batch_tokens: int = 8192,
+    on_batch: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Nats per target token of some items, each with weights of its own (items, P, S): (items,)."""
+    kind = torch.promote_types(base.dtype, torch.float32)
+    some = [encoded[at] for at in which]
+    found = np.zeros(len(some))
+    for number, rows in enumerate(length_batches([len(item.ids) for item in some], batch_tokens)):
+        w = torch.from_numpy(weights[rows]).to(base.device, kind)
+        nll, tokens = target_nll(base, [some[row] for row in rows], people(task.pieces, w))
+        found[rows] = (nll / tokens.clamp(min=1)).double().cpu().numpy()
+        if on_batch:
+            on_batch(number)
+    return found

@@ -1,0 +1,129 @@
+"""Laws of the router `newton`: the small solve is the large one, order and batches do not matter, masks are respected."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import ITEMS, SHARERS, load_tiny, random_task_pieces, save_tiny
+
+from perpcs.assembly.assemble import descend
+from perpcs.assembly.descent import masked_gains
+from perpcs.assembly.newton import (
+    DAMPINGS,
+    best_length,
+    choose_damping,
+    item_losses,
+    kept_out,
+    left_out,
+    newton_step,
+    solve,
+)
+from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.record import item_shares
+from perpcs.model.text import encode_pair
+from perpcs.tasks import get_task
+
+TASK = get_task("LaMP_4")
+NEWTON = RouterOptions(router="newton")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return load_tiny(save_tiny("llama", tmp_path_factory.mktemp("base")))
+
+
+def encode(base, items=ITEMS):
+    return [encode_pair(base.tokenizer, *TASK.pair(item), base.max_tokens) for item in items]
+
+
+def drawn_gains(items=7, size=40, seed=0):
+    return np.random.default_rng(seed).normal(size=(items, size))
+
+
+@pytest.mark.parametrize("damping", [0.1, 1.0, 10.0])
+def test_the_solve_over_items_is_the_dense_ridge_solve(damping):
+    gains = drawn_gains()
+    ridge = damping * (gains**2).sum(1).mean()
+    dense = np.linalg.solve(gains.T @ gains + ridge * np.eye(gains.shape[1]), gains.sum(0))
+    assert solve(gains, damping) == pytest.approx(dense, rel=1e-9)
+
+
+def test_an_item_that_counts_twice_is_an_item_that_stands_there_twice():
+    gains = drawn_gains(4)
+    twice = np.concatenate([gains, gains[:1]])
+    ridge = 0.7
+    counted = solve(gains, ridge, np.array([2.0, 1, 1, 1]))
+    # lambda is in units of the mean of K's diagonal, so the two are compared at the same ridge.
+    root = np.sqrt(np.array([2.0, 1, 1, 1]) / 1.25)
+    same = ridge * float(((gains * root[:, None]) ** 2).sum(1).mean()) * 1.25
+    assert counted == pytest.approx(solve(twice, same / float((twice**2).sum(1).mean())), rel=1e-9)
+
+
+def test_leaving_an_item_out_in_closed_form_is_leaving_it_out():
+    gains = drawn_gains()
+    ridge = 0.5 * (gains**2).sum(1).mean()
+    for i in range(len(gains)):
+        rest = np.delete(gains, i, axis=0)
+        w = np.linalg.solve(rest.T @ rest + ridge * np.eye(gains.shape[1]), rest.sum(0))
+        assert left_out(gains, 0.5)[i] == pytest.approx(float(gains[i] @ w), rel=1e-8)
+
+
+def test_damping_is_strong_where_items_have_nothing_in_common_and_weak_where_they_agree():
+    alike = np.ones((8, 1)) * drawn_gains(1) + 0.01 * drawn_gains(8, seed=1)
+    assert choose_damping(alike) == DAMPINGS[0]
+    assert choose_damping(drawn_gains(8, 4000)) == DAMPINGS[-1]
+
+
+def test_the_length_is_where_the_parabola_is_lowest_and_none_where_it_rises():
+    counts = np.full(2, 0.5)
+    assert best_length(np.array([1.0, 1.0]), np.array([1.0, 1.0]), counts) == pytest.approx(0.5)
+    assert best_length(np.array([-1.0, 0.5]), np.array([1.0, 1.0]), counts) == 0
+    assert best_length(np.array([1.0, 1.0]), np.array([-1.0, -1.0]), counts) == 2
+    assert [kept_out(n) for n in (1, 4, 5, 9, 10, 40)] == [0, 0, 1, 1, 2, 8]
+
+
+def test_batches_and_padding_do_not_matter(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    whole = descend(base, task, encoded, NEWTON)
+    apart = descend(base, task, encoded, NEWTON, batch_tokens=1)
+    assert np.abs(whole.weights).max() > 0
+    assert apart.weights == pytest.approx(whole.weights, rel=1e-7, abs=1e-12)
+    assert apart.extra == whole.extra
+
+
+def test_the_order_of_the_items_does_not_change_the_solve(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    gains = masked_gains(base, task, encoded)[0].reshape(len(encoded), -1)
+    turned = masked_gains(base, task, encoded[::-1])[0].reshape(len(encoded), -1)
+    assert solve(turned, 1.0) == pytest.approx(solve(gains, 1.0), rel=1e-7)
+
+
+def test_a_piece_that_nobody_shares_gets_nothing(base):
+    mask = torch.ones(len(base.positions), SHARERS, dtype=torch.bool)
+    mask[:, 2] = False
+    mask[1] = False
+    found = descend(base, random_task_pieces(base, mask), encode(base), NEWTON)
+    assert (found.weights[~mask.numpy()] == 0).all()
+    assert (found.weights[mask.numpy()] != 0).any()
+
+
+def test_the_check_compares_the_newest_items_with_weights_from_the_older_ones(base):
+    task, encoded = random_task_pieces(base), encode(base)
+    gains, losses = masked_gains(base, task, encoded)
+    shares = item_shares(len(encoded), 0)
+    found = newton_step(base, task, encoded, gains, losses, shares)
+    assert found.check is not None
+    assert found.check.before == pytest.approx(losses[-1:])
+    older = found.length * solve(gains[:-1].reshape(len(encoded) - 1, -1), found.damping)
+    after = item_losses(base, task, encoded, [len(encoded) - 1], older.reshape(1, *gains.shape[1:]))
+    assert found.check.after == pytest.approx(after, rel=1e-9)
+    # Whatever the newest item says, neither lambda nor eta hears of it.
+    changed = gains.copy()
+    changed[-1] *= -3
+    other = newton_step(base, task, encoded, changed, losses, shares)
+    assert (other.damping, other.length) == (found.damping, found.length)
+
+
+def test_one_item_is_enough(base):
+    found = descend(base, random_task_pieces(base), encode(base)[:1], NEWTON)
+    assert np.abs(found.weights).max() > 0
+    assert "check" not in found.extra
