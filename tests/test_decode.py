@@ -63,7 +63,48 @@ def test_greedy_decoding_is_what_transformers_generates(family, tiny_base, model
         )[0, len(prompt) :].tolist()
         if base.eos in made:
             made = made[: made.index(base.eos)]
-        assert last(decode(base, [prompt], people(pieces, weights), max_new_tokens=24)) == [made]
+        assert last(decode(base, [prompt], people(pieces, weights), max_new_tokens=24, no_repeat=0)) == [made]
+
+
+def runs(answer, length):
+    return [tuple(answer[at : at + length]) for at in range(len(answer) - length + 1)]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+@pytest.mark.parametrize("no_repeat", [1, 2, 4])
+def test_no_row_writes_the_same_run_of_tokens_twice(no_repeat, temperature, tiny_base):
+    base = tiny_base("llama")
+    how = {"max_new_tokens": 60, "temperature": temperature, "seed": 3}
+    for answer in last(decode(base, prompt_ids(base), no_repeat=no_repeat, **how)):
+        found = runs(answer, no_repeat)
+        assert len(found) == len(set(found))
+    free = last(decode(base, prompt_ids(base), no_repeat=0, **how))
+    assert any(len(answer) != len(set(answer)) for answer in free), "left free it does repeat itself"
+
+
+def test_up_to_its_first_repetition_an_answer_is_the_free_one(tiny_base):
+    base = tiny_base("llama")
+    free = last(decode(base, prompt_ids(base), max_new_tokens=40, no_repeat=0))
+    bound = last(decode(base, prompt_ids(base), max_new_tokens=40, no_repeat=3))
+    for one, other in zip(free, bound, strict=True):
+        seen = runs(one, 3)
+        first = next((at for at, run in enumerate(seen) if run in seen[:at]), None)
+        assert other[: len(one) if first is None else first + 2] == one[: len(one) if first is None else first + 2]
+
+
+def test_what_the_prompt_says_may_be_repeated_and_the_end_is_never_ruled_out(tiny_base, monkeypatch):
+    from perpcs.model import decode as module
+
+    base, told = tiny_base("llama"), []
+    planned = iter([[5], [6], [5], [7]])
+
+    def choose(logits, *_):
+        told.append([token for token in (5, 6, 7, base.eos) if logits[0, token] == -torch.inf])
+        return torch.tensor(next(planned))
+
+    monkeypatch.setattr(module, "_choose", choose)
+    assert last(decode(base, [[5, 6, 5, 6]], max_new_tokens=4, no_repeat=2)) == [[5, 6, 5, 7]]
+    assert told == [[], [], [], [6]]
 
 
 def test_every_step_adds_one_token_to_every_open_row(tiny_base):

@@ -1,4 +1,8 @@
-"""Batched decoding: rows of any people and any prompts, one snapshot a token, seeded, stoppable at every token."""
+"""Batched decoding: rows of any people and any prompts, one snapshot a token, seeded, stoppable at every token.
+
+No row writes the same few tokens twice, so that an answer cannot run in a circle: a small model that has lost the
+thread would else repeat its last words up to the end. What the prompt says may be repeated.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +22,7 @@ def decode(
     max_new_tokens: int | Sequence[int],
     temperature: float = 0.0,
     seed: int | Sequence[int] = 0,
+    no_repeat: int = 4,
 ) -> Iterator[list[list[int]]]:
     """Yield the new token ids of every row after each step, end-of-text excluded.
 
@@ -29,12 +34,15 @@ def decode(
         max_new_tokens: of every row, or of each.
         temperature: 0 = greedy.
         seed: of every row, or of each.
+        no_repeat: a token that would complete so many new tokens that the row has written before, in that order, is
+            not chosen; 0 = any token may be.
     """
     ids, mask = pad_left(prompts, base)
     rooms = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     seeds = [seed] * len(prompts) if isinstance(seed, int) else seed
     generators = [torch.Generator(device="cpu").manual_seed(one) for one in seeds]
     answers: list[list[int]] = [[] for _ in prompts]
+    written: list[dict[tuple[int, ...], list[int]]] = [{} for _ in prompts]  # of each row: what followed what
     open_rows = [room > 0 for room in rooms]
     cache = None
     step_ids, position_ids = ids, positions_of(mask)
@@ -49,11 +57,16 @@ def decode(
                 logits_to_keep=1,
             )
         cache = out.past_key_values
-        chosen = _choose(out.logits[:, -1], temperature, generators)
+        logits = out.logits[:, -1]
+        for row, answer in enumerate(answers):
+            if no_repeat and open_rows[row]:
+                logits[row, written[row].get(_last(answer, no_repeat), [])] = -torch.inf
+        chosen = _choose(logits, temperature, generators)
         for row, token in enumerate(chosen.tolist()):
             if open_rows[row]:
                 open_rows[row] = token != base.eos
                 if open_rows[row]:
+                    written[row].setdefault(_last(answers[row], no_repeat), []).append(token)
                     answers[row].append(token)
                     open_rows[row] = len(answers[row]) < rooms[row]
         yield [list(answer) for answer in answers]
@@ -62,6 +75,11 @@ def decode(
         step_ids = chosen[:, None]
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         position_ids = position_ids[:, -1:] + 1
+
+
+def _last(answer: Sequence[int], no_repeat: int) -> tuple[int, ...]:
+    """The new tokens before the next one that make a run of ``no_repeat`` with it."""
+    return tuple(answer[max(len(answer) - no_repeat + 1, 0) :])
 
 
 def _choose(logits: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:
