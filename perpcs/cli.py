@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,11 @@ def run_export(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
     from perpcs.data.others import with_others
-    from perpcs.data.profile import statistics
     from perpcs.evaluate.experiment import stamp
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
     from perpcs.personalizers.methods import names_in
-    from perpcs.pool.profile_writer import ModelWriter
+    from perpcs.pool.profile_writer import LazyWriter, pool_writer
     from perpcs.pool.store import Pool
     from perpcs.tasks import get_task
 
@@ -156,6 +156,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     users = with_others(task, read_users(Path(options.users), task))
     if options.limit:
         users = users[: options.limit]
+    if options.items:
+        users = [replace(user, history=user.history[-options.items :]) for user in users]
     pool = Pool(pool_folder(options.pool))
     base = pool.base(options.device)
     methods = names_in(options.methods)
@@ -167,7 +169,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         methods,
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts,
-        writer=ModelWriter.load(options.writer, options.device) if options.writer else statistics,
+        writer=LazyWriter(options.writer, options.device) if options.writer else pool_writer(pool, options.device),
         say=lambda line: print(line, flush=True),
     )
     write_json(Path(options.out), {**result, **stamp()})
@@ -264,6 +266,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_writer(measure)
     measure.add_argument("--limit", type=int, help="only the first so many users")
+    measure.add_argument("--items", type=int, help="only the newest so many items of each history, for every method")
     measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
     measure.add_argument("--out", required=True, help="JSON file to write")
     measure.set_defaults(run=run_evaluate)
@@ -298,7 +301,9 @@ def _add_person(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_writer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--writer", help="instruct model that writes the profiles of PAG; default: by counting")
+    parser.add_argument(
+        "--writer", help="instruct model that writes the profiles of PAG; default: the shipped base model, or counting"
+    )
 
 
 def _add_pool(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from perpcs.pool.build import TaskPeople
 
 
+_LOOKED_FOR = 8  # newest items of a sharer on which the gates are asked whose they are
+
+
 def add_commands(commands: Any, pools: Path) -> None:
     """Add both to the command line's commands; pools are written below ``pools`` where nothing else is said."""
     build = commands.add_parser("build", help="build a pool; a stopped build goes on where it was")
@@ -32,6 +35,7 @@ def add_commands(commands: Any, pools: Path) -> None:
     build.add_argument("--share-ratio", type=float, default=1.0, help="share of a sharer's pieces that are shared")
     build.add_argument("--distil", action="store_true", help="distil gates too, from people who share nothing")
     build.add_argument("--hypernet", action="store_true", help="train the network of P2P too, on all candidates")
+    build.add_argument("--hypernet-steps", type=int, default=300, help="of its training (default: %(default)s)")
     build.add_argument("--licence", default="Not stated.", help="under which licence the pieces are shared")
     build.add_argument("--out", help="pool folder to write; default assets/pools/NAME")
     build.add_argument("--work", default="build", help="folder for intermediate artefacts (default: %(default)s)")
@@ -99,7 +103,7 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
                 share_ratio=options.share_ratio,
                 dtype=options.stored,
                 distil=DistilSettings() if options.distil else None,
-                hypernet=HypernetSettings() if options.hypernet else None,
+                hypernet=HypernetSettings(steps=options.hypernet_steps) if options.hypernet else None,
             ),
         )
     people = build_from_data(Workspace(work, say), recipe, out)
@@ -111,7 +115,7 @@ def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[s
     from perpcs.personalizers.examples import complete_examples, store_recognised
 
     for part in people:
-        store_recognised(engine, part.task, {user.id: user.history for user in part.candidates})
+        store_recognised(engine, part.task, {user.id: user.history[-_LOOKED_FOR:] for user in part.candidates})
         say(f"sharers of {part.task.name}: their own pieces looked for")
     say(f"{complete_examples(engine)} example people assembled")
 

@@ -23,9 +23,9 @@ from torch import Tensor
 from perpcs.assembly.blind import blind_scores, likeness
 from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients, masked_gains, sureness
 from perpcs.assembly.kept import rounded
-from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions, settled
 from perpcs.assembly.newton import Step as NewtonStep
 from perpcs.assembly.newton import newton_step
+from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions, settled
 from perpcs.assembly.own import train_own
 from perpcs.assembly.record import Assembly, item_shares
 from perpcs.assembly.routers import gumbel, item_scores, routing_keys, select, width

@@ -38,6 +38,7 @@ from perpcs.personalizers.turns import Turns
 from perpcs.pool.candidates import Candidates
 from perpcs.pool.contribute import Say, Trained
 from perpcs.pool.manifest import Example, Manifest, Sharer
+from perpcs.pool.profile_writer import pool_writer
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task
 
@@ -72,7 +73,7 @@ class Engine:
         base = pool.base(device, dtype)
         for part in pool.manifest.tasks:
             pool.pieces(part.task, base.device, base.dtype)
-        return cls(pool, base)
+        return cls(pool, base, pool_writer(pool, device))
 
     # ---- facts -------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,14 @@ METHODS: dict[str, Method] = {
         Method("rag", "RAG", "The most similar items of the history are shown.", _K, "shown.rag", shows=True),
         Method("pag", "PAG", "A profile written from the history is shown.", ("0", *_K), "shown.pag", shows=True),
         Method(
+            "pag-counted",
+            "PAG (counted profile)",
+            "A profile of counts is shown.",
+            ("0", *_K),
+            "shown.counted",
+            shows=True,
+        ),
+        Method(
             "retrieval", "PEFT retrieval", "The model carries whole sharers like this person.", _S, "pieces.retrieved"
         ),
         Method("perpcs", "Per-Pcs", "The model carries pieces that the history chose.", _R, "pieces.per_pcs", False),
@@ -45,7 +53,9 @@ METHODS: dict[str, Method] = {
 }
 DEFAULT = ("base", "rag:4", "perpcs")
 """What Compare shows where nothing else is asked for."""
-_PLUS = re.compile(r"\+(?=(?:rag|pag|random-history)(?:[:+]|$))")  # a plus inside of a router's name is none
+_PLUS = re.compile(
+    r"\+(?=(?:rag|pag|pag-counted|random-history)(?:[:+]|$))"
+)  # a plus inside of a router's name is none
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,8 @@ class Name:
     @property
     def shown(self) -> Shown:
         """What of the person's own history the name shows."""
-        k = {m.name: int(detail or m.details[0]) for m, detail in self.parts if m.name in ("rag", "pag")}
-        return Shown(max(k.values(), default=0), "pag" in k)
+        k = {m.name: int(detail or m.details[0]) for m, detail in self.parts if m.name in ("rag", "pag", "pag-counted")}
+        return Shown(max(k.values(), default=0), any(name.startswith("pag") for name in k))
 
     @property
     def reads(self) -> bool:
@@ -87,7 +97,9 @@ class Name:
 def _title(method: Method, detail: str) -> str:
     if not detail or detail == method.details[0]:
         return method.title
-    noun = {"rag": "item", "pag": "item", "random-history": "item", "retrieval": "sharer"}.get(method.name, "")
+    noun = {"rag": "item", "pag": "item", "pag-counted": "item", "random-history": "item", "retrieval": "sharer"}.get(
+        method.name, ""
+    )
     return f"{method.title} ({detail}{f' {noun}' if noun else ''}{'s' if noun and detail != '1' else ''})"
 
 

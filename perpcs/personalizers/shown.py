@@ -14,8 +14,9 @@ from functools import lru_cache
 from zlib import crc32
 
 from perpcs.data.bm25 import retrieve
+from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.method import Call, Person, Prepared, Progress
+from perpcs.personalizers.method import Call, Person, Prepared, Progress, Writer
 from perpcs.tasks import Item, Query
 
 
@@ -60,12 +61,25 @@ def pag(call: Call) -> list[Prepared]:
     Raises:
         PerpcsError: when there is no history.
     """
+    return _described(call, call.setting.writer)
+
+
+def counted(call: Call) -> list[Prepared]:
+    """The same with a profile that is counted: what a language model's profile has to be better than.
+
+    Raises:
+        PerpcsError: when there is no history.
+    """
+    return _described(call, statistics)
+
+
+def _described(call: Call, writer: Writer) -> list[Prepared]:
     k, prepared = int(call.detail), []
     for number, person in enumerate(call.people):
         _needs_text(person)
         if call.watch:
             call.watch(Progress("writing the profile", number, len(call.people)))
-        profile = call.setting.writer(call.setting.task, person.history)
+        profile = writer(call.setting.task, person.history)
         told = Prepared(
             call.setting.task, profile=profile, other_bytes=len(profile.encode()), text_leaves=bool(profile)
         )

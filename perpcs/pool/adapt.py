@@ -137,9 +137,7 @@ class Delta:
         write_atomic(path, save({name: tensor.half().contiguous() for name, tensor in named.items()}))
 
 
-def encode_lessons(
-    base: BaseModel, lessons: Sequence[Lesson], settings: AdaptSettings
-) -> list[tuple[str, Encoded]]:
+def encode_lessons(base: BaseModel, lessons: Sequence[Lesson], settings: AdaptSettings) -> list[tuple[str, Encoded]]:
     """Task and token ids of the lessons that fit, up to ``settings.tokens`` of each task."""
     left: dict[str, int] = {}
     kept = []

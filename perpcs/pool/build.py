@@ -8,8 +8,8 @@
 
 7 and 8 (hypernet_stage.py) run where the settings ask for them; whom clusters of profiles would choose is always noted.
 
-Where people come from is another file's matter (from_data.py). Pieces are rounded as the pool stores them before anything
-is made of them: what is stored is what was measured.
+Where people come from is another file's matter (from_data.py). Pieces are rounded as the pool stores them before
+anything is made of them: what is stored is what was measured.
 
 Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
 """
@@ -197,7 +197,9 @@ def pieces_stage(
         write_atomic(folder / "pieces.safetensors", save({name: t.contiguous() for name, t in tensors.items()}))
         return {"losses": trained.losses}
 
-    return space.stage(f"pieces-{task.name}", {"base": base_key, "choose": choose_key} | what_is_learned(base, settings), work)
+    return space.stage(
+        f"pieces-{task.name}", {"base": base_key, "choose": choose_key} | what_is_learned(base, settings), work
+    )
 
 
 def gates_stage(

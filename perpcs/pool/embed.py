@@ -32,6 +32,10 @@ def load_encoder(name: str = MINILM, device: str = "cpu") -> tuple[Any, Any]:
     return _load(name, device)
 
 
+NEWEST, LONGEST = 16, 128
+"""Items that a person's embedding is the mean of, and tokens of each: what somebody writes about shows in these."""
+
+
 @lru_cache(maxsize=2)
 def _load(name: str, device: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
@@ -71,9 +75,10 @@ def embed_texts(texts: Sequence[str], encoder: str = MINILM, device: str = "cpu"
 
 
 def embed_users(histories: Sequence[Sequence[Item]], encoder: str = MINILM, device: str = "cpu") -> Tensor:
-    """One embedding a person, the mean over all items: float32 (people, width)."""
-    texts = [item.x if item.y is None else f"{item.x}\n{item.y}" for history in histories for item in history]
-    states = embed_texts(texts, encoder, device)
-    owner = torch.tensor([u for u, history in enumerate(histories) for _ in history])
+    """One embedding a person, the mean over their ``NEWEST`` newest items: float32 (people, width)."""
+    recent = [history[-NEWEST:] for history in histories]
+    texts = [item.x if item.y is None else f"{item.x}\n{item.y}" for history in recent for item in history]
+    states = embed_texts(texts, encoder, device, LONGEST)
+    owner = torch.tensor([u for u, history in enumerate(recent) for _ in history])
     counts = torch.bincount(owner, minlength=len(histories)).clamp(min=1)[:, None]
     return torch.zeros(len(histories), states.shape[1]).index_add(0, owner, states) / counts

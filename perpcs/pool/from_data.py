@@ -179,5 +179,3 @@ def _save_merged(base: BaseModel, folder: Path) -> None:
         setattr(parent, child, base.model.get_submodule(position.path).base)
     base.model.to("cpu").save_pretrained(folder)
     base.tokenizer.save_pretrained(folder)
-
-

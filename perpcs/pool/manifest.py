@@ -1,8 +1,9 @@
 """What a pool says about itself: manifest.json, sharers.json and examples.json as records.
 
 pools/NAME/manifest.json             this file's Manifest
-pools/NAME/base/                     base.json (name and sha256 of the shipped base) and delta.safetensors (its adaptation
-                                     to the tasks, a low-rank product a layer); or a whole model in Hugging Face format
+pools/NAME/base/                     base.json (name and sha256 of the shipped base) and delta.safetensors (its
+                                     adaptation to the tasks, a low-rank product a layer); or a whole model in Hugging
+                                     Face format
 pools/NAME/TASK/pieces.safetensors   per position p: A.p (S, r, n)  B.p (S, d, r)  gate.p (S, n)  prototype.p (S, n)
                                      distilled.p (S, n), where the pool has such gates
 pools/NAME/TASK/sharers.json         this file's Sharer records; never text

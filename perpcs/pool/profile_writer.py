@@ -1,16 +1,22 @@
 """A profile written by a language model, for PAG (Richardson et al., 2023; Per-Pcs uses one too).
 
-Any instruct model that ``load_base`` reads will do. The prompts are this project's own; the person's newest items that
-fit are shown, and what comes back is cut to one line. Counting (``perpcs.data.profile``) needs no such model.
+Any instruct model that ``load_base`` reads will do. The prompts ask what those of the paper's Table 5 ask; the person's
+newest items that fit are shown, and what comes back is cut to one line. Counting (``perpcs.data.profile``) needs no such model.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
+from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
+from perpcs.model import shipped
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.decode import decode, text_of
 from perpcs.model.text import length_batches
+from perpcs.pool.store import REFERENCE, Pool
 from perpcs.tasks import Item, Task
 
 _ASKS = {
@@ -18,19 +24,20 @@ _ASKS = {
     "Write the summary only.",
     "LaMP_2": "These are films that one person tagged. Which tag do they give most often? Answer in the form: most "
     "popular tag: <tag>",
-    "LaMP_2N": "These are articles that one editor filed. Which category do they give most often? Answer in the form: "
-    "most popular category: <category>",
-    "LaMP_3": "These are one person's reviews. Which score do they give most often to what they like, and which to what "
-    "they do not? Answer in the form: most common positive score: <score>, most common negative score: <score>",
-    "LaMP_4": "These are one author's articles. Describe a template for their headlines, so that the headline of another "
-    "of their articles can be predicted. Be specific about style and wording, and write nothing generic.",
+    "LaMP_2N": "These are articles that one editor filed. Which category do they give most often? Answer in the "
+    "form: most popular category: <category>",
+    "LaMP_3": "These are one person's reviews. Which score do they give most often to what they like, and which to "
+    "what they do not? Answer in the form: most common positive score: <score>, most common negative score: <score>",
+    "LaMP_4": "These are one author's articles. Describe a template for their headlines, so that the headline of "
+    "another of their articles can be predicted. Be specific about style and wording, and write nothing generic.",
     "LaMP_5": "These are one author's publications. Describe a template for their titles, so that the title of another "
     "paper can be predicted from its abstract. Write the template only.",
-    "LaMP_7": "These are one person's tweets. Describe a template for them, so that a plain sentence can be rewritten in "
-    "the same style, punctuation, capitals, wording and tone. Write the template only.",
+    "LaMP_7": "These are one person's tweets. Describe a template for them, so that a plain sentence can be rewritten "
+    "in the same style, punctuation, capitals, wording and tone. Write the template only.",
 }
 """What is asked, by task: what the prompts of the paper's Table 5 ask for."""
 NEW_TOKENS = 60
+_KEPT = 64  # profiles in memory
 _READS = 700
 """Tokens of a request, at most: the newest items that fit."""
 _HERE = "<the request>"
@@ -107,6 +114,38 @@ class ModelWriter:
             for part in (before, after)
         ]
         return [*marks[0], *tokenizer(text, add_special_tokens=False)["input_ids"], *marks[1]]
+
+
+class LazyWriter:
+    """A ``ModelWriter`` that is loaded when it is first asked, and keeps in memory what it wrote last."""
+
+    def __init__(self, name: str | Path, device: str = "auto") -> None:
+        self._name, self._device = name, device
+        self._lock = Lock()
+        self._kept: OrderedDict[tuple[str, tuple[Item, ...]], str] = OrderedDict()
+
+    def __call__(self, task: Task, history: Sequence[Item]) -> str:
+        """As ``ModelWriter``; a history that was described before is not read again."""
+        key = (task.name, tuple(history))
+        with self._lock:  # one profile at a time: the model would be loaded twice
+            if key not in self._kept:
+                self._kept[key] = self._model(task, history)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[key]
+
+    @cached_property
+    def _model(self) -> ModelWriter:
+        return ModelWriter.load(self._name, self._device)
+
+
+def pool_writer(pool: Pool, device: str = "auto") -> Callable[[Task, Sequence[Item]], str]:
+    """What writes the profiles of PAG where nothing else is asked for: the shipped base where the pool stands on it,
+    before its adaptation to the tasks; else counting.
+    """
+    on_shipped = bool(pool.manifest.base_hash) and (pool.folder / pool.manifest.base / REFERENCE).exists()
+    return LazyWriter(shipped.NAME, device) if on_shipped else statistics
 
 
 def profile_request(task: Task, items: Sequence[Item]) -> str:

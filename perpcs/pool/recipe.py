@@ -20,8 +20,8 @@ class Recipe:
     base: str
     """The shipped base's name, a Hugging Face name, or a folder."""
     sources: Mapping[str, Path]
-    """Of every task the folder with its ``sharer_candidates.json``; where it is there, its ``base_users.json`` adapts the
-    base model."""
+    """Of every task the folder with its ``sharer_candidates.json``; where it is there, its ``base_users.json`` adapts
+    the base model."""
     licence: str
     title: str = ""
     examples: Path | None = None
@@ -86,8 +86,8 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
         origins=dict.fromkeys(REAL_TASKS, REAL) | dict.fromkeys(TOWN_TASKS, MADE_UP),
         card={
             "data": (
-                "Headlines and news categories: news posts by author. Titles and citations: papers of the ACL Anthology "
-                "by author. Ratings: film critics' pull quotes with their own score. Film tags and tweets: made-up "
+                "Headlines and news categories: news posts by author. Titles and citations: papers of the ACL "
+                "Anthology by author. Ratings: film critics' pull quotes with their own score. Film tags and tweets: made-up "
                 "people of the small town (docs/SMALLTOWN.md)."
             ),
             "limits": [
@@ -99,5 +99,3 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
             ],
         },
     )
-
-

@@ -18,7 +18,16 @@ from perpcs.model.basis import Pieces
 from perpcs.model.ia3 import make_pieces
 from perpcs.pool.candidates import Candidates, only_sharers, read_candidates
 from perpcs.pool.hypernet import Hypernet, HypernetShape, read_hypernet
-from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool, read_examples, read_json, read_manifest, read_sharers
+from perpcs.pool.manifest import (
+    Example,
+    Manifest,
+    Sharer,
+    TaskPool,
+    read_examples,
+    read_json,
+    read_manifest,
+    read_sharers,
+)
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
 HYPERNET = "hypernet.safetensors"
@@ -245,9 +254,7 @@ class Pool:
                 there = set(file.keys())
                 names = [*_TENSORS, *(["distilled"] if "distilled.0" in there else [])]
                 read = {
-                    name: [
-                        unpacked(file.get_tensor, there, f"{name}.{p}").to(device, dtype) for p in range(count)
-                    ]
+                    name: [unpacked(file.get_tensor, there, f"{name}.{p}").to(device, dtype) for p in range(count)]
                     for name in names
                 }
                 mask = file.get_tensor("mask").bool().to(device)

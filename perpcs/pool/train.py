@@ -180,7 +180,11 @@ def train_pieces(
             A0[index][group] = parameters[2 * index].detach().cpu()
             B0[index][group] = parameters[2 * index + 1].detach().cpu()
         if kept is not None:
-            tensors = {f"A.{p}": a[group] for p, a in enumerate(A0)} | {f"B.{p}": b[group] for p, b in enumerate(B0)}
+            tensors = {
+                f"{name}.{at}": rows[group]
+                for name, all_rows in (("A", A0), ("B", B0))
+                for at, rows in enumerate(all_rows)
+            }
             curves = torch.tensor([losses[s] for s in group], dtype=torch.float64)
             write_atomic(kept, save(tensors | {"losses": curves}))
         if on_progress:
