@@ -43,7 +43,7 @@ _NEWER = """ai app apps blog blogs cafe cafes covid crypto emoji emojis google h
 omg podcast podcasts selfie selfies softmax subword subwords tweet tweets vlog wifi wiki ok bro vegan streaming
 coreference tokenizer tokenizers treebank treebanks corpora embeddings dataset datasets benchmark benchmarks
 multimodal multilingual monolingual crosslingual unsupervised parsers parser neural convolutional transformer
-transformers n-gram n-grams bigram trigram""".split()
+transformers bigram trigram pyjamas kerb tyre tyres""".split()
 """Words that the list lacks and that headlines, tweets and titles of papers often use."""
 
 
