@@ -27,7 +27,7 @@ from perpcs.evaluate.metrics import score_person
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, fixed
 from perpcs.model.decode import decode, text_of
-from perpcs.model.likelihood import label_log_probs, target_nll
+from perpcs.model.likelihood import label_likelihoods, label_tokens, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers.method import Person, Prepared, Setting, Writer
@@ -37,6 +37,8 @@ from perpcs.pool.store import Pool
 from perpcs.tasks import Task, User
 
 Say = Callable[[str], None]
+_CONTROLS = ("uniform", "random", "random-history")
+"""Methods, beside those of the wrong person, whose texts nobody reads: their likelihoods are enough."""
 _ROWS = 24
 """Queries answered in one batch."""
 
@@ -55,12 +57,21 @@ def prepare(
 
 @torch.no_grad()
 def answer_all(
-    base: BaseModel, pool: Pool, task: Task, users: Sequence[User], prepared: Sequence[Prepared], shift: int = 0
+    base: BaseModel,
+    pool: Pool,
+    task: Task,
+    users: Sequence[User],
+    prepared: Sequence[Prepared],
+    shift: int = 0,
+    written: bool = True,
 ) -> list[list[dict[str, Any]]]:
     """Every person's queries answered: per person a list of {id, answer, nll, tokens, labels}.
 
+    A text is decoded greedily; of labels the likeliest is the answer.
+
     Args:
         shift: person i answers with what was prepared for person i + shift: 0, or 1 for the wrong user.
+        written: whether texts are decoded at all; likelihoods are always there.
     """
     pieces = pool.pieces(task.name, base.device, base.dtype).pieces
     asked = [(u, q) for u, user in enumerate(users) for q in range(len(user.queries))]
@@ -70,14 +81,18 @@ def answer_all(
         rows = [prepared[(u + shift) % len(users)] for u, _ in part]
         prompts = [row.prompt(users[u].queries[q]).text for row, (u, q) in zip(rows, part, strict=True)]
         golds = [users[u].queries[q].gold or "" for u, q in part]
-        answers = _answer_batch(base, task, prompts, golds, row_updates(base, pieces, rows))
+        updates = row_updates(base, pieces, rows)
+        if task.labels and all(gold in task.labels for gold in golds):
+            answers = _label_batch(base, task, prompts, golds, updates)
+        else:
+            answers = _answer_batch(base, prompts, golds, updates, task.max_new_tokens, written)
         for (u, q), row in zip(part, answers, strict=True):
             out[u][q] = {"id": users[u].queries[q].id, **row}
     return out
 
 
 def _answer_batch(
-    base: BaseModel, task: Task, prompts: Sequence[str], golds: Sequence[str], updates: Sequence[Updates]
+    base: BaseModel, prompts: Sequence[str], golds: Sequence[str], updates: Sequence[Updates], room: int, written: bool
 ) -> list[dict[str, Any]]:
     targets = [
         encode_pair(base.tokenizer, prompt, f" {gold}", base.max_tokens)
@@ -87,14 +102,28 @@ def _answer_batch(
     rows: list[dict[str, Any]] = [
         {"nll": float(total) / float(count), "tokens": int(count)} for total, count in zip(nll, counts, strict=True)
     ]
-    if task.labels:
-        shares = label_log_probs(base, prompts, task.labels, updates).exp()
-        for row, share in zip(rows, shares.tolist(), strict=True):
-            row["labels"] = dict(zip(task.labels, [round(value, 5) for value in share], strict=True))
-    ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, task.max_new_tokens) for prompt in prompts]
-    *_, last = decode(base, ids, fixed(updates), max_new_tokens=task.max_new_tokens)
+    if not written:
+        return rows
+    ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, room) for prompt in prompts]
+    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room)
     for row, new in zip(rows, last, strict=True):
         row["answer"] = text_of(base, new)
+    return rows
+
+
+def _label_batch(
+    base: BaseModel, task: Task, prompts: Sequence[str], golds: Sequence[str], updates: Sequence[Updates]
+) -> list[dict[str, Any]]:
+    """Answers that are labels: the likeliest one, all of them scored on one reading of the prompt."""
+    lengths = dict(zip(task.labels, map(len, label_tokens(base, task.labels)), strict=True))
+    found = label_likelihoods(base, prompts, task.labels, updates)
+    rows: list[dict[str, Any]] = []
+    for gold, own in zip(golds, found, strict=True):
+        shares = own.softmax(0).tolist()
+        row: dict[str, Any] = {"tokens": lengths[gold], "nll": -float(own[task.labels.index(gold)]) / lengths[gold]}
+        row["labels"] = dict(zip(task.labels, [round(value, 5) for value in shares], strict=True))
+        row["answer"] = max(row["labels"], key=row["labels"].__getitem__)
+        rows.append(row)
     return rows
 
 
@@ -161,7 +190,8 @@ def evaluate(
             say(f"{plain}: preparing {len(people_with)} people")
             ready[plain] = prepare(base, pool, task, people_with, plain, writer)
         say(f"{method}: answering")
-        rows = answer_all(base, pool, task, people_with, ready[plain], shift=int(plain != method))
+        control = method != plain or plain in _CONTROLS
+        rows = answer_all(base, pool, task, people_with, ready[plain], int(plain != method), written=not control)
         scores = [_person_scores(task, user, own) for user, own in zip(people_with, rows, strict=True)]
         names = sorted({name for score in scores for name in score})
         by_user[method] = {name: [score[name] for score in scores if name in score] for name in names}
@@ -214,7 +244,8 @@ def _majority(task: Task, user: User) -> str:
 
 def _person_scores(task: Task, user: User, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     golds = [query.gold or "" for query in user.queries]
-    scores = score_person(task, [row["answer"] for row in rows], golds)
+    answers = [row["answer"] for row in rows if "answer" in row]
+    scores = score_person(task, answers, golds) if len(answers) == len(rows) else {}
     tokens = sum(row["tokens"] for row in rows)
     scores["nll"] = sum(row["nll"] * row["tokens"] for row in rows) / tokens
     if all("labels" in row for row in rows):

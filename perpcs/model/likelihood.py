@@ -27,19 +27,35 @@ def target_nll(base: BaseModel, batch: Sequence[Encoded], adapter: Adapter | Non
     return total, counts
 
 
-@torch.no_grad()
 def label_log_probs(
     base: BaseModel, prompts: Sequence[str], labels: Sequence[str], updates: Sequence[Updates] | None = None
 ) -> Tensor:
     """Log-probability of each label as the whole answer, normalised over the labels: (b, labels).
 
-    The prompt is read once; its cache is then repeated for every label, so 15 labels cost little more than one.
-
     Args:
         updates: what each position adds for the rows of the batch, or None for the base model.
     """
+    return torch.log_softmax(label_likelihoods(base, prompts, labels, updates), dim=1)
+
+
+def label_tokens(base: BaseModel, labels: Sequence[str]) -> list[list[int]]:
+    """Ids of each label as a whole answer, the end of the text included."""
     eos = [base.eos] if base.eos is not None else []
-    answers = [[*_continuation(base, label), *eos] for label in labels]
+    return [[*_continuation(base, label), *eos] for label in labels]
+
+
+@torch.no_grad()
+def label_likelihoods(
+    base: BaseModel, prompts: Sequence[str], labels: Sequence[str], updates: Sequence[Updates] | None = None
+) -> Tensor:
+    """Log-likelihood of each label as the whole answer, nats: (b, labels).
+
+    The prompt is read once; its cache is then repeated for every label, so 15 labels cost little more than one.
+
+    Args:
+        updates: as in ``label_log_probs``.
+    """
+    answers = label_tokens(base, labels)
     longest = max(len(answer) for answer in answers)
     rows = [encode_prompt(base.tokenizer, prompt, base.max_tokens, longest) for prompt in prompts]
     ids, mask = pad_left(rows, base)
@@ -67,7 +83,7 @@ def label_log_probs(
             ).logits
         log_probs = torch.cat([log_probs, torch.log_softmax(rest.double(), -1)], dim=1)
     chosen = log_probs.gather(2, answer_ids[:, :, None])[:, :, 0] * real
-    return torch.log_softmax(chosen.sum(1).view(len(rows), times), dim=1)
+    return chosen.sum(1).view(len(rows), times)
 
 
 def _continuation(base: BaseModel, label: str) -> list[int]:
