@@ -16,7 +16,7 @@ from perpcs.pool.store import Pool
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
-DEFAULT_POOL = ROOT / "assets" / "pools" / "smalltown"
+DEFAULT_POOL = ROOT / "assets" / "pools" / "people"
 
 
 def about(benchmark: str, pool: Pool, settings: dict[str, Any], packages: Iterable[str]) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""float32 against bfloat16 on this machine's CPU: a forward pass, a training pass and decoding of the shipped base.
+
+    python -m benchmarks.dtype        writes results/bench_dtype.json
+
+What ``auto`` picks (perpcs/model/base.py) comes from this: bfloat16 where the CPU has such products and weights are
+large. Ratios are over float32 in the same run.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import torch
+
+from benchmarks.common import RESULTS, print_table, write_result
+from perpcs.evaluate.experiment import commit
+from perpcs.model import shipped
+from perpcs.model.base import BaseModel, load_base, rounds_fast
+from perpcs.model.basis import Factors
+from perpcs.model.decode import decode
+
+ROWS, TOKENS, NEW = 16, 64, 12
+
+
+def main() -> None:
+    speeds = {kind: measured(load_base(shipped.NAME, device="cpu", dtype=kind)) for kind in ("float32", "bfloat16")}
+    ratios = {what: round(speeds["bfloat16"][what] / speeds["float32"][what], 2) for what in speeds["float32"]}
+    result = {
+        "benchmark": "dtype",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "cpus": os.cpu_count(),
+        "bfloat16_products": rounds_fast(),
+        "units": "tokens per second",
+        "speeds": speeds,
+        "bfloat16_over_float32": ratios,
+    }
+    write_result(RESULTS / "bench_dtype.json", result)
+    print_table([("", *speeds), *((what, *(speeds[kind][what] for kind in speeds)) for what in ratios)])
+
+
+def measured(base: BaseModel) -> dict[str, float]:
+    """Tokens per second of each kind of pass."""
+    ids = torch.randint(100, 40_000, (ROWS, TOKENS), generator=torch.Generator().manual_seed(0))
+    A = [torch.randn(8, position.n, requires_grad=True) for position in base.positions]
+    Bt = [torch.zeros(8, position.d, requires_grad=True) for position in base.positions]
+    c = torch.ones(1, 1, 8)
+
+    @torch.no_grad()
+    def forward() -> None:
+        base.hidden(ids)
+
+    def train() -> None:
+        base.hidden(ids, lambda p, x: Factors(A[p], Bt[p], c)).float().square().sum().backward()
+
+    def write(rows: int) -> None:
+        for _ in decode(base, ids[:rows].tolist(), max_new_tokens=NEW, no_repeat=0):
+            pass
+
+    return {
+        "forward": ROWS * TOKENS / median(forward),
+        "forward and backward": ROWS * TOKENS / median(train),
+        "writing, one row": NEW / median(lambda: write(1)),
+        "writing, six rows": 6 * NEW / median(lambda: write(6)),
+    }
+
+
+def median(run: Callable[[], None], repeats: int = 5) -> float:
+    """Seconds of a run, after one that is not timed."""
+    run()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return sorted(seconds)[repeats // 2]
+
+
+if __name__ == "__main__":
+    main()
