@@ -86,17 +86,6 @@ def over_tasks(results: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def routing_table(result: dict[str, Any]) -> list[str]:
-    """What every routing option does, on validation people: a column a task, best first by the mean over tasks."""
-    tasks = result["tasks"]
-    names = sorted(next(iter(tasks.values()), {}), key=lambda name: sum(rows[name]["mean"] for rows in tasks.values()))
-    lines = [
-        f"| options | {' | '.join(TASKS[task].title.lower() for task in tasks)} |",
-        "|" + "---|" * (len(tasks) + 1),
-    ]
-    return [*lines, *(f"| {name} | {' | '.join(_mean(rows[name]) for rows in tasks.values())} |" for name in names)]
-
-
 def history_table(result: dict[str, Any]) -> list[str]:
     """Nats per target token of every method at every number of history items."""
     names = list(dict.fromkeys(name for task in result["tasks"].values() for name in task["methods"]))
@@ -165,7 +154,7 @@ def main() -> None:
     for result in results:
         print("\n".join(table(result)) + "\n")
     print("\n".join(over_tasks(results)) + "\n")
-    for name, rows in {**_EXPERIMENTS, "routing": routing_table}.items():
+    for name, rows in _EXPERIMENTS.items():
         if (RESULTS / f"{name}.json").exists():
             print("\n".join(rows(json.loads((RESULTS / f"{name}.json").read_text("utf-8")))) + "\n")
 

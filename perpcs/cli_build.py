@@ -28,6 +28,7 @@ def add_commands(commands: Any, pools: Path) -> None:
     build.add_argument("--rank", type=int, default=8, help="rank of a LoRA piece (default: %(default)s)")
     build.add_argument("--epochs", type=int, default=2, help="epochs of piece training (default: %(default)s)")
     build.add_argument("--rate", type=float, default=1.5e-3, help="learning rate of pieces (default: %(default)s)")
+    build.add_argument("--gate-steps", type=int, default=40, help="of gate training (default: %(default)s)")
     build.add_argument("--module", action="append", help="ending of adapted layers' names; may be given several times")
     build.add_argument("--first-layer", type=int, default=0, help="pieces stand in this layer and those above it")
     build.add_argument("--stored", choices=("float32", "float16", "int8"), default="float16", help="how pieces are kept")
@@ -67,7 +68,7 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
         people_recipe,
     )
     from perpcs.pool.stages import Workspace
-    from perpcs.pool.train import PieceSettings
+    from perpcs.pool.train import GateSettings, PieceSettings
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -99,6 +100,7 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
                     epochs=options.epochs,
                     rate=options.rate,
                 ),
+                gates=GateSettings(steps=options.gate_steps),
                 encoder=options.encoder,
                 share_ratio=options.share_ratio,
                 dtype=options.stored,

@@ -1,30 +1,15 @@
-"""Loading base models: every family's positions, damaged folders, and a from-scratch training that resumes exactly."""
+"""Loading base models: every family's positions, and folders that cannot be used."""
 
 import json
 import shutil
-from dataclasses import replace
-from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
-from tiny import FAMILIES, TEXTS, random_ids, save_tiny, tiny_tokenizer
+from tiny import FAMILIES, random_ids, save_tiny, tiny_tokenizer
 
 from perpcs.errors import PerpcsError
 from perpcs.model.base import choose_device, load_base, wrap
 from perpcs.model.basis import AdaptedLinear, adapted
-from perpcs.model.muon import Muon, orthogonal
-from perpcs.model.text import Lesson
-from perpcs.model.tokenizer import train_tokenizer
-from perpcs.model.train_base import (
-    _PAD,
-    CHECKPOINT,
-    BaseSettings,
-    _schedule,
-    _Texts,
-    new_model,
-    train_base,
-)
 
 MODULES = {"gpt2": ("c_attn", "c_proj"), "gpt_neox": ("query_key_value", "dense")}
 
@@ -181,149 +166,6 @@ def test_device_and_dtype_are_chosen_with_a_reason_or_refused():
             choose_device("cuda")
 
 
-# ---- a base model from scratch --------------------------------------------------------------------------------------
-
-LESSONS = [
-    Lesson(f"Article: {a} {b} in the town Headline:", f" {b} {a}") for a in TEXTS[1].split() for b in TEXTS[2].split()
-]
-HELD = {"some": LESSONS[::9], "others": LESSONS[4::9]}
-TAUGHT = [lesson for at, lesson in enumerate(LESSONS) if at % 9 not in (0, 4)]
-SMALL = BaseSettings(
-    width=16, layers=1, heads=2, feed_forward=16, vocabulary=300, max_tokens=64, steps=9, batch_tokens=1200, warmup=2,
-    cooldown=4, evaluate_every=4,
-)  # fmt: skip
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_at(step):
-    def on_progress(at):
-        if at["step"] == step:
-            raise Killed
-
-    return on_progress
-
-
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory):
-    """(folder, curve, tokenizer) of a training that nothing interrupted."""
-    folder = tmp_path_factory.mktemp("whole")
-    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
-    return folder, train_base(TAUGHT, HELD, tokenizer, SMALL, folder), tokenizer
-
-
-@pytest.mark.parametrize("stops", [(1,), (5,), (3, 8), (5, 5)])
-def test_a_killed_base_training_goes_on_to_the_same_weights_bit_for_bit(stops, whole_run, tmp_path):
-    folder, curve, tokenizer = whole_run
-    for stop in stops:
-        with pytest.raises(Killed):
-            train_base(TAUGHT, HELD, tokenizer, SMALL, tmp_path, kill_at(stop), save_every=0)
-        assert not (tmp_path / "model.safetensors").exists()
-    steps = []
-    resumed = train_base(TAUGHT, HELD, tokenizer, SMALL, tmp_path, lambda at: steps.append(at["step"]), save_every=0)
-    assert steps == list(range(stops[-1], SMALL.steps + 1))  # went on where the last checkpoint was, not from the start
-    assert (tmp_path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
-    assert resumed == curve
-    assert not (tmp_path / CHECKPOINT).exists()
-
-
-@pytest.mark.parametrize("left", [0.0, 0.35])
-def test_a_rate_falls_in_a_straight_line_to_what_is_left(left):
-    settings = replace(SMALL, steps=8, warmup=2, cooldown=4, left=left)
-    shares = [_schedule(step, settings) for step in range(8)]
-    assert shares[:5] == [0.5, *[1.0] * 4]
-    falls = [before - after for before, after in pairwise(shares[4:])]
-    assert falls == pytest.approx([(1 - left) / 4] * 3)
-    assert _schedule(8, settings) == pytest.approx(max(0.01, left))
-
-
-def test_a_trained_base_loads_and_its_loss_falls(whole_run):
-    folder, curve, _ = whole_run
-    base = load_base(folder, device="cpu")
-    assert len(base.positions) == 4
-    assert base.max_tokens == SMALL.max_tokens
-    held = [point["held_out"] for point in curve["curve"]]
-    assert len(held) == 3
-    assert held[-1] < held[0]
-
-
-def test_base_training_follows_its_seed(whole_run, tmp_path):
-    folder, _, tokenizer = whole_run
-    train_base(TAUGHT, HELD, tokenizer, replace(SMALL, seed=1), tmp_path)
-    assert (tmp_path / "model.safetensors").read_bytes() != (folder / "model.safetensors").read_bytes()
-    first = new_model(tokenizer, SMALL).state_dict()
-    torch.manual_seed(5)  # whatever the caller drew before
-    assert all(torch.equal(value, first[name]) for name, value in new_model(tokenizer, SMALL).state_dict().items())
-
-
-@pytest.mark.parametrize("count", [2, 20])
-def test_a_base_is_trained_on_fewer_lessons_than_fill_a_batch(count, tmp_path):
-    found = train_base(TAUGHT[:count], {}, train_tokenizer(TEXTS, SMALL.vocabulary), replace(SMALL, steps=2), tmp_path)
-    assert found["lessons"] == count
-
-
-def test_one_lesson_is_refused(tmp_path):
-    with pytest.raises(PerpcsError, match="1 texts"):
-        train_base(TAUGHT[:1], {}, train_tokenizer(TEXTS, SMALL.vocabulary), SMALL, tmp_path)
-
-
-def flagged(lesson, max_tokens=64):
-    """The tokens that are answered, as text."""
-    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
-    texts = _Texts([lesson], tokenizer, replace(SMALL, max_tokens=max_tokens))
-    ids, flags = texts.batch(np.array([0]), 64, tokenizer.pad_token_id)
-    return tokenizer.decode(torch.roll(ids, -1)[flags > 0]), int(texts.lengths[0]), flags[0]
-
-
-def test_answers_of_shown_items_are_learned_too():
-    prompt = "Article: the boats Headline: Boats win\nArticle: a robot Headline:"
-    begin = prompt.index(" Boats win")
-    both = Lesson(prompt, " Robot dreams", ((begin, begin + len(" Boats win")),))
-    assert flagged(both)[0] == " Boats win Robot dreams<|end|>"
-    assert flagged(Lesson(prompt, " Robot dreams"))[0] == " Robot dreams<|end|>"
-
-
-def test_notes_count_once_beside_a_label_that_counts_more():
-    prompt, target = "Article: the boats {a robot} Headline:", " Boats<|end|> Notes: robot"
-    note, behind = prompt.index(" {a"), len(prompt) + len(" Boats<|end|>")
-    asides = ((note, note + len(" {a robot}")), (behind, len(prompt) + len(target)))
-    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
-    texts = _Texts([Lesson(prompt, target, (), 7, asides)], tokenizer, SMALL)
-    ids, flags = texts.batch(np.array([0]), 64, tokenizer.pad_token_id)
-    following = torch.roll(ids, -1)
-    assert tokenizer.decode(following[flags == 7]) == " Boats<|end|>"
-    assert tokenizer.decode(following[flags == 1]) == " {a robot} Notes: robot<|end|>"
-
-
-def test_a_lesson_that_is_too_long_loses_its_beginning():
-    text, length, flags = flagged(Lesson("Article: " + "the boats " * 30 + "Headline:", " Robot dreams"), 24)
-    assert (text, length) == (" Robot dreams<|end|>", 24)
-    assert (flags[23:] == _PAD).all()  # nothing is predicted from the last token on
-
-
-def test_every_batch_has_its_shape_and_an_epoch_repeats_nobody():
-    texts = _Texts(LESSONS, train_tokenizer(TEXTS, SMALL.vocabulary), SMALL)
-    settings = replace(SMALL, batch_tokens=192)
-    plan = texts.plan(settings, 0)
-    rows = np.concatenate([some for some, _ in plan])
-    assert len(set(rows.tolist())) == len(rows) > 0.9 * len(LESSONS)
-    assert {len(some) * length for some, length in plan} == {192}
-    assert all(texts.lengths[some].max() <= length for some, length in plan)
-    assert [some.tolist() for some, _ in texts.plan(settings, 1)] != [some.tolist() for some, _ in plan]
-
-
-def test_a_compiled_step_learns_the_same(tmp_path):
-    """Whether the step is compiled or not is about speed alone."""
-    tokenizer = train_tokenizer(TEXTS, SMALL.vocabulary)
-    one, two = (
-        train_base(TAUGHT, HELD, tokenizer, replace(SMALL, compiled=compiled), tmp_path / str(compiled))["curve"][-1]
-        for compiled in (False, True)
-    )
-    assert one["held_out"] == pytest.approx(two["held_out"], rel=0.01)
-
-
 def test_saved_families_come_back_as_they_were(tmp_path):
     """The builder itself: what is saved is what load_base gives."""
     from safetensors.torch import load_file
@@ -335,31 +177,3 @@ def test_saved_families_come_back_as_they_were(tmp_path):
         plain = name.replace(".base.", ".")
         if plain != "lm_head.weight":  # tied
             assert torch.equal(value, saved[plain]), name
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
-def test_muon_makes_updates_orthogonal_and_moves_as_torchs_own_does(shape):
-    torch.manual_seed(0)
-    start, gradients = torch.randn(2, *shape), torch.randn(4, 2, *shape)
-    assert (torch.linalg.svdvals(orthogonal(gradients[0])) - 1).abs().max() < 0.35
-    moved = []
-    for kind, extra in ((Muon, {}), (torch.optim.Muon, {"adjust_lr_fn": "match_rms_adamw"})):
-        matrices = [torch.nn.Parameter(one.clone()) for one in start]
-        optimiser = kind(matrices, lr=0.02, weight_decay=0.1, **extra)
-        for step in gradients:
-            for matrix, gradient in zip(matrices, step, strict=True):
-                matrix.grad = gradient.clone()
-            optimiser.step()
-        moved.append(torch.stack([matrix.detach() for matrix in matrices]) - start)
-    assert (moved[0] - moved[1]).norm() / moved[1].norm() < 0.03  # torch's rounds to bfloat16 inside
-
-
-def test_base_training_goes_on_from_a_model(whole_run, tmp_path):
-    folder, before, tokenizer = whole_run
-    still = replace(SMALL, rate=1e-6)
-    new, on = (
-        train_base(TAUGHT, HELD, tokenizer, still, tmp_path / str(start is None), start=start)["curve"][-1]["held_out"]
-        for start in (None, folder)
-    )
-    assert abs(on - before["curve"][-1]["held_out"]) < 0.01
-    assert new - on > 0.1

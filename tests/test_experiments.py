@@ -18,9 +18,8 @@ from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
 from perpcs.personalizers.heldout import held_out_loss
 from perpcs.pool.candidates import read_candidates
-from perpcs.pool.manifest import Example, Sharer
+from perpcs.pool.manifest import Sharer
 from perpcs.pool.store import Pool
-from perpcs.pool.true_traits import true_traits
 from perpcs.tasks import get_task
 
 TASK = "LaMP_4"
@@ -144,24 +143,6 @@ def test_a_pool_without_a_map_shows_its_sharers(pool):
     found = pool.candidates(TASK)
     assert not found.whole
     assert len(found.xy) == len(pool.sharers(TASK))
-
-
-# ---- true traits ----------------------------------------------------------------------------------------------------
-
-
-def test_traits_are_told_for_the_same_town_and_withheld_for_another(pool):
-    made = make_people(TASK, seed=7, count=2, split="target")
-    examples = [Example(one.id, "", one.history, one.queries, dict(one.traits)) for one in made]
-    manifest = replace(pool.manifest, users={"town_seed": 7})
-    found = true_traits(manifest, TASK, examples)
-    candidates = make_people(TASK, seed=7, count=len(found), split="candidate")
-    assert len(found) == pool.task(TASK).candidates
-    for traits, one in zip(found, candidates, strict=True):
-        assert traits == {name: value for name, value in one.traits.items() if isinstance(value, str)}
-    other = [replace(examples[0], traits={**examples[0].traits, "form": "changed since"}), examples[1]]
-    assert true_traits(manifest, TASK, other) == ()
-    assert true_traits(pool.manifest, TASK, examples) == (), "a pool of no town"
-    assert true_traits(manifest, TASK, [replace(examples[0], id="somebody")]) == ()
 
 
 def test_methods_apart_from_the_base_model_are_told_by_their_own_intervals(pool, tmp_path, monkeypatch):

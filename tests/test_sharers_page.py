@@ -11,7 +11,7 @@ from test_pages import by_key, open_page, press, shown
 from perpcs.figures.town_map import Colouring, Guest, People, map_title, people_csv, town_map
 from perpcs.pool.candidates import place_among, would_share
 from perpcs.pool.manifest import Sharer
-from perpcs.ui.sharers import colours, take_selection
+from perpcs.ui.sharers import take_selection
 from perpcs.ui.state import Studio, from_link, to_link
 
 
@@ -207,9 +207,3 @@ def test_a_person_stands_among_the_sharers_they_are_close_to(fake):
     assert place_among(candidates, both) == pytest.approx(tuple(candidates.xy[[7, 9]].mean(axis=0)))
     assert place_among(candidates, np.zeros(40)) is None
     assert place_among(candidates, np.full(40, 0.3)) is None
-
-
-def test_traits_that_everybody_has_are_no_colour():
-    traits = ({"form": "how", "mark": ""}, {"form": "colon", "mark": ""})
-    assert "trait-form" in colours(traits)
-    assert "trait-mark" not in colours(traits)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ITEMS, tiny_tokenizer
+from tiny_model import BOS, EOS, train_tokenizer
 
 from perpcs.model.text import (
     Encoded,
@@ -117,8 +118,6 @@ def test_a_cut_prompt_leaves_the_room_asked_for_and_keeps_its_end(length, limit,
 
 def test_an_end_token_that_the_tokenizer_adds_itself_is_not_counted_twice():
     from tokenizers import processors
-
-    from perpcs.model.tokenizer import BOS, EOS, train_tokenizer
 
     tokenizer = train_tokenizer([PROMPT + TARGET], 300)
     plain = encode_pair(tokenizer, PROMPT, TARGET, 256), encode_prompt(tokenizer, PROMPT, 256, 8)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tiny_model import train_tokenizer
 from torch import Tensor, nn
 
 from perpcs.files import hash_file, write_json
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
-from perpcs.model.tokenizer import train_tokenizer
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.store import PIECES, TaskPieces, base_hash, write_pieces
 from perpcs.tasks import Item, get_task

@@ -1,17 +1,23 @@
-"""The tiny small town, built from scratch once a test run by the command a user would type."""
+"""A tiny pool of the small town, built once a test run by the command a user would type."""
 
 import fcntl
 import os
 from pathlib import Path
 
 import pytest
+from tiny_model import train_tiny_base
 
 from perpcs.cli import main
+from perpcs.data.smalltown import MAKERS, describe, invented_name, make_people, release_fields, write_pool_people
+from perpcs.files import write_json
+
+SEED, SHARERS, HYPERNET_STEPS = 7, 5, 12
+TASKS = tuple(MAKERS)
 
 
 @pytest.fixture(scope="session")
 def tiny_town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pool folder: 2 tasks, 6 sharers each, 8 positions. Read it, never write to it."""
+    """A pool folder: 6 tasks, 5 sharers each, 8 positions. Read it, never write to it."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return build(tmp_path_factory.mktemp("town"))
     folder = tmp_path_factory.getbasetemp().parent / "town"  # of all workers
@@ -25,6 +31,31 @@ def build(folder: Path) -> Path:
     """The town's pool in a folder; one that is there already is taken."""
     out, done = folder / "smalltown-tiny", folder / "done"
     if not done.exists():
-        assert main(["build", "smalltown", "--tiny", "--out", str(out), "--work", str(folder / "work")]) == 0
+        data = folder / "data"
+        write_data(data)
+        base = train_tiny_base(data, TASKS, folder / "base")
+        assert main(build_arguments(base, data, out, folder / "work")) == 0
         done.touch()
     return out
+
+
+def write_data(data: Path) -> None:
+    """Base users, candidates and two example people of every task, in the files that ``perpcs build`` reads."""
+    write_pool_people(data, seed=SEED, base_users=30, candidates=12, tasks=TASKS, history=(10, 16))
+    for task in TASKS:
+        people = make_people(task, seed=SEED, count=2, split="target")
+        rows = [
+            release_fields(person)
+            | {"name": invented_name(person.id), "description": describe(person), "traits": dict(person.traits)}
+            for person in people
+        ]
+        write_json(data / task / "examples.json", rows)
+
+
+def build_arguments(base: Path, data: Path, out: Path, work: Path, tasks: tuple[str, ...] = TASKS) -> list[str]:
+    """What follows ``perpcs`` on the command line."""
+    named = [part for task in tasks for part in ("--task", task)]
+    sizes = ["--sharers", str(SHARERS), "--rank", "4", "--epochs", "1", "--distil", "--hypernet"]
+    sizes += ["--gate-steps", "6", "--hypernet-steps", str(HYPERNET_STEPS)]
+    places = ["--base", str(base), "--data", str(data), "--out", str(out), "--work", str(work)]
+    return ["build", out.name, *places, *named, *sizes]

@@ -10,7 +10,6 @@ from perpcs.errors import PerpcsError
 from perpcs.figures.town_map import Colouring, Guest, map_title, people_csv, town_map
 from perpcs.figures.town_map import People as Drawn
 from perpcs.pool.candidates import STRATEGIES, Candidates, place_among, would_share
-from perpcs.pool.true_traits import Traits, true_traits
 from perpcs.ui.chart import chart
 from perpcs.ui.choice import current_example, task_picker
 from perpcs.ui.errors import show_error
@@ -32,7 +31,6 @@ COLOURS = {
     "activity": "Activity (items)",
     "contribution": "Weight for the person",
 }
-_TRAIT = "trait-"
 _TOOLS = {"press": "Press a star", "lasso": "Draw around stars"}
 _PLACES = {"weights": "Weights used", "likeness": "Likeness of history"}
 
@@ -50,9 +48,8 @@ def sharers_page(engine: "Engine", record: Studio) -> None:
         except PerpcsError as error:
             show_error(error)
             return
-        traits = traits_of(engine, record.task, candidates)
-        _settle(engine, record, traits)
-        _controls(engine, record, person, candidates, traits)
+        _settle(engine, record)
+        _controls(engine, record, person, candidates)
     first_paint("sharers")
     with right:
         if record.work is not None:
@@ -63,7 +60,7 @@ def sharers_page(engine: "Engine", record: Studio) -> None:
             said = CLEARED if record.notice == "cleared" else record.notice
             st.html(f'<p class="pp-note" role="status">{escape(said)}</p>')
         with st.container(key="finished"):
-            _map(engine, record, person, candidates, traits)
+            _map(engine, record, person, candidates)
     with st.container(key="finished-below"):
         left, right = st.columns([0.5, 0.5], gap="large")
         with left:
@@ -103,38 +100,18 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
     return current_example(engine, record)
 
 
-def traits_of(engine: "Engine", task: str, candidates: Candidates) -> tuple[Traits, ...]:
-    """Who the candidates really are, where the pool is of made-up people and stores a map of them."""
-    if not candidates.whole:
-        return ()
-    found = true_traits(engine.manifest, task, engine.examples(task))
-    return found if len(found) == len(candidates.xy) else ()
-
-
-def _settle(engine: "Engine", record: Studio, traits: tuple[Traits, ...]) -> None:
+def _settle(engine: "Engine", record: Studio) -> None:
     """Choices that a link or another task brought along and that are not to be had here."""
     ids = [sharer.id for sharer in engine.sharers(record.task)]
     record.star = record.star if record.star in ids else ""
     record.only = tuple(number for number in record.only if number < len(ids))
     record.strategy = record.strategy if record.strategy in STRATEGIES else "cluster"
-    record.colour = record.colour if record.colour in colours(traits) else "cluster"
+    record.colour = record.colour if record.colour in COLOURS else "cluster"
 
 
-def colours(traits: tuple[Traits, ...]) -> dict[str, str]:
-    """What the map can be coloured by; traits that all candidates have in common tell nothing and are left out."""
-    found = {name for one in traits for name in one}
-    telling = sorted(name for name in found if len({one.get(name, "") for one in traits}) > 1)
-    return COLOURS | {f"{_TRAIT}{name}": f"True trait: {name}" for name in telling}
-
-
-def _controls(
-    engine: "Engine", record: Studio, person: Person | None, candidates: Candidates, traits: tuple[Traits, ...]
-) -> None:
-    offered = colours(traits)
-    if st.session_state.get("colour") not in (None, *offered):
-        del st.session_state["colour"]
+def _controls(engine: "Engine", record: Studio, person: Person | None, candidates: Candidates) -> None:
     remember("colour", record.colour)
-    record.colour = st.selectbox("Colour by", list(offered), key="colour", format_func=offered.__getitem__)
+    record.colour = st.selectbox("Colour by", list(COLOURS), key="colour", format_func=COLOURS.__getitem__)
     remember("strategy", record.strategy)
     record.strategy = st.selectbox(
         "Ring who would be chosen by",
@@ -178,12 +155,10 @@ def unavailable(strategy: str, candidates: Candidates) -> str:
     return "Not available: this pool stores no map of its candidates, only its sharers."
 
 
-def _map(
-    engine: "Engine", record: Studio, person: Person | None, candidates: Candidates, traits: tuple[Traits, ...]
-) -> None:
+def _map(engine: "Engine", record: Studio, person: Person | None, candidates: Candidates) -> None:
     drawn = Drawn(candidates.xy, candidates.clusters, candidates.items, candidates.sharers, engine.sharers(record.task))
     guest = _guest(engine, record, person, candidates)
-    colouring = colouring_of(engine, record, drawn, guest, traits)
+    colouring = colouring_of(engine, record, drawn, guest)
     title = map_title(guest, drawn)
     how = f" <span class='pp-tag'>{escape(person.how)}</span>" if person is not None and person.how else ""
     st.html(f"<h2>{escape(title)}{how}</h2>")
@@ -267,14 +242,9 @@ def _likeness(engine: "Engine", record: Studio, person: Person) -> np.ndarray:
     return record.alike[key]
 
 
-def colouring_of(
-    engine: "Engine", record: Studio, drawn: Drawn, guest: Guest | None, traits: tuple[Traits, ...]
-) -> Colouring:
+def colouring_of(engine: "Engine", record: Studio, drawn: Drawn, guest: Guest | None) -> Colouring:
     """Numbers or words for every candidate, as the choice says."""
     numbers = np.full(len(drawn.xy), np.nan)
-    if record.colour.startswith(_TRAIT):
-        name = record.colour.removeprefix(_TRAIT)
-        return Colouring(f"true {name}", words=tuple(one.get(name) or "none" for one in traits))
     if record.colour == "activity":
         return Colouring("items written", drawn.items.astype(float))
     if record.colour == "usage":

@@ -127,8 +127,8 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         Stop(
             ".st-key-colour",
             "What the colours say",
-            "Groups of alike histories, how much is used of whom, or the traits that these made-up people really have.",
-            "Choose a true trait and see whether the map has found it.",
+            "Groups of alike histories, how much is used of whom, or how much each one wrote.",
+            "Choose what the examples use and see whether alike people use the same sharers.",
         ),
         Stop(
             ".st-key-strategy",
