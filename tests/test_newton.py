@@ -1,12 +1,11 @@
-"""Laws of the router `newton`: the small solve is the large one, order and batches do not matter, masks are respected."""
+"""Laws of the router `newton`: the small solve is the large one, order and batches do not matter, masks hold."""
 
 import numpy as np
 import pytest
 import torch
 from tiny import ITEMS, SHARERS, load_tiny, random_task_pieces, save_tiny
 
-from perpcs.assembly.assemble import descend
-from perpcs.assembly.descent import masked_gains
+from perpcs.assembly.assemble import descend, read_gains
 from perpcs.assembly.newton import (
     DAMPINGS,
     best_length,
@@ -33,6 +32,10 @@ def base(tmp_path_factory):
 
 def encode(base, items=ITEMS):
     return [encode_pair(base.tokenizer, *TASK.pair(item), base.max_tokens) for item in items]
+
+
+def gains_of(base, task, encoded):
+    return read_gains(base, task, encoded, 8192, lambda number, of, weights: None)
 
 
 def drawn_gains(items=7, size=40, seed=0):
@@ -92,8 +95,8 @@ def test_batches_and_padding_do_not_matter(base):
 
 def test_the_order_of_the_items_does_not_change_the_solve(base):
     task, encoded = random_task_pieces(base), encode(base)
-    gains = masked_gains(base, task, encoded)[0].reshape(len(encoded), -1)
-    turned = masked_gains(base, task, encoded[::-1])[0].reshape(len(encoded), -1)
+    gains = gains_of(base, task, encoded)[0].reshape(len(encoded), -1)
+    turned = gains_of(base, task, encoded[::-1])[0].reshape(len(encoded), -1)
     assert solve(turned, 1.0) == pytest.approx(solve(gains, 1.0), rel=1e-7)
 
 
@@ -108,7 +111,7 @@ def test_a_piece_that_nobody_shares_gets_nothing(base):
 
 def test_the_check_compares_the_newest_items_with_weights_from_the_older_ones(base):
     task, encoded = random_task_pieces(base), encode(base)
-    gains, losses = masked_gains(base, task, encoded)
+    gains, losses = gains_of(base, task, encoded)
     shares = item_shares(len(encoded), 0)
     found = newton_step(base, task, encoded, gains, losses, shares)
     assert found.check is not None

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from perpcs.assembly.blind import blind_scores, likeness
-from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients, masked_gains, sureness
+from perpcs.assembly.descent import fit_batches, fit_weights, item_gradients, sureness
 from perpcs.assembly.kept import rounded
+from perpcs.assembly.newton import UNTRIED, newton_step, solve
 from perpcs.assembly.newton import Step as NewtonStep
-from perpcs.assembly.newton import newton_step
 from perpcs.assembly.options import BLIND, BY_LOSS, FITS, RouterOptions, settled
 from perpcs.assembly.own import train_own
 from perpcs.assembly.record import Assembly, item_shares
@@ -32,6 +32,7 @@ from perpcs.assembly.routers import gumbel, item_scores, routing_keys, select, w
 from perpcs.errors import PerpcsError, unknown
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Update
+from perpcs.model.gains import batches_of_gains, no_gains
 from perpcs.model.text import Encoded, encode_pair, length_batches, pad_right, target_mask
 from perpcs.pool.select import share_mask
 from perpcs.pool.store import Pool, TaskPieces
@@ -260,25 +261,22 @@ def descend(
     own_piece: np.ndarray | None = None
     extra: dict[str, Any] = {}
     if options.router == "newton":
-        lengths = [len(item.ids) for item in encoded]
-        passes = len(length_batches(lengths, batch_tokens))
-        read = masked_gains(
-            base, task, encoded, batch_tokens=batch_tokens, on_batch=lambda at: tell(at, 3 * passes, np.zeros((P, S)))
-        )
-        gains = read[0]
         shares = item_shares(len(encoded), options.half_life)
+        gains, losses = read_gains(base, task, encoded, batch_tokens, tell)
+        passes = len(length_batches([len(item.ids) for item in encoded], batch_tokens))
+        of = 3 * passes + 1  # reading, trying, checking; the last two take about as many passes again
         found = newton_step(
             base,
             task,
             encoded,
-            *read,
+            gains,
+            losses,
             shares,
             batch_tokens=batch_tokens,
-            on_pass=lambda at, now: tell(min(passes + at, 3 * passes - 2), 3 * passes, now),
+            on_pass=lambda at, now: tell(min(passes + at, of - 2), of, now),
         )
-        weights = found.weights
-        extra = newton_record(found)
-        tell(3 * passes - 1, 3 * passes, weights)
+        weights, extra = found.weights, newton_record(found)
+        tell(of - 1, of, weights)
     elif options.router in FITS:
         steps = options.steps * (1 + (options.router == "fit+own"))
         weights, gains = fit_weights(base, task, encoded, options, on_step=lambda step, now: tell(step, steps, now))
@@ -303,6 +301,32 @@ def descend(
         tell(passes, passes + 1, weights)
     index, votes = _own_choices(gains, options)
     return Routed(weights, gains.mean(axis=0), index, votes, own_piece, extra)
+
+
+def read_gains(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    batch_tokens: int,
+    tell: Callable[[int, int, np.ndarray], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gains (N, P, S), 0 for a piece that is not shared, and losses (N,) of the base model.
+
+    Args:
+        tell: told after every batch its number, how many steps the router takes, and the weights that the items read so
+            far ask for.
+    """
+    P, S, N = len(base.positions), task.pieces.sharers, len(encoded)
+    gains, losses, mask = no_gains(base, N, S), np.zeros(N), task.mask.cpu().numpy()
+    of = 3 * len(length_batches([len(item.ids) for item in encoded], batch_tokens)) + 1
+    read: list[int] = []
+    batches = batches_of_gains(base, task.pieces, encoded, batch_tokens=batch_tokens)
+    for number, (rows, own, loss) in enumerate(batches):
+        gains[rows], losses[rows] = own * mask, loss
+        read += rows
+        damping, length = UNTRIED
+        tell(number, of, (length * solve(gains[read].reshape(len(read), P * S), damping)).reshape(P, S))
+    return gains, losses
 
 
 def newton_record(step: NewtonStep) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import item_shares
 from perpcs.model.base import BaseModel
-from perpcs.model.gains import gains_and_losses, no_gains, on_one_basis
+from perpcs.model.gains import item_gains, no_gains, on_one_basis
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded
 from perpcs.pool.store import TaskPieces
@@ -38,20 +38,8 @@ def item_gradients(
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """``item_gains``, and 0 for a piece that is not shared: (N, P, S), larger = helps more."""
-    return masked_gains(base, task, encoded, batch_tokens=batch_tokens, on_batch=on_batch)[0]
-
-
-def masked_gains(
-    base: BaseModel,
-    task: TaskPieces,
-    encoded: Sequence[Encoded],
-    *,
-    batch_tokens: int = 8192,
-    on_batch: Callable[[int], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """``gains_and_losses``, with 0 for a piece that is not shared."""
-    gains, losses = gains_and_losses(base, task.pieces, encoded, batch_tokens=batch_tokens, on_batch=on_batch)
-    return gains * task.mask.cpu().numpy(), losses
+    gains = item_gains(base, task.pieces, encoded, batch_tokens=batch_tokens, on_batch=on_batch)
+    return gains * task.mask.cpu().numpy()
 
 
 def sureness(gains: np.ndarray, shares: np.ndarray) -> np.ndarray:

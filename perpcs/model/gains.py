@@ -8,7 +8,7 @@ basis, so the first costs little more than a forward and a backward pass of the 
 one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -25,37 +25,27 @@ def on_one_basis(pieces: Pieces, w: Tensor) -> Adapter:
     return lambda p, x: pieces.whole(p, w[:, p])
 
 
-@torch.enable_grad()
-def gains_and_losses(
-    base: BaseModel,
-    pieces: Pieces,
-    encoded: Sequence[Encoded],
-    *,
-    batch_tokens: int = 8192,
-    on_batch: Callable[[int], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+def batches_of_gains(
+    base: BaseModel, pieces: Pieces, encoded: Sequence[Encoded], *, batch_tokens: int = 8192
+) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
     """How much each item's loss (nats per target token) falls with the weight of each piece, and that loss, both at the
-    base model.
+    base model, batch by batch.
 
     Args:
         batch_tokens: padded tokens of one pass; it changes speed and memory, never the result.
-        on_batch: told the number of the batch that is done.
 
-    Returns:
-        (N, P, S), larger = helps more, and (N,).
+    Yields:
+        Numbers of the items of a batch, their gains (items, P, S), larger = helps more, and their losses (items,).
     """
     P, S = len(base.positions), pieces.sharers
-    gains, losses = no_gains(base, len(encoded), S), np.zeros(len(encoded))
     kind = torch.promote_types(base.dtype, torch.float32)
-    for number, rows in enumerate(length_batches([len(item.ids) for item in encoded], batch_tokens)):
-        w = torch.zeros(len(rows), P, S, device=base.device, dtype=kind, requires_grad=True)
-        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(pieces, w))
-        mean = nll / counts.clamp(min=1)
-        (gradient,) = torch.autograd.grad(mean.sum(), w)
-        gains[rows], losses[rows] = (-gradient).cpu().numpy(), mean.detach().cpu().numpy()
-        if on_batch:
-            on_batch(number)
-    return gains, losses
+    for rows in length_batches([len(item.ids) for item in encoded], batch_tokens):
+        with torch.enable_grad():  # closed before the yield: a generator must not hold a mode open
+            w = torch.zeros(len(rows), P, S, device=base.device, dtype=kind, requires_grad=True)
+            nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(pieces, w))
+            mean = nll / counts.clamp(min=1)
+            (gradient,) = torch.autograd.grad(mean.sum(), w)
+        yield rows, (-gradient).cpu().numpy(), mean.detach().cpu().numpy()
 
 
 def item_gains(
@@ -66,8 +56,17 @@ def item_gains(
     batch_tokens: int = 8192,
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """The gains of ``gains_and_losses`` alone: (N, P, S)."""
-    return gains_and_losses(base, pieces, encoded, batch_tokens=batch_tokens, on_batch=on_batch)[0]
+    """The gains of ``batches_of_gains``: (N, P, S).
+
+    Args:
+        on_batch: told the number of the batch that is done.
+    """
+    out = no_gains(base, len(encoded), pieces.sharers)
+    for number, (rows, gains, _) in enumerate(batches_of_gains(base, pieces, encoded, batch_tokens=batch_tokens)):
+        out[rows] = gains
+        if on_batch:
+            on_batch(number)
+    return out
 
 
 def no_gains(base: BaseModel, items: int, sharers: int) -> np.ndarray:
