@@ -3,8 +3,8 @@
     python -m benchmarks.answers --pool people        writes results/answers.json
 
 The inputs (benchmarks/inputs.json) are articles, abstracts, reviews and plain statements written for this. Each
-is asked for an example person of its task, in turn. An answer counts as bad where it loops, is empty or holds a non-word
-(perpcs/personalizers/marks.py). All answers are in the result, beside the base model's: they are there to be read.
+is asked for an example person of its task, in turn. An answer counts as bad where it loops, is empty or holds a
+non-word (perpcs/personalizers/marks.py). All answers are in the result, beside the base model's: they are there to be read.
 """
 
 import argparse
