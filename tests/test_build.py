@@ -12,38 +12,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import town
+from town import build_arguments
 
 from perpcs.assembly.options import router_options
 from perpcs.cli import main
+from perpcs.data import read_users
 from perpcs.data.smalltown import make_people, release_fields
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
 from perpcs.personalizers.engine import Engine
+from perpcs.pool.build import Settings
 from perpcs.pool.candidates import would_share
-from perpcs.pool.recipe import TINY
-from perpcs.pool.smalltown import town_people
+from perpcs.pool.from_data import build_from_data
+from perpcs.pool.recipe import Recipe
+from perpcs.pool.stages import Workspace
 from perpcs.pool.store import Pool
+from perpcs.pool.train import PieceSettings
 from perpcs.pool.validate import validate
 from perpcs.tasks import get_task
 
 pytestmark = pytest.mark.slow
-
-
-BUILD = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from perpcs.pool.recipe import TINY
-from perpcs.pool.smalltown import build_smalltown
-from perpcs.pool.stages import Workspace
-recipe = replace(TINY, tasks=TINY.tasks[:2], base=replace(TINY.base, steps=60, cooldown=20))
-build_smalltown(Workspace(Path(sys.argv[1]), lambda line: print(line, flush=True)), recipe, Path(sys.argv[2]))
-"""
-"""Two tasks of the tiny town, as ``perpcs build`` builds them, without the example people's answers."""
-
-
-def build_command(out: Path, work: Path) -> list[str]:
-    return [sys.executable, "-c", BUILD, str(work), str(out)]
 
 
 def test_the_tiny_town_says_whom_profiles_would_choose_and_how_well_sharers_are_recognised(tiny_town: Path) -> None:
@@ -52,14 +41,14 @@ def test_the_tiny_town_says_whom_profiles_would_choose_and_how_well_sharers_are_
         chosen = would_share(pool.candidates(part.task), "profile")
         assert chosen is not None
         assert len(set(chosen.tolist())) == len(chosen) <= part.sharers
-    people = town_people(TINY, next(one for one in TINY.tasks if one.task == "LaMP_4"))
     engine, task = Engine.open(tiny_town, "cpu", "float32"), get_task("LaMP_4")
+    people = read_users(tiny_town.parent / "data" / "LaMP_4" / "sharer_candidates.json", task)
     found = engine.recognised("LaMP_4")
     assert found is not None
     assert found.shape == (part.sharers, len(pool.manifest.positions))
     assert np.all((found >= 0) & (found <= 1))
     name = pool.sharers("LaMP_4")[2].id
-    history = next(user.history for user in people.candidates if user.id == name)
+    history = next(user.history for user in people if user.id == name)
     everybody = engine.assemble(task, history, options=router_options(router="gate", selector="all"))
     np.testing.assert_allclose(everybody.weights.sum(axis=1), 1, atol=0.02)  # a byte is kept of each
     np.testing.assert_allclose(found[2], everybody.weights[:, 2], atol=2e-4)
@@ -75,7 +64,7 @@ def test_the_tiny_town_is_valid_and_complete(tiny_town: Path) -> None:
         assert len(pool.examples(part.task)) == 2
         assert pool.hypernet(part.task) is not None
         assert pool.pieces(part.task, "cpu", torch.float32).distilled is not None
-        assert [point["step"] for point in part.hypernet["curve"]] == [0, 6, 12]
+        assert [point["step"] for point in part.hypernet["curve"]] == [0, town.HYPERNET_STEPS]
         assert part.hypernet["people"] + sum(part.hypernet["held_out"].values()) == part.candidates
         for example in pool.examples(part.task):
             assert example.description
@@ -85,14 +74,23 @@ def test_the_tiny_town_is_valid_and_complete(tiny_town: Path) -> None:
             assert sharer.loss[-1] < sharer.loss[0], "a sharer's pieces make their own history likelier"
 
 
-def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    """kill -9 twice, in the base training and after it; the pool is then the one of an undisturbed build."""
-    out, work, calm = tmp_path / "pool", tmp_path / "work", tmp_path / "calm"
-    subprocess.run(build_command(calm, tmp_path / "calm-work"), capture_output=True, check=True)
-    for sign in ("base, all lessons: step", "embed-LaMP_4: started"):
-        process = subprocess.Popen(
-            build_command(out, work), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tiny_town: Path, tmp_path: Path) -> None:
+    """kill -9 in three stages; the pool is then the one of an undisturbed build."""
+    base, data = tiny_town.parent / "base", tiny_town.parent / "data"
+
+    def command(folder: Path) -> list[str]:
+        tasks = ("LaMP_2", "LaMP_7")
+        return [
+            sys.executable,
+            "-m",
+            "perpcs.cli",
+            *build_arguments(base, data, folder / "pool", folder / "work", tasks),
+        ]
+
+    disturbed, calm = tmp_path / "disturbed", tmp_path / "calm"
+    subprocess.run(command(calm), capture_output=True, check=True)
+    for sign in ("base: step", "embed-LaMP_2: started", "pieces LaMP_7: step"):
+        process = subprocess.Popen(command(disturbed), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert process.stdout is not None
         seen = ""
         for line in process.stdout:
@@ -101,11 +99,11 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> 
                 os.kill(process.pid, signal.SIGKILL)
                 break
         assert process.wait() == -signal.SIGKILL, seen
-        assert not out.exists(), "a pool folder appears whole or not at all"
-    done = subprocess.run(build_command(out, work), capture_output=True, text=True, check=False)
+        assert not (disturbed / "pool").exists(), "a pool folder appears whole or not at all"
+    done = subprocess.run(command(disturbed), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "base: done before" in done.stdout
-    assert hash_file(out / "manifest.json") == hash_file(calm / "manifest.json")
+    assert hash_file(disturbed / "pool" / "manifest.json") == hash_file(calm / "pool" / "manifest.json")
 
 
 def test_a_pool_from_peoples_data_and_a_model_of_another_family(
@@ -148,19 +146,12 @@ def test_a_person_in_two_groups_is_refused(tmp_path: Path, model_folder: Callabl
     people = [release_fields(p) for p in make_people("LaMP_4", seed=3, count=4, split="candidate", history=(3, 3))]
     for name in ("base_users", "sharer_candidates"):
         write_json(tmp_path / "data" / "LaMP_4" / f"{name}.json", people)
-    from perpcs.pool.build import Settings
-    from perpcs.pool.from_data import DataRecipe, build_from_data
-    from perpcs.pool.stages import Workspace
-    from perpcs.pool.train import PieceSettings
-
-    recipe = DataRecipe(
+    recipe = Recipe(
         name="x",
         base=str(model_folder("gpt2")),
-        data=tmp_path / "data",
-        tasks=("LaMP_4",),
+        sources={"LaMP_4": tmp_path / "data" / "LaMP_4"},
         sharers=2,
         licence="CC0",
-        adaptation=PieceSettings(rank=2, epochs=1),
         settings=Settings(pieces=PieceSettings(rank=2, epochs=1)),
     )
     with pytest.raises(PerpcsError, match="is among base users and among sharer candidates"):

@@ -1,5 +1,7 @@
 """Laws of the tasks: prompts hold what they should in its place, and what is written is read back."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,7 +136,9 @@ def test_a_history_item_is_formatted_as_a_query_would_be(name, x):
     item = Item(x, answer_of(task) if task.y_field else None)
     prompt, target = task.pair(item)
     if item.y is None:
-        assert (prompt, target) == ("", x)
+        assert prompt == f"### User Instruction:\n{task.text_instruction}\n{task.answer_label}"
+        assert replace(task, text_instruction="").pair(item) == ("", x), "nothing stands before it, as in the paper"
+        assert target == " " + x
     elif task.history_instruction:
         assert prompt.startswith(f"### User Instruction:\n{task.history_instruction}\n")
         assert target == " " + item.y

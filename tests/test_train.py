@@ -5,13 +5,11 @@ import math
 
 import pytest
 import torch
-from tiny import ITEMS, load_tiny, merge, plain_model, random_ids
+from tiny import ITEMS, load_tiny, plain_model, random_ids
 
-from perpcs.model.basis import Factors, Pieces, adapted, fixed, people
+from perpcs.model.basis import Pieces, adapted, fixed, people
 from perpcs.model.text import encode_pair
 from perpcs.pool import train
-from perpcs.pool.from_data import merge as merge_first
-from perpcs.pool.from_data import unwrap
 from perpcs.pool.train import (
     GateSettings,
     PieceSettings,
@@ -118,16 +116,34 @@ def test_training_many_sharers_at_once_is_training_them_one_by_one(base, trained
         assert alone.losses[0] == pytest.approx(trained.losses[s], abs=2e-4)
 
 
-@pytest.mark.parametrize("group_tokens", [1, 500])
-def test_the_size_of_a_group_does_not_matter(group_tokens, base, trained):
+@pytest.mark.parametrize("group", [1, 2])
+def test_the_size_of_a_group_does_not_matter(group, base, trained):
     groups = []
-    told = train_pieces(
-        base, histories(base), IDS, PIECES, group_tokens=group_tokens, on_progress=lambda *at: groups.append(at)
-    )
+    told = train_pieces(base, histories(base), IDS, PIECES, group=group, on_progress=lambda *at: groups.append(at))
     assert groups[-1][0] == groups[-1][1] > 1
     close(flat(told), flat(trained))
     for mine, theirs in zip(told.losses, trained.losses, strict=True):
         assert mine == pytest.approx(theirs, abs=2e-4)
+
+
+def test_a_killed_training_goes_on_after_the_last_group_that_was_done(base, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def kill(done, of):
+        if done == 2:
+            raise Killed
+
+    whole = train_pieces(base, histories(base), IDS, PIECES, group=1)
+    with pytest.raises(Killed):
+        train_pieces(base, histories(base), IDS, PIECES, group=1, folder=tmp_path, on_progress=kill)
+    groups = []
+    again = train_pieces(
+        base, histories(base), IDS, PIECES, group=1, folder=tmp_path, on_progress=lambda *at: groups.append(at)
+    )
+    assert groups == [(3, 3)], "what was done is not done again"
+    assert all(map(torch.equal, flat(again), flat(whole)))
+    assert again.losses == whole.losses
 
 
 def test_the_order_of_sharers_does_not_matter(base, trained):
@@ -237,7 +253,7 @@ def test_training_many_gates_at_once_is_training_them_one_by_one(base, trained, 
         own = TrainedPieces([a[s : s + 1] for a in trained.A], [b[s : s + 1] for b in trained.B], [[]])
         alone = train_gates(base, own, [history], [id], PIECES, GATES)
         close([gate[s : s + 1] for gate in gates], alone)
-    close(train_gates(base, trained, histories(base), IDS, PIECES, GATES, group_tokens=1), gates)
+    close(train_gates(base, trained, histories(base), IDS, PIECES, GATES, group=1), gates)
 
 
 def caught_adapter(base, trained, monkeypatch, settings=GATES):
@@ -312,27 +328,3 @@ def test_a_prototype_is_the_mean_input_of_the_targets_on_the_plain_model(base, m
             counts[s] += item.end - item.start
     for mine, total in zip(found, sums, strict=True):
         torch.testing.assert_close(mine.double(), total / counts[:, None], atol=1e-5, rtol=1e-5)
-
-
-# ---- merging a LoRA into a base -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
-def test_a_merged_lora_is_the_adapter_and_saves_under_the_models_own_names(family, model_folder, tmp_path):
-    base = load_tiny(model_folder(family))
-    generator = torch.Generator().manual_seed(0)
-    A = [torch.randn(1, 2, p.n, generator=generator).double() for p in base.positions]
-    B = [torch.randn(1, p.d, 2, generator=generator).double() * 0.1 for p in base.positions]
-    ids, reference = random_ids(base, 2, 8), plain_model(model_folder(family))
-    for p, position in enumerate(base.positions):
-        merge(reference, position.path, torch.ones(1), 1.5, A[p], B[p])
-    with torch.no_grad():
-        factors = [Factors(a[0], b[0].mT, torch.full((1, 1, 2), 1.5)) for a, b in zip(A, B, strict=True)]
-        with adapted(fixed(factors)):
-            adapted_logits = base.model(input_ids=ids).logits
-        merge_first(base, TrainedPieces(A, B, [[]]), 1.5)
-        unwrap(base)
-        merged = base.model(input_ids=ids).logits
-        torch.testing.assert_close(merged, adapted_logits, atol=1e-9, rtol=1e-9)
-        torch.testing.assert_close(merged, reference(input_ids=ids).logits, atol=1e-9, rtol=1e-9)
-    assert list(base.model.state_dict()) == list(reference.state_dict())
