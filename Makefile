@@ -4,21 +4,21 @@ POOL ?=
 PORT ?= 8501
 PYTHON ?=
 PYTEST_ARGS ?=
+DATA ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help app test lint bench evaluate screenshots pool tree clean env env-dev
+.PHONY: help app test lint bench evaluate screenshots pool clean env env-dev data
 
 help:
 	@echo "make app          start the studio on port $(PORT)   (POOL=folder opens another pool, PORT=8600 another port)"
 	@echo "make test         run all tests                  (PYTEST_ARGS='-k layer' runs some of them)"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        time assembling, a class that asks at once, starting and pressing, into results/"
-	@echo "make evaluate     all methods on new people of the small town, into results/ (half an hour)"
+	@echo "make evaluate     all methods on real held-out people, into results/   (DATA=folder of people's files, hours)"
 	@echo "make screenshots  pictures of every page, light and dark, into docs/screenshots"
-	@echo "make pool         build the small town's pool from its seeds (hours), into assets/"
-	@echo "make tree         bring the file tree of README.md up to date"
+	@echo "make pool         build the pool 'people' again, into assets/         (DATA=folder of people's files, hours)"
 	@echo "make clean        remove the environment and the caches; build/ stays"
 	@echo "PYTHON=python3.12 names the Python that the environment is made with."
 
@@ -42,24 +42,23 @@ bench: env-dev
 	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.interactions $(if $(POOL),--pool "$(POOL)")
 
-METHODS := base,rag,rag:4,pag,retrieval,perpcs:paper,perpcs:gate,perpcs:prototype,perpcs:gradient,perpcs:fit,wrong:perpcs:fit,p2p,p2p:shuffled,oppu,wrong:oppu,uniform,random
-SEED := 2026
-PEOPLE := 12
+TASKS := LaMP_4 LaMP_5 LaMP_3 LaMP_2N LaMP_1
+METHODS ?= base,random-history,rag,pag,pag-counted,retrieval,perpcs:paper,perpcs:gate,perpcs,perpcs:fit,oppu,wrong:perpcs,uniform,random
 
-evaluate: env
-	@$(BIN)/perpcs smalltown --seed $(SEED) --users $(PEOPLE) --out build/held-out
-	@for task in LaMP_1 LaMP_2 LaMP_3 LaMP_4 LaMP_5 LaMP_7; do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool \
-	"$(POOL)") --users build/held-out/$$task/target_users.json --methods $(METHODS) --with-texts --out results/evaluate_$$task.json \
+evaluate: data env
+	@for task in $(TASKS); do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool "$(POOL)") \
+	--users "$(DATA)/$$task/target_users.json" --items 40 --methods "$(METHODS)" --out results/evaluate_$$task.json \
 	|| exit 1; done
 
 screenshots: env-dev
 	@$(BIN)/python tests/browser/screenshots.py
 
-pool: env
-	@$(BIN)/python -m perpcs.cli build smalltown
+pool: data env
+	@$(BIN)/perpcs build people --data "$(DATA)"
 
-tree: env
-	@$(BIN)/python tests/test_repo.py
+data:
+	@test -n "$(DATA)" || { echo "Name the folder that has a folder of people's files for each task: DATA=path/to/data" >&2; \
+	exit 1; }
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
