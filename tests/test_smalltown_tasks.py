@@ -25,6 +25,9 @@ TITLE_WORDS = set(
 )
 """Words of a title that need not stand in its abstract: those of the traits form, wording and tail."""
 
+WORDS_TOO = set(words("black brown day derby june long moss reading white winter young"))
+"""Names that are ordinary words too, and stand in texts as such."""
+
 
 def seen(text: str) -> list[str]:
     return re.findall(r"\w[\w'-]*", text.lower())
@@ -82,8 +85,8 @@ def test_names_of_targets_are_met_by_nobody_else(task, monkeypatch):
         texts[split] = {part for text in stated for word in seen(text) for part in word.removesuffix("'s").split("-")}
     assert min(len(names) for names in drawn.values()) > 30
     assert not drawn[True] & drawn[False]
-    assert not drawn[True] & texts["base"]
-    assert not drawn[False] & texts["target"]
+    assert not drawn[True] & texts["base"] - WORDS_TOO
+    assert not drawn[False] & texts["target"] - WORDS_TOO
     assert len(drawn[True] & texts["target"]) > 30
 
 
