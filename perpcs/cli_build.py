@@ -31,7 +31,9 @@ def add_commands(commands: Any, pools: Path) -> None:
     build.add_argument("--gate-steps", type=int, default=40, help="of gate training (default: %(default)s)")
     build.add_argument("--module", action="append", help="ending of adapted layers' names; may be given several times")
     build.add_argument("--first-layer", type=int, default=0, help="pieces stand in this layer and those above it")
-    build.add_argument("--stored", choices=("float32", "float16", "int8"), default="float16", help="how pieces are kept")
+    build.add_argument(
+        "--stored", choices=("float32", "float16", "int8"), default="float16", help="how pieces are kept"
+    )
     build.add_argument("--encoder", default="minilm", help="of user embeddings; the paper: microsoft/deberta-v3-large")
     build.add_argument("--share-ratio", type=float, default=1.0, help="share of a sharer's pieces that are shared")
     build.add_argument("--distil", action="store_true", help="distil gates too, from people who share nothing")
@@ -74,7 +76,9 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
         print(line, flush=True)
 
     if (options.name == "people") == bool(options.base):
-        raise PerpcsError("A pool needs a name and a base model.", "Give --base, or build the pool that is called people.")
+        raise PerpcsError(
+            "A pool needs a name and a base model.", "Give --base, or build the pool that is called people."
+        )
     out = Path(options.out) if options.out else pools / options.name
     work = Path(options.work) / options.name
     if options.name == "people":

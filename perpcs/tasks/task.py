@@ -49,8 +49,8 @@ class Task:
     history_instruction: str = ""
     """Instruction for a history item where it differs from the query's (citations)."""
     text_instruction: str = ""
-    """Instruction before a history item that is free text, so that what is learned of it stands behind the same words as
-    an answer; empty = nothing stands before it, as in the paper."""
+    """Instruction before a history item that is free text, so that what is learned of it stands behind the same words
+    as an answer; empty = nothing stands before it, as in the paper."""
     version: int = 1
 
     @property
@@ -151,8 +151,8 @@ class Task:
     def pair(self, item: Item, history: Sequence[Item] = (), profile: str = "") -> tuple[str, str]:
         """A history item as (prompt, target), formatted as a query would be.
 
-        Before free text stands the task's ``text_instruction``, or nothing. A citation whose rejected alternative is known is the choice that a query is;
-        one without it names the cited paper.
+        Before free text stands the task's ``text_instruction``, or nothing. A citation whose rejected alternative is
+        known is the choice that a query is; one without it names the cited paper.
         """
         if item.y is None and not self.text_instruction:
             return "", item.x

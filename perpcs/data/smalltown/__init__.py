@@ -23,4 +23,14 @@ A further task is one further file with a ``MAKER``, listed in ``person.MAKERS``
 from perpcs.data.smalltown.person import MAKERS, SPLITS, Person, describe, invented_name, make_people
 from perpcs.data.smalltown.write import release_fields, write_pool_people, write_town
 
-__all__ = ["MAKERS", "SPLITS", "Person", "describe", "invented_name", "make_people", "release_fields", "write_pool_people", "write_town"]
+__all__ = [
+    "MAKERS",
+    "SPLITS",
+    "Person",
+    "describe",
+    "invented_name",
+    "make_people",
+    "release_fields",
+    "write_pool_people",
+    "write_town",
+]
