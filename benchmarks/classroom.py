@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, take_turns, write_result
-from perpcs.data.smalltown import make_people
+from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, take_turns, write_result, writers
 from perpcs.personalizers.engine import Engine
 from perpcs.personalizers.method import Prepared
 from perpcs.tasks import Query, get_task
@@ -30,8 +29,8 @@ SHORT_HISTORY = 8
 
 
 def measure(folder: Path, *, people: int = 16, repeats: int = 5) -> dict[str, Any]:
-    """Run the benchmark on a pool's folder, on the CPU in float32; the result as it is written."""
-    engine = Engine.open(folder, "cpu", "float32")
+    """Run the benchmark on a pool's folder, on the CPU; the result as it is written."""
+    engine = Engine.open(folder, "cpu")
     settings = {"people": people, "repeats": repeats, "threads": torch.get_num_threads(), "device": "cpu"}
     result = about("classroom", engine.pool, settings, PACKAGES)
     result["goals"] = {"together_over_in_turn": {"at most": 0.5}}
@@ -41,11 +40,9 @@ def measure(folder: Path, *, people: int = 16, repeats: int = 5) -> dict[str, An
 
 def measure_task(engine: Engine, name: str, people: int, repeats: int) -> dict[str, Any]:
     """All numbers of one task."""
-    task, seed = get_task(name), int(engine.manifest.users.get("town_seed", 0))
-    class_ = make_people(
-        name, seed=seed, count=people, split="target", history=(SHORT_HISTORY, SHORT_HISTORY), queries=1
-    )
-    rows = [(engine.prepare(task, "perpcs:prototype", one.history, user=one.id), one.queries[0]) for one in class_]
+    task = get_task(name)
+    class_ = writers(engine.pool, task, people, SHORT_HISTORY)
+    rows = [(engine.prepare(task, "perpcs:prototype", history), query) for history, query in class_]
     first_words: list[float] = []
 
     def ask(row: tuple[Prepared, Query]) -> None:
@@ -82,7 +79,7 @@ def measure_task(engine: Engine, name: str, people: int, repeats: int) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What it costs when a class asks at once.")
-    parser.add_argument("--pool", type=Path, default=DEFAULT_POOL, help="a pool's folder (default: the small town)")
+    parser.add_argument("--pool", type=Path, default=DEFAULT_POOL, help="a pool's folder (default: people)")
     parser.add_argument("--people", type=int, default=16, help="who ask at the same moment (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="runs behind each median (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS / "bench_classroom.json")

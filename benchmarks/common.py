@@ -10,9 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from perpcs.data.smalltown import make_people
 from perpcs.evaluate.experiment import commit
 from perpcs.files import write_json
 from perpcs.pool.store import Pool
+from perpcs.tasks import Item, Query, Task
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -35,6 +37,22 @@ def about(benchmark: str, pool: Pool, settings: dict[str, Any], packages: Iterab
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
+
+
+def writers(pool: Pool, task: Task, count: int, items: int) -> list[tuple[tuple[Item, ...], Query]]:
+    """Histories of so many items each, and a question: of the pool's example people, taken again from another item on
+    where there are fewer of them, or of the small town's where the pool has none.
+    """
+    examples = [example for example in pool.examples(task.name) if example.queries]
+    if not examples:
+        people = make_people(task.name, seed=0, count=count, split="target", history=(items, items), queries=1)
+        return [(person.history, person.queries[0]) for person in people]
+    found = []
+    for number in range(count):
+        example = examples[number % len(examples)]
+        endless = [item for one in examples[number % len(examples) :] + examples for item in one.history] * items
+        found.append((tuple(endless[number : number + items]), example.queries[number % len(example.queries)]))
+    return found
 
 
 def take_turns(runs: Sequence[Callable[[], Any]], repeats: int) -> list[dict[str, Any]]:

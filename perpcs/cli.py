@@ -16,7 +16,7 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.command import add_experiment
 
 POOLS = Path(__file__).resolve().parents[1] / "assets" / "pools"
-DEFAULT_POOL = "smalltown"
+DEFAULT_POOL = "people"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +46,7 @@ def pool_folder(name: str) -> Path:
 
 
 def run_assemble(options: argparse.Namespace) -> None:
+    from perpcs.assembly.check import fit_sentence
     from perpcs.assembly.options import option_helps, router_options
     from perpcs.data import read_history_file
     from perpcs.personalizers.engine import Engine
@@ -71,6 +72,7 @@ def run_assemble(options: argparse.Namespace) -> None:
         "adapter_bytes": engine.adapter_bytes,
         "effective_sharers": dict(zip(person.positions, person.effective_sharers().round(2).tolist(), strict=True)),
         "top_sharers": person.top_sharers(),
+        "check": person.extra.get("check"),
     }
     if options.json:
         print(json.dumps(facts, indent=1))
@@ -82,6 +84,7 @@ def run_assemble(options: argparse.Namespace) -> None:
     print(f"Assembled {user} from {person.n_items} items ({person.tokens} tokens) in {person.seconds:.2f} s.")
     names = ", ".join(f"{name} {share:.0%}" for name, share in person.top_sharers(3))
     print(f"Most weight: {names}.")
+    print(fit_sentence(person))
     print(f"Saved to {options.out}: {size:,} bytes; a LoRA of their own would be {engine.adapter_bytes:,}.")
 
 

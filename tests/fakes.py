@@ -37,6 +37,7 @@ ROUTED = RouterOptions(router="prototype")
 """How stored people were assembled: so that votes and weights belong together, and no model is needed to say why."""
 TRAINING = 12
 """Steps that a fake OPPU takes."""
+ORIGIN = "A made-up person, drawn from a seed."
 NAMES = ("Ada", "Bruno", "Cleo", "Dario", "Elif", "Fay")
 STYLES = ("asks a question", "shouts", "puts the number first", "rhymes", "stays dry", "ends with a wink")
 
@@ -110,10 +111,10 @@ class FakeEngine:
             for layer in range(LAYERS)
             for module in MODULES
         )
-        parts = tuple(TaskPool(name, 1, SHARERS, 120, "history cluster", 1.0, 0, {}) for name in tasks)
+        parts = tuple(TaskPool(name, 1, SHARERS, 120, "history cluster", 1.0, 0, {}, origin=ORIGIN) for name in tasks)
         self.manifest = Manifest(
-            name="smalltown",
-            title="Small town",
+            name="people",
+            title="People",
             base="base",
             base_hash="ab" * 32,
             rank=RANK,

@@ -2,11 +2,13 @@
 
 import dataclasses
 import time
+from dataclasses import asdict, replace
 
 import pytest
 from fakes import TRAINING, FakeEngine, put_in_place
 from test_pages import by_key, open_page, press, shown
 
+from perpcs.assembly.options import PRESETS
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, method_colour
 from perpcs.personalizers.answer import Answer
@@ -50,7 +52,7 @@ def test_six_columns_of_any_methods_answer_and_say_what_they_cost(fake):
     app = press(open_page("compare", methods=",".join(SIX)), "ask")
     text = shown(app)
     for name in SIX:
-        assert title_of(name) in text
+        assert title_of(name, person_of(fake).assembly.router) in text
     assert text.count("stored for the person") == len(SIX)
     assert "Profile shown" in text
     assert "How it was trained" in text
@@ -87,7 +89,7 @@ def test_stored_answers_are_shown_for_the_methods_that_have_them(fake):
 def test_words_can_be_compared_with_another_column(fake):
     app = press(open_page("compare", methods="base,rag,perpcs"), "ask")
     box = app.selectbox(key="diff-with")
-    assert box.options == ["the true answer", "Base model", "RAG", "Per-Pcs"]
+    assert box.options == ["the true answer", "Base model", "RAG", "Per-Pcs (prototypes)"]
     box.set_value("RAG").run()
     assert not app.exception
     asked = app.session_state["studio"].asked
@@ -95,11 +97,57 @@ def test_words_can_be_compared_with_another_column(fake):
     assert 'class="pp-missing">again<' not in columns_html(asked)
 
 
+def test_the_published_gates_are_one_press_away(fake):
+    app = open_page("compare")
+    before = app.multiselect(key="methods").value
+    press(app, "add-published")
+    assert app.multiselect(key="methods").value == [*before, "perpcs:paper"]
+    assert "add-published" not in {button.key for button in app.button}
+    press(app, "ask")
+    assert "Per-Pcs (gates, as published)" in shown(app)
+
+
+def test_the_assembled_model_is_called_by_what_made_its_weights():
+    def title(**changes):
+        return title_of("perpcs+rag", asdict(replace(PRESETS["default"], **changes)))
+
+    assert title() == title_of("perpcs+rag") == "Per-Pcs + Newton weights + RAG"
+    assert title(router="fit") == "Per-Pcs (fit) + RAG"
+    assert title(router="gate") == "Per-Pcs (distilled gates) + RAG"
+    assert title(router="gate", gates="trained") == "Per-Pcs (trained gates) + RAG"
+    assert title_of("perpcs", asdict(PRESETS["paper"])) == title_of("perpcs:paper") == "Per-Pcs (gates, as published)"
+    assert title_of("perpcs", asdict(replace(PRESETS["paper"], seed=3))) == title_of("perpcs:paper")
+    assert title_of("perpcs:gate", asdict(PRESETS["default"])) == "Per-Pcs (distilled gates)"
+
+
+@pytest.mark.parametrize(
+    ("said", "mark"),
+    [("bread bread bread", "loops"), ("the snarfle blorps", "holds a non-word"), ("", "empty"), ("Bread gone", "")],
+)
+def test_an_answer_that_loops_or_holds_no_words_is_marked_and_shown(fake, said, mark):
+    asked = asked_of(fake, ("base",))
+    asked.columns[0].answer = Answer("base", "Base model", "the question", said, done=True)
+    html = columns_html(asked)
+    assert all(word in html for word in said.split())
+    assert html.count("pp-mark") == bool(mark)
+    assert f'<span class="pp-tag">{mark}</span>' in html or not mark
+    asked.columns[0].answer = Answer("base", "Base model", "a snarfle blorps", said, done=True)
+    assert columns_html(asked).count("pp-mark") == (mark in ("loops", "empty")), "the question's words are words"
+    asked.columns[0].answer = Answer("base", "Base model", "the question", said, done=False)
+    assert "pp-mark" not in columns_html(asked), "while it is being written"
+
+
 def test_the_menu_offers_what_there_is_and_a_link_may_bring_more(fake):
     app = open_page("compare", methods="rag:2,perpcs:fit+own+rag:2,magic")
     menu = app.multiselect(key="methods")
     assert menu.value == ["rag:2", "perpcs:fit+own+rag:2"]
-    assert {"OPPU", "OPPU (best)", "PEFT retrieval", "Per-Pcs (gate)"} <= set(menu.options)
+    assert {
+        "OPPU",
+        "OPPU (best)",
+        "PEFT retrieval",
+        "Per-Pcs (distilled gates)",
+        "Per-Pcs (gates, as published)",
+    } <= set(menu.options)
     assert set(METHODS) <= {name for name in MENU if is_name(name)}
     record = from_link({"methods": ",".join(f"rag:{k}" for k in (1, 2, 4) * 5) + ",oppu"})
     assert record.methods == ("rag:1", "rag:2", "rag:4", "oppu")
@@ -112,7 +160,7 @@ def test_every_method_has_a_colour_of_its_own_everywhere():
     assert len(set(METHOD_COLOURS.values())) == len(METHOD_COLOURS)
     assert method_colour("oppu+rag:1") == method_colour("oppu:best") == METHOD_COLOURS["oppu"]
     assert method_colour("perpcs:fit+own+pag") == METHOD_COLOURS["perpcs:fit+own"]
-    assert method_colour("perpcs:fit") == METHOD_COLOURS["perpcs"]
+    assert method_colour("perpcs:newton") == METHOD_COLOURS["perpcs"]
     assert method_colour("wrong:perpcs") == OTHER_COLOUR
 
 
@@ -178,11 +226,11 @@ def test_blind_mode_hides_names_until_a_vote_and_keeps_a_tally(fake):
     place = asked.order.index(1)
     press(app, f"vote-{place}")
     text = shown(app)
-    assert "You voted for Per-Pcs." in text
+    assert "You voted for Per-Pcs (prototypes)." in text
     assert "stored for the person" in text
     assert "After 1 blind vote" in text
     assert "1 of 1" in text
-    assert app.session_state["studio"].ballots == [Ballot("LaMP_4", ("base", "perpcs"), "perpcs")]
+    assert app.session_state["studio"].ballots == [Ballot("LaMP_4", ("base", "perpcs:prototype"), "perpcs:prototype")]
     assert not [button for button in app.button if (button.key or "").startswith("vote-")]
 
 

@@ -70,7 +70,7 @@ def paste(app: AppTest, text: str) -> AppTest:
 @pytest.mark.parametrize("page", ["", "assemble", "compare"])
 def test_every_page_says_what_it_runs_on(fake, page):
     text = shown(open_page(page))
-    for part in ("Base model base, 6 layers", "No GPU was found.", "smalltown 5eed5eed", "nobody ahead of you"):
+    for part in ("Base model base, 6 layers", "No GPU was found.", "people 5eed5eed", "nobody ahead of you"):
         assert part in text
 
 
@@ -111,12 +111,12 @@ def test_a_bug_while_opening_is_told_without_its_message(monkeypatch):
 
 
 def test_a_name_is_a_shipped_pool_and_a_path_is_a_path(monkeypatch):
-    monkeypatch.setenv("PERPCS_POOL", "smalltown")
-    assert engine.pool_folder() == ROOT / "assets" / "pools" / "smalltown"
+    monkeypatch.setenv("PERPCS_POOL", "people")
+    assert engine.pool_folder() == ROOT / "assets" / "pools" / "people"
     monkeypatch.setenv("PERPCS_POOL", "/tmp/my/pool")
     assert engine.pool_folder() == Path("/tmp/my/pool")
     monkeypatch.delenv("PERPCS_POOL")
-    assert engine.pool_folder().name == "smalltown"
+    assert engine.pool_folder().name == "people"
 
 
 def test_the_server_starts_to_open_the_pool_before_anybody_comes(fake):
@@ -226,6 +226,7 @@ def test_text_survives_a_change_of_page(fake):
 
 def test_the_knobs_reach_the_engine(fake):
     app = paste(open_page("assemble", source="paste"), PASTE)
+    app.selectbox(key="knob-router").set_value("fit").run()
     app.slider(key="knob-steps").set_value(5).run()
     assert app.selectbox(key="preset").value == "own"
     app.selectbox(key="knob-router").set_value("gate").run()

@@ -39,14 +39,6 @@ def test_a_page_waits_for_its_first_words_once_and_never_for_a_press(page, fake,
     assert waits == expected
 
 
-def test_another_measure_is_in_the_table_before_the_charts_are_drawn(fake, monkeypatch):
-    waits = []
-    app = open_page("results")
-    monkeypatch.setattr(paint, "time", SimpleNamespace(sleep=waits.append))
-    app.segmented_control(key="measure").set_value("nll").run()
-    assert waits == [paint.PAUSE]
-
-
 def test_a_held_out_choice_shows_both_references_and_what_was_chosen(fake):
     app = press(open_page("compare", task="LaMP_1"), "ask")
     text = shown(app)
@@ -87,6 +79,8 @@ def fitted(fake):
 
 def test_only_the_knobs_of_the_router_are_shown(fake):
     app = open_page("assemble")
+    assert "knob-steps" not in [element.key for element in app.slider]
+    app.selectbox(key="knob-router").set_value("fit").run()
     assert app.slider(key="knob-steps").value == RouterOptions().steps
     assert "knob-shrink" in [element.key for element in app.select_slider]
     assert "knob-centre" not in [element.key for element in app.checkbox]

@@ -7,6 +7,7 @@ from perpcs.figures.results import (
     Line,
     Point,
     bands_figure,
+    brief_name,
     cost_figure,
     front,
     history_title,
@@ -27,9 +28,9 @@ def test_the_front_holds_who_is_beaten_by_nobody():
     ]
     assert [point.method for point in front(points, "nll", "bytes")] == ["base", "perpcs:fit"]
     assert [point.method for point in front(points, "nll", "seconds")] == ["rag", "oppu", "perpcs:fit"]
-    assert pareto_title(points, "nll", "seconds").endswith("better than RAG; OPPU or Per-Pcs, fit")
+    assert pareto_title(points, "nll", "seconds").endswith("better than RAG; OPPU or Per-Pcs (fit)")
     figure = pareto_figure(tuple(points), "nll", "bytes")
-    assert {trace.name for trace in figure.data} >= {"Base model", "Per-Pcs, fit", "OPPU", "RAG"}
+    assert {trace.name for trace in figure.data} >= {"Base model", "Per-Pcs (fit)", "OPPU", "RAG"}
     assert all(x > 0 for trace in figure.data for x in trace.x), "0 has a place on a logarithmic axis"
     assert figure.layout.yaxis.autorange == "reversed", "upwards is better"
 
@@ -65,7 +66,15 @@ def test_every_size_of_a_history_is_a_point_with_its_interval():
 
 
 def test_names_of_variants():
-    assert method_name("perpcs:fit") == "Per-Pcs, fit"
-    assert method_name("wrong:perpcs:fit") == "Per-Pcs, fit, wrong user"
+    assert method_name("perpcs:fit") == "Per-Pcs (fit)"
+    assert method_name("wrong:perpcs:fit") == "Per-Pcs (fit), wrong user"
     assert method_name("retrieval:3") == "PEFT retrieval, top 3"
-    assert method_name("perpcs+rag") == "Per-Pcs + RAG"
+    assert method_name("perpcs+rag") == "Per-Pcs + Newton weights + RAG"
+    assert method_name("perpcs:fit+own+rag") == "Per-Pcs (fit+own) + RAG"
+    assert method_name("perpcs:newton") == method_name("perpcs") == "Per-Pcs + Newton weights"
+    assert method_name("perpcs:paper") == "Per-Pcs (gates, as published)"
+    assert [brief_name(name) for name in ("perpcs:gate", "wrong:perpcs", "oppu:best")] == [
+        "distilled gates",
+        "Newton weights, wrong user",
+        "OPPU, best",
+    ]

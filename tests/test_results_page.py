@@ -1,6 +1,7 @@
 """Experiments and the page that shows them: what a result holds, when a number is bold, what lies behind a cell."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from fakes import FakeEngine, put_in_place
@@ -15,7 +16,7 @@ from perpcs.evaluate.findings import columns, examples, published, read_finding
 from perpcs.figures.case_study import case_figure, case_title, read_case
 from perpcs.pool.store import Pool
 from perpcs.tasks import TASKS, get_task
-from perpcs.ui import card
+from perpcs.ui import card, paint
 from perpcs.ui.results import _beside, published_html, table_html
 from perpcs.ui.state import Studio, from_link, to_link
 
@@ -212,7 +213,7 @@ def results(monkeypatch, tmp_path, fake):
             "commit": "abc1234",
             "examples": {"people": people, "answers": answers},
         }
-    head = {"kind": "perpcs-experiment", "date": "2026-11-24", "commit": "abc", "pool": "smalltown"}
+    head = {"kind": "perpcs-experiment", "date": "2026-11-24", "commit": "abc", "pool": "people"}
     head |= {"pool_hash": fake.pool_hash}
     times = {name: {"median_s": [0.1, 0.4]} for name in ("perpcs:gate", "perpcs:fit", "oppu")}
     sizes = {"perpcs": {"once": 100, "person": 2, "bytes": [102, 200]}, "oppu": {"bytes": [10, 500]}}
@@ -255,9 +256,17 @@ def test_the_page_is_full_and_says_how_each_part_is_made_again(results):
     assert "Ada: 25 % of Per-Pcs" in text
     assert "38 times less storage" in text
     assert "after 3 items as well as OPPU after 10" in text
-    assert "With 1 of 4 sharers, of what all bring: Per-Pcs, fit keeps 50 %" in text
-    assert "With 50 % of each sharer’s pieces, of what all bring: Per-Pcs, fit keeps 75 %" in text
+    assert "With 1 of 4 sharers, of what all bring: Per-Pcs (fit) keeps 50 %" in text
+    assert "With 50 % of each sharer’s pieces, of what all bring: Per-Pcs (fit) keeps 75 %" in text
     assert "No other choice is surely better" in text
+
+
+def test_another_measure_is_in_the_table_before_the_charts_are_drawn(results, monkeypatch):
+    waits = []
+    app = open_page("results")
+    monkeypatch.setattr(paint, "time", SimpleNamespace(sleep=waits.append))
+    app.segmented_control(key="measure").set_value("nll").run()
+    assert waits == [paint.PAUSE]
 
 
 def test_bold_stands_where_the_interval_supports_it_only(results):
@@ -286,6 +295,17 @@ def test_the_papers_rag_shows_one_item_and_stands_beside_no_other():
     assert _beside("LaMP_1", "accuracy", "rag:4") == ""
 
 
+def test_the_papers_rows_have_the_names_of_what_they_are(results):
+    html = published_html(columns(read_finding(results, "table1")))
+    for name in ("Per-Pcs (gates, as published)", "Random history", "PEFT retrieval + RAG"):
+        assert name in html
+    for name in ("Newton", "Random pieces"):
+        assert name not in html
+    assert "0.592" in _beside("LaMP_1", "accuracy", "perpcs:paper")
+    assert "0.576" in _beside("LaMP_1", "accuracy", "random-history")
+    assert _beside("LaMP_1", "accuracy", "random") == _beside("LaMP_1", "accuracy", "perpcs") == ""
+
+
 def test_a_cell_opens_its_examples_and_texts_are_escaped(results):
     app = open_page("results", result="LaMP_4~oppu")
     text = shown(app)
@@ -312,7 +332,7 @@ def test_a_result_of_another_pool_says_so_and_a_missing_one_how_to_make_it(resul
     (results / "cost.json").unlink()
     text = shown(open_page("results"))
     assert "which is not the one that is open" in text
-    assert "perpcs experiment cost --pool smalltown" in text
+    assert "perpcs experiment cost --pool people" in text
 
 
 def test_damaged_results_are_told_or_passed_over(results):

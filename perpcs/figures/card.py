@@ -57,7 +57,7 @@ def base_facts(manifest: Manifest) -> list[Fact]:
             facts.append((f"{settings[key]:,}", words))
     lessons = base.get("lessons", base.get("pairs"))
     if is_number(lessons) and lessons:
-        facts.append((f"{lessons:,}", "lessons from base users"))
+        facts.append((f"{lessons:,}", "texts of base users it was adapted on"))
     if is_number(base.get("padded_tokens_seen")):
         facts.append((_short(base["padded_tokens_seen"]), "tokens of training, padding included"))
     return facts
@@ -86,7 +86,7 @@ def base_sentences(manifest: Manifest) -> list[str]:
 
 def piece_facts_of(manifest: Manifest, pool_bytes: int) -> list[Fact]:
     """Rank, alpha, positions, sharers a task and bytes."""
-    number = 4 if manifest.dtype == "float32" else 2
+    number = {"float32": 4, "int8": 1}.get(manifest.dtype, 2)
     own = manifest.adapter_bytes // 2 * number
     modules = list(dict.fromkeys(position.module for position in manifest.positions))
     layers = len({position.layer for position in manifest.positions})

@@ -8,6 +8,7 @@ import numpy as np
 
 from perpcs.assembly.record import Assembly
 from perpcs.figures.order import short_names
+from perpcs.pool.manifest import is_number
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class PieceFacts:
     """Whether the weight is the mean of the votes; where the loss decided, votes only say which items gain."""
     decided_by: str = "votes"
     """``votes``, ``loss`` or ``router``, as of the assembly."""
+    length: float | None = None
+    """Newton: eta, how far along its step the weights went."""
+    damping: float | None = None
+    """Newton: lambda."""
 
     @property
     def selected(self) -> bool:
@@ -65,6 +70,7 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         Voter(int(i), int(r) + 1, float(assembly.votes[i, position, r])) for i, r in zip(items, ranks, strict=True)
     ]
     scores = assembly.scores[position]
+    length, damping = (assembly.extra.get(name) for name in ("length", "damping"))
     return PieceFacts(
         position=position,
         sharer=sharer,
@@ -80,6 +86,8 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         router=assembly.router,
         additive=assembly.additive,
         decided_by=assembly.decided_by,
+        length=length if is_number(length) else None,
+        damping=damping if is_number(damping) else None,
     )
 
 
@@ -109,6 +117,14 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
             r"\begin{aligned} w &\leftarrow w - \eta\, \tfrac{\partial}{\partial w} \bigl( \text{loss} + "
             rf"\tfrac{{\lambda}}{{T}} \textstyle\sum w^2 \bigr) \\ w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}} "
             rf"\text{{ after {steps} steps from }} 0 \end{{aligned}}"
+        )
+    if facts.router.get("router") == "newton":
+        found = (("\\eta", facts.length), ("\\lambda", facts.damping))
+        said = r",\ ".join(f"{name} = {value:.2f}" for name, value in found if value is not None)
+        return (
+            r"\begin{aligned} g_i &= -\partial\, \text{loss}_i / \partial w \\ "
+            r"w &= \eta\, G^{\top} \bigl( G G^{\top} + \lambda \bar{k} I \bigr)^{-1} \mathbf{1} \\ "
+            rf"w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}}" + (rf"\quad ({said})" if said else "") + r" \end{aligned}"
         )
     if facts.router.get("router") == "gradient":
         return (

@@ -5,6 +5,7 @@ A variant of a method has the method's colour and a mark of its own; its name st
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,43 +13,70 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
+from perpcs.assembly.names import router_name, short_name
 from perpcs.figures.style import base_layout, bytes_text, faint, ink, method_colour, muted, paper, seconds_text
 
 _NAMES = {
     "base": "Base model",
-    "random": "Random history",
+    "random-history": "Random history",
     "rag": "RAG",
     "pag": "PAG",
+    "pag-counted": "PAG, counted profile",
     "retrieval": "PEFT retrieval",
     "uniform": "All pieces alike",
-    "perpcs": "Per-Pcs",
+    "random": "Random pieces",
     "p2p": "P2P",
     "oppu": "OPPU",
     "majority": "Own majority",
     "oracle": "Oracle",
 }
+_PLUS = re.compile(r"\+(?=(?:rag|pag|pag-counted|random-history)(?:[:+]|$))")
+"""A plus inside of a router's name is none."""
 _MARKS = {
     "paper": "x",
     "gate": "diamond",
     "prototype": "square",
     "gradient": "triangle-up",
-    "fit": "circle",
+    "newton": "circle",
+    "fit": "hexagon",
     "fit+own": "star",
 }
 UNITS = {"nll": "nats per target token", "accuracy": "accuracy", "mae": "MAE, stars", "rouge-L": "ROUGE-L"}
+OURS = ("perpcs", "perpcs:newton", "perpcs:fit", "perpcs:gate", "perpcs:paper")
+"""Names under which a result may hold the method that is on by default, the wanted first."""
 LOWER = ("nll", "mae")
 """Measures of which less is better."""
 
 
 def method_name(method: str) -> str:
-    """``perpcs:fit`` as ``Per-Pcs, fit``; a wrong user's form says so; ``perpcs+rag`` as ``Per-Pcs + RAG``."""
+    """``perpcs:fit`` as ``Per-Pcs (fit)``; a wrong user's form says so; what a name shows beside stands behind a plus:
+    ``perpcs+rag`` as ``Per-Pcs + Newton weights + RAG``.
+    """
     if method.startswith("wrong:"):
         return f"{method_name(method.removeprefix('wrong:'))}, wrong user"
-    name, _, variant = method.partition(":")
-    variant = "as published" if variant == "paper" else variant
-    parts = [_NAMES.get(part, part) for part in name.split("+")]
+    return " + ".join(_part(part) for part in _PLUS.split(method))
+
+
+def _part(part: str) -> str:
+    name, _, variant = part.partition(":")
+    if name == "perpcs":
+        return router_name(variant)
     shown = variant if not variant[:1].isdigit() else f"top {variant}" if name == "retrieval" else f"{variant} items"
-    return " + ".join(parts) + (f", {shown}" if variant else "")
+    return _NAMES.get(name, name) + (f", {shown}" if variant else "")
+
+
+def brief_name(method: str) -> str:
+    """The router alone where a method is Per-Pcs by one, for a legend that has little room."""
+    wrong, plain = method.startswith("wrong:"), method.removeprefix("wrong:")
+    if plain.partition(":")[0] != "perpcs":
+        return method_name(method)
+    return short_name(plain.partition(":")[2]) + (", wrong user" if wrong else "")
+
+
+def ours_among(methods: Iterable[str]) -> str:
+    """The default method's name among those of a result, else the next one of ours; empty where there is none."""
+    there = tuple(methods)
+    return next((name for name in OURS if name in there), "")
 
 
 def mark_of(method: str) -> str:
@@ -309,9 +337,10 @@ def bands_figure(
     return figure
 
 
-def history_title(bands: Sequence[Band], ours: str = "perpcs:fit", theirs: str = "oppu") -> str:
+def history_title(bands: Sequence[Band], theirs: str = "oppu") -> str:
     """How long a history the other method needs to come as far as ours does with the fewest items."""
     by = {band.method: band for band in bands}
+    ours = ours_among(by)
     if ours not in by or theirs not in by:
         return "Likelihood of people’s own answers as their histories grow"
     first, reached = by[ours].mean[0], by[theirs]

@@ -6,7 +6,17 @@ from functools import lru_cache
 
 import plotly.graph_objects as go
 
-from perpcs.figures.results import UNITS, Band, colour_of, csv_text, frame, mark_of, method_name
+from perpcs.figures.results import (
+    UNITS,
+    Band,
+    brief_name,
+    colour_of,
+    csv_text,
+    frame,
+    mark_of,
+    method_name,
+    ours_among,
+)
 from perpcs.figures.style import faint, ink, muted
 
 RULES = {
@@ -47,8 +57,9 @@ def gain_title(bands: Sequence[Band], base: float, what: str) -> str:
     return f"{what}, of what all bring: {', '.join(said)}" if said else f"{what} nothing is gained over the base model"
 
 
-def rules_title(dots: Sequence[Dot], taken: int, ours: str = "perpcs:fit") -> str:
+def rules_title(dots: Sequence[Dot], taken: int) -> str:
     """Which rule takes the best sharers for a method."""
+    ours = ours_among(dot.method for dot in dots)
     rows = [dot for dot in dots if dot.method == ours and dot.name != RULES["all"]] or list(dots)
     best = min(rows, key=lambda dot: dot.mean)
     worst = max(rows, key=lambda dot: dot.mean)
@@ -93,7 +104,7 @@ def dots_figure(dots: tuple[Dot, ...], base: float, *, dark: bool = False) -> go
                     "symbol": mark_of(method),
                     "line": {"width": 1, "color": ink(dark)},
                 },
-                name=method_name(method).partition(", ")[2] or method_name(method),  # short: buttons stand beside it
+                name=brief_name(method),  # short: buttons stand beside it
                 customdata=[(dot.name, dot.low, dot.high, f", {dot.differs}" if dot.differs else "") for dot in own],
                 hovertemplate=(
                     f"<b>{method_name(method)}</b>, %{{customdata[0]}}<br>%{{x:.3f}} [%{{customdata[1]:.3f}}, "

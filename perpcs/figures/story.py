@@ -33,6 +33,8 @@ class Story:
     sharers: tuple[Sharer, ...]
     user_bytes: int
     query: Query | None = None
+    fit: str = ""
+    """The fit check in a sentence; empty where there is none to tell."""
     answers: tuple[tuple[str, str, str], ...] = ()
     """(method, title, text) of answers to the query that were computed with the pool, the person's own last; may be
     empty.
@@ -60,9 +62,12 @@ def story_html(story: Story, *, step: int | None = None, dark: bool = False) -> 
 def explanation(story: Story, step: int) -> str:
     """One or two sentences on a step, with this example's numbers."""
     a = story.assembly
-    compared = f"the {a.router.get('router', 'gate')}"
+    router = str(a.router.get("router", "gate"))
+    compared = f"the {router}"
     k, position = a.choices.shape[2], a.positions[story.position]
-    read = "No network is trained on them; the base model reads them" + (" once." if a.additive else ".")
+    read = "No network is trained on them; the base model reads them" + (
+        " once." if a.additive else " once, forwards and backwards." if router in ("newton", "gradient") else "."
+    )
     by_activation = (
         f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "
         f"{len(a.sharers)} sharers. A higher bar: this sharer's piece fits words like these better.",
@@ -72,12 +77,19 @@ def explanation(story: Story, step: int) -> str:
     fitted = (
         f"In {a.router.get('steps', 1)} small steps the weights alone follow that slope, at all positions together; "
         "shown: where they end at this one."
-    ) + (" One below 0 takes a sharer's manner away." if (a.weights < 0).any() else "")
+    )
+    solved = (
+        "From these numbers of every item and piece, one linear system gives the weights of all positions together (a "
+        "damped Gauss-Newton step): those for which every item's loss should fall alike. Shown: the largest here."
+    )
+    below = " One below 0 takes a sharer's piece away." if (a.weights < 0).any() else ""
     by_loss = (
         f"At {position}, one pass backwards tells for the piece of each of {len(a.sharers)} sharers how much the loss "
         f"on {story.name}'s own words falls with its weight. A higher bar: this sharer's piece helps more.",
-        fitted
-        if str(a.router.get("router")).startswith("fit")
+        solved + below
+        if router == "newton"
+        else fitted + below
+        if router.startswith("fit")
         else f"The {k} pieces that help most share the position.",
     )
     blind = (
@@ -88,7 +100,7 @@ def explanation(story: Story, step: int) -> str:
         f"{a.n_items} past items of {story.name}. {read}",
         *{"votes": by_activation, "loss": by_loss}.get(a.decided_by, blind),
         f"The same at all {len(a.positions)} positions gives {len(a.positions)} x {len(a.sharers)} weights. That table "
-        f"is {story.name}'s whole personal model: {bytes_text(story.user_bytes)}.",
+        f"is {story.name}'s whole personal model: {bytes_text(story.user_bytes)}. {story.fit}".rstrip(),
         f"The base model stays as it is; the weights say how much of each piece is added when writing as {story.name}.",
     )[step]
 
@@ -131,7 +143,7 @@ def _pieces(story: Story) -> tuple[str, str]:
         for s in order.tolist()
         if a.weights[p, s] != 0
     )
-    return rows, "weights of the pieces chosen there"
+    return rows, "weights of the pieces chosen there" if a.additive else "the largest weights there"
 
 
 def _assembled(story: Story, dark: bool) -> tuple[str, str]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 QUERIES = 3
 """How many of an example person's held-out queries have stored answers."""
-STORED = ("base", "random-history", "rag", "rag:4", "pag", "retrieval", "perpcs", "p2p", "oppu")
+STORED = ("base", "random-history", "rag", "rag:4", "pag", "retrieval", "perpcs", "perpcs:paper", "p2p", "oppu")
 """Methods whose answers are stored; one that a pool lacks something for is passed over."""
 
 

@@ -36,14 +36,31 @@ _BRITISH = (
     (r"cheque", "check"),
 )
 """Spellings that the list, which is American, has in another form: (pattern, what it has there)."""
-_BEFORE = ("anti", "co", "de", "hyper", "inter", "meta", "micro", "mid", "multi", "non", "over", "post", "pre", "pseudo")
+_BEFORE = (
+    "anti",
+    "co",
+    "de",
+    "hyper",
+    "inter",
+    "meta",
+    "micro",
+    "mid",
+    "multi",
+    "non",
+    "over",
+    "post",
+    "pre",
+    "pseudo",
+)
 _BEFORE += ("re", "self", "semi", "sub", "super", "trans", "un", "under")
 _AFTER = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "ness", "able", "less", "ish", "like")
-_NEWER = """ai app apps blog blogs cafe cafes covid crypto emoji emojis google hashtag hashtags lol matcha meme memes
-omg podcast podcasts selfie selfies softmax subword subwords tweet tweets vlog wifi wiki ok bro vegan streaming
-coreference tokenizer tokenizers treebank treebanks corpora embeddings dataset datasets benchmark benchmarks
-multimodal multilingual monolingual crosslingual unsupervised parsers parser neural convolutional transformer
-transformers bigram trigram pyjamas kerb tyre tyres""".split()
+_NEWER = (
+    "ai app apps blog blogs cafe cafes covid crypto emoji emojis google hashtag hashtags lol matcha meme memes "
+    "omg podcast podcasts selfie selfies softmax subword subwords tweet tweets vlog wifi wiki ok bro vegan "
+    "streaming coreference tokenizer tokenizers treebank treebanks corpora embeddings dataset datasets benchmark "
+    "benchmarks multimodal multilingual monolingual crosslingual unsupervised parsers parser neural convolutional "
+    "transformer transformers bigram trigram pyjamas kerb tyre tyres "
+)
 """Words that the list lacks and that headlines, tweets and titles of papers often use."""
 
 
@@ -154,4 +171,4 @@ def _in_list(word: str) -> bool:
 def word_list() -> frozenset[str]:
     """English words, lower case (a sixth of a second when it is first asked for; the package itself takes longer)."""
     packed = files("spellchecker").joinpath("resources", "en.json.gz").read_bytes()
-    return frozenset(json.loads(gzip.decompress(packed))) | frozenset(_NEWER)
+    return frozenset(json.loads(gzip.decompress(packed))) | frozenset(_NEWER.split())

@@ -12,10 +12,12 @@ when it is first used, so that pages and --help know the names without loading a
 import importlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
+from perpcs.assembly.names import made_by, router_name
 from perpcs.assembly.options import BLIND, option_arguments
 from perpcs.errors import PerpcsError, unknown
 from perpcs.personalizers.method import Call, Method, Person, Prepared, Setting, Shown, Watch
@@ -44,7 +46,7 @@ METHODS: dict[str, Method] = {
         Method(
             "retrieval", "PEFT retrieval", "The model carries whole sharers like this person.", _S, "pieces.retrieved"
         ),
-        Method("perpcs", "Per-Pcs", "The model carries pieces that the history chose.", _R, "pieces.per_pcs", False),
+        Method("perpcs", "Per-Pcs", "The model carries pieces, weighted by the history.", _R, "pieces.per_pcs", False),
         Method("p2p", "P2P", "A network writes a LoRA from a profile.", ("", "shuffled", "random"), "p2p.p2p"),
         Method("oppu", "OPPU", "A LoRA is trained for this person alone.", ("", "best"), "oppu.oppu", slow=True),
         Method("uniform", "All pieces alike", "A control: every piece with the same weight.", ("",), "pieces.uniform"),
@@ -89,12 +91,18 @@ class Name:
 
     @property
     def title(self) -> str:
-        """What people read: ``Per-Pcs (gate) + RAG (2 items)``."""
-        said = " + ".join(_title(method, detail) for method, detail in self.parts)
+        """What people read: ``Per-Pcs (fit) + RAG (2 items)``."""
+        return self.titled(None)
+
+    def titled(self, router: Mapping[str, Any] | None) -> str:
+        """The title for a person whose assembly was made with these options, which is what ``perpcs`` stands for."""
+        said = " + ".join(_title(method, detail, router) for method, detail in self.parts)
         return f"{said}, wrong person" if self.wrong else said
 
 
-def _title(method: Method, detail: str) -> str:
+def _title(method: Method, detail: str, router: Mapping[str, Any] | None) -> str:
+    if method.name == "perpcs":
+        return made_by(router) if router and not detail else router_name(detail)
     if not detail or detail == method.details[0]:
         return method.title
     noun = {"rag": "item", "pag": "item", "pag-counted": "item", "random-history": "item", "retrieval": "sharer"}.get(
@@ -147,9 +155,13 @@ def is_name(name: str) -> bool:
         return False
 
 
-def title_of(name: str) -> str:
-    """What a method is called; a name that is none of ours is its own title."""
-    return parse(name).title if is_name(name) else name
+def title_of(name: str, router: Mapping[str, Any] | None = None) -> str:
+    """What a method is called; a name that is none of ours is its own title.
+
+    Args:
+        router: ``Assembly.router`` of the person it answers for; None = the default one.
+    """
+    return parse(name).titled(router) if is_name(name) else name
 
 
 def prepare(setting: Setting, people: Sequence[Person], name: str, watch: Watch | None = None) -> list[Prepared]:

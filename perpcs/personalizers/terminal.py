@@ -10,6 +10,7 @@ from perpcs.data import read_history_file
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.engine import Engine
+from perpcs.personalizers.marks import marks_of
 from perpcs.personalizers.method import Person, Prepared, Progress
 from perpcs.pool.profile_writer import ModelWriter
 from perpcs.tasks import Task, get_task
@@ -82,9 +83,16 @@ def answer_table(answers: Sequence[Answer]) -> str:
         for one in answers
     ]
     widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
-    said = ["answer", *(one.text + ("" if one.valid else "   (not a valid answer)") for one in answers)]
+    said = ["answer", *map(_said, answers)]
     lines = []
     for cells, text in zip((_HEAD, *rows), said, strict=True):
         numbers = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
         lines.append("  ".join([cells[0].ljust(widths[0]), *numbers, text]).rstrip())
     return "\n".join(lines)
+
+
+def _said(answer: Answer) -> str:
+    """The answer, with what a reader should know of it behind."""
+    mark = "" if answer.labels else marks_of(answer.text, [answer.prompt]).label
+    mark = mark if answer.valid else "not a valid answer"
+    return f"{answer.text}   ({mark})" if mark else answer.text

@@ -1,7 +1,8 @@
 """A profile written by a language model, for PAG (Richardson et al., 2023; Per-Pcs uses one too).
 
 Any instruct model that ``load_base`` reads will do. The prompts ask what those of the paper's Table 5 ask; the person's
-newest items that fit are shown, and what comes back is cut to one line. Counting (``perpcs.data.profile``) needs no such model.
+newest items that fit are shown, and what comes back is cut to one line. Counting (``perpcs.data.profile``) needs no
+such model.
 """
 
 from collections import OrderedDict

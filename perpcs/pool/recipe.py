@@ -87,8 +87,8 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
         card={
             "data": (
                 "Headlines and news categories: news posts by author. Titles and citations: papers of the ACL "
-                "Anthology by author. Ratings: film critics' pull quotes with their own score. Film tags and tweets: made-up "
-                "people of the small town (docs/SMALLTOWN.md)."
+                "Anthology by author. Ratings: film critics' pull quotes with their own score. Film tags and tweets: "
+                "made-up people of the small town (docs/SMALLTOWN.md)."
             ),
             "limits": [
                 "The base model has 135 million parameters: it writes fluent short English, knows little, and is often "

@@ -67,9 +67,12 @@ class TrainedPieces:
     B: list[Tensor]
     """Per position (S, d, r)."""
     losses: list[list[float]]
-    """Per sharer: nats per target token of the base model, then of each epoch as it was trained."""
+    """Per sharer: nats per target token of the base model (on ``BASE_ITEMS`` items), then of each epoch as it was
+    trained."""
 
 
+BASE_ITEMS = 10
+"""The base model's loss on a sharer is that on about so many items, spread over the history."""
 GROUP = 10
 """Sharers trained together."""
 PASS_TOKENS = 2048
@@ -160,7 +163,8 @@ def train_pieces(
             return lambda p, x: own_update(settings.kind, parameters[2 * p][owner], parameters[2 * p + 1].mT[owner], c)
 
         for s in group:
-            losses[s].append(mean_nll(base, histories[s]))
+            own = histories[s]
+            losses[s].append(mean_nll(base, own[:: max(1, len(own) // BASE_ITEMS)]))
         for s, curve in zip(
             group,
             descend(

@@ -90,7 +90,7 @@ class Asked:
 
 def columns_of(person: Person, methods: Sequence[str]) -> list[Column]:
     """A column a method, for one person."""
-    return [Column(method, person, title_of(method)) for method in methods]
+    return [Column(method, person, title_of(method, person.assembly.router)) for method in methods]
 
 
 def columns_by_person(people: Sequence[Person], method: str) -> list[Column]:

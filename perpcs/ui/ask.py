@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 _HELD_OUT, _TYPED = "A held-out item", "My own words"
-
-
+PUBLISHED = "perpcs:paper"
+"""The paper's gates, which a button adds."""
 MENU = (
     *("base", "random-history", "rag", "rag:4", "pag", "pag:1", "retrieval", "p2p"),
-    *("perpcs", "perpcs:fit", "perpcs:fit+own", "perpcs:gradient", "perpcs:gate", "perpcs:prototype", "perpcs:arrow"),
+    *("perpcs", PUBLISHED, "perpcs:gate", "perpcs:fit", "perpcs:fit+own", "perpcs:gradient"),
+    *("perpcs:prototype", "perpcs:arrow"),
     *("oppu", "oppu:best", "perpcs+rag", "perpcs+pag", "retrieval+rag", "oppu+rag"),
-    *("uniform", "random", "wrong:perpcs", "wrong:oppu"),
+    *("pag-counted", "uniform", "random", "wrong:perpcs", "wrong:oppu"),
 )
 """What the menu of columns offers, in this order; a name that is no method of this program is passed over."""
 _METHOD_HELP = "\n".join(f"- **{method.title}**: {method.says}" for method in METHODS.values())
@@ -196,17 +197,32 @@ def _columns(engine: "Engine", record: Studio, person: Person) -> tuple[Column, 
         f"Methods, up to {MOST_METHODS}",
         options,
         key="methods",
-        format_func=title_of,
+        format_func=lambda name: title_of(name, person.assembly.router),
         max_selections=MOST_METHODS,
         help=_METHOD_HELP,
     )
     if person.history:
         record.methods = tuple(picked) or DEFAULT
+        if PUBLISHED not in picked and len(picked) < MOST_METHODS:
+            st.button(
+                f"Add {title_of(PUBLISHED)}",
+                key="add-published",
+                icon=":material/add:",
+                type="tertiary",
+                on_click=_add,
+                args=(record, PUBLISHED),
+                help="The paper’s way to weigh pieces, to the letter, beside the default.",
+            )
     remember("blind", record.blind)
     record.blind = st.toggle(
         "Hide the names", key="blind", help="Blind mode: vote for the answer you like best, then see who wrote it."
     )
     return tuple(columns_of(person, picked))
+
+
+def _add(record: Studio, method: str) -> None:
+    chosen = [*st.session_state.get("methods", record.methods), method]
+    record.methods, st.session_state["methods"] = tuple(chosen), chosen
 
 
 def _offered(chosen: Sequence[str], person: Person) -> list[str]:

@@ -1,11 +1,15 @@
 """The right side of Assemble: the map of the current person, or the assembly while it happens."""
 
+from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
+from perpcs.assembly.check import fit_check, is_checked
+from perpcs.assembly.names import made_by
+from perpcs.assembly.options import PRESETS
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
@@ -22,7 +26,7 @@ from perpcs.ui.errors import show_error
 from perpcs.ui.explain import closer_look
 from perpcs.ui.facts import facts_html
 from perpcs.ui.paint import first_paint
-from perpcs.ui.people import Person
+from perpcs.ui.people import Person, fit_of
 from perpcs.ui.run import start_assembly, watch
 from perpcs.ui.state import Studio, remember, write_link
 from perpcs.ui.strings import CLEARED, term
@@ -72,8 +76,12 @@ def _nothing_yet(engine: "Engine", record: Studio) -> None:
 
 
 def _person(engine: "Engine", record: Studio, person: Person) -> None:
-    how = f'<span class="pp-tag">{escape(person.how)}</span>'
-    st.html(f"<h2>{escape(takeaway(person.assembly, person.name))} {how}</h2>" + _strip(person.assembly, person))
+    tags = [text for text in (made_by(person.assembly.router), person.how) if text]
+    how = " ".join(f'<span class="pp-tag">{escape(text)}</span>' for text in tags)
+    st.html(
+        f"<h2>{escape(takeaway(person.assembly, person.name))} {how}</h2>"
+        f"{_strip(person.assembly, person)}{fit_html(person)}"
+    )
     first_paint("assemble")  # a browser's first chart takes it a second to get ready for
     _map_and_views(engine, record, person)
 
@@ -135,6 +143,13 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
     write_link(record)
 
 
+def fit_html(person: Person) -> str:
+    """The fit check in one line; louder where the pool does not help."""
+    check = fit_check(person.assembly) if is_checked(person.assembly) else None
+    kind = "pp-note" if check is not None and not check.helps else "pp-quiet"
+    return f'<p class="{kind} pp-fitcheck" role="status">{escape(fit_of(person))}</p>'
+
+
 def piece_of(assembly: Assembly, cell: tuple[str, str] | None) -> tuple[int, int] | None:
     """(position, sharer) of a remembered cell; None where this assembly has no such piece."""
     if cell is None or cell[0] not in assembly.positions or cell[1] not in assembly.sharers:
@@ -168,6 +183,19 @@ def _actions(engine: "Engine", record: Studio, person: Person) -> None:
     ):
         start_assembly(engine, record, person.task, person.history, user=record.example)
         st.rerun()
+    if person.history:
+        published = made_by(person.assembly.router) == made_by(asdict(PRESETS["paper"]))
+        preset = "default" if published else "paper"
+        if st.button(
+            "With Newton weights" if published else "With the published gates",
+            icon=":material/swap_horiz:",
+            key="other-router",
+            type="tertiary",
+            help=f"Assemble the same history again as {made_by(asdict(PRESETS[preset]))} and lay both side by side.",
+        ):
+            user = record.example if person.kind == "example" else "me"
+            start_assembly(engine, record, person.task, person.history, user=user, options=PRESETS[preset])
+            st.rerun()
     text = person.assembly.to_json()
     st.download_button(
         f"Save ({bytes_text(len(text.encode()))})",

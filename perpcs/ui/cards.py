@@ -7,6 +7,7 @@ from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import bytes_text, method_colour, seconds_text
 from perpcs.figures.worddiff import diff_html, rouge_l, shared_words
 from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.marks import Marks, marks_of
 from perpcs.personalizers.methods import title_of
 from perpcs.tasks import TASKS
 from perpcs.ui.answers import Asked, Column
@@ -72,8 +73,22 @@ def _body(asked: Asked, column: Column, other: str) -> str:
     if not answer.done and not column.stopped:
         return f'<p><span class="pp-caret">{escape(answer.text)}</span></p>'
     if other and answer.text and not asked.blind and not TASKS[column.person.task].labels:
-        return f"<p>{diff_html(answer.text, other)}</p>"
-    return f"<p>{escape(answer.text) or '<i>(empty)</i>'}</p>"
+        return f"<p>{diff_html(answer.text, other)}</p>{_mark(column, answer)}"
+    return f"<p>{escape(answer.text) or '<i>(empty)</i>'}</p>{_mark(column, answer)}"
+
+
+def marks_on(column: Column, answer: Answer) -> Marks:
+    """What a reader should know of a finished answer; answers that are labels are valid or not, and that is said."""
+    if TASKS[column.person.task].labels or column.stopped:
+        return Marks()
+    return marks_of(answer.text, [answer.prompt, *(item.y or item.x for item in column.person.history)])
+
+
+def _mark(column: Column, answer: Answer) -> str:
+    found = marks_on(column, answer)
+    if not found:
+        return ""
+    return f'<div class="pp-mark"><span class="pp-tag">{escape(found.label)}</span> {escape(found.says)}</div>'
 
 
 def _preparing(asked: Asked, column: Column) -> str:

@@ -20,10 +20,12 @@ def pool_tasks(engine: "Engine") -> tuple[str, ...]:
 
 
 def settle(engine: "Engine", record: Studio) -> Example | None:
-    """Replace a task or example that the pool does not have by its first ones; returns the example."""
+    """Replace a task or example that the pool does not have by its first ones, a task with examples before one
+    without; returns the example.
+    """
     tasks = pool_tasks(engine)
     if record.task not in tasks:
-        record.task = tasks[0]
+        record.task = next((task for task in tasks if engine.examples(task)), tasks[0])
     example = find_example(engine.examples(record.task), record.example)
     record.example = example.id if example else ""
     return example
@@ -63,7 +65,7 @@ def example_picker(engine: "Engine", record: Studio, key: str) -> Example | None
         format_func=names.__getitem__,
         captions=[shorten(example.description, 96, placeholder=" …") for example in examples],
         key=key,
-        help="Made-up people who are neither sharers nor in the base model's data.",
+        help="Written for this program and nobody real; neither sharers nor in the data that adapted the base model.",
     )
     return find_example(examples, record.example)
 

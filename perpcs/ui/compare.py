@@ -219,7 +219,12 @@ def _diff_with(record: Studio, asked: Asked) -> int | None:
 def _bars(asked: Asked) -> None:
     """For label tasks, the probability of each label per method (C3)."""
     there = [column.answer for column in asked.columns if column.answer]
-    rows = {answer.method: (title_of(answer.method), answer.labels) for answer in there if answer.labels}
+    titles_ = {column.method: column.title for column in asked.columns}
+    rows = {
+        answer.method: (titles_.get(answer.method, title_of(answer.method)), answer.labels)
+        for answer in there
+        if answer.labels
+    }
     if not rows:
         return
     title = label_takeaway(rows, asked.query.gold)

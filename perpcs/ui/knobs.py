@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 _PRESET_NAMES = {
-    "default": "Default (measured best)",
-    "paper": "As in the paper",
-    "reference_code": "As in its released code",
+    "default": "Default: Newton weights",
+    "paper": "Gates, as published",
+    "reference_code": "Gates, as in the released code",
 }
 _LABELS = {
     "router": "Router",

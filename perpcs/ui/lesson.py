@@ -21,10 +21,11 @@ DIFFERENCES = (
         "Who decides the weights",
         "Paper and code: trained gates compared with what the model reads.",
         "Gates too, as published or distilled: fitted to tell from reading which pieces lower the loss of people who "
-        "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is fit: a few "
-        "steps of descent on the weights alone, which may fall below 0 where answers are texts.",
+        "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is newton: one "
+        "forward and one backward pass over the history, and one damped Gauss-Newton step on the weights alone. A "
+        "weight may fall below 0.",
         "A trained gate says where its owner’s piece helped its owner. The loss says whether it helps you.",
-        ("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit"),
+        ("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "perpcs:newton", "perpcs"),
     ),
     Difference(
         "How pieces are averaged",
@@ -57,7 +58,7 @@ DIFFERENCES = (
         "The same, and every evaluation also gives each person the weights of the next one.",
         "A method that makes a better model for everybody would pass without this control; one that personalises must "
         "get worse by it.",
-        ("perpcs:fit", "wrong:perpcs:fit"),
+        ("perpcs", "wrong:perpcs", "perpcs:newton", "wrong:perpcs:newton"),
     ),
     Difference(
         "The baseline OPPU",
@@ -110,13 +111,17 @@ NOTES = (
         (
             "One model answers everybody alike. Ask: would you want your own? What would it cost to train one for "
             "each?",
-            "Press 1 and 2 of the figure: a few things one person wrote, and how well every sharer’s piece fits them.",
-            "Press 3 and 4: the best are mixed, at every layer anew. That table is all there is of this person.",
+            "Press 1 and 2 of the figure: a few things one person wrote, and how much every sharer’s piece would help "
+            "with them.",
+            "Press 3 and 4: the weights, at every layer anew. That table is all there is of this person.",
             "Press 5: the same question with and without it.",
             "Scroll to the pool’s card: whose pieces are these, who agreed, what does it not show?",
         ),
         (
-            ("What is trained for a newcomer?", "No network: only how much of each piece is added."),
+            (
+                "What is trained for a newcomer?",
+                "No network. One forward and one backward pass over their text give the weights.",
+            ),
             ("What is stored of a newcomer?", "Positions × sharers numbers, a few KB, and no text."),
             ("What do you get with all weights at 0?", "The base model, to the bit."),
         ),
@@ -125,15 +130,15 @@ NOTES = (
         "Assemble",
         (
             "Choose an example and press “Watch it happen”. Say what a row and a column are.",
-            "Click the largest mark. Read the sentence: which sharer, which layer, which items asked for it.",
+            "Click the strongest mark. Read beside it: which sharer, which layer, which items gain most by it.",
             "Sort the columns by total weight: do few sharers hold most, or many a little?",
-            "Change the router in the knobs and assemble again. What moved?",
+            "Read the fit check over the map. Then press “With the published gates”. What moved?",
             "Paste ten lines of somebody in the room, and save the person: look at the size of the file.",
         ),
         (
             (
-                "Why is “not selected” another thing than 0?",
-                "One was never chosen; the other was, and came out at nothing.",
+                "What does a weight below 0 mean?",
+                "The piece is subtracted: what its owner does often becomes less likely.",
             ),
             ("Why may layers choose different sharers?", "Early layers see words, late ones what is about to be said."),
             ("Would more items always help?", "No: old ones may speak of somebody that one no longer is."),

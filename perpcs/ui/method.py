@@ -30,12 +30,15 @@ if TYPE_CHECKING:
 _SHOWN = 3
 _TOP = {"x.0": "x 1", "x.1": "x 2", "scale": "scale", "temperature": "temperature", "k": "k"}
 _NAMES = {
+    "perpcs": "Newton weights",
+    "wrong:perpcs": "Newton weights, of the next person",
+    "perpcs:newton": "Newton weights",
+    "wrong:perpcs:newton": "Newton weights, of the next person",
     "perpcs:paper": "gates, as published",
     "perpcs:gate": "distilled gates",
     "perpcs:prototype": "prototypes",
     "perpcs:gradient": "gradient",
     "perpcs:fit": "fit",
-    "wrong:perpcs:fit": "fit, of the next person",
     "oppu": "OPPU",
     "wrong:oppu": "OPPU, of the next person",
 }

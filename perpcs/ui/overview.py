@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from perpcs.assembly.check import fit_sentence, is_checked
 from perpcs.assembly.options import BY_LOSS, PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
 from perpcs.figures.style import bytes_text, ratio_text
+from perpcs.personalizers.methods import title_of
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
 from perpcs.ui.answers import stored_answers
@@ -20,7 +22,7 @@ from perpcs.ui.pages import page
 from perpcs.ui.people import names_of
 from perpcs.ui.run import start_assembly
 from perpcs.ui.state import Studio
-from perpcs.ui.strings import CLAIM, term
+from perpcs.ui.strings import CLAIM, computed, term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
@@ -31,11 +33,18 @@ if TYPE_CHECKING:
 def claim(engine: "Engine") -> None:
     """What this is, in one sentence, and what it costs in a second one."""
     st.html(
-        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">No network is trained for you. A shared '
-        f"{term('base model')} reads what you wrote and finds, layer by layer, how much of which "
-        f"{term('sharer', 'sharers')}’ {term('piece', 'pieces')} to add. What is yours fits in "
-        f"{bytes_text(engine.user_bytes)}.</p>"
+        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">{_computed(engine)} No network is trained: a '
+        f"shared {term('base model')} reads what you wrote. What is kept of you is that table, "
+        f"{bytes_text(engine.user_bytes)}, and no text.</p>"
     )
+
+
+def _computed(engine: "Engine") -> str:
+    """What is computed for a newcomer by the default router, with the size of this pool."""
+    text = escape(computed(PRESETS["default"].router))
+    size = f"{len(engine.manifest.positions)} positions × {engine.manifest.tasks[0].sharers} sharers"
+    text = text.replace("each sharer’s piece", f"each {term('sharer')}’s {term('piece')}")
+    return text.replace("each position.", f"each {term('position')} ({size}).")
 
 
 def story(engine: "Engine", record: Studio, example: Example) -> None:
@@ -55,7 +64,8 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         sharers=engine.sharers(record.task),
         user_bytes=engine.user_bytes,
         query=query,
-        answers=tuple((a.method, a.title, a.text) for a in stored),
+        answers=tuple((a.method, title_of(a.method, assembly.router), a.text) for a in stored),
+        fit=fit_sentence(assembly, f"{name}’s") if is_checked(assembly) else "",
     )
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.html(
@@ -66,7 +76,7 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
             "Step", range(len(STEPS)), format_func=lambda i: str(i + 1), key="story-step", label_visibility="collapsed"
         )
     task, about = TASKS[record.task].title.lower(), shorten(example.description, 90, placeholder=" …")
-    who = f"{name} is made up; the task: {task}. {about} Press a number to go through the steps."
+    who = f"{name} was written for this program; the task: {task}. {about} Press a number to go through the steps."
     text = explanation(told, step) if step is not None else who
     st.html(f'<p class="pp-note" aria-live="polite">{escape(text)}</p>')
     st.html(story_html(told, step=step, dark=is_dark()))
@@ -142,6 +152,15 @@ def _equation(manifest: "Manifest") -> str:
 def _routing(router: str) -> str:
     """How the default router finds a person's weights, in a paragraph."""
     history, piece, weight = term("history"), term("piece"), term("weight")
+    if router == "newton":
+        return (
+            f"<p>Your {history} is read once, forwards and backwards. That tells for every {term('item')} how much its "
+            f"loss would fall with the {weight} of each {piece}. One linear system, as large as the number of your "
+            "items, then gives all weights (one damped Gauss-Newton step); parts of your history decide how far to "
+            "go, or not at all, and your newest items check it. No matrix of the model or of anybody’s piece "
+            "changes.</p>"
+            "<p>The paper’s own way, trained gates, is one press away on Assemble and Compare.</p>"
+        )
     if router in BY_LOSS:
         return (
             f"<p>Your {history} is read a few times, forwards and backwards. Each pass tells how much the loss on your "

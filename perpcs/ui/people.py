@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from perpcs.assembly.check import fit_sentence
 from perpcs.assembly.record import Assembly
 from perpcs.figures.style import seconds_text
 from perpcs.pool.manifest import Example
@@ -50,6 +51,12 @@ def example_person(engine: "Engine", task: str, example: Example, live: Assembly
     name = names_of(engine.examples(task))[example.id]
     how = assembled_here(engine, assembly) if live else "precomputed"
     return Person("example", name, task, assembly, example.history, example.queries, how)
+
+
+def fit_of(person: Person) -> str:
+    """The fit check of a person in one line."""
+    whose = "your" if person.name == "You" else "this person’s" if person.kind == "saved" else f"{person.name}’s"
+    return fit_sentence(person.assembly, whose)
 
 
 def assembled_here(engine: "Engine", assembly: Assembly) -> str:

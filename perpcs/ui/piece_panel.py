@@ -32,7 +32,7 @@ def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[in
     assembly = person.assembly
     position, sharer = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
     facts = piece_facts(assembly, position, sharer)
-    card = engine.sharers(person.task)[sharer]
+    card, origin = engine.sharers(person.task)[sharer], engine.manifest.task(person.task).origin
     hint = "" if cell else " <span class='pp-tag'>largest weight on the map</span>"
     st.html(f"<h2>Piece: {escape(facts.label)}, sharer {escape(facts.sharer_name)}{hint}</h2>")
     left, middle, right = st.columns([0.39, 0.34, 0.27], gap="medium")
@@ -41,7 +41,7 @@ def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[in
     with middle:
         st.html(_voters(facts, person.history))
     with right:
-        st.html(_card(card, assembly, facts))
+        st.html(_card(card, assembly, facts, origin))
     _pick_by_name(record, assembly, facts)
 
 
@@ -92,7 +92,7 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
     return f"{head}{''.join(rows)}{tail}"
 
 
-def _card(card: Sharer, assembly: Assembly, facts: PieceFacts) -> str:
+def _card(card: Sharer, assembly: Assembly, facts: PieceFacts, origin: str) -> str:
     """The sharer: numbers about a person, never their text."""
     size = np.abs(assembly.weights)
     mine = size[:, facts.sharer]
@@ -102,6 +102,7 @@ def _card(card: Sharer, assembly: Assembly, facts: PieceFacts) -> str:
         f"<br>loss of the base model {card.loss[0]:.2f}, with their own pieces {card.loss[-1]:.2f}" if card.loss else ""
     )
     whole = f"id {escape(card.id)}<br>" if card.id != facts.sharer_name else ""
+    whole += f"{escape(origin)}<br>" if origin else ""
     return (
         f'<div class="pp-card"><b>{term("sharer", "Sharer")} {escape(facts.sharer_name)}</b><p class="pp-quiet">'
         f"{whole}cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>holds weight at {held} of "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "assets" / "pools"
-DEFAULT_POOL = "smalltown"
+DEFAULT_POOL = "people"
 
 
 def started_with() -> Path:

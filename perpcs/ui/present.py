@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from perpcs.assembly.options import PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, takeaway
 from perpcs.figures.order import short_names
@@ -20,14 +21,15 @@ from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.figures.worddiff import diff_html
+from perpcs.personalizers.methods import title_of
 from perpcs.ui.chart import chart
 from perpcs.ui.choice import current_example
 from perpcs.ui.difference import show_difference
 from perpcs.ui.errors import show_error
 from perpcs.ui.facts import facts_html
-from perpcs.ui.people import Person
+from perpcs.ui.people import Person, fit_of
 from perpcs.ui.state import Studio, write_link
-from perpcs.ui.strings import CLAIM, term
+from perpcs.ui.strings import CLAIM, computed, term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
@@ -100,8 +102,8 @@ def _go(record: Studio, name: str) -> None:
 
 def _claim(show: Show) -> None:
     st.html(
-        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">No network is trained for anybody. What is kept '
-        f"of a person is a table of numbers: {bytes_text(show.engine.user_bytes)}.</p>"
+        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">{escape(computed(PRESETS["default"].router))} No '
+        f"network is trained. What is kept of a person is that table: {bytes_text(show.engine.user_bytes)}.</p>"
     )
 
 
@@ -116,7 +118,10 @@ def _story(step: int, show: Show) -> None:
         sharers=show.engine.sharers(person.task),
         user_bytes=show.engine.user_bytes,
         query=query,
-        answers=tuple((a.method, a.title, a.text) for name, a in answers.items() if name in ("base", "perpcs")),
+        answers=tuple(
+            (name, title_of(name, assembly.router), a.text) for name, a in answers.items() if name in ("base", "perpcs")
+        ),
+        fit=fit_of(person),
     )
     st.html(f'<h1>{step + 1}. {STEPS[step]}</h1><p class="pp-lede">{escape(explanation(told, step))}</p>')
     st.html(story_html(told, step=step, dark=is_dark()))
@@ -204,8 +209,9 @@ def _answers(show: Show) -> None:
         return
     for column, answer in zip(st.columns(len(shown), gap="medium"), shown, strict=True):
         text = diff_html(answer.text, gold) if gold and not answer.labels else escape(answer.text)
+        title = title_of(answer.method, person.assembly.router)
         column.html(
-            f'<div class="pp-answer" style="--m:{method_colour(answer.method)}"><h3>{escape(answer.title)}</h3>'
+            f'<div class="pp-answer" style="--m:{method_colour(answer.method)}"><h3>{escape(title)}</h3>'
             f"<p>{text}</p></div>"
         )
     st.html(

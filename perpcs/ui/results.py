@@ -86,7 +86,7 @@ def table_panel(engine: "Engine", record: Studio) -> None:
 
 def table_title(found: tuple[Column, ...]) -> str:
     """The takeaway: on how many tasks the default method is better than the base model, as far as intervals tell."""
-    for method in ("perpcs:fit", "perpcs", "perpcs:gate"):
+    for method in figures.OURS:
         there = [one.cells[method].minus_base for one in found if method in one.cells]
         known = [value for value in there if value is not None]
         if known:
@@ -104,7 +104,7 @@ def _settle(record: Studio, found: tuple[Column, ...]) -> None:
     column = next((one for one in found if one.task == task), None) or found[0]
     if column.task != task or method not in column.cells:
         ours = [name for name in column.cells if name.startswith("perpcs")]
-        record.result = (column.task, next((m for m in ("perpcs:fit", *ours, *column.cells) if m in column.cells), ""))
+        record.result = (column.task, next((m for m in (*figures.OURS, *ours, *column.cells) if m in column.cells), ""))
 
 
 def _take_cell(record: Studio, found: tuple[Column, ...]) -> None:
@@ -205,7 +205,10 @@ def published_html(found: tuple[Column, ...]) -> str:
     head = "".join(
         f'<th scope="col">{escape(title_of(one.task))}<small>{term(_NAMES[one.metric])}</small></th>' for one in found
     )
-    body = "".join(_plain(name, row) for name, row in cells.items())
+    ours = {"perpcs": "perpcs:paper", "random": "random-history"}  # what the paper's table calls by the shorter names
+    body = "".join(
+        _plain("+".join(ours.get(part, part) for part in name.split("+")), row) for name, row in cells.items()
+    )
     return _table("Published numbers", head, [f"<tbody>{body}</tbody>"])
 
 
@@ -218,6 +221,7 @@ def _beside(task: str, metric: str, method: str) -> str:
     stem, _, variant = method.partition(":")
     if (stem == "perpcs" and variant != "paper") or (stem == "rag" and variant not in ("", "1")):
         return ""  # the table of the paper has no other router, and one retrieved item
+    stem = {"random-history": "random", "random": ""}.get(stem, stem)  # its "random" is the history's items
     value = mapping(mapping(mapping(published().get("tasks")).get(task)).get(metric)).get(stem)
     return f"<small>published {value:.3f}</small>" if is_number(value) else ""
 

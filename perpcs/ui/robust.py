@@ -10,7 +10,7 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Finding
 from perpcs.evaluate.results import Measure, read_measure
 from perpcs.figures.curve import title_of
-from perpcs.figures.results import Band, bands_csv, bands_figure, method_name
+from perpcs.figures.results import Band, bands_csv, bands_figure, brief_name
 from perpcs.figures.robust import RULES, Dot, choices_title, dots_csv, dots_figure, gain_title, rules_title
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.ui.chart import chart
@@ -105,6 +105,5 @@ def choice_dots(rows: Any) -> list[Dot]:
             continue
         how = "" if differs is None else "better" if differs.high < 0 else "worse" if differs.low > 0 else ""
         method, choice = str(cell.get("method")), str(cell.get("choice") or "default")
-        short = method_name(method).partition(", ")[2]
-        dots.append(Dot(f"{short}: {choice}", method, value.mean, value.low, value.high, how))
+        dots.append(Dot(f"{brief_name(method)}: {choice}", method, value.mean, value.low, value.high, how))
     return dots

@@ -54,6 +54,9 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
         (loss, f"{term('NLL')} on their own text,<br>base model → own pieces"),
     )
     st.html(facts_html(rows, f"Facts about sharer {escape(card.id)}"))
+    origin = engine.manifest.task(record.task).origin
+    if origin:
+        st.html(f'<p class="pp-origin"><b>Who this is</b>: {escape(origin)}</p>')
     terms = ", ".join(card.terms) or "none that at least three people use"
     st.html(f'<p class="pp-quiet">Words that set their cluster apart: {escape(terms)}. Their text is not here.</p>')
     labels = [position.label for position in engine.manifest.positions]

@@ -161,7 +161,13 @@ def _map(engine: "Engine", record: Studio, person: Person | None, candidates: Ca
     colouring = colouring_of(engine, record, drawn, guest)
     title = map_title(guest, drawn)
     how = f" <span class='pp-tag'>{escape(person.how)}</span>" if person is not None and person.how else ""
-    st.html(f"<h2>{escape(title)}{how}</h2>")
+    origin = engine.manifest.task(record.task).origin
+    who = (
+        f'<p class="pp-quiet pp-origin">Each of the {len(drawn.sharers)} sharers: {escape(origin)}</p>'
+        if origin
+        else ""
+    )
+    st.html(f"<h2>{escape(title)}{how}</h2>{who}")
     ids = [sharer.id for sharer in drawn.sharers]
     wanted = would_share(candidates, record.strategy) if record.strategy != "cluster" else None
     figure = town_map(

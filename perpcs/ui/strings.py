@@ -7,25 +7,26 @@ TERMS = {
     "position": "One adapted layer of the base model: a layer number and a module, such as layer 3, v_proj.",
     "sharer": "A person who chose to share pieces of their own adapter. Their text is not in the pool, only numbers.",
     "piece": "One sharer's small update at one position: two thin matrices, A and B.",
-    "gate": "A vector that says for which words a piece helps: trained on its owner's, or distilled from many's.",
+    "gate": "A vector that says for which words a piece helps: trained on its owner's, or fitted to many people's.",
     "prototype": "A sharer's mean activation at a position: what their own words look like there. Needs no training.",
     "pool": "All pieces and gates that sharers share, with the base model they belong to.",
     "history": "What a person wrote before: past items, oldest first.",
     "item": "One entry of a history: what was given, and what the person made of it.",
     "router": "The rule that scores pieces for a history.",
     "score": "How well a piece fits the words of the history, before anything is chosen.",
-    "weight": "How much of a piece is added for this person; 0 adds nothing, and below 0 its manner is taken away.",
+    "weight": "How much of a piece is added for this person; 0 adds nothing, and below 0 it is taken away.",
     "assembly": "The result: one weight for each piece, and the record of how it came about. Numbers only, no text.",
     "effective sharers": "exp of the entropy of a position's weights: 1 = one sharer holds all, 40 = forty alike.",
     "top-1 share": "The largest weight at a position over the sum of its weights.",
     "full adapter": "What training a separate adapter for each person stores (the method OPPU), at the same rank.",
     "RAG": "Retrieval: similar items of the history are pasted into the prompt; the model itself is not personal.",
     "Per-Pcs": "The assembled model: pieces of sharers, weighted for this person. The prompt holds no history.",
+    "Newton weights": "The weights after one damped Gauss-Newton step, solved from one backward pass over the history.",
     "OPPU": "One full adapter trained for this person on their history alone: what can be had at the cost of training.",
     "P2P": "A network writes a whole adapter for a person from their profile, in one pass and without training.",
     "wrong user": "A control: everybody gets the weights of the next person. What personalises must get worse by it.",
     "majority": "Needs no model: what the person answered most often before. There is one for tasks with labels only.",
-    "oracle": "Knows how each invented person was made; what it misses are the slips that they were given.",
+    "oracle": "Knows how each made-up person was made; what it misses are the slips that they were given.",
     "accuracy": "Share of answers that are the person's own label; higher is better.",
     "MAE": "Mean absolute error between the answered and the true rating, in stars; lower is better.",
     "ROUGE-L": "F-measure of the longest common run of words of an answer and the true one, 0 to 1; higher is better.",
@@ -48,6 +49,19 @@ PRIVACY = (
 )
 CLEARED = "Cleared. Nothing of your text, your file or your assembled person is left in this session."
 CLAIM = "A language model of your own, assembled from pieces that other people chose to share."
+_COMPUTED = {
+    "newton": "One forward and one backward pass over a newcomer’s text give",
+    "gate": "One forward pass over a newcomer’s text gives",
+    "fit": "A few forward and backward passes over a newcomer’s text give",
+}
+
+
+def computed(router: str) -> str:
+    """What is computed for a newcomer, in a sentence."""
+    passes = _COMPUTED.get(router.partition("+")[0], _COMPUTED["gate"])
+    return f"{passes} a small table of numbers: a weight for each sharer’s piece at each position."
+
+
 NO_TEXT = "A saved person holds weights and no text, so RAG has no history to retrieve from."
 TOKEN_SECONDS = "Time from pressing Ask to the first token; all methods share one batch."
 NO_GROUP_TWICE = "Base users, sharers and target users have nobody in common; a build in which they do is refused."

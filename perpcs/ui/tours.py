@@ -29,7 +29,8 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         Stop(
             ".pp-claim",
             "What this is",
-            "Everybody gets the same model. Here a person’s past texts make it theirs, without training a network.",
+            "Everybody gets the same model. Here a person’s past texts give a table of weights that makes it theirs, "
+            "without training a network.",
             "Read the sentence; everything else on these pages spells it out.",
         ),
         Stop(
@@ -60,15 +61,15 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         ),
         Stop(
             "[class*='st-key-example-']",
-            "Six made-up people",
-            "None of them is among the sharers, and the model has read none of them.",
+            "Example people",
+            "Each was written for this program. None is among the sharers, and the model was adapted to none of them.",
             "Choose another person and see the map change.",
         ),
         Stop(
             ".st-key-mapbox",
             "The map",
-            "A row is a layer of the model, a column a sharer. A coloured square: this person uses that piece, the "
-            "stronger the more. A dot: they do not.",
+            "A row is a layer of the model, a column a sharer. A square: this piece is added, the stronger its colour "
+            "the more. A hollow diamond: it is taken away. A dot: it is not used.",
             "Click a square.",
         ),
         Stop(
@@ -87,7 +88,13 @@ TOURS: dict[str, tuple[Stop, ...]] = {
             ".st-key-knobs-box",
             "Turn the knobs",
             "How pieces are scored and chosen. What changed against the run before is drawn under the map.",
-            "Open the knobs, choose “As in the paper”, and watch it happen again.",
+            "Open the knobs, turn one, and watch it happen again.",
+        ),
+        Stop(
+            ".st-key-other-router",
+            "The published gates",
+            "By default one Newton step on the weights decides. The paper compares trained gates with what is read.",
+            "Press it: both runs are laid side by side.",
         ),
         Stop(
             ".st-key-save",
@@ -101,8 +108,8 @@ TOURS: dict[str, tuple[Stop, ...]] = {
             ".st-key-methods",
             "Who answers",
             "Methods that know nothing of the person, that paste their history into the prompt, or that use the "
-            "assembled model.",
-            "Switch one off and on again.",
+            "assembled model, by default with Newton weights.",
+            "Add the gates as published, below the list.",
         ),
         Stop(
             ".st-key-ask",

@@ -6,9 +6,10 @@ from html import escape
 
 import streamlit as st
 
+from perpcs.assembly.names import made_by
 from perpcs.figures.style import method_colour
-from perpcs.personalizers.methods import title_of
-from perpcs.ui.answers import Asked
+from perpcs.personalizers.methods import known_names, title_of
+from perpcs.ui.answers import Asked, Column
 from perpcs.ui.cards import letter
 from perpcs.ui.state import Studio
 
@@ -67,14 +68,22 @@ def vote_panel(record: Studio, asked: Asked) -> None:
         _tally(record)
 
 
+def _method(column: Column) -> str:
+    """A column's method; ``perpcs`` by another router than the default is counted under that router's name."""
+    by = made_by(column.person.assembly.router)
+    if column.method != "perpcs" or by == title_of("perpcs"):
+        return column.method
+    return next((name for name in known_names("perpcs") if title_of(name) == by), column.method)
+
+
 def cast(record: Studio, asked: Asked, index: int | None) -> None:
     """Count a vote and show the names."""
     if asked.revealed:
         return
-    winner = "" if index is None else asked.columns[index].method
-    record.ballots.append(Ballot(asked.columns[0].person.task, tuple(c.method for c in asked.columns), winner))
+    methods = tuple(_method(column) for column in asked.columns)
+    record.ballots.append(Ballot(asked.columns[0].person.task, methods, "" if index is None else methods[index]))
     asked.revealed = True
-    asked.voted = f"You voted for {title_of(winner)}." if winner else "You saw no difference."
+    asked.voted = "You saw no difference." if index is None else f"You voted for {asked.columns[index].title}."
 
 
 def _tally(record: Studio) -> None:

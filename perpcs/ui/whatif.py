@@ -151,8 +151,8 @@ def _fewer(engine: "Engine", record: Studio, person: Person) -> None:
     whose = "an item keeps" if assembly.additive else "are kept"
     k = st.slider(f"Pieces that {whose} at a position, at most", 1, most, most - 1, key=f"whatif-k-{most}")
     how = (
-        "The others are cut off; those that stay keep the weight that the descent gave them."
-        if str(assembly.router.get("router")).startswith("fit")
+        "The others are cut off; those that stay keep their weight."
+        if str(assembly.router.get("router")).startswith(("fit", "newton"))
         else "The weights of those that stay grow in proportion, as a softmax over fewer scores does."
     )
     st.html(

@@ -1,0 +1,53 @@
+"""What people read for each way to find a person's weights: the same words on cards, pages and figures.
+
+newton, the default   Per-Pcs + Newton weights
+the preset paper      Per-Pcs (gates, as published)
+gate                  Per-Pcs (distilled gates)
+any other             Per-Pcs (fit)
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from perpcs.assembly.options import PRESETS
+
+SHORT = {
+    "newton": "Newton weights",
+    "paper": "gates, as published",
+    "reference_code": "gates, as in the released code",
+    "gate": "distilled gates",
+    "prototype": "prototypes",
+}
+"""By router or preset; any other is called as it is."""
+DEFAULT = PRESETS["default"].router
+_FREE = ("share_ratio", "without", "seed", "half_life")
+"""Options that may differ from a preset's without making another method of it."""
+
+
+def short_name(detail: str) -> str:
+    """``fit``, ``Newton weights``, ``gates, as published``; nothing stands for the default."""
+    detail = detail or DEFAULT
+    return SHORT.get(detail, detail)
+
+
+def router_name(detail: str) -> str:
+    """``Per-Pcs (fit)``, ``Per-Pcs + Newton weights``; nothing stands for the default."""
+    short = short_name(detail)
+    return f"Per-Pcs + {short}" if (detail or DEFAULT) == "newton" else f"Per-Pcs ({short})"
+
+
+def made_by(router: Mapping[str, Any]) -> str:
+    """The name of how a record was assembled.
+
+    Args:
+        router: ``Assembly.router``, every option as it was run.
+    """
+    kind = str(router.get("router", DEFAULT))
+    if kind != "gate" or router.get("gates", "distilled") != "trained":
+        return router_name(kind)
+    for name in ("paper", "reference_code"):
+        wanted = {key: value for key, value in asdict(PRESETS[name]).items() if key not in _FREE}
+        if all(router.get(key, value) == value for key, value in wanted.items()):
+            return router_name(name)
+    return "Per-Pcs (trained gates)"
