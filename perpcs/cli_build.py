@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from perpcs.pool.build import TaskPeople
 
 
-_LOOKED_FOR = 8  # newest items of a sharer on which the gates are asked whose they are
+LOOKED_FOR = 8  # newest items of a sharer on which the gates are asked whose they are
 
 
 def add_commands(commands: Any, pools: Path) -> None:
@@ -121,7 +121,7 @@ def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[s
     from perpcs.personalizers.examples import complete_examples, store_recognised
 
     for part in people:
-        store_recognised(engine, part.task, {user.id: user.history[-_LOOKED_FOR:] for user in part.candidates})
+        store_recognised(engine, part.task, {user.id: user.history[-LOOKED_FOR:] for user in part.candidates})
         say(f"sharers of {part.task.name}: their own pieces looked for")
     say(f"{complete_examples(engine)} example people assembled")
 

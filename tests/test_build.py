@@ -19,6 +19,7 @@ from perpcs.assembly.options import router_options
 from perpcs.cli import main
 from perpcs.data import read_users
 from perpcs.data.smalltown import make_people, release_fields
+from perpcs.cli_build import LOOKED_FOR
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
 from perpcs.personalizers.engine import Engine
@@ -49,7 +50,7 @@ def test_the_tiny_town_says_whom_profiles_would_choose_and_how_well_sharers_are_
     assert np.all((found >= 0) & (found <= 1))
     name = pool.sharers("LaMP_4")[2].id
     history = next(user.history for user in people if user.id == name)
-    everybody = engine.assemble(task, history, options=router_options(router="gate", selector="all"))
+    everybody = engine.assemble(task, history[-LOOKED_FOR:], options=router_options(router="gate", selector="all"))
     np.testing.assert_allclose(everybody.weights.sum(axis=1), 1, atol=0.02)  # a byte is kept of each
     np.testing.assert_allclose(found[2], everybody.weights[:, 2], atol=2e-4)
 

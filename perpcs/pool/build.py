@@ -135,6 +135,8 @@ def build_tasks(
     return tuple(tasks)
 
 
+PROTOTYPE_ITEMS = 12
+"""Items that a prototype is the mean of, about, spread over the history."""
 _PACKAGES = ("torch", "transformers", "scikit-learn", "umap-learn", "numpy", "safetensors")
 
 
@@ -220,7 +222,7 @@ def gates_stage(
             settings.gates,
             on_step=space.steps(f"gates {task.name}"),
         )
-        prototypes = collect_prototypes(base, histories)
+        prototypes = collect_prototypes(base, [own[:: max(1, len(own) // PROTOTYPE_ITEMS)] for own in histories])
         tensors = {f"gate.{p}": g for p, g in enumerate(gates)} | {
             f"prototype.{p}": c for p, c in enumerate(prototypes)
         }

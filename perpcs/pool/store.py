@@ -75,7 +75,7 @@ def write_pieces(
 
 
 def packed(name: str, rows: Tensor, dtype: str) -> dict[str, Tensor]:
-    """A tensor under its name as it is stored; int8 has a scale for each of its last rows beside it, in half floats.
+    """A tensor under its name as it is stored; int8 has a scale for each of its last rows beside it.
 
     The vectors of a rank lie along the rows of A (S, r, n) and the columns of B (S, d, r), so B is stored transposed.
     """
@@ -83,8 +83,8 @@ def packed(name: str, rows: Tensor, dtype: str) -> dict[str, Tensor]:
         return {name: rows.to(getattr(torch, dtype)).contiguous()}
     rows = rows.float()
     rows = rows.mT if name.startswith("B.") else rows
-    scale = (rows.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-7).half()
-    whole = (rows / scale.float()).round().clamp(-127, 127).to(torch.int8)
+    scale = (rows.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-12)
+    whole = (rows / scale).round().clamp(-127, 127).to(torch.int8)
     return {name: whole.contiguous(), f"{name}.scale": scale.contiguous()}
 
 
