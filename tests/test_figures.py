@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import io
+import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from perpcs.figures.order import (
     clusters_in_order,
     column_order,
     modules_of,
+    row_ticks,
     rows_of,
     short_label,
     short_names,
@@ -29,11 +32,14 @@ from perpcs.figures.story import STEPS, Story, explanation, story_html
 from perpcs.figures.style import (
     METHOD_COLOURS,
     bytes_text,
+    mark_size,
     method_colour,
     muted,
     paper,
     ratio_text,
+    row_height,
     seconds_text,
+    signed_scale,
     weight_colour,
     weight_scale,
 )
@@ -234,13 +240,13 @@ def test_the_growing_map_shows_only_rows_that_were_reached():
         assert html.count("pp-row") == 24
 
 
-def test_a_weight_below_zero_is_hollow_and_has_a_place_in_the_legend():
+def test_a_weight_below_zero_has_another_shape_and_has_a_place_in_the_legend():
     weights = ASSEMBLY.weights.copy()
     p, s = np.argwhere(weights > 0)[0]
     columns = column_order(weights, PEOPLE, "cluster")
-    assert "box-shadow" not in live_map(weights, columns, done=24)
+    assert "border-radius" not in live_map(weights, columns, done=24)
     weights[p, s] *= -1
-    assert live_map(weights, columns, done=24).count("box-shadow:inset") == 1
+    assert live_map(weights, columns, done=24).count("border-radius:50%") == 1
     for table, named in ((ASSEMBLY.weights, 0), (weights, 1)):
         figure = assembly_map(dataclasses.replace(ASSEMBLY, weights=table), PEOPLE)
         assert sum("below 0" in (trace.name or "") for trace in figure.data if trace.showlegend) == named
@@ -376,6 +382,31 @@ def test_more_weight_stands_out_more_from_the_background(dark):
     assert steps[-1] / steps[0] > 4
     assert len(weight_scale(dark)) == 7
     assert contrast(muted(dark), paper(dark)) >= 4.5
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_weights_below_0_have_a_hue_of_their_own_and_grow_away_from_the_background_too(dark):
+    steps = [contrast(weight_colour(-w, 1.0, dark), paper(dark)) for w in np.linspace(0.05, 1, 12)]
+    assert steps == sorted(steps)
+    red, _, blue = map(int, re.findall(r"\d+", weight_colour(-0.5, 1.0, dark)))
+    assert red > blue
+    assert [place for place, _ in signed_scale(dark)] == sorted(place for place, _ in signed_scale(dark))
+
+
+@pytest.mark.parametrize(("positions", "height"), [(8, 22), (30, 13), (64, 11), (120, 8)])
+def test_the_names_of_rows_never_overlap(positions, height):
+    labels = [f"layer {n}, v_proj" for n in range(positions)]
+    assert row_height(positions) == height
+    at, names = row_ticks(labels, range(positions), height)
+    assert names == [f"{n} v" for n in at]
+    assert all(height * (below - above) >= 11 for above, below in pairwise(at))
+    assert len(at) == positions or height < 11
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(8, 5), (30, 40), (120, 40), (128, 100)])
+def test_marks_do_not_cover_their_neighbours(rows, columns):
+    size = mark_size(rows, columns)
+    assert 4 <= size < min(row_height(rows), 700 / columns)
 
 
 @pytest.mark.parametrize(

@@ -106,12 +106,12 @@ def test_every_piece_of_a_fitted_person_is_selected_and_signs_differ_in_shape(fa
     assert selected_pieces(person).all()
     figure = assembly_map(person, fake.sharers("LaMP_4"))
     marks = next(trace for trace in figure.data if trace.name == "selected piece")
-    assert set(marks.marker.symbol) == {"square", "diamond-open"}
-    assert min(marks.marker.color) >= 0
+    assert set(marks.marker.symbol) == {"square", "diamond"}
+    assert marks.marker.cmin == -marks.marker.cmax == -np.abs(person.weights).max()
     assert "fitted" in marks.marker.colorbar.title.text
 
 
-@pytest.mark.parametrize("router", ["fit", "gradient"])
+@pytest.mark.parametrize("router", ["newton", "fit", "gradient"])
 def test_the_equation_of_a_weight_by_loss_holds_its_number(fake, router):
     example = fake.examples("LaMP_4")[0]
     person = fake._assemble("LaMP_4", example.history, RouterOptions(router=router), "ada")

@@ -22,8 +22,8 @@ from perpcs.figures.order import (
     cluster_words,
     clusters_in_order,
     column_order,
+    row_ticks,
     rows_of,
-    short_label,
     short_names,
     split_label,
 )
@@ -34,9 +34,12 @@ from perpcs.figures.style import (
     colour_bar,
     faint,
     legend_below,
+    mark_size,
     muted,
     points,
     row_height,
+    signed_scale,
+    weight_colour,
     weight_scale,
 )
 from perpcs.pool.manifest import Sharer
@@ -99,7 +102,12 @@ def assembly_map(
                 showlegend=False,
                 hoverinfo="skip",
                 name="clicked",
-                marker={"symbol": "square-open", "size": 18, "color": MARK, "line": {"width": 3}},
+                marker={
+                    "symbol": "square-open",
+                    "size": mark_size(len(rows), len(columns)) + 6,
+                    "color": MARK,
+                    "line": {"width": 3},
+                },
                 **_MAP,
             )
         )
@@ -136,7 +144,7 @@ def _map_marks(
     traces: list[BaseTraceType] = []
     picked = selected_pieces(assembly)
     ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
-    size = min(row_height(len(rows)) - 2, 14)
+    size = mark_size(len(rows), len(columns))
     labels, names = np.array(assembly.positions, dtype=object), np.array(short_names(assembly.sharers), dtype=object)
     about = np.array(
         [f"{sharer.cluster}{': ' if sharer.terms else ''}{', '.join(sharer.terms[:3])}" for sharer in sharers],
@@ -155,17 +163,15 @@ def _map_marks(
         weights = assembly.weights[p_of, s_of]
         data[:, 7] = [f"weight <b>{weight:.3f}</b>" for weight in weights.tolist()] if selected else "not selected"
         if selected:
-            largest = float(np.abs(assembly.weights[rows]).max()) or 1.0
+            largest, below = float(np.abs(assembly.weights[rows]).max()) or 1.0, bool((weights < 0).any())
             how = {"votes": "mean<br>over", "loss": "fitted<br>to"}.get(assembly.decided_by, "chosen<br>for")
             marker = {
-                # A weight below 0 takes a manner away: another shape, because colour tells the size.
-                "symbol": np.where(weights >= 0, "square", "diamond-open").tolist()
-                if (weights < 0).any()
-                else "square",
+                # A weight below 0 takes a piece away: another shape and another hue.
+                "symbol": np.where(weights >= 0, "square", "diamond").tolist() if below else "square",
                 "size": size,
-                "color": np.abs(weights).tolist(),
-                "colorscale": weight_scale(dark),
-                "cmin": 0,
+                "color": weights.tolist(),
+                "colorscale": signed_scale(dark) if below else weight_scale(dark),
+                "cmin": -largest if below else 0,
                 "cmax": largest,
                 "opacity": 1,
                 "line": {"width": 0.5, "color": muted(dark)},
@@ -194,8 +200,8 @@ def _map_marks(
                 x=[None],
                 y=[None],
                 mode="markers",
-                marker={"symbol": "diamond-open", "size": 9, "color": muted(dark)},
-                name="weight below 0: less like this sharer",
+                marker={"symbol": "diamond", "size": 9, "color": weight_colour(-0.5, 1.0, dark)},
+                name="below 0: the piece is taken away",
                 showlegend=True,
                 **_MAP,
             )
@@ -247,6 +253,7 @@ def _layout(
 ) -> dict[str, object]:
     """Totals over the map and effective sharers beside it, on axes that move with the map's."""
     ticks, names = _column_ticks(assembly, sharers, columns, sort)
+    named, labels = row_ticks(assembly.positions, rows, row_height(len(rows)))
     still = {"fixedrange": True}
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, **still}
     down = [len(rows) - 0.3, -0.7]
@@ -276,8 +283,8 @@ def _layout(
             "anchor": "x3",
             "domain": [0, bottom],
             "range": down,
-            "ticktext": [short_label(assembly.positions[p]) for p in rows],
-            "tickvals": list(range(len(rows))),
+            "ticktext": labels,
+            "tickvals": named,
             "tickfont": {"size": 11, "family": "monospace", "color": muted(dark)},
             **still,
         },

@@ -10,8 +10,19 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from perpcs.figures.order import short_label, short_names
-from perpcs.figures.style import MARK, base_layout, faint, ink, muted, points, weight_scale
+from perpcs.figures.order import row_ticks, short_names
+from perpcs.figures.style import (
+    MARK,
+    base_layout,
+    faint,
+    ink,
+    mark_size,
+    muted,
+    points,
+    row_height,
+    signed_scale,
+    weight_scale,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +62,8 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
         subplot_titles=("Per-Pcs: piece by piece", "PEFT retrieval: whole sharers"),
     )
     rows = range(len(case.positions))
-    kind = points(len(case.positions) * len(columns))
+    kind, height = points(len(case.positions) * len(columns)), row_height(len(rows))
+    named, labels = row_ticks(case.positions, rows, height)
     for number, weights in enumerate((case.perpcs, case.retrieval), start=1):
         largest = float(np.abs(weights).max()) or 1.0
         cells = [(x, y, float(weights[y, s]), s) for y in rows for x, s in enumerate(columns)]
@@ -79,11 +91,11 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
                     (case.positions[y], names[s], f"{w:.3f}", f"{case.likeness[s]:.2f}") for _, y, w, s in held
                 ],
                 marker={
-                    "symbol": ["square" if w > 0 else "diamond-open" for *_, w, _ in held],
-                    "size": 11 if len(case.positions) <= 32 else 7,
-                    "color": [abs(w) for *_, w, _ in held],
-                    "colorscale": weight_scale(dark),
-                    "cmin": 0,
+                    "symbol": ["square" if w > 0 else "diamond" for *_, w, _ in held],
+                    "size": mark_size(len(case.positions), len(columns), 380),
+                    "color": [w for *_, w, _ in held],
+                    "colorscale": signed_scale(dark) if (weights < 0).any() else weight_scale(dark),
+                    "cmin": -largest if (weights < 0).any() else 0,
                     "cmax": largest,
                     "line": {"width": 0.5, "color": muted(dark)},
                 },
@@ -100,7 +112,7 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
     figure.update_layout(
         base_layout(
             dark,
-            height=96 + 15 * len(case.positions),
+            height=96 + height * len(case.positions),
             margin={"l": 40, "r": 8, "t": 30, "b": 40},
             dragmode=False,
             hovermode="closest",
@@ -116,8 +128,8 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
     )
     figure.update_yaxes(
         range=[len(case.positions) - 0.3, -0.7],
-        tickvals=list(rows),
-        ticktext=[short_label(label) for label in case.positions],
+        tickvals=named,
+        ticktext=labels,
         tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
     )
     figure.update_annotations(font={"size": 14, "color": ink(dark)})

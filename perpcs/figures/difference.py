@@ -17,8 +17,20 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from perpcs.assembly.explain import changes, moved
-from perpcs.figures.order import column_order, rows_of, short_label, short_names, split_label
-from perpcs.figures.style import base_layout, colour_bar, faint, ink, muted, paper, points, row_height, weight_scale
+from perpcs.figures.order import column_order, row_ticks, rows_of, short_names, split_label
+from perpcs.figures.style import (
+    base_layout,
+    colour_bar,
+    faint,
+    ink,
+    mark_size,
+    muted,
+    paper,
+    points,
+    row_height,
+    signed_scale,
+    weight_scale,
+)
 from perpcs.pool.manifest import Sharer
 
 _LEAST = 5e-4
@@ -95,15 +107,15 @@ def pair_map(
     columns = column_order((np.abs(before) + np.abs(after))[rows], sharers, sort)
     figure = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.025, subplot_titles=(*names, "difference"))
     top = max(float(np.abs(before[rows]).max()), float(np.abs(after[rows]).max())) or 1.0
-    ids = short_names([sharer.id for sharer in sharers])
+    ids, below = short_names([sharer.id for sharer in sharers]), bool(min(before[rows].min(), after[rows].min()) < 0)
     for column, table in ((1, before), (2, after)):
-        size = np.abs(table[np.ix_(rows, columns)])
+        size = table[np.ix_(rows, columns)]
         figure.add_trace(
             go.Heatmap(
-                z=np.where(size > 0, size, np.nan).tolist(),
+                z=np.where(size != 0, size, np.nan).tolist(),
                 customdata=[[(positions[p], ids[s], f"{table[p, s]:.3f}") for s in columns] for p in rows],
-                colorscale=weight_scale(dark),
-                zmin=0,
+                colorscale=signed_scale(dark) if below else weight_scale(dark),
+                zmin=-top if below else 0,
                 zmax=top,
                 showscale=column == 1,
                 xgap=0.5,
@@ -148,7 +160,7 @@ def _add_difference(
     top = float(np.abs(by[rows]).max()) or 1.0
     ids = short_names([sharer.id for sharer in sharers])
     cells = [(y, x, p, s) for y, p in enumerate(rows) for x, s in enumerate(columns) if abs(by[p, s]) >= _LEAST]
-    size = min(row_height(len(rows)) - 2, 14)
+    size = mark_size(len(rows), len(columns), 700 if col is None else 250)
     trace = points(len(cells))(
         x=[x for _, x, _, _ in cells],
         y=[y for y, _, _, _ in cells],
@@ -198,6 +210,7 @@ def _lay_out(
         )
     )
     ids, step = short_names([sharer.id for sharer in sharers]), max(1, round(len(columns) * panels / 9))
+    named, labels = row_ticks(positions, rows, row_height(len(rows)))
     at = list(range(0, len(columns), step))
     line = {"mirror": True, "showline": True, "linecolor": faint(dark)}
     figure.update_xaxes(
@@ -205,8 +218,8 @@ def _lay_out(
     )
     figure.update_yaxes(
         range=[len(rows) - 0.3, -0.7],
-        ticktext=[short_label(positions[p]) for p in rows],
-        tickvals=list(range(len(rows))),
+        ticktext=labels,
+        tickvals=named,
         tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
         **line,
     )

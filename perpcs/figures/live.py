@@ -51,7 +51,6 @@ def live_map(
 
 
 def _cell(left: float, weight: float, top: float, dark: bool) -> str:
-    """A weight at so many percent from the left; one below 0, which takes a manner away, is hollow."""
-    colour = weight_colour(abs(weight), top, dark)
-    look = f"background:{colour}" if weight > 0 else f"box-shadow:inset 0 0 0 1px {colour}"
+    """A weight at so many percent from the left; one below 0, which takes a piece away, is a disc of another hue."""
+    look = f"background:{weight_colour(weight, top, dark)}" + ("" if weight > 0 else ";border-radius:50%")
     return f'<i style="left:{left:.2f}%;{look}"></i>'

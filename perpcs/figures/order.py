@@ -11,6 +11,8 @@ from perpcs.pool.manifest import Sharer
 
 Sort = Literal["cluster", "total", "id"]
 SORTS: dict[str, str] = {"cluster": "Cluster", "total": "Total", "id": "Id"}
+_LETTER = 11
+"""Pixels of a row's name."""
 _LABEL = re.compile(r"layer (\d+), (.+)")
 
 
@@ -69,6 +71,17 @@ def cluster_words(order: Sequence[int], sharers: Sequence[Sharer]) -> dict[int, 
         free = [term for term in terms if term and term not in words.values()]
         words[cluster] = free[0] if free else f"cluster {cluster}"
     return words
+
+
+def row_ticks(positions: Sequence[str], rows: Sequence[int], height: int) -> tuple[list[int], list[str]]:
+    """Which rows of a map are named and how: every one, or every so many where rows are lower than a letter.
+
+    Args:
+        rows: positions from top to bottom.
+        height: pixels of a row.
+    """
+    at = list(range(0, len(rows), max(1, -(-_LETTER // height))))
+    return at, [short_label(positions[rows[y]]) for y in at]
 
 
 def modules_of(positions: Sequence[str]) -> list[str]:

@@ -3,7 +3,9 @@
 Method colours are Okabe and Ito's (distinguishable with every common colour blindness). A method keeps its colour on
 every screen, and its name always stands beside it. Weights use one scale of a single hue, even steps of lightness in
 OKLCH (readable in grey and for colour-blind eyes), turned so that more weight is further from the background: dark on
-light, light on dark. Figures that a page redraws often are plain HTML, because Streamlit's html element drops SVG.
+light, light on dark.
+Weights below 0 have such a scale of another hue, vermilion, and another shape. Figures that a page redraws often are
+plain HTML, because Streamlit's html element drops SVG.
 """
 
 import re
@@ -59,6 +61,8 @@ CHART_CONFIG = {
 _FONT = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
 _SCALE_ON_LIGHT = ("#BFE5F5", "#79C9F2", "#3AA9E8", "#1586D0", "#2165A8", "#2A4874", "#232D45")
 _SCALE_ON_DARK = ("#2F3D58", "#2F5989", "#2378B6", "#1C9AD6", "#45BBEB", "#83DAF6", "#C6F5FF")
+_BELOW_ON_LIGHT = ("#FAD9C1", "#F5B78A", "#E9924F", "#CC6A1C", "#A04D10", "#71360B", "#45220A")
+_BELOW_ON_DARK = ("#4A3322", "#6E4420", "#96591D", "#C0711C", "#E09142", "#F1B67E", "#FBDCC0")
 
 
 def method_colour(method: str) -> str:
@@ -92,19 +96,39 @@ def weight_scale(dark: bool) -> list[list[float | str]]:
     return [[index / (len(colours) - 1), colour] for index, colour in enumerate(colours)]
 
 
+def signed_scale(dark: bool) -> list[list[float | str]]:
+    """The plotly colour scale for weights from the largest below 0 to the largest above it, 0 in the middle."""
+    below, above = (_BELOW_ON_DARK, _SCALE_ON_DARK) if dark else (_BELOW_ON_LIGHT, _SCALE_ON_LIGHT)
+    steps = 2 * (len(above) - 1)
+    left = [[index / steps, colour] for index, colour in enumerate(reversed(below))]
+    return [*left, *([0.5 + index / steps, colour] for index, colour in enumerate(above))]
+
+
 def weight_colour(weight: float, largest: float, dark: bool) -> str:
-    """The colour of one weight on that scale, for figures that are not drawn by plotly."""
-    return _step_colour(round(63 * min(weight / largest, 1.0)) if largest > 0 else 0, dark)
+    """The colour of one weight of either sign on these scales, for figures that are not drawn by plotly."""
+    step = round(63 * min(abs(weight) / largest, 1.0)) if largest > 0 else 0
+    return _step_colour(step, weight < 0, dark)
 
 
-@lru_cache(maxsize=128)
-def _step_colour(step: int, dark: bool) -> str:
-    return sample_colorscale(weight_scale(dark), [step / 63])[0].replace(" ", "")
+@lru_cache(maxsize=256)
+def _step_colour(step: int, below: bool, dark: bool) -> str:
+    scale = signed_scale(dark)[6::-1] if below else weight_scale(dark)
+    even = [[index / 6, colour] for index, (_, colour) in enumerate(scale)]
+    return sample_colorscale(even, [step / 63])[0].replace(" ", "")
 
 
 def row_height(rows: int) -> int:
     """Pixels of a row of a map that has so many."""
     return 22 if rows <= 8 else 13 if rows <= 32 else 11 if rows <= 64 else 8
+
+
+def mark_size(rows: int, columns: int, width: int = 700) -> int:
+    """Pixels of a mark that covers no neighbour on a map of so many rows and columns.
+
+    Args:
+        width: about how many pixels the columns have together.
+    """
+    return max(4, min(row_height(rows) - 2, width // columns - 1, 14))
 
 
 def base_layout(dark: bool, **changes: object) -> dict[str, object]:

@@ -33,12 +33,14 @@ def map_svg(
         weight = float(assembly.weights[p, s])
         if not picked[p, s]:
             return f'<circle cx="{x:g}" cy="{y:g}" r="1.2" fill="{faint(False)}"/>'
-        colour = weight_colour(abs(weight), top, False)
+        colour = weight_colour(weight, top, False)
         if weight < 0:
-            return f'<path d="M{x:g} {y - 5.5:g}l5.5 5.5l-5.5 5.5l-5.5 -5.5z" fill="none" stroke="{colour}"/>'
+            return f'<path d="M{x:g} {y - 6.5:g}l6.5 6.5l-6.5 6.5l-6.5 -6.5z" fill="{colour}"/>'
         return f'<rect x="{x - 6:g}" y="{y - 6:g}" width="12" height="12" fill="{colour}"/>'
 
-    scale = [(f"{top * i / 4:.2f}", weight_colour(i, 4, False)) for i in range(5)]
+    below = bool((assembly.weights[rows] < 0).any())
+    quarters = range(-4, 5, 2) if below else range(5)
+    scale = [(f"{top * i / 4:.2f}", weight_colour(i, 4, False)) for i in quarters]
     return _svg(assembly.positions, sharers, rows, columns, title, "weight", mark, scale)
 
 
@@ -94,7 +96,8 @@ def _svg(
             f'font-family="monospace" fill="{muted(False)}">{escape(short_label(positions[p]))}</text>'
         )
         body += [mark(p, s, _LEFT + _CELL * (x + 0.5), middle) for x, s in enumerate(columns)]
-    names, step = short_names([sharer.id for sharer in sharers]), max(1, round(len(columns) / 10))
+    names = short_names([sharer.id for sharer in sharers])
+    step = max(1, round(len(columns) / 10), -(-(7 * max(map(len, names)) + 4) // _CELL))  # so that none covers the next
     below = top + _CELL * len(rows)
     for x in range(0, len(columns), step):
         body.append(

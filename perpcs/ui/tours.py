@@ -69,7 +69,7 @@ TOURS: dict[str, tuple[Stop, ...]] = {
             ".st-key-mapbox",
             "The map",
             "A row is a layer of the model, a column a sharer. A square: this piece is added, the stronger its colour "
-            "the more. A hollow diamond: it is taken away. A dot: it is not used.",
+            "the more. A diamond: it is taken away. A dot: it is not used.",
             "Click a square.",
         ),
         Stop(
