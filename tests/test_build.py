@@ -17,9 +17,9 @@ from town import build_arguments
 
 from perpcs.assembly.options import router_options
 from perpcs.cli import main
+from perpcs.cli_build import LOOKED_FOR
 from perpcs.data import read_users
 from perpcs.data.smalltown import make_people, release_fields
-from perpcs.cli_build import LOOKED_FOR
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
 from perpcs.personalizers.engine import Engine

@@ -86,6 +86,8 @@ class Settings:
     select_seed: int = 7
     dtype: str = "float16"
     """How pieces are stored: ``float32``, ``float16``, or ``int8`` with a scale a row."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Learning rates of pieces of tasks that have their own."""
     newest: int = 0
     """Pieces and gates learn from so many of a sharer's newest items; 0 = all."""
     sharer_tokens: int = 0
@@ -95,12 +97,18 @@ class Settings:
     too who share no piece, so it is only made where that is asked for."""
 
 
+    def of_task(self, task: str) -> "Settings":
+        """The settings of one task."""
+        return replace(self, pieces=replace(self.pieces, rate=self.rates.get(task, self.pieces.rate)), rates={})
+
+
 def build_tasks(
     space: Workspace, base: BaseModel, base_key: str, people: Sequence[TaskPeople], settings: Settings, target: Path
 ) -> tuple[TaskPool, ...]:
     """Stages 2 to 9 for every task, written below ``target``."""
-    tasks = []
+    tasks, whole = [], settings
     for part in people:
+        settings = whole.of_task(part.task.name)
         check_disjoint(
             {
                 "base users": part.base_ids,

@@ -39,9 +39,11 @@ def open_engine(folder: Path) -> "Engine":
             "Set PERPCS_POOL to a pool's folder and start the app again, or build one with: make pool.",
         )
     from perpcs.personalizers.engine import Engine
+    from perpcs.personalizers.marks import word_list
     from perpcs.pool.fit import check_fits
 
     check_fits(folder)
+    word_list()  # before anybody waits for an answer
     return Engine.open(folder)
 
 

@@ -28,6 +28,8 @@ TICK = 0.11
 """Seconds between two pictures."""
 PICTURES = 34
 """A fast assembly is slowed down to this many pictures, so that eyes can follow; the page says so."""
+FEWEST = 14
+"""Of an assembly in fewer steps each is shown for longer: all together as long as so many pictures."""
 
 
 class Frame(NamedTuple):
@@ -91,10 +93,11 @@ def watch(engine: "Engine", record: Studio) -> None:
         _paint(canvas, frame)
     while not (work.stopped or (work.ended and (work.skipped or work.error or work.shown >= len(work.reports)))):
         work.beat()
-        reached = len(work.reports)
+        reached, pause = len(work.reports), TICK
         if reached > work.shown:
             first = work.reports[0]
             steps = first.batches * (1 if first.row.ndim == 2 else first.positions)
+            pause = TICK * max(1.0, FEWEST / steps)
             upto = reached if work.skipped else min(reached, work.shown + max(1, round(steps / PICTURES)))
             for frame in work.reports[work.shown : upto]:
                 _paint(canvas, frame)
@@ -103,7 +106,7 @@ def watch(engine: "Engine", record: Studio) -> None:
             newest = frame.position if frame.row.ndim == 1 else None
             picture.html(live_map(canvas, columns, done=done, newest=newest, dark=is_dark(), label="The map so far"))
         head.html(_progress(engine, work))
-        time.sleep(TICK)
+        time.sleep(TICK if work.skipped else pause)
     _finish(engine, record, work)
     st.rerun()
 
