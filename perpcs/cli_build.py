@@ -123,7 +123,7 @@ def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[s
     for part in people:
         store_recognised(engine, part.task, {user.id: user.history[-LOOKED_FOR:] for user in part.candidates})
         say(f"sharers of {part.task.name}: their own pieces looked for")
-    say(f"{complete_examples(engine)} example people assembled")
+    say(f"{complete_examples(engine, say=say)} example people assembled")
 
 
 def run_smalltown(options: argparse.Namespace) -> None:

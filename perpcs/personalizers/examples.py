@@ -10,7 +10,7 @@ All name the pool's hash, so they are made by the finished pool and are not part
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,29 +30,41 @@ from perpcs.tasks import Item, Task, get_task
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
+Say = Callable[[str], None]
 QUERIES = 3
 """How many of an example person's held-out queries have stored answers."""
 STORED = ("base", "random-history", "rag", "rag:4", "pag", "retrieval", "perpcs", "perpcs:paper", "p2p", "oppu")
 """Methods whose answers are stored; one that a pool lacks something for is passed over."""
 
 
-def complete_examples(engine: "Engine", options: RouterOptions | None = None) -> int:
+def complete_examples(
+    engine: "Engine", options: RouterOptions | None = None, tasks: Collection[str] = (), say: Say = lambda line: None
+) -> int:
     """Assemble every example person of a pool, answer their first queries by several methods, store both; how many
     people.
+
+    Args:
+        tasks: only those of these tasks; () = all.
+        say: told of every person who is done.
     """
     folder, count = engine.pool.folder, 0
     for part in engine.manifest.tasks:
+        if tasks and part.task not in tasks:
+            continue
         task = get_task(part.task)
         answers: dict[str, Any] = {}
         for example in engine.examples(part.task):
             person = engine.assemble(task, example.history, options=options, user=example.id)
             person.save(assembly_path(folder, part.task, example.id))
             ready = _prepared(engine, task, example, person)
-            answers[example.id] = {}
-            for query in example.queries[:QUERIES]:
-                *_, final = engine.answer_rows(task, [(one, query) for one in ready])
-                answers[example.id][query.id] = {answer.method: asdict(answer) for answer in final}
+            queries = example.queries[:QUERIES]
+            *_, final = engine.answer_rows(task, [(one, query) for query in queries for one in ready])
+            answers[example.id] = {
+                query.id: {answer.method: asdict(answer) for answer in final[at * len(ready) : (at + 1) * len(ready)]}
+                for at, query in enumerate(queries)
+            }
             count += 1
+            say(f"{part.task}: {example.name or example.id} assembled and answered for")
         write_json(answers_path(folder, part.task), {"pool_hash": engine.pool_hash, "answers": answers})
     return count
 
