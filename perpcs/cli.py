@@ -119,6 +119,10 @@ def run_export(options: argparse.Namespace) -> None:
     refuse_inside(engine.pool, Path(options.out))
     made = engine.prepared_adapter(terminal.prepare(engine, who, options.method), options.rank)
     made.save(Path(options.out))
+    if options.with_base:
+        from perpcs.model.base import save_plain
+
+        save_plain(engine.base, Path(options.out) / "base")
     labels = [position.label for position in engine.manifest.positions]
     if options.json:
         facts = {
@@ -257,6 +261,7 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--method", default="perpcs", help="what is exported: perpcs, oppu (default: %(default)s)")
     export.add_argument("--out", required=True, help="folder to write the adapter to")
     export.add_argument("--rank", type=int, help="most ranks at a layer; default: as many as it takes to lose nothing")
+    export.add_argument("--with-base", action="store_true", help="write the pool's base model too, into OUT/base")
     export.add_argument("--json", action="store_true")
     export.set_defaults(run=run_export)
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import ITEMS, load_tiny, plain_model, random_ids
 
-from perpcs.model.base import merge
+from perpcs.model.base import merge, save_plain
 from perpcs.model.basis import Factors, adapted, fixed
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
@@ -205,3 +205,11 @@ def test_pieces_learn_from_the_newest_items_within_their_limits(tiny_base):
         assert kept == history[-len(kept) :]
         assert used <= tokens or len(kept) == 1
         assert len(kept) == len(history) or used + len(history[-len(kept) - 1].ids) > tokens
+
+
+def test_a_saved_base_is_the_wrapped_one(tiny_base, tmp_path):
+    base = tiny_base()
+    save_plain(base, tmp_path / "plain")
+    again = load_tiny(tmp_path / "plain")
+    ids = torch.tensor([[3, 5, 7, 11]])
+    assert torch.equal(base.hidden(ids), again.hidden(ids))

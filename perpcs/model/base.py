@@ -252,6 +252,17 @@ def merge(base: BaseModel, tensors: Mapping[str, Tensor]) -> None:
         linear.weight.copy_((linear.weight.float() + update.to(linear.weight.device)).to(linear.weight.dtype))
 
 
+def save_plain(base: BaseModel, folder: Path) -> None:
+    """Write a base model in Hugging Face format under its own names, its adaptation merged; ``base`` stays as it is."""
+    wrapped = {f"{position.path}.base": position.path for position in base.positions}
+    tensors = {}
+    for name, tensor in base.model.state_dict().items():
+        path, _, kind = name.rpartition(".")
+        tensors[f"{wrapped.get(path, path)}.{kind}"] = tensor.cpu()
+    base.model.save_pretrained(folder, state_dict=tensors)
+    base.tokenizer.save_pretrained(folder)
+
+
 def place_of(model: nn.Module, path: str) -> tuple[nn.Module, str]:
     """The module that holds the one at a path, and its name there."""
     parent, _, child = path.rpartition(".")

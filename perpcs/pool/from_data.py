@@ -22,7 +22,7 @@ from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
 from perpcs.model import shipped
-from perpcs.model.base import BaseModel, load_base, merge, place_of
+from perpcs.model.base import BaseModel, load_base, merge, save_plain
 from perpcs.pool.adapt import Lesson, Profiles, adapt, base_lessons, encode_lessons
 from perpcs.pool.build import TaskPeople, finish, open_target
 from perpcs.pool.recipe import Recipe
@@ -174,8 +174,4 @@ def _save_merged(base: BaseModel, folder: Path) -> None:
     if delta.exists():
         merge(base, load_file(delta))
         delta.unlink()
-    for position in base.positions:  # plain layers back in place, so that the model saves under its own names
-        parent, child = place_of(base.model, position.path)
-        setattr(parent, child, base.model.get_submodule(position.path).base)
-    base.model.to("cpu").save_pretrained(folder)
-    base.tokenizer.save_pretrained(folder)
+    save_plain(base, folder)

@@ -254,7 +254,8 @@ def _export(engine: "Engine", person: Person) -> None:
     with st.popover("For other programs", type="tertiary", icon=":material/output:"):
         st.html(
             "<p>This person as a standard adapter, exact, for any program that knows peft. The zip holds numbers "
-            f"and module names, no text. The base model lies in the pool’s folder, {escape(engine.manifest.base)}.</p>"
+            "and module names, no text. It belongs on the pool’s base model, which "
+            "<code>perpcs export --user FILE --out FOLDER --with-base</code> writes beside it.</p>"
         )
         st.download_button(
             "Adapter (zip)",
@@ -266,7 +267,7 @@ def _export(engine: "Engine", person: Person) -> None:
         )
         st.code(
             "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-            f'base = AutoModelForCausalLM.from_pretrained("{engine.manifest.base}")\n'
+            'base = AutoModelForCausalLM.from_pretrained("FOLDER/base")\n'
             f'model = PeftModel.from_pretrained(base, "{name}")',
             language="python",
         )
