@@ -15,7 +15,10 @@ _NAMES = {
     "base": "base",
     "rag": "RAG, 1 item",
     "rag:4": "RAG, 4 items",
-    "pag": "PAG, a profile by counting",
+    "pag": "PAG, a written profile",
+    "pag-counted": "PAG, a counted profile",
+    "random-history": "control: items of other people",
+    "perpcs": "Per-Pcs + Newton weights",
     "perpcs:paper": "Per-Pcs, gates as published",
     "perpcs:gate": "Per-Pcs, distilled gates",
     "perpcs:prototype": "Per-Pcs, prototype",
@@ -57,9 +60,8 @@ def _mean(numbers: dict[str, float] | None) -> str:
 
 
 _PAIRS = (
-    *(("perpcs:fit", "oppu"), ("perpcs:fit", "base"), ("oppu", "base"), ("perpcs:gradient", "base")),
-    *(("perpcs:gate", "base"), ("perpcs:gate", "retrieval"), ("perpcs:gate", "perpcs:paper"), ("perpcs:paper", "base")),
-    *(("p2p", "base"), ("p2p", "p2p:shuffled"), ("wrong:perpcs:fit", "base"), ("wrong:oppu", "base")),
+    *(("perpcs", "base"), ("perpcs", "oppu"), ("perpcs", "rag"), ("perpcs", "retrieval"), ("perpcs", "wrong:perpcs")),
+    *(("perpcs", "uniform"), ("oppu", "base"), ("rag", "base"), ("perpcs:paper", "base"), ("retrieval", "base")),
 )
 
 
@@ -84,6 +86,27 @@ def over_tasks(results: list[dict[str, Any]]) -> list[str]:
         what = f"{names[0]}{' of the next person' * one.startswith('wrong:')} less {names[1]}"
         lines.append(f"| {what} | {_interval(all_)} | {better} of {len(results)} tasks |")
     return lines
+
+
+def summary(results: list[dict[str, Any]]) -> list[str]:
+    """One table over the tasks: nats per token minus the base model's, one row a method."""
+    names = list(dict.fromkeys(name for result in results for name in result["methods"] if name != "base"))
+    heads = [f"{TASKS[result['task']].title.lower()} (n = {result['users']})" for result in results]
+    lines = [f"| nats per token, less base | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
+    for name in names:
+        plain = _NAMES.get(name.removeprefix("wrong:"), name)
+        shown = f"control: {plain} of the next person" if name.startswith("wrong:") else plain
+        cells = [_signed(result["methods"].get(name, {}).get("nll_minus_base")) for result in results]
+        lines.append(f"| {shown} | {' | '.join(cells)} |")
+    return lines
+
+
+def _signed(numbers: dict[str, float] | None) -> str:
+    """A difference with its interval, bold where the interval lies wholly below 0."""
+    if not numbers:
+        return ""
+    text = f"{numbers['mean']:+.3f} ({numbers['low']:+.3f} to {numbers['high']:+.3f})"
+    return f"**{text}**" if numbers["high"] < 0 else text
 
 
 def history_table(result: dict[str, Any]) -> list[str]:
@@ -151,6 +174,7 @@ _EXPERIMENTS = {"history": history_table, "separation": separation_table, "robus
 
 def main() -> None:
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("evaluate_*.json"))]
+    print("\n".join(summary(results)) + "\n")
     for result in results:
         print("\n".join(table(result)) + "\n")
     print("\n".join(over_tasks(results)) + "\n")

@@ -8,7 +8,6 @@ from typing import Any
 from perpcs.model import shipped
 from perpcs.pool.adapt import AdaptSettings
 from perpcs.pool.build import Settings
-from perpcs.pool.distil import DistilSettings
 from perpcs.pool.train import GateSettings, PieceSettings
 
 
@@ -54,7 +53,6 @@ PEOPLE_SETTINGS = Settings(
     pieces=PieceSettings(rank=8, alpha=16.0, epochs=2, batch=4, rate=3e-3),
     rates={"LaMP_1": 1.5e-3, "LaMP_2N": 1.5e-3},
     gates=GateSettings(steps=6, batch=2, rate=2e-2),
-    distil=DistilSettings(people=60, items=5),
     newest=40,
     sharer_tokens=4000,
     dtype="int8",
