@@ -56,7 +56,7 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
                 task,
                 [user.id for user in learners[name]],
                 users,
-                min(recipe.sharers, len(users)),
+                min(recipe.fewer.get(name, recipe.sharers), len(users)),
                 {"candidates": hash_file(candidates), "task": name},
                 json.loads(examples.read_bytes()) if examples.exists() else (),
                 recipe.origins.get(name, ""),

@@ -27,6 +27,8 @@ class Recipe:
     """Folder with TASK.json: example people of the app; None = each task's ``examples.json``."""
     sharers: int = 40
     """Of each task; all candidates where there are fewer."""
+    fewer: Mapping[str, int] = field(default_factory=dict)
+    """Sharers of tasks that have another number."""
     modules: tuple[str, ...] = ()
     """Endings of the names of adapted layers; () = the attention projections."""
     first_layer: int = 0
@@ -78,6 +80,7 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
         ),
         examples=examples,
         sharers=sharers,
+        fewer={"LaMP_2": 24},
         modules=("v_proj", "o_proj"),
         first_layer=15,
         settings=PEOPLE_SETTINGS,
