@@ -80,7 +80,8 @@ def test_shares_stand_on_a_plain_axis_beside_the_base_model():
 def test_what_a_smaller_pool_keeps_of_the_gain_is_said():
     fit, gate = band("perpcs:fit", 0.4, 0.3, 0.2), band("perpcs:gate", 0.8, 0.7, 0.6)
     said = gain_title([fit, gate], 1.0, "With 3 of 50 sharers")
-    assert said == "With 3 of 50 sharers, of what all bring: Per-Pcs (fit) keeps 75 %, Per-Pcs (distilled gates) keeps 50 %"
+    kept = "Per-Pcs (fit) keeps 75 %, Per-Pcs (distilled gates) keeps 50 %"
+    assert said == f"With 3 of 50 sharers, of what all bring: {kept}"
     assert "Per-Pcs (fit) keeps nothing" in gain_title([band("perpcs:fit", 1.2, 0.3, 0.2)], 1.0, "With 3 of 50 sharers")
     assert "nothing is gained" in gain_title([fit], 0.1, "With 3 of 50 sharers")
 

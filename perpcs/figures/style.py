@@ -100,8 +100,9 @@ def signed_scale(dark: bool) -> list[list[float | str]]:
     """The plotly colour scale for weights from the largest below 0 to the largest above it, 0 in the middle."""
     below, above = (_BELOW_ON_DARK, _SCALE_ON_DARK) if dark else (_BELOW_ON_LIGHT, _SCALE_ON_LIGHT)
     steps = 2 * (len(above) - 1)
-    left = [[index / steps, colour] for index, colour in enumerate(reversed(below))]
-    return [*left, *([0.5 + index / steps, colour] for index, colour in enumerate(above))]
+    left: list[list[float | str]] = [[index / steps, colour] for index, colour in enumerate(reversed(below))]
+    right: list[list[float | str]] = [[0.5 + index / steps, colour] for index, colour in enumerate(above)]
+    return [*left, *right]
 
 
 def weight_colour(weight: float, largest: float, dark: bool) -> str:

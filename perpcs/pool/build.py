@@ -96,7 +96,6 @@ class Settings:
     """How the network of Profile-to-PEFT is trained; None for a pool without one. It learns from all candidates, those
     too who share no piece, so it is only made where that is asked for."""
 
-
     def of_task(self, task: str) -> "Settings":
         """The settings of one task."""
         return replace(self, pieces=replace(self.pieces, rate=self.rates.get(task, self.pieces.rate)), rates={})
@@ -202,7 +201,7 @@ def pieces_stage(
             on_step=space.steps(f"pieces {task.name}"),
             folder=folder,
         )
-        trained = TrainedPieces(*(rounded(rows, settings.dtype) for rows in (trained.A, trained.B)), trained.losses)
+        trained = TrainedPieces(rounded(trained.A, settings.dtype), rounded(trained.B, settings.dtype), trained.losses)
         tensors = {f"A.{p}": a for p, a in enumerate(trained.A)} | {f"B.{p}": b for p, b in enumerate(trained.B)}
         write_atomic(folder / "pieces.safetensors", save({name: t.contiguous() for name, t in tensors.items()}))
         return {"losses": trained.losses}

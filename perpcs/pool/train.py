@@ -143,30 +143,30 @@ def train_pieces(
         B0.append(torch.zeros(len(ids), position.d, settings.rank))
     losses: list[list[float]] = [[] for _ in ids]
     groups = _groups(len(ids), group)
-    told = _counted(on_step, [_steps(histories, group, settings.batch) * settings.epochs for group in groups])
-    for done, group in enumerate(groups):
+    told = _counted(on_step, [_steps(histories, members, settings.batch) * settings.epochs for members in groups])
+    for done, members in enumerate(groups):
         kept = None if folder is None else folder / f"group-{done}.safetensors"
         if kept is not None and kept.exists():
             read = load_file(kept)
             for index in range(len(base.positions)):
-                A0[index][group], B0[index][group] = read[f"A.{index}"], read[f"B.{index}"]
-            for s, curve in zip(group, read["losses"].double().tolist(), strict=True):
+                A0[index][members], B0[index][members] = read[f"A.{index}"], read[f"B.{index}"]
+            for s, curve in zip(members, read["losses"].double().tolist(), strict=True):
                 losses[s].extend(round(loss, 4) for loss in curve)
             continue
         parameters = [
-            tensor[group].to(base.device).requires_grad_() for pair in zip(A0, B0, strict=True) for tensor in pair
+            tensor[members].to(base.device).requires_grad_() for pair in zip(A0, B0, strict=True) for tensor in pair
         ]
-        batches = [epoch_batches(histories[s], ids[s], settings.batch, settings.epochs, settings.seed) for s in group]
+        batches = [epoch_batches(histories[s], ids[s], settings.batch, settings.epochs, settings.seed) for s in members]
 
         def adapter(owner: Tensor, parameters: list[Tensor] = parameters) -> Adapter:
             c = torch.full((1, 1, settings.rank), settings.alpha / settings.rank, device=base.device)
             return lambda p, x: own_update(settings.kind, parameters[2 * p][owner], parameters[2 * p + 1].mT[owner], c)
 
-        for s in group:
+        for s in members:
             own = histories[s]
             losses[s].append(mean_nll(base, own[:: max(1, len(own) // BASE_ITEMS)]))
         for s, curve in zip(
-            group,
+            members,
             descend(
                 base,
                 parameters,
@@ -181,15 +181,15 @@ def train_pieces(
         ):
             losses[s].extend(curve)
         for index in range(len(base.positions)):
-            A0[index][group] = parameters[2 * index].detach().cpu()
-            B0[index][group] = parameters[2 * index + 1].detach().cpu()
+            A0[index][members] = parameters[2 * index].detach().cpu()
+            B0[index][members] = parameters[2 * index + 1].detach().cpu()
         if kept is not None:
             tensors = {
-                f"{name}.{at}": rows[group]
+                f"{name}.{at}": rows[members]
                 for name, all_rows in (("A", A0), ("B", B0))
                 for at, rows in enumerate(all_rows)
             }
-            curves = torch.tensor([losses[s] for s in group], dtype=torch.float64)
+            curves = torch.tensor([losses[s] for s in members], dtype=torch.float64)
             write_atomic(kept, save(tensors | {"losses": curves}))
         if on_progress:
             on_progress(done + 1, len(groups))
@@ -217,14 +217,14 @@ def train_gates(
     groups = _groups(len(ids), group)
     told = _counted(on_step, [settings.steps for _ in groups])
     scale = piece_settings.alpha / piece_settings.rank
-    for done, group in enumerate(groups):
-        parameters = [gate[group].to(base.device).requires_grad_() for gate in gates]
-        A = [a[group].to(base.device) for a in pieces.A]
-        Bt = [b[group].mT.contiguous().to(base.device) for b in pieces.B]
-        epochs = [math.ceil(settings.steps / math.ceil(len(histories[s]) / settings.batch)) for s in group]
+    for done, members in enumerate(groups):
+        parameters = [gate[members].to(base.device).requires_grad_() for gate in gates]
+        A = [a[members].to(base.device) for a in pieces.A]
+        Bt = [b[members].mT.contiguous().to(base.device) for b in pieces.B]
+        epochs = [math.ceil(settings.steps / math.ceil(len(histories[s]) / settings.batch)) for s in members]
         batches = [
             epoch_batches(histories[s], ids[s], settings.batch, count, settings.seed + 1)[: settings.steps]
-            for s, count in zip(group, epochs, strict=True)
+            for s, count in zip(members, epochs, strict=True)
         ]
 
         def adapter(
@@ -239,7 +239,7 @@ def train_gates(
 
         descend(base, parameters, batches, adapter, settings.rate, epochs=1, on_step=partial(told, done))
         for index, gate in enumerate(gates):
-            gate[group] = parameters[index].detach().cpu()
+            gate[members] = parameters[index].detach().cpu()
         if on_progress:
             on_progress(done + 1, len(groups))
     return gates

@@ -76,7 +76,7 @@ DIFFERENCES = (
     Difference(
         "Precision of training",
         "Code: bfloat16 weights with a rate of 2e-5, and a cosine schedule that climbs again when steps exceed epochs.",
-        "Master weights in float32 while training, 8 or 16 bits a number on disk; a rate that falls linearly to nothing.",
+        "Master weights in float32 while training, 8 or 16 bits a number on disk; a rate that falls linearly to 0.",
         "Steps smaller than bfloat16’s spacing are lost: many entries of A would stay where they began.",
     ),
     Difference(
