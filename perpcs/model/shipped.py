@@ -92,7 +92,8 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
     plain = LlamaForCausalLM(LlamaConfig(**settings))  # the one that was read refuses to be saved
     plain.load_state_dict(read.state_dict())
-    tensors = {name: tensor.to(torch.bfloat16) for name, tensor in plain.state_dict().items()}
+    # By parameter, not by state: the head is the embedding, and is written once.
+    tensors = {name: tensor.to(torch.bfloat16) for name, tensor in plain.named_parameters()}
     plain.save_pretrained(folder, state_dict=tensors)
     AutoTokenizer.from_pretrained(place, gguf_file=file, local_files_only=True).save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())

@@ -36,7 +36,7 @@ _BRITISH = (
     (r"cheque", "check"),
 )
 """Spellings that the list, which is American, has in another form: (pattern, what it has there)."""
-_BEFORE = (
+_BEFORE: tuple[str, ...] = (
     "anti",
     "co",
     "de",
