@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -256,7 +256,7 @@ class FakeEngine:
             sharers=tuple(s.id for s in sharers),
             pool=self.manifest.name,
             pool_hash=self.pool_hash,
-            router={"router": options.router, "k": k, "temperature": options.temperature, "steps": options.steps},
+            router={**asdict(options), "without": list(options.without)},
             tokens=31 * len(items),
             seconds=0.41,
             user=user,

@@ -217,6 +217,34 @@ def test_the_sample_can_be_assembled(fake):
     assert not app.button(key="assemble").disabled
 
 
+def test_the_published_gates_are_one_press_away_and_both_runs_are_laid_side_by_side(fake):
+    app = press(open_page("assemble"), "other-router")
+    assert fake.calls[-1][3] == PRESETS["paper"]
+    text = shown(app)
+    assert "Per-Pcs (gates, as published)" in text
+    assert "Against the run before" in text
+
+
+def test_the_fit_check_is_said_in_one_line(fake, monkeypatch):
+    assert "Not checked on items that were kept out" in shown(open_page("assemble"))
+    stored = fake.example_assembly
+    found = {"damping": 1.0, "length": 0.7, "check": {"before": [3.0, 2.0], "after": [2.5, 1.6]}}
+
+    def checked(task, id):
+        return dataclasses.replace(stored(task, id), router=dataclasses.asdict(PRESETS["default"]), extra=found)
+
+    monkeypatch.setattr(fake, "example_assembly", checked)
+    text = shown(open_page("assemble"))
+    assert "Per-Pcs + Newton weights" in text
+    assert "Fit check on Ada’s newest 2 items" in text
+    assert "2.50 nats per target token by the base model, 2.05 with the pieces" in text
+    story = open_page()
+    by_key(story, "button_group", "story-step").set_value(3).run()
+    assert "Fit check on Ada’s newest 2 items" in shown(story)
+    found["check"]["after"] = [3.5, 2.2]
+    assert "This pool does not help with Ada’s text" in shown(open_page("assemble"))
+
+
 def test_text_survives_a_change_of_page(fake):
     app = paste(open_page("assemble", source="paste"), PASTE)
     app.switch_page("../../pages/compare.py").run()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import streamlit as st
-from fakes import FakeEngine, put_in_place
+from fakes import ORIGIN, FakeEngine, put_in_place
 from test_pages import by_key, open_page, press, shown
 
 from perpcs.figures.town_map import Colouring, Guest, People, map_title, people_csv, town_map
@@ -19,6 +19,13 @@ from perpcs.ui.state import Studio, from_link, to_link
 def fake(monkeypatch):
     """A fake engine in the place of the real one."""
     yield from put_in_place(monkeypatch, FakeEngine())
+
+
+def test_who_the_sharers_are_is_said_over_the_map_and_on_a_card(fake):
+    text = shown(open_page("sharers"))
+    assert f"Each of the 40 sharers: {ORIGIN}" in text
+    assert f"Who this is: {ORIGIN}" in text
+    assert ORIGIN in shown(open_page("assemble")), "and beside a piece"
 
 
 @pytest.fixture

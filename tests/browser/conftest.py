@@ -1,6 +1,6 @@
 """Starts the studio as a user does, and drives Debian's Chromium.
 
-The pool is the shipped one; where it is not there (a fresh checkout without assets), a tiny town built from scratch.
+The pool is a tiny one that is built once a run, whose model answers at once; test_shipped.py opens the shipped one.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "assets" / "pools" / "smalltown"
+SHIPPED = ROOT / "assets" / "pools" / "people"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -69,8 +69,8 @@ def start(log: Path, pool: Path) -> Studio:
 
 
 @pytest.fixture(scope="session")
-def pool(request: pytest.FixtureRequest) -> Path:
-    return SHIPPED if (SHIPPED / "manifest.json").exists() else request.getfixturevalue("tiny_town")
+def pool(tiny_town: Path) -> Path:
+    return tiny_town
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def test_two_people_are_laid_beside_each_other(studio, open_tab):
     tab.locator(READY["difference"]).get_by_role("button").click()
     people = tab.locator("[class*='st-key-example-'] label")
     tab.get_by_role("button", name="Unpin").wait_for()
-    people.nth(2).click()
+    people.nth(1).click()
     tab.get_by_role("heading", name="of the mix in common").wait_for()
     tab.locator(".st-key-diff-pair .js-plotly-plot").wait_for()
     assert overflow(tab) <= 0

@@ -1,0 +1,75 @@
+"""The pool that comes with the studio, in a real browser: its first page, a stored example, one pasted history."""
+
+import pytest
+from conftest import SHIPPED, start
+from test_studio import FILLED, wait_until
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (SHIPPED / "manifest.json").exists(), reason="The shipped pool is not in this checkout."),
+    pytest.mark.timeout(900),
+]
+
+HEADLINES = "\n".join(
+    [
+        "A bakery in Leeds has sold the same rye loaf since 1921. => the loaf that outlived three bakers",
+        "Otters have been seen in the centre of Dublin for the first time. => otters move into the city",
+        "A library in Oslo lends out musical instruments. => borrow a cello with your novel",
+        "Night trains between Vienna and Paris are sold out until May. => everybody wants to sleep on rails",
+        "A school in Porto starts at ten, and its pupils sleep longer. => let them sleep, says a school",
+        "Bees on the roof of a bank in Hamburg make 80 jars of honey a year. => the bank with a sweet reserve",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """A server on the shipped pool."""
+    running = start(tmp_path_factory.mktemp("shipped") / "log", SHIPPED)
+    yield running
+    running.stop()
+
+
+def test_the_first_page_says_what_is_computed_and_tells_an_examples_story(shipped, open_tab):
+    tab = open_tab(shipped.url)
+    tab.locator(FILLED[""]).wait_for()
+    lede = tab.locator(".pp-lede").inner_text()
+    assert "One forward and one backward pass" in lede
+    assert "No network is trained" in lede
+    tab.get_by_text("Per-Pcs + Newton weights").first.wait_for()
+    assert tab.locator(".pp-error").count() == 0
+
+
+def test_an_example_persons_map_is_there_without_running_the_model(shipped, open_tab):
+    tab = open_tab(shipped.url + "/assemble?task=LaMP_4&user=example-LaMP_4-1")
+    tab.get_by_role("heading", name="Nell is assembled from").wait_for()
+    tab.locator(FILLED["assemble"]).wait_for()
+    tab.get_by_text("precomputed", exact=True).first.wait_for()
+    assert "newest" in tab.locator(".pp-fitcheck").inner_text()
+
+
+def test_a_pasted_history_is_assembled_checked_and_answers(shipped, open_tab):
+    tab = open_tab(shipped.url + "/assemble?source=paste")
+    text = tab.get_by_role("textbox", name="Your past items, one a line")
+    text.fill(HEADLINES)
+    text.press("Control+Enter")
+    tab.get_by_text("6 items read").wait_for()
+    tab.get_by_role("button", name="Assemble", exact=True).click()
+    tab.get_by_role("heading", name="You are assembled from").wait_for(timeout=300_000)
+    tab.locator(FILLED["assemble"]).wait_for()
+    check = tab.locator(".pp-fitcheck").inner_text()
+    assert "your newest item" in check or "This pool does not help with your text" in check
+
+    tab.get_by_role("link", name="Compare").click()
+    question = tab.get_by_role("textbox", name="Article")
+    question.fill("A clockmaker in Prague is giving away 40 clocks that nobody came back for.")
+    question.press("Control+Enter")
+    ask = tab.get_by_role("button", name="Ask")
+    wait_until(ask.is_enabled)
+    ask.click()
+    tab.get_by_text("whole answer").nth(2).wait_for(timeout=300_000)
+    wait_until(lambda: tab.get_by_role("button", name="Stop").count() == 0, 300)
+    answers = tab.locator(".pp-answer p").all_inner_texts()
+    assert len(answers) >= 3
+    assert all(answer.strip() for answer in answers[:3])
+    assert "Traceback" not in shipped.log.read_text()
