@@ -252,7 +252,7 @@ def test_pages_and_terms_are_reached_by_keyboard(studio, open_tab):
         reached.append(tab.evaluate("() => document.activeElement.innerText.trim().split('\\n').pop()"))
     for name in ("Assemble", "Compare", "base model", "Watch an example", "Use my own text", "Explain the method"):
         assert name in reached, reached
-    tab.locator(".pp-term").first.focus()
+    tab.locator(".pp-term", has_text="base model").first.focus()
     shown = tab.evaluate("() => getComputedStyle(document.activeElement, '::after').content")
     assert "the same for everybody" in shown
 
