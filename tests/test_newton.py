@@ -8,6 +8,7 @@ from tiny import ITEMS, SHARERS, load_tiny, random_task_pieces, save_tiny
 from perpcs.assembly.assemble import descend, read_gains
 from perpcs.assembly.newton import (
     DAMPINGS,
+    FARTHEST,
     best_length,
     choose_damping,
     item_losses,
@@ -85,7 +86,7 @@ def test_the_length_is_where_the_parabola_is_lowest_and_none_where_it_rises():
     counts = np.full(2, 0.5)
     assert best_length(np.array([1.0, 1.0]), np.array([1.0, 1.0]), counts) == pytest.approx(0.5)
     assert best_length(np.array([-1.0, 0.5]), np.array([1.0, 1.0]), counts) == 0
-    assert best_length(np.array([1.0, 1.0]), np.array([-1.0, -1.0]), counts) == 2
+    assert best_length(np.array([1.0, 1.0]), np.array([-1.0, -1.0]), counts) == FARTHEST
     assert [kept_out(n) for n in (1, 4, 5, 9, 10, 40)] == [0, 0, 1, 1, 2, 8]
 
 

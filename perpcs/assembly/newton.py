@@ -35,8 +35,8 @@ from perpcs.pool.store import TaskPieces
 DAMPINGS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of lambda that are tried."""
 FOLDS = 2
-FARTHEST = 2.0
-"""Largest eta."""
+FARTHEST = 0.75
+"""Largest eta. Real people's lie below 0.3; farther out answers break before likelihoods of short histories tell."""
 FEWEST = 4
 """Items from which on folds decide; fewer take ``UNTRIED``."""
 UNTRIED = (3.0, 0.5)
