@@ -174,6 +174,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         task,
         users,
         methods,
+        written=names_in(options.written) if options.written else None,
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts,
         writer=LazyWriter(options.writer, options.device) if options.writer else pool_writer(pool, options.device),
@@ -274,6 +275,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_writer(measure)
     measure.add_argument("--limit", type=int, help="only the first so many users")
+    measure.add_argument("--written", help="methods whose texts are decoded, separated by commas; default: no controls")
     measure.add_argument("--items", type=int, help="only the newest so many items of each history, for every method")
     measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
     measure.add_argument("--out", required=True, help="JSON file to write")

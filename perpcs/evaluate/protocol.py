@@ -11,7 +11,7 @@ where the file of a synthetic town's traits is given, an oracle that knows them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -156,6 +156,7 @@ def evaluate(
     users: Sequence[User],
     methods: Sequence[str],
     *,
+    written: Collection[str] | None = None,
     oracle: Mapping[str, Mapping[str, str]] | None = None,
     with_texts: bool = False,
     writer: Writer = statistics,
@@ -164,6 +165,7 @@ def evaluate(
     """Run methods on people with queries whose true answers are known.
 
     Args:
+        written: methods whose texts are decoded; None = all but controls. Likelihoods are there for every method.
         oracle: per person and query, what somebody answers who knows the person's traits.
         writer: writes the profiles of PAG.
 
@@ -191,7 +193,8 @@ def evaluate(
             ready[plain] = prepare(base, pool, task, people_with, plain, writer)
         say(f"{method}: answering")
         control = method != plain or plain in _CONTROLS
-        rows = answer_all(base, pool, task, people_with, ready[plain], int(plain != method), written=not control)
+        decoded = not control if written is None else method in written
+        rows = answer_all(base, pool, task, people_with, ready[plain], int(plain != method), written=decoded)
         scores = [_person_scores(task, user, own) for user, own in zip(people_with, rows, strict=True)]
         names = sorted({name for score in scores for name in score})
         by_user[method] = {name: [score[name] for score in scores if name in score] for name in names}

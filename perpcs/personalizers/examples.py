@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 Say = Callable[[str], None]
-QUERIES = 3
+QUERIES = 2
 """How many of an example person's held-out queries have stored answers."""
 STORED = ("base", "random-history", "rag", "rag:4", "pag", "retrieval", "perpcs", "perpcs:paper", "p2p", "oppu")
 """Methods whose answers are stored; one that a pool lacks something for is passed over."""

@@ -49,14 +49,16 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
         task = get_task(name)
         candidates, adapters = folder / "sharer_candidates.json", folder / "base_users.json"
         examples = recipe.examples / f"{name}.json" if recipe.examples else folder / "examples.json"
-        users = with_others(task, read_users(candidates, task))
         learners[name] = with_others(task, read_users(adapters, task)) if adapters.exists() else []
+        if name in recipe.without_sharers:
+            continue
+        users = with_others(task, read_users(candidates, task))
         people.append(
             TaskPeople(
                 task,
                 [user.id for user in learners[name]],
                 users,
-                min(recipe.fewer.get(name, recipe.sharers), len(users)),
+                min(recipe.sharers, len(users)),
                 {"candidates": hash_file(candidates), "task": name},
                 json.loads(examples.read_bytes()) if examples.exists() else (),
                 recipe.origins.get(name, ""),

@@ -25,10 +25,10 @@ class Recipe:
     title: str = ""
     examples: Path | None = None
     """Folder with TASK.json: example people of the app; None = each task's ``examples.json``."""
+    without_sharers: tuple[str, ...] = ()
+    """Tasks that only adapt the base model."""
     sharers: int = 40
     """Of each task; all candidates where there are fewer."""
-    fewer: Mapping[str, int] = field(default_factory=dict)
-    """Sharers of tasks that have another number."""
     modules: tuple[str, ...] = ()
     """Endings of the names of adapted layers; () = the attention projections."""
     first_layer: int = 0
@@ -45,7 +45,9 @@ class Recipe:
 REAL_TASKS = ("LaMP_4", "LaMP_5", "LaMP_3", "LaMP_2N", "LaMP_1")
 """Tasks of ``people`` whose sharers are real writers."""
 TOWN_TASKS = ("LaMP_7", "LaMP_2")
-"""Tasks of ``people`` whose sharers are made up by the small town."""
+"""Tasks of ``people`` whose people are made up by the small town."""
+WITHOUT_SHARERS = ("LaMP_2",)
+"""Tasks that the base model of ``people`` learns and that have no sharers in it yet."""
 TOWN_SEED = 7
 TOWN_BASE_USERS, TOWN_CANDIDATES = 160, 120
 REAL = "A real writer of a public research data set, known here by a number."
@@ -79,8 +81,8 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
             "teaching and demonstration."
         ),
         examples=examples,
+        without_sharers=WITHOUT_SHARERS,
         sharers=sharers,
-        fewer={"LaMP_2": 24},
         modules=("v_proj", "o_proj"),
         first_layer=15,
         settings=PEOPLE_SETTINGS,
@@ -89,8 +91,8 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
         card={
             "data": (
                 "Headlines and news categories: news posts by author. Titles and citations: papers of the ACL "
-                "Anthology by author. Ratings: film critics' pull quotes with their own score. Film tags and tweets: "
-                "made-up people of the small town (docs/SMALLTOWN.md)."
+                "Anthology by author. Ratings: film critics' pull quotes with their own score. Tweets: made-up "
+                "people of the small town (docs/SMALLTOWN.md)."
             ),
             "limits": [
                 "The base model has 135 million parameters: it writes fluent short English, knows little, and is often "
