@@ -180,7 +180,7 @@ def test_what_the_stages_made_is_written_into_a_pool_and_opens(tiny_base, told, 
     choose = {"chosen": [0, 1], "clusters": clusters, "terms": [[]] * 4, "xy": [[0.0, 0.0]] * 8}
     (tmp_path / "embeddings.safetensors").write_bytes(save({"embeddings": torch.ones(8, SHAPE.profile)}))
     embed, chosen = ("embed", tmp_path, {}), ("choose", tmp_path, choose)
-    pieces = pieces_stage(space, base, "base", TASK, users[:2], "choose", plan.pieces)
+    pieces = pieces_stage(space, base, "base", TASK, users[:2], "choose", plan)
     gates = gates_stage(space, base, TASK, users[:2], pieces, plan)
     profiled = profiles_stage(space, TASK, users, "people", "minilm")
     made = hypernet_stage(space, base, "base", TASK, users, profiled, chosen, brief)

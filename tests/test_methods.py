@@ -18,7 +18,7 @@ from perpcs.personalizers.method import Person, Prepared, Setting, Shown
 from perpcs.personalizers.methods import METHODS, known_names, names_in, parse, prepare, title_of
 from perpcs.personalizers.rows import row_updates
 from perpcs.personalizers.shown import text_bytes
-from perpcs.pool.profile_writer import ModelWriter, profile_request
+from perpcs.pool.profile_writer import NEW_TOKENS, ModelWriter, profile_request
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, get_task
 
@@ -65,7 +65,8 @@ def logits(base, pool, prepared, ids):
 def test_every_known_name_is_taken_apart_and_has_a_title_of_its_own():
     names = known_names()
     assert set(METHODS) <= set(names)
-    assert len({parse(name).title for name in names}) == len(names)
+    assert parse("perpcs").title == parse("perpcs:newton").title, "newton is what stands behind the plain name"
+    assert len({parse(name).title for name in names}) == len(names) - 1
     assert title_of("perpcs:fit+own+rag:2") == "Per-Pcs (fit+own) + RAG (2 items)"
     assert title_of("wrong:oppu") == "OPPU, wrong person"
     assert title_of("something") == "something"
@@ -203,7 +204,7 @@ def test_an_assembly_that_there_is_is_used_and_another_router_is_run(engine, set
     gate = engine.assemble(TASK, ADA.history)
     mine = replace(ADA, assembly=gate)
     assert prepare(setting, [mine], "perpcs")[0].weights is gate.weights
-    assert prepare(setting, [mine], "perpcs:fit")[0].weights is gate.weights
+    assert prepare(setting, [mine], "perpcs:newton")[0].weights is gate.weights
     other = prepare(setting, [mine], "perpcs:prototype")[0]
     assert not np.array_equal(other.weights, gate.weights)
     assert prepare(setting, [mine], "perpcs")[0].seconds == gate.seconds
@@ -369,7 +370,7 @@ def test_a_language_model_writes_the_profile_from_the_newest_items_that_fit(sett
     assert profile == writer(TASK, long), "greedy: the same history gets the same profile"
     assert "\n" not in profile
     ids = writer.fitting(TASK, long)
-    assert len(ids) <= writer.model.max_tokens - 90
+    assert len(ids) <= writer.model.max_tokens - NEW_TOKENS
     told = writer.model.tokenizer.decode(ids)
     assert long[-1].y in told
     assert writer(TASK, ()) == ""
@@ -391,5 +392,6 @@ def test_a_chat_template_is_used_and_a_mark_in_the_text_stays_text(model_folder)
 def test_every_task_has_words_for_its_profile(name):
     items = [Item("x", "y", other="z")] if name == "LaMP_1" else [Item("x", None if name == "LaMP_7" else "5")]
     text = profile_request(get_task(name), items)
-    assert "this person" in text
-    assert ("The labels are" in text) == (name == "LaMP_2")
+    asked, _, shown = text.partition("\nUser History:\n")
+    assert asked.endswith((".", ">"))
+    assert shown.startswith("- ")

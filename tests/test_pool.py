@@ -202,7 +202,7 @@ def test_a_damaged_pool_is_a_sentence_and_never_half_a_pool(damage, pool_folder)
 
 def test_a_base_model_of_other_positions_is_refused(pool_folder):
     positions = json.loads((pool_folder / "manifest.json").read_text())["positions"]
-    for wrong in (change_n(pool_folder), positions[::-1], positions[:-1]):
+    for wrong in (change_n(pool_folder), positions[::-1]):
         change_manifest(pool_folder, positions=wrong)
         with pytest.raises(PerpcsError, match="not those the pool was trained on"):
             Pool(pool_folder).base("cpu", "float64")

@@ -52,10 +52,13 @@ def write_data(data: Path) -> None:
         write_json(data / task / "examples.json", rows)
 
 
-def build_arguments(base: Path, data: Path, out: Path, work: Path, tasks: tuple[str, ...] = TASKS) -> list[str]:
+def build_arguments(
+    base: Path, data: Path, out: Path, work: Path, tasks: tuple[str, ...] = TASKS, hypernet: bool = True
+) -> list[str]:
     """What follows ``perpcs`` on the command line."""
     named = [part for task in tasks for part in ("--task", task)]
-    sizes = ["--sharers", str(SHARERS), "--rank", "4", "--epochs", "1", "--rate", "4e-3", "--distil", "--hypernet"]
-    sizes += ["--gate-steps", "6", "--hypernet-steps", str(HYPERNET_STEPS)]
+    sizes = ["--sharers", str(SHARERS), "--rank", "4", "--epochs", "1", "--rate", "4e-3", "--distil"]
+    sizes += ["--gate-steps", "6"]
+    sizes += ["--hypernet", "--hypernet-steps", str(HYPERNET_STEPS)] if hypernet else []
     places = ["--base", str(base), "--data", str(data), "--out", str(out), "--work", str(work)]
     return ["build", out.name, *places, *named, *sizes]
