@@ -216,10 +216,10 @@ def test_a_person_who_writes_texts_has_weights_below_zero_and_one_who_labels_has
     pool = Pool(write_tiny_pool(tmp_path / "pool"))
     base = pool.base("cpu", "float64")
     found = {
-        said: assemble(base, pool, TASK, ITEMS, options=RouterOptions(steps=6, signed=said)).weights.min()
+        said: assemble(base, pool, TASK, ITEMS, options=RouterOptions(router="fit", steps=6, signed=said)).weights.min()
         for said in ("texts", "always", "never")
     }
     assert get_task(TASK.name).kind == "text"
     assert found["texts"] == found["always"] < 0 == found["never"]
     labels = replace(TASK, kind="label", labels=("a", "b"))
-    assert assemble(base, pool, labels, ITEMS, options=RouterOptions(steps=6)).weights.min() == 0
+    assert assemble(base, pool, labels, ITEMS, options=RouterOptions(router="fit", steps=6)).weights.min() == 0
