@@ -111,7 +111,7 @@ def test_an_item_of_a_fitted_person_cannot_be_subtracted(fake):
     name, _, items, options = fake.calls[-1]
     ada = fake.examples("LaMP_4")[0].history
     assert (name, items) == ("assemble", ada[1:])
-    assert options.router == "fit"
+    assert options.router == "newton"
     assert "Without item 1," in shown(app)
     app.segmented_control(key="sort").set_value("total").run()
     assert len(fake.calls) == calls + 1
@@ -164,8 +164,8 @@ def test_turned_knobs_show_what_they_changed(fake):
     press(app, "assemble")
     studio = app.session_state["studio"]
     assert studio.view == "difference"
-    assert studio.before.assembly.router["router"] == "fit"
-    assert "Against the run before (fit, assembled here" in shown(app)
+    assert studio.before.assembly.router["router"] == "newton"
+    assert "Against the run before (Per-Pcs + Newton weights, assembled here" in shown(app)
     paste(app, PASTE.replace("Bread gone", "No bread"))
     press(app, "assemble")
     assert app.session_state["studio"].before is None  # another history: nothing to lay beside
@@ -173,7 +173,7 @@ def test_turned_knobs_show_what_they_changed(fake):
 
 def test_an_example_assembled_again_is_laid_beside_the_precomputed_one(fake):
     app = press(open_page("assemble"), "watch")
-    assert "Against the run before (prototype, precomputed)" in shown(app)
+    assert "Against the run before (Per-Pcs (prototypes), precomputed)" in shown(app)
     press(app, "back")
     assert "Pin this person" in shown(app) or "Against" in shown(app)
 

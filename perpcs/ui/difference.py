@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.explain import agreement
+from perpcs.assembly.names import made_by
 from perpcs.figures.difference import difference_csv, difference_map, difference_takeaway, pair_map
 from perpcs.figures.vector import difference_svg
 from perpcs.ui.chart import chart
@@ -56,7 +57,7 @@ def _called(person: Person) -> str:
 
 
 def _router(person: Person) -> str:
-    return f"{person.assembly.router.get('router')}, {person.how}"
+    return f"{made_by(person.assembly.router)}, {person.how}"
 
 
 def _comparable(other: Person | None, person: Person) -> bool:

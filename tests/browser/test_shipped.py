@@ -1,5 +1,7 @@
 """The pool that comes with the studio, in a real browser: its first page, a stored example, one pasted history."""
 
+import json
+
 import pytest
 from conftest import SHIPPED, start
 from test_studio import FILLED, wait_until
@@ -41,8 +43,9 @@ def test_the_first_page_says_what_is_computed_and_tells_an_examples_story(shippe
 
 
 def test_an_example_persons_map_is_there_without_running_the_model(shipped, open_tab):
-    tab = open_tab(shipped.url + "/assemble?task=LaMP_4&user=example-LaMP_4-1")
-    tab.get_by_role("heading", name="Desmond is assembled from").wait_for()
+    person = json.loads((SHIPPED / "LaMP_4" / "examples.json").read_bytes())[1]
+    tab = open_tab(f"{shipped.url}/assemble?task=LaMP_4&user={person['user_id']}")
+    tab.get_by_role("heading", name=f"{person['name']} is assembled from").wait_for()
     tab.locator(FILLED["assemble"]).wait_for()
     tab.get_by_text("precomputed", exact=True).first.wait_for()
     assert "newest" in tab.locator(".pp-fitcheck").inner_text()
