@@ -82,8 +82,11 @@ def over_tasks(results: list[dict[str, Any]]) -> list[str]:
         found = [(person_nll(result, one), person_nll(result, other)) for result in results]
         all_ = paired([v for own, _ in found for v in own], [v for _, theirs in found for v in theirs])
         better = sum(sum(own) < sum(theirs) for own, theirs in found)
-        names = [_NAMES.get(name.removeprefix("wrong:"), name) for name in (one, other)]
-        what = f"{names[0]}{' of the next person' * one.startswith('wrong:')} less {names[1]}"
+        said = [
+            _NAMES.get(name.removeprefix("wrong:"), name) + " of the next person" * name.startswith("wrong:")
+            for name in (one, other)
+        ]
+        what = " less ".join(said)
         lines.append(f"| {what} | {_interval(all_)} | {better} of {len(results)} tasks |")
     return lines
 

@@ -70,7 +70,7 @@ def paste(app: AppTest, text: str) -> AppTest:
 @pytest.mark.parametrize("page", ["", "assemble", "compare"])
 def test_every_page_says_what_it_runs_on(fake, page):
     text = shown(open_page(page))
-    for part in ("Base model base, 6 layers", "No GPU was found.", "people 5eed5eed", "nobody ahead of you"):
+    for part in ("Base model base, pieces in 6 layers", "No GPU was found.", "people 5eed5eed", "nobody ahead of you"):
         assert part in text
 
 

@@ -1,6 +1,7 @@
 """The frame around every page: look, navigation, status line. Streamlit runs this file at every visit and click."""
 
 import html
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -40,10 +41,11 @@ def status_line(engine: "Engine") -> None:
     manifest = engine.manifest
     layers = len({position.layer for position in manifest.positions})
     queue = people_ahead(engine, studio().work) or "nobody ahead of you"
-    size = manifest.card.get("base", {}).get("parameters", 0)
-    base = f"{size / 1e6:.3g} M parameters" if size else html.escape(manifest.base)
+    facts = manifest.card.get("base", {})
+    size = facts.get("parameters", 0)
+    base = f"{size / 1e6:.3g} M parameters" if size else html.escape(Path(str(facts.get("from") or manifest.base)).name)
     parts = (
-        f"<b>Base model</b> {base}, {layers} layers",
+        f"<b>Base model</b> {base}, pieces in {layers} layers",
         f"<b>Device</b> {html.escape(engine.device)}: {html.escape(engine.why_device)}",
         f"<b>Pool</b> {html.escape(manifest.name)} <code>{html.escape(engine.pool_hash[:8])}</code>",
         f"<b>Queue</b> {queue}",
