@@ -38,9 +38,9 @@ def test_a_newcomer_looks_closer(studio, open_tab):
 def test_two_people_are_laid_beside_each_other(studio, open_tab):
     tab = open_tab(studio.url + "/assemble?view=difference")
     tab.locator(READY["difference"]).get_by_role("button").click()
-    people = tab.locator("[class*='st-key-example-'] label")
+    people = tab.locator("[class*='st-key-example-'] label:has(input)")
     tab.get_by_role("button", name="Unpin").wait_for()
-    people.nth(1).click()
+    people.last.click()
     tab.get_by_role("heading", name="of the mix in common").wait_for()
     tab.locator(".st-key-diff-pair .js-plotly-plot").wait_for()
     assert overflow(tab) <= 0
