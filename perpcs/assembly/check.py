@@ -107,7 +107,8 @@ def fit_sentence(assembly: Assembly, whose: str = "your") -> str:
         if check.low is None or check.high is None
         else f"95 % interval {check.low:+.2f} to {check.high:+.2f}"
     )
-    change = f"{check.difference:+.2f} ({interval})".replace("-", "−")
+    shown = round(check.after, 2) - round(check.before, 2)  # what the two numbers before it give as they are written
+    change = f"{shown:+.2f} ({interval})".replace("-", "−")
     if not check.helps:
         return f"This pool does not help with {whose} text: on {items}, {numbers}: {change}."
     chance = "" if check.sure else " This may be chance: the interval includes 0." if check.low is not None else ""

@@ -78,10 +78,12 @@ def _nothing_yet(engine: "Engine", record: Studio) -> None:
 def _person(engine: "Engine", record: Studio, person: Person) -> None:
     tags = [text for text in (made_by(person.assembly.router), person.how) if text]
     how = " ".join(f'<span class="pp-tag">{escape(text)}</span>' for text in tags)
-    st.html(
-        f"<h2>{escape(takeaway(person.assembly, person.name))} {how}</h2>"
-        f"{_strip(person.assembly, person)}{fit_html(person)}"
-    )
+    st.html(f"<h2>{escape(takeaway(person.assembly, person.name))} {how}</h2>{_strip(person.assembly, person)}")
+    said, other = st.columns([0.72, 0.28], vertical_alignment="center")
+    said.html(fit_html(person))
+    if person.history:
+        with other:
+            _other_router(engine, record, person)
     first_paint("assemble")  # a browser's first chart takes it a second to get ready for
     _map_and_views(engine, record, person)
 
@@ -150,6 +152,22 @@ def fit_html(person: Person) -> str:
     return f'<p class="{kind} pp-fitcheck" role="status">{escape(fit_of(person))}</p>'
 
 
+def _other_router(engine: "Engine", record: Studio, person: Person) -> None:
+    """The same history by the published gates, and back to the default, one press away."""
+    published = made_by(person.assembly.router) == made_by(asdict(PRESETS["paper"]))
+    preset = "default" if published else "paper"
+    if st.button(
+        "With Newton weights" if published else "With the published gates",
+        icon=":material/swap_horiz:",
+        key="other-router",
+        type="tertiary",
+        help=f"Assemble the same history again as {made_by(asdict(PRESETS[preset]))} and lay both side by side.",
+    ):
+        user = record.example if person.kind == "example" else "me"
+        start_assembly(engine, record, person.task, person.history, user=user, options=PRESETS[preset])
+        st.rerun()
+
+
 def piece_of(assembly: Assembly, cell: tuple[str, str] | None) -> tuple[int, int] | None:
     """(position, sharer) of a remembered cell; None where this assembly has no such piece."""
     if cell is None or cell[0] not in assembly.positions or cell[1] not in assembly.sharers:
@@ -183,19 +201,6 @@ def _actions(engine: "Engine", record: Studio, person: Person) -> None:
     ):
         start_assembly(engine, record, person.task, person.history, user=record.example)
         st.rerun()
-    if person.history:
-        published = made_by(person.assembly.router) == made_by(asdict(PRESETS["paper"]))
-        preset = "default" if published else "paper"
-        if st.button(
-            "With Newton weights" if published else "With the published gates",
-            icon=":material/swap_horiz:",
-            key="other-router",
-            type="tertiary",
-            help=f"Assemble the same history again as {made_by(asdict(PRESETS[preset]))} and lay both side by side.",
-        ):
-            user = record.example if person.kind == "example" else "me"
-            start_assembly(engine, record, person.task, person.history, user=user, options=PRESETS[preset])
-            st.rerun()
     text = person.assembly.to_json()
     st.download_button(
         f"Save ({bytes_text(len(text.encode()))})",

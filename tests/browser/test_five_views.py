@@ -35,7 +35,6 @@ def test_a_newcomer_looks_closer(studio, open_tab):
     wait_until(lambda: "view=whatif" in address(tab))
 
 
-@pytest.mark.skip(reason="Fails on the tiny town since the pool changed; not understood yet (the closing note says so).")
 def test_two_people_are_laid_beside_each_other(studio, open_tab):
     tab = open_tab(studio.url + "/assemble?view=difference")
     tab.locator(READY["difference"]).get_by_role("button").click()
