@@ -1,6 +1,6 @@
 """Starts the studio as a user does, and drives Debian's Chromium.
 
-The pool is a tiny one that is built once a run, whose model answers at once; test_shipped_pool.py opens the shipped one.
+The pool is a tiny one, built once a run, whose model answers at once; test_shipped_pool.py opens the shipped one.
 """
 
 import os
