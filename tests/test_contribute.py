@@ -51,10 +51,10 @@ def an_assembly(pool: Pool, task: str, seed: int = 0) -> Assembly:
     return person
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
+@pytest.fixture(scope="module", params=["float16", "int8"])
+def source(request, tmp_path_factory):
     """A tiny pool with embeddings, an example person, their assembly and answers."""
-    folder = write_tiny_pool(tmp_path_factory.mktemp("source") / "tiny", dtype="float16")
+    folder = write_tiny_pool(tmp_path_factory.mktemp("source") / "tiny", dtype=request.param)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     for number, part in enumerate(manifest["tasks"]):
         place = folder / part["task"]
@@ -123,6 +123,15 @@ def test_sharing_and_revoking_gives_the_files_back_byte_by_byte(source, given, t
     assert {path.name for path in tmp_path.iterdir()} == {"copy", ".copy.lock"}
 
 
+def test_a_copy_gives_back_the_pieces_that_were_trained(source, given, trained, tmp_path):
+    pool = share(source, given, tmp_path / "copy")
+    pieces = pool.pieces(TASK, "cpu", torch.float32).pieces
+    for p in range(0, 8, 2):
+        for mine, stored in ((trained.pieces.A[p][0], pieces.A[p][5]), (trained.pieces.B[p][0].mT, pieces.Bt[p][5])):
+            assert mine.abs().max() > 0
+            assert (mine - stored).abs().max() <= mine.abs().max() / 200
+
+
 def test_the_copy_holds_exactly_what_left_and_zeros_for_the_rest(source, given, tmp_path):
     pool = share(source, given, tmp_path / "copy")
     stored = load_file(pool.folder / TASK / "pieces.safetensors")
@@ -149,9 +158,14 @@ def test_no_word_of_the_text_is_in_any_byte_of_the_copy(source, given, tmp_path)
                 assert form.encode("utf-16-le") not in data
 
 
-def test_the_preview_is_what_leaves(given):
+def test_the_preview_is_what_leaves(source, given):
     parts, written = given.parts(), load(given.data())
-    assert [part.name for part in parts if part.name != "embedding"][:4] == ["A.0", "B.0", "gate.0", "prototype.0"]
+    names = ["A.0", "B.0", "gate.0", "prototype.0"]
+    if Pool(source).manifest.dtype == "int8":
+        names = [part for name in names for part in (name, f"{name}.scale")]
+    assert [part.name for part in parts if part.name != "embedding"][: len(names)] == names
+    assert [part.position for part in parts if part.name != "embedding"][: len(names)] == [0] * len(names)
+    assert [part.position for part in parts if part.name == "embedding"] == [None]
     assert {part.name for part in parts} == set(written)
     for part in parts:
         tensor = written[part.name]

@@ -30,7 +30,7 @@ from perpcs.pool.distil import gates_of_another
 from perpcs.pool.embed import embed_users
 from perpcs.pool.manifest import Manifest, Sharer, mapping, read_json
 from perpcs.pool.select import share_mask
-from perpcs.pool.store import EMBEDDINGS, PIECES, Pool
+from perpcs.pool.store import EMBEDDINGS, PIECES, Pool, packed, unpacked
 from perpcs.pool.train import (
     GateSettings,
     PieceSettings,
@@ -159,6 +159,12 @@ class Part:
     bytes: int
     sha256: str
 
+    @property
+    def position(self) -> int | None:
+        """Number of the position that it belongs to; None of the embedding."""
+        _, *number = self.name.split(".")
+        return int(number[0]) if number else None
+
 
 @dataclass(frozen=True)
 class Leaving:
@@ -167,7 +173,8 @@ class Leaving:
     task: str
     sharer: Sharer
     tensors: dict[str, Tensor]
-    """``A.p`` (r, n), ``B.p`` (d, r), ``gate.p`` and ``prototype.p`` (n) of each shared position p; ``embedding``."""
+    """``A.p`` (r, n), ``B.p`` (d, r), ``gate.p`` and ``prototype.p`` (n) of each shared position p, as the pool packs
+    them (store.py); ``embedding``."""
     base_hash: str
 
     def data(self) -> bytes:
@@ -225,14 +232,12 @@ def leaving(trained: Trained, pool: Pool, mask: np.ndarray) -> Leaving:
     """
     if not mask.any():
         raise PerpcsError("No piece is chosen.", "Choose at least one layer and one module.")
-    kind = getattr(torch, pool.manifest.dtype)
     named = {"A": trained.pieces.A, "B": trained.pieces.B, "gate": trained.gates, "prototype": trained.prototypes}
-    tensors = {
-        f"{name}.{p}": rows[p][0].detach().cpu().to(kind).contiguous()
-        for p in np.flatnonzero(mask).tolist()
-        for name, rows in named.items()
-        if rows[p].numel()  # an (IA)3 piece has no A
-    }
+    tensors: dict[str, Tensor] = {}
+    for p in np.flatnonzero(mask).tolist():
+        for name, rows in named.items():
+            if rows[p].numel():  # an (IA)3 piece has no A
+                tensors |= packed(f"{name}.{p}", rows[p][0].detach().cpu(), pool.manifest.dtype)
     if trained.embedding is not None:
         tensors["embedding"] = trained.embedding
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
@@ -277,19 +282,20 @@ def add(source: Path, given: Leaving, target: Path, finish: Finish | None = None
             raise PerpcsError("These pieces were trained on another base model.", "Train them again on this pool.")
         if given.sharer.id in {row["id"] for row in raw.sharers}:
             raise PerpcsError(f"The pool already has a sharer {given.sharer.id}.", "Take it back first.")
-        count, kind = len(pool.manifest.positions), getattr(torch, pool.manifest.dtype)
+        count = len(pool.manifest.positions)
         shared = torch.tensor([f"B.{p}" in given.tensors for p in range(count)])
-        for name in [f"{what}.{p}" for p in range(count) for what in ("A", "B", "gate", "prototype")]:
+        for name in [name for name in raw.pieces if name != "mask" and not name.startswith("distilled.")]:
             rows = raw.pieces[name]
-            new = given.tensors.get(name, torch.zeros(rows.shape[1:], dtype=kind))
+            new = given.tensors.get(name, torch.zeros(rows.shape[1:], dtype=rows.dtype))
             if new.shape != rows.shape[1:] or new.dtype != rows.dtype:
                 raise PerpcsError("These pieces have another shape than the pool's.", "Train them again on this pool.")
             raw.pieces[name] = torch.cat([rows, new[None]])
         if "distilled.0" in raw.pieces:
-            known = [raw.pieces[f"distilled.{p}"] for p in range(count)]
+            known = [raw.unpacked(f"distilled.{p}") for p in range(count)]
             before, newcomer = (raw.as_pieces(pool.manifest, of) for of in (slice(-1), slice(-1, None)))
             for p, row in enumerate(gates_of_another(before, known, newcomer)):
-                raw.pieces[f"distilled.{p}"] = torch.cat([known[p], row.to(kind) * shared[p]])
+                for name, new in packed(f"distilled.{p}", row * shared[p], pool.manifest.dtype).items():
+                    raw.pieces[name] = torch.cat([raw.pieces[name], new])
         raw.pieces["mask"] = torch.cat([raw.pieces["mask"], shared.to(torch.uint8)[:, None]], dim=1)
         if raw.embeddings is not None:
             if "embedding" not in given.tensors:
@@ -341,9 +347,13 @@ class _Raw:
         self.embeddings = load_file(stored)["sharers"] if stored.exists() else None
         self.sharers: list[dict[str, Any]] = read_json(folder / task / "sharers.json")
 
+    def unpacked(self, name: str) -> Tensor:
+        """A tensor as numbers that can be computed with."""
+        return unpacked(self.pieces.__getitem__, self.pieces, name)
+
     def as_pieces(self, manifest: Manifest, of: slice) -> Pieces:
         """The pieces of some sharers."""
-        A, B = ([self.pieces[f"{name}.{p}"][of] for p in range(len(manifest.positions))] for name in "AB")
+        A, B = ([self.unpacked(f"{name}.{p}")[of] for p in range(len(manifest.positions))] for name in "AB")
         return make_pieces(manifest.kind, A, B, manifest.scale)
 
     def write(self, sharers: int, ids: Callable[[list[str]], list[str]]) -> None:

@@ -107,8 +107,7 @@ def _preview(engine: "Engine", given: Leaving, mask: np.ndarray) -> None:
 
 
 def _row(part: Any, labels: list[str]) -> str:
-    number = part.name.partition(".")[2]
-    where = labels[int(number)] if number else "mean of your items’ sentence embeddings"
+    where = "mean of your items’ sentence embeddings" if part.position is None else labels[part.position]
     shape = " × ".join(map(str, part.shape))
     return (
         f"<tr><th scope='row'><code>{escape(part.name)}</code></th><td>{escape(where)}</td>"
