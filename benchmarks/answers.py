@@ -15,6 +15,7 @@ from benchmarks.common import DEFAULT_POOL, RESULTS, about, write_result
 from perpcs.cli import pool_folder
 from perpcs.personalizers.engine import Engine
 from perpcs.personalizers.marks import marks_of
+from perpcs.personalizers.method import Prepared
 from perpcs.tasks import Query, get_task
 
 METHODS = ("base", "perpcs")
@@ -48,14 +49,14 @@ def answered(engine: Engine, name: str, texts: list[str]) -> list[dict[str, obje
     """Every input with the answers of all methods for one example person."""
     task, people = get_task(name), engine.examples(name)
     rows: list[dict[str, object]] = []
-    ready: dict[tuple[int, str], object] = {}
+    ready: dict[tuple[int, str], Prepared] = {}
     for number, text in enumerate(texts):
         at = number % len(people)
         person, query = people[at], Query(x=text)
         for method in METHODS:
             if (at, method) not in ready:
                 ready[at, method] = engine.prepare(task, method, person.history, user=person.id)
-        *_, last = engine.answer_rows(task, [(ready[at, method], query) for method in METHODS])  # type: ignore[misc]
+        *_, last = engine.answer_rows(task, [(ready[at, method], query) for method in METHODS])
         row: dict[str, object] = {"task": name, "person": person.id, "input": text}
         for answer in last:
             mark = "" if task.labels else marks_of(answer.text, [text]).label

@@ -7,20 +7,18 @@ large. Ratios are over float32 in the same run.
 """
 
 import os
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import torch
 
-from benchmarks.common import RESULTS, print_table, write_result
+from benchmarks.common import RESULTS, print_table, take_turns, write_result
 from perpcs.evaluate.experiment import commit
 from perpcs.model import shipped
 from perpcs.model.base import BaseModel, load_base, rounds_fast
 from perpcs.model.basis import Factors
 from perpcs.model.decode import decode
 
-ROWS, TOKENS, NEW = 16, 64, 12
+ROWS, TOKENS, NEW, REPEATS = 16, 64, 12, 5
 
 
 def main() -> None:
@@ -58,23 +56,17 @@ def measured(base: BaseModel) -> dict[str, float]:
         for _ in decode(base, ids[:rows].tolist(), max_new_tokens=NEW, no_repeat=0):
             pass
 
-    return {
-        "forward": ROWS * TOKENS / median(forward),
-        "forward and backward": ROWS * TOKENS / median(train),
-        "writing, one row": NEW / median(lambda: write(1)),
-        "writing, six rows": 6 * NEW / median(lambda: write(6)),
+    runs = {
+        "forward": (forward, ROWS * TOKENS),
+        "forward and backward": (train, ROWS * TOKENS),
+        "writing, one row": (lambda: write(1), NEW),
+        "writing, six rows": (lambda: write(6), 6 * NEW),
     }
-
-
-def median(run: Callable[[], None], repeats: int = 5) -> float:
-    """Seconds of a run, after one that is not timed."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return sorted(seconds)[repeats // 2]
+    timings = take_turns([run for run, _ in runs.values()], REPEATS)
+    return {
+        what: round(tokens / timed["median_s"], 1)
+        for (what, (_, tokens)), timed in zip(runs.items(), timings, strict=True)
+    }
 
 
 if __name__ == "__main__":

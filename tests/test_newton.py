@@ -40,7 +40,7 @@ def encode(base, items=ITEMS):
 
 
 def gains_of(base, task, encoded):
-    return read_gains(base, task, encoded, 8192, lambda number, of, weights: None)
+    return read_gains(base, task, encoded, 8192, lambda number, weights: None)
 
 
 def drawn_gains(items=7, size=40, seed=0):

@@ -22,7 +22,7 @@ RECORDS = (
     *("perpcs.pool.manifest", "perpcs.tasks"),
 )
 """What figures may read: numbers and words, no tensors."""
-MAX_LINES = 480
+MAX_LINES = 400
 ASSET_BYTES = 100_000_000
 
 

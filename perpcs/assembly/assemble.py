@@ -262,9 +262,9 @@ def descend(
     extra: dict[str, Any] = {}
     if options.router == "newton":
         shares = item_shares(len(encoded), options.half_life)
-        gains, losses = read_gains(base, task, encoded, batch_tokens, tell)
         passes = len(length_batches([len(item.ids) for item in encoded], batch_tokens))
         of = 3 * passes + 1  # reading, trying, checking; the last two take about as many passes again
+        gains, losses = read_gains(base, task, encoded, batch_tokens, lambda at, now: tell(at, of, now))
         found = newton_step(
             base,
             task,
@@ -308,24 +308,22 @@ def read_gains(
     task: TaskPieces,
     encoded: Sequence[Encoded],
     batch_tokens: int,
-    tell: Callable[[int, int, np.ndarray], None],
+    tell: Callable[[int, np.ndarray], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gains (N, P, S), 0 for a piece that is not shared, and losses (N,) of the base model.
 
     Args:
-        tell: told after every batch its number, how many steps the router takes, and the weights that the items read so
-            far ask for.
+        tell: told after every batch its number, and the weights that the items read so far ask for.
     """
     P, S, N = len(base.positions), task.pieces.sharers, len(encoded)
     gains, losses, mask = no_gains(base, N, S), np.zeros(N), task.mask.cpu().numpy()
-    of = 3 * len(length_batches([len(item.ids) for item in encoded], batch_tokens)) + 1
     read: list[int] = []
     batches = batches_of_gains(base, task.pieces, encoded, batch_tokens=batch_tokens)
     for number, (rows, own, loss) in enumerate(batches):
         gains[rows], losses[rows] = own * mask, loss
         read += rows
         damping, length = UNTRIED
-        tell(number, of, (length * solve(gains[read].reshape(len(read), P * S), damping)).reshape(P, S))
+        tell(number, (length * solve(gains[read].reshape(len(read), P * S), damping)).reshape(P, S))
     return gains, losses
 
 

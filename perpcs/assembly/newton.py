@@ -26,6 +26,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from perpcs.assembly.check import FEWEST as FEWEST_TO_CHECK
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import people
 from perpcs.model.likelihood import target_nll
@@ -113,7 +114,7 @@ def newton_step(
 
     Args:
         counts: how much each item counts, (N,), adding up to 1.
-        on_pass: told the number of a pass that is done, and the weights as far as they are known.
+        on_pass: told the number of a pass that is done, and the weights at eta = 1.
     """
     N, P, S = gains.shape
     flat = gains.reshape(N, P * S)
@@ -126,28 +127,28 @@ def newton_step(
         nonlocal told
         told += 1
         if on_pass:
-            on_pass(told, weights.reshape(P, S))
+            on_pass(told, whole.reshape(P, S))
 
     if older >= FEWEST:
         damping = choose_damping(flat[:older])
-        weights = solve(flat, damping, counts)
+    whole = solve(flat, damping, counts)
+    if older >= FEWEST:
         fold = np.arange(older) % FOLDS
         apart = np.stack([solve(flat[:older][fold != f], damping, counts[:older][fold != f]) for f in range(FOLDS)])
         slope = np.einsum("nd,nd->n", flat[:older].astype(np.float64), apart[fold])
         tried = run(range(older), apart.reshape(FOLDS, P, S)[fold], on_batch=tell)
         length = best_length(slope, tried - losses[:older] + slope, counts[:older])
-    weights = length * solve(flat, damping, counts)
     check = None
     if older < N:
         without = (length * solve(flat[:older], damping, counts[:older])).reshape(1, P, S)
         after = run(range(older, N), without.repeat(N - older, 0), on_batch=tell) if length else losses[older:]
         check = Check(losses[older:], after)
-    return Step(weights.reshape(P, S), damping, length, check)
+    return Step((length * whole).reshape(P, S), damping, length, check)
 
 
 def kept_out(items: int) -> int:
-    """How many of the newest items check the rest: a fifth, one at least, none of fewer than five."""
-    return max(1, items // 5) if items >= 5 else 0
+    """How many of the newest items check the rest: a fifth, one at least, none of fewer than ``FEWEST_TO_CHECK``."""
+    return max(1, items // 5) if items >= FEWEST_TO_CHECK else 0
 
 
 def best_length(slope: np.ndarray, bend: np.ndarray, counts: np.ndarray) -> float:

@@ -32,8 +32,8 @@ from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers.method import Person, Prepared, Setting, Writer
 from perpcs.personalizers.rows import row_updates
-from perpcs.pool.build import versions
 from perpcs.pool.store import Pool
+from perpcs.pool.target import versions
 from perpcs.tasks import Task, User
 
 Say = Callable[[str], None]

@@ -225,8 +225,8 @@ def wrap(
     positions = []
     for index, name in enumerate(dict.fromkeys(order)):
         linear = model.get_submodule(name)
-        parent, child = place_of(model, name)
-        setattr(parent, child, AdaptedLinear(linear, index))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, AdaptedLinear(linear, index))
         n, d = _shape(linear)
         positions.append(Position(layer=_layer_of(name), module=child, path=name, n=n, d=d))
     model.eval()  # the wrappers too
@@ -261,12 +261,6 @@ def save_plain(base: BaseModel, folder: Path) -> None:
         tensors[f"{wrapped.get(path, path)}.{kind}"] = tensor.cpu()
     base.model.save_pretrained(folder, state_dict=tensors)
     base.tokenizer.save_pretrained(folder)
-
-
-def place_of(model: nn.Module, path: str) -> tuple[nn.Module, str]:
-    """The module that holds the one at a path, and its name there."""
-    parent, _, child = path.rpartition(".")
-    return model.get_submodule(parent), child
 
 
 def _layer_of(path: str) -> int:

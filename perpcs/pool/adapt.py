@@ -30,7 +30,7 @@ RETRIEVED = (1, 1, 2, 4)
 """How many items a prompt with history carries: one of these, equally likely."""
 FEWEST_TO_DESCRIBE = 4
 """Items below which a profile says next to nothing."""
-_CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
 _EVERY = 180.0  # seconds between checkpoints
 
 
@@ -209,13 +209,13 @@ def _keep(folder: Path, parameters: Sequence[Tensor], optimiser: torch.optim.Ada
         state = optimiser.state[parameter]
         tensors |= {f"{number}.{key}": state[key] for key in ("exp_avg", "exp_avg_sq", "step")}
         tensors[f"{number}"] = parameter.detach()
-    write_atomic(folder / _CHECKPOINT, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
+    write_atomic(folder / CHECKPOINT, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def _resume(folder: Path | None, parameters: Sequence[Tensor], optimiser: torch.optim.AdamW) -> list[float]:
-    if folder is None or not (folder / _CHECKPOINT).exists():
+    if folder is None or not (folder / CHECKPOINT).exists():
         return []
-    read = load_file(folder / _CHECKPOINT)
+    read = load_file(folder / CHECKPOINT)
     for number, parameter in enumerate(parameters):
         parameter.data.copy_(read[f"{number}"])
         optimiser.state[parameter] = {key: read[f"{number}.{key}"] for key in ("exp_avg", "exp_avg_sq", "step")}

@@ -14,12 +14,9 @@ anything is made of them: what is stored is what was measured.
 Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,18 +34,8 @@ from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import check_disjoint, choose_sharers, share_mask
 from perpcs.pool.stages import Stage, Workspace, throttled
-from perpcs.pool.store import (
-    DELTA,
-    EMBEDDINGS,
-    HYPERNET,
-    MAP,
-    PIECES,
-    REFERENCE,
-    base_hash,
-    load_stored_base,
-    rounded,
-    write_pieces,
-)
+from perpcs.pool.store import EMBEDDINGS, HYPERNET, MAP, PIECES, rounded, write_pieces
+from perpcs.pool.target import Target, versions
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
 from perpcs.tasks import Task, User
 
@@ -58,7 +45,8 @@ class TaskPeople:
     """One task's people, each in one group only."""
 
     task: Task
-    base_ids: Sequence[str]
+    base_users: Sequence[User]
+    """Whom the base model learned from; they share nothing."""
     candidates: Sequence[User]
     sharers: int
     key: Any
@@ -67,8 +55,6 @@ class TaskPeople:
     """Example people in the Per-Pcs release layout, with ``description`` and ``traits``."""
     origin: str = ""
     """Who the sharers are, in a sentence."""
-    adapters: Sequence[User] = ()
-    """Base users, who share nothing."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +96,7 @@ def build_tasks(
         settings = whole.of_task(part.task.name)
         check_disjoint(
             {
-                "base users": part.base_ids,
+                "base users": [user.id for user in part.base_users],
                 "sharer candidates": [user.id for user in part.candidates],
                 "example people": [row["user_id"] for row in part.examples],
             }
@@ -121,7 +107,7 @@ def build_tasks(
         pieces = pieces_stage(space, base, base_key, part.task, sharers, choose[0], settings)
         gates = gates_stage(space, base, part.task, sharers, pieces, settings)
         others = [user for i, user in enumerate(part.candidates) if i not in set(choose[2]["chosen"])]
-        others += [user for user in part.adapters if len(user.history) > 1]  # candidates alone may be too few
+        others += [user for user in part.base_users if len(user.history) > 1]  # candidates alone may be too few
         distilled = None
         if settings.distil is not None and len(others) > 1:
             distilled = distil_stage(space, base, part.task, others, pieces, settings.pieces, settings.distil)
@@ -144,7 +130,6 @@ def build_tasks(
 
 PROTOTYPE_ITEMS = 12
 """Items that a prototype is the mean of, about, spread over the history."""
-_PACKAGES = ("torch", "transformers", "scikit-learn", "umap-learn", "numpy", "safetensors")
 
 
 def embed_stage(space: Workspace, part: TaskPeople, settings: Settings) -> Stage:
@@ -204,6 +189,8 @@ def pieces_stage(
         trained = TrainedPieces(rounded(trained.A, settings.dtype), rounded(trained.B, settings.dtype), trained.losses)
         tensors = {f"A.{p}": a for p, a in enumerate(trained.A)} | {f"B.{p}": b for p, b in enumerate(trained.B)}
         write_atomic(folder / "pieces.safetensors", save({name: t.contiguous() for name, t in tensors.items()}))
+        for group in folder.glob("group-*.safetensors"):  # all of them are in the file of pieces now
+            group.unlink()
         return {"losses": trained.losses}
 
     return space.stage(
@@ -379,24 +366,6 @@ def write_task(
     )
 
 
-@dataclass(frozen=True)
-class Target:
-    """The folder that a pool is written to, its base model already in it."""
-
-    folder: Path
-    base: BaseModel
-    base_hash: str
-
-
-def open_target(
-    space: Workspace, name: str, base_folder: Path, modules: Sequence[str] = (), first_layer: int = 0
-) -> Target:
-    """A new folder in the workspace with a copy of the base model, or of what stands for it."""
-    folder = space.folder / f"out-{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    return Target(folder, *copy_base(base_folder, folder / "base", modules=modules, first_layer=first_layer))
-
-
 def finish(
     space: Workspace,
     target: Target,
@@ -404,17 +373,14 @@ def finish(
     people: Sequence[TaskPeople],
     settings: Settings,
     final: Path,
-    learners: Mapping[str, Sequence[User]] = MappingProxyType({}),
     **facts: Any,
 ) -> None:
     """Build every task into the target, write the manifest, and put the folder in place of an older one.
 
     Args:
-        learners: base users by task; gates are distilled from them too where candidates are few.
         facts: what only the caller knows: name, title, licence, users, card.
     """
     base = target.base
-    people = [replace(part, adapters=learners.get(part.task.name, ())) for part in people]
     tasks = build_tasks(space, base, base_key, people, settings, target.folder)
     manifest = Manifest(
         base="base",
@@ -429,37 +395,5 @@ def finish(
         **facts,
     )
     write_manifest(target.folder, manifest)
-    old = final.with_name(f".{final.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    if final.exists():
-        final.rename(old)
-    target.folder.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
+    target.put_in_place(final)
     space.say(f"pool written: {sum(f.stat().st_size for f in final.rglob('*') if f.is_file()) / 1e6:.1f} MB")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what numbers depend on."""
-    return {name: version(name) for name in _PACKAGES}
-
-
-def copy_base(
-    folder: Path, target: Path, dtype: str = "float16", modules: Sequence[str] = (), first_layer: int = 0
-) -> tuple[BaseModel, str]:
-    """Copy a base model's files into the pool and load it from there.
-
-    A whole model's weights are rounded to ``dtype``. Pieces are trained on what was copied, so nothing of what the pool
-    says of itself is about another model.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    kind = getattr(torch, dtype)
-    for file in folder.iterdir():
-        if file.suffix == ".safetensors" and file.name.startswith("model"):  # large models come in several files
-            rounded_weights = {name: tensor.to(kind) for name, tensor in load_file(file).items()}
-            write_atomic(target / file.name, save(rounded_weights, metadata={"format": "pt"}))
-        elif file.name in (DELTA, REFERENCE) or (
-            file.suffix in (".json", ".txt", ".model") and file.name not in ("done.json", "lessons.json")
-        ):
-            shutil.copyfile(file, target / file.name)
-    return load_stored_base(target, modules=modules, first_layer=first_layer), base_hash(target)

@@ -23,11 +23,12 @@ from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
 from perpcs.model import shipped
 from perpcs.model.base import BaseModel, load_base, merge, save_plain
-from perpcs.pool.adapt import Lesson, Profiles, adapt, base_lessons, encode_lessons
-from perpcs.pool.build import TaskPeople, finish, open_target
+from perpcs.pool.adapt import CHECKPOINT, Lesson, Profiles, adapt, base_lessons, encode_lessons
+from perpcs.pool.build import TaskPeople, finish
 from perpcs.pool.recipe import Recipe
 from perpcs.pool.stages import Stage, Workspace, clock, throttled
 from perpcs.pool.store import DELTA, REFERENCE
+from perpcs.pool.target import open_target
 from perpcs.quiet import quiet_transformers
 from perpcs.tasks import Item, Task, User, get_task
 
@@ -56,7 +57,7 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
         people.append(
             TaskPeople(
                 task,
-                [user.id for user in learners[name]],
+                learners[name],
                 users,
                 min(recipe.sharers, len(users)),
                 {"candidates": hash_file(candidates), "task": name},
@@ -72,12 +73,11 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
         people,
         recipe.settings,
         final,
-        learners=learners,
         name=recipe.name,
         title=recipe.title or recipe.name,
         licence=recipe.licence,
         users={
-            "base": {part.task.name: len(part.base_ids) for part in people},
+            "base": {part.task.name: len(part.base_users) for part in people},
             "candidates": {part.task.name: len(part.candidates) for part in people},
         },
         card={**recipe.card, "base": {"from": recipe.base, "adaptation": asdict(recipe.adaptation), **result}},
@@ -109,6 +109,7 @@ def _adapt_stage(space: Workspace, recipe: Recipe, users: Mapping[str, Sequence[
 
             delta, losses = adapt(base, [one for _, one in encoded], weights, settings, folder, told)
             delta.save(folder / DELTA)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
         if recipe.base == shipped.NAME:
             write_json(folder / REFERENCE, {"base": shipped.NAME, "sha256": shipped.SHA256})
         else:
