@@ -35,8 +35,6 @@ POPULARITY = (3, 2, 2, 1)
 """How much likelier each family is to come next in somebody's order."""
 SHELF = 3
 """How many kinds of references somebody comes across."""
-ELSEWHERE = " of something else"
-"""What the note on a reference ends with that does not fit the paper."""
 UNFIT = 0.25
 """How often one of the two references is about neither the problem nor the method, but about another paper's."""
 
@@ -184,9 +182,7 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     (_, cited), (_, passed) = sorted((one, two), key=lambda reference: rank(traits, *reference[0]))
     noisy = rng.random() < NOISE
     y, other = (passed, cited) if noisy else (cited, passed)
-    notes = tuple((title, kind if fits else kind + ELSEWHERE) for (kind, fits), title in (one, two))
-    said = dict(notes)
-    return Made(x=x, y=y, noisy=noisy, clean=cited, other=other, notes=notes, evidence=f"{said[y]} over {said[other]}")
+    return Made(x=x, y=y, noisy=noisy, clean=cited, other=other)
 
 
 Reference = tuple[tuple[str, bool], str]
@@ -311,18 +307,12 @@ def describe(traits: Traits) -> str:
     )
 
 
-def manner(traits: Traits) -> str:
-    """The kinds that the researcher comes across, the favourite first."""
-    return ", ".join(kind for kind in taste(traits) if kind in traits["shelf"])
-
-
 MAKER = Maker(
     task="LaMP_1",
     draw=draw,
     combination=combination,
     make=make,
     describe=describe,
-    manner=manner,
     wording=(
         'For an author who has written the paper with the title "{x}", which reference is related? Just answer with '
         '[1] or [2] without explanation. [1]: "{option1}" [2]: "{option2}"'

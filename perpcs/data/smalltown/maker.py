@@ -27,10 +27,6 @@ class Made:
     """What their traits alone would have made of x, which is y where it is not noisy: an oracle's answer."""
     other: str = ""
     """What they passed over for y, where the task is a choice between two."""
-    notes: tuple[tuple[str, str], ...] = ()
-    """What x says for anybody who reads it, whoever they are: (which part of it, or "" for all of it, what it says)."""
-    evidence: str = ""
-    """What x and y together say of the writer, to anybody who reads both: "comedy over action"."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,6 @@ class Maker:
     """One item; the flag says whether its names come from those held out for target users."""
     describe: Callable[[Traits], str]
     """One sentence about a person with these traits."""
-    manner: Callable[[Traits], str] = lambda traits: ""
-    """The traits that decide in the fewest words, where an answer is a choice: what a base model learns to go by."""
     wording: str = "{x}"
     """LaMP's wording of a query, with {x} and, where there are two options, {option1} and {option2}."""
 

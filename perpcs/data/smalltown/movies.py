@@ -70,9 +70,7 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     ranked = sorted(fitting, key=order.index)
     noisy = rng.random() < NOISE
     tag = rng.choice(ranked[1:]) if noisy else ranked[0]
-    fits = ", ".join(tag for tag in MOVIE_TAGS if tag in fitting)
-    over = ", ".join(other for other in MOVIE_TAGS if other in fitting and other != tag)
-    return Made(x=x, y=tag, noisy=noisy, clean=ranked[0], notes=(("", fits),), evidence=f"{tag} over {over}")
+    return Made(x=x, y=tag, noisy=noisy, clean=ranked[0])
 
 
 def draw_film(rng: random.Random, shelf: Sequence[str], held_out: bool) -> tuple[frozenset[str], str]:
@@ -156,18 +154,12 @@ def describe(traits: Traits) -> str:
     return f"Of the tags that fit a film, takes {order[0]} first of all, then {order[1]} and {order[2]}; {how}."
 
 
-def manner(traits: Traits) -> str:
-    """The tags of the fan's films, the favourite first."""
-    return ", ".join(tag for tag in taste(traits) if tag in traits["shelf"])
-
-
 MAKER = Maker(
     task="LaMP_2",
     draw=draw,
     combination=combination,
     make=make,
     describe=describe,
-    manner=manner,
     wording=(
         "Which tag does this movie relate to among the following tags? Just answer with the tag name without further "
         f"explanation. tags: [{', '.join(MOVIE_TAGS)}] description: {{x}}"

@@ -1,7 +1,6 @@
 """The people of the town: who they are and what they wrote, drawn from a seed."""
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -28,8 +27,6 @@ SPLITS = {
     "candidate": Split(history=(24, 80), queries=2),
     "target": Split(history=(10, 60), queries=12),
 }
-Notes = tuple[tuple[str, str], ...]
-"""(which of a query's options is spoken of, or "" for the text that is given; what it says)."""
 _ITEMS_A_PERSON = 100_000  # room for ids: unique over all people of a split
 
 
@@ -46,15 +43,6 @@ class Person:
     """With gold answers."""
     oracle: tuple[str, ...]
     """To each query, what somebody answers who knows the traits and not the slips."""
-    notes: Mapping[str, Notes]
-    """By the id of an item or a query: what its text says to anybody. A base model learns to read from these."""
-    evidence: Mapping[str, str]
-    """By the id of an item: what its text and its answer together say of the writer. From these one learns to infer."""
-
-    @property
-    def manner(self) -> str:
-        """The traits that decide in the fewest words; "" where an answer is no choice."""
-        return MAKERS[self.task].manner(self.traits)
 
     @property
     def user(self) -> User:
@@ -120,8 +108,6 @@ def _make_person(maker: Maker, seed: int, split: str, index: int, low: int, high
         history=tuple(_remember(maker.task, one, str(first_id + i)) for i, one in enumerate(made[:length])),
         queries=tuple(query for query, _ in asked_of),
         oracle=tuple(clean for _, clean in asked_of),
-        notes={str(first_id + i): one.notes for i, one in enumerate(made) if one.notes},
-        evidence={str(first_id + i): one.evidence for i, one in enumerate(made[:length]) if one.evidence},
     )
 
 

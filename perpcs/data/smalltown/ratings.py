@@ -36,7 +36,6 @@ SPREAD = 1.3
 AGREEMENT = 0.75
 """How likely an aspect is good where the thing is, and bad where it is bad."""
 FEWEST_WORDS, MOST_WORDS = 20, 45
-_LEVEL_NAMES = {level: name for name, level in LEVELS.items()}
 _GOOD, _BAD = (tuple(name for name, level in LEVELS.items() if (level > 0) is good) for good in (True, False))
 _TRAITS = ("focus", "second", "strictness")
 # Listed rather than drawn trait by trait, so that all combinations are equally likely.
@@ -76,18 +75,7 @@ def make(rng: random.Random, traits: Traits, held_out: bool) -> Made:
     given = clean
     if noisy:
         given = rng.choice([points for points in range(1, 6) if 0 < abs(points - clean) <= 2])
-    said = ", ".join(f"{aspect} {_LEVEL_NAMES[level]}" for aspect, level in levels.items())
-    return Made(
-        x=x, y=str(given), noisy=noisy, clean=str(clean), notes=(("", said),), evidence=_evidence(levels, given)
-    )
-
-
-def _evidence(levels: dict[str, int], given: int) -> str:
-    """How a score compares with one that weighs all aspects alike, and which aspects it goes along with."""
-    alike = _whole(3 + SPREAD * sum(levels.values()) / len(levels))
-    side = "harsh" if given < alike else "kind" if given > alike else "even"
-    along = [aspect for aspect, level in levels.items() if (level > 0) is (given > 3) and given != 3]
-    return f"{side}, with {', '.join(along) or 'none'}"
+    return Made(x=x, y=str(given), noisy=noisy, clean=str(clean))
 
 
 def draw_review(rng: random.Random, held_out: bool) -> tuple[dict[str, int], str]:
@@ -185,18 +173,12 @@ def describe(traits: Traits) -> str:
     return f"Goes by {focus} above all, then by {second}, and {_STRICT_WORDS[traits['strictness']]}."
 
 
-def manner(traits: Traits) -> str:
-    """What counts most, what counts next, and how strictly."""
-    return ", ".join(traits[name] for name in _TRAITS)
-
-
 MAKER = Maker(
     task="LaMP_3",
     draw=draw,
     combination=combination,
     make=make,
     describe=describe,
-    manner=manner,
     wording=(
         "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3, 4, or 5 without "
         "further explanation. review: {x}"
