@@ -60,13 +60,15 @@ def test_the_tiny_town_is_valid_and_complete(tiny_town: Path) -> None:
     for task in ("LaMP_1", "LaMP_2", "LaMP_3", "LaMP_4", "LaMP_5", "LaMP_7"):
         assert any(line.startswith(f"{task}: 5 sharers") for line in lines)
     pool = Pool(tiny_town)
+    assert pool.hypernet is not None
+    learned = pool.manifest.hypernet
+    assert [point["step"] for point in learned["curve"]] == [0, town.HYPERNET_STEPS]
     for part in pool.manifest.tasks:
         assert len(pool.sharers(part.task)) == 5
         assert len(pool.examples(part.task)) == 2
-        assert pool.hypernet(part.task) is not None
         assert pool.pieces(part.task, "cpu", torch.float32).distilled is not None
-        assert [point["step"] for point in part.hypernet["curve"]] == [0, town.HYPERNET_STEPS]
-        assert part.hypernet["people"] + sum(part.hypernet["held_out"].values()) == part.candidates
+        said = learned["tasks"][part.task]
+        assert said["people"] + sum(said["held_out"].values()) == part.candidates
         for example in pool.examples(part.task):
             assert example.description
             assert (tiny_town / part.task / "examples" / f"{example.id}.json").exists()

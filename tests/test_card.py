@@ -255,11 +255,11 @@ LEARNED = {
         "clusters": {"base": 0.7046, "own": 0.6731, "shuffled": 0.72},
     },
 }
+"""What a network's training says of one task."""
 
 
 def with_hypernet(manifest, said):
-    one, other = manifest.tasks
-    return dataclasses.replace(manifest, tasks=(dataclasses.replace(one, hypernet=said), other))
+    return dataclasses.replace(manifest, hypernet={"tasks": {manifest.tasks[0].task: said}})
 
 
 def test_what_the_network_of_p2p_does_for_new_people_is_told():
@@ -268,7 +268,9 @@ def test_what_the_network_of_p2p_does_for_new_people_is_told():
         ("News headlines", "22 new people", "0.693", "0.629", "–"),
         ("News headlines", "23 of new clusters", "0.705", "0.673", "0.720"),
     ]
-    assert rows.hypernet_sentence(with_hypernet(manifest, LEARNED)).startswith("Learned from 1195 other candidates")
+    assert rows.hypernet_sentence(with_hypernet(manifest, LEARNED)).startswith(
+        "One network for all tasks. It learned from 1195 other candidates"
+    )
     assert rows.hypernet_rows(manifest) == []
     assert rows.hypernet_rows(with_hypernet(manifest, {"held_out": {"people": "many"}, "final": []})) == []
 

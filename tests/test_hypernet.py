@@ -267,7 +267,7 @@ def trained(tiny_base, tmp_path_factory):
 def test_people_never_seen_are_told_apart_by_their_profiles(trained, tiny_base):
     net, facts = trained
     for group in ("people", "clusters"):
-        final, curve = facts["final"][group], [point[group] for point in facts["curve"]]
+        final, curve = facts["tasks"][""]["final"][group], [point[group] for point in facts["curve"]]
         assert curve[0] == final["base"], "at step 0 everybody has the base model"
         assert final["own"] < final["base"]
         assert final["own"] < final["shuffled"]

@@ -19,25 +19,20 @@ from perpcs.personalizers import methods as registry
 from perpcs.personalizers import p2p
 from perpcs.personalizers.method import Person, Setting
 from perpcs.pool import profiles
-from perpcs.pool.build import Settings, TaskPeople, gates_stage, pieces_stage, write_task
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
-from perpcs.pool.hypernet_stage import hypernet_stage, profiles_stage
+from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profiles_stage
 from perpcs.pool.manifest import read_manifest, write_manifest
 from perpcs.pool.stages import Workspace
 from perpcs.pool.store import HYPERNET, Pool
-from perpcs.pool.train import GateSettings, PieceSettings
-from perpcs.tasks import get_task
 
 
 def sign(folder, data, shape=SHAPE, version=profiles.VERSION):
-    """Put a network's bytes into the first task of a pool, as a builder would."""
-    (folder / "LaMP_4" / HYPERNET).write_bytes(data)
+    """Put a network's bytes into a pool, as a builder would."""
+    (folder / HYPERNET).write_bytes(data)
     manifest = read_manifest(folder)
-    part = manifest.tasks[0]
-    files = {**part.files, HYPERNET: hash_file(folder / "LaMP_4" / HYPERNET)}
-    facts = {"shape": vars(shape), "profile_version": version}
-    first = replace(part, files=files, hypernet=facts, encoder="minilm")
-    write_manifest(folder, replace(manifest, tasks=(first, *manifest.tasks[1:])))
+    facts = {"shape": vars(shape), "profile_version": version, "sha256": hash_file(folder / HYPERNET)}
+    first = replace(manifest.tasks[0], encoder="minilm")
+    write_manifest(folder, replace(manifest, tasks=(first, *manifest.tasks[1:]), hypernet=facts))
 
 
 @pytest.fixture
@@ -66,15 +61,19 @@ def lora_of(pool, task, history, base=None):
 
 def test_a_pool_opens_its_network_once_and_one_without_has_none(pool_folder):
     pool = Pool(pool_folder)
-    net = pool.hypernet("LaMP_4")
+    net = pool.hypernet
     assert net is not None
-    assert pool.hypernet("LaMP_4") is net
+    assert pool.hypernet is net
     assert not any(parameter.requires_grad for parameter in net.parameters())
-    assert pool.hypernet("LaMP_2") is None
-    with pytest.raises(PerpcsError, match="no network that writes adapters for LaMP_2"):
-        lora_of(pool, get_task("LaMP_2"), ITEMS)
     again = read_hypernet(hypernet_bytes(net), pool.manifest.positions, SHAPE)
-    assert hypernet_bytes(again) == (pool_folder / "LaMP_4" / HYPERNET).read_bytes()
+    assert hypernet_bytes(again) == (pool_folder / HYPERNET).read_bytes()
+
+
+def test_a_pool_without_a_network_says_so(tmp_path):
+    pool = Pool(write_tiny_pool(tmp_path / "pool"))
+    assert pool.hypernet is None
+    with pytest.raises(PerpcsError, match="no network that writes adapters"):
+        lora_of(pool, TASK, ITEMS)
 
 
 def other(data, change):
@@ -95,20 +94,20 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_network_that_is_none_is_a_sentence(damage, pool_folder):
-    sign(pool_folder, DAMAGES[damage]((pool_folder / "LaMP_4" / HYPERNET).read_bytes()))
+    sign(pool_folder, DAMAGES[damage]((pool_folder / HYPERNET).read_bytes()))
     with pytest.raises(PerpcsError, match="not the network that the manifest describes"):
-        Pool(pool_folder).hypernet("LaMP_4")
+        assert Pool(pool_folder).hypernet
 
 
 def test_altered_networks_and_networks_of_another_profile_are_refused(pool_folder):
-    path = pool_folder / "LaMP_4" / HYPERNET
+    path = pool_folder / HYPERNET
     data = path.read_bytes()
     sign(pool_folder, data, version=0)
     with pytest.raises(PerpcsError, match="profiles of another wording"):
         lora_of(Pool(pool_folder), TASK, ITEMS)
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(PerpcsError, match="altered"):
-        Pool(pool_folder).hypernet("LaMP_4")
+        assert Pool(pool_folder).hypernet
 
 
 def test_a_history_becomes_a_lora_that_a_row_carries(pool_folder, told):
@@ -118,7 +117,7 @@ def test_a_history_becomes_a_lora_that_a_row_carries(pool_folder, told):
     found = [lora_of(pool, TASK, history) for history in histories]
     assert found[0].bytes == 2 * sum(SHAPE.rank * (p.n + p.d) for p in base.positions)
     assert found[0].seconds > 0
-    net = pool.hypernet("LaMP_4")
+    net = pool.hypernet
     A, B = net(p2p.profiles_of(pool, TASK, histories))
     direct = rows_adapter(A, B, torch.tensor([1, 0, 1]), SHAPE.scale)
     carried = fixed(own_updates([found[i].own for i in (1, 0, 1)], base.device, base.dtype))
@@ -161,39 +160,19 @@ def test_the_stages_run_once_and_give_what_the_pool_opens(tiny_base, told, tmp_p
     for _ in range(2):
         space = Workspace(tmp_path / "work", said.append)
         embedded = profiles_stage(space, TASK, users, "seed 1", "minilm")
-        found.append(hypernet_stage(space, base, "base-x", TASK, users, embedded, chosen, brief))
+        found.append(hypernet_stage(space, base, "base-x", [Learners(TASK, users, embedded, chosen)], brief))
     assert found[0] == found[1]
-    assert said[-2:] == ["profiles-LaMP_4: done before", "hypernet-LaMP_4: done before"]
+    assert said[-2:] == ["profiles-LaMP_4: done before", "hypernet: done before"]
     _, folder, facts = found[0]
     assert [file.name for file in sorted(folder.iterdir())] == ["done.json", HYPERNET]
     read_hypernet((folder / HYPERNET).read_bytes(), base.positions, HypernetShape(**facts["shape"]))
-    assert facts["held_out"] == {"people": 1, "clusters": 3}
-    other = hypernet_stage(space, base, "base-x", TASK, users, embedded, chosen, replace(brief, seed=1))
+    assert facts["tasks"]["LaMP_4"]["held_out"] == {"people": 1, "clusters": 3}
+    both = [Learners(TASK, users, embedded, chosen)] * 2
+    other = hypernet_stage(space, base, "base-x", both, brief)
+    assert other[2]["tasks"]["LaMP_4"]["held_out"] == {"people": 2, "clusters": 6}
     assert other[0] != found[0][0]
-
-
-def test_what_the_stages_made_is_written_into_a_pool_and_opens(tiny_base, told, tmp_path):
-    base, users = tiny_base(), [user(6, name=f"p{number}") for number in range(8)]
-    space, brief = Workspace(tmp_path / "work", lambda line: None), replace(QUICK, steps=1)
-    plan = Settings(PieceSettings(rank=2, epochs=1), GateSettings(steps=1), hypernet=brief)
-    clusters = [number % 4 for number in range(8)]
-    choose = {"chosen": [0, 1], "clusters": clusters, "terms": [[]] * 4, "xy": [[0.0, 0.0]] * 8}
-    (tmp_path / "embeddings.safetensors").write_bytes(save({"embeddings": torch.ones(8, SHAPE.profile)}))
-    embed, chosen = ("embed", tmp_path, {}), ("choose", tmp_path, choose)
-    pieces = pieces_stage(space, base, "base", TASK, users[:2], "choose", plan)
-    gates = gates_stage(space, base, TASK, users[:2], pieces, plan)
-    profiled = profiles_stage(space, TASK, users, "people", "minilm")
-    made = hypernet_stage(space, base, "base", TASK, users, profiled, chosen, brief)
-    folder = write_tiny_pool(tmp_path / "pool", tasks=("LaMP_2",))
-    part = TaskPeople(TASK, [], users, 2, "people")
-    parts = [write_task(folder, base, part, embed, choose, pieces, gates, plan, hypernet=one) for one in (None, made)]
-    manifest = read_manifest(folder)
-    for described in parts:
-        write_manifest(folder, replace(manifest, tasks=(described,)))
-        net = Pool(folder).hypernet("LaMP_4")
-        assert (net is None) == (described is parts[0])
-    assert parts[1].hypernet == made[2]
-    assert parts[0].hypernet == {}
+    other = hypernet_stage(space, base, "base-x", both[:1], replace(brief, seed=1))
+    assert other[0] != found[0][0]
 
 
 def test_drawn_profiles_look_like_real_ones_and_are_nobodys():

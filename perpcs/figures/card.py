@@ -144,10 +144,12 @@ def hypernet_rows(manifest: Manifest) -> list[tuple[str, ...]]:
     token with each kind of ``PROFILES``; a dash where a number is not known.
     """
     rows = []
+    learned = mapping(manifest.hypernet.get("tasks"))
     for pool in manifest.tasks:
-        held = mapping(pool.hypernet.get("held_out"))
+        said = mapping(learned.get(pool.task))
+        held = mapping(said.get("held_out"))
         for group, words in HELD_OUT.items():
-            final = mapping(mapping(pool.hypernet.get("final")).get(group))
+            final = mapping(mapping(said.get("final")).get(group))
             if is_number(held.get(group)) and final:
                 losses = (f"{final[kind]:.3f}" if is_number(final.get(kind)) else "–" for kind in PROFILES)
                 rows.append((title_of(pool.task), f"{held[group]:,} {words}", *losses))
@@ -156,11 +158,11 @@ def hypernet_rows(manifest: Manifest) -> list[tuple[str, ...]]:
 
 def hypernet_sentence(manifest: Manifest) -> str:
     """From how many people P2P's network learned, and what those it is tried on had a say in."""
-    counts = (pool.hypernet.get("people") for pool in manifest.tasks)
+    counts = (mapping(said).get("people") for said in mapping(manifest.hypernet.get("tasks")).values())
     learned = [int(count) for count in counts if is_number(count)]
     return (
-        f"Learned from {_range(learned)} other candidates a task. Those it is tried on here had a say in how long it "
-        "learned; people of the quality tables had none."
+        f"One network for all tasks. It learned from {_range(learned)} other candidates a task. Those it is tried on "
+        "here decided how long it learned; people of the quality tables had no say."
     )
 
 

@@ -22,10 +22,10 @@ def p2p(call: Call) -> list[Prepared]:
     """A LoRA for each person from their profile; as controls, from somebody else's or from a drawn embedding.
 
     Raises:
-        PerpcsError: when the pool has no network for the task, or there is no history, or nobody else's.
+        PerpcsError: when the pool has no network, or there is no history, or nobody else's.
     """
     setting = call.setting
-    net = hypernet_of(setting.pool, setting.task)
+    net = hypernet_of(setting.pool)
     if call.detail == "random":
         profiles = random_profiles(net, len(call.people))
     else:
@@ -45,19 +45,18 @@ def _next_stranger(call: Call, person: Person) -> Sequence[Item]:
     raise PerpcsError("The control needs somebody else's history, and there is none.", "Take another method.")
 
 
-def hypernet_of(pool: Pool, task: Task) -> Hypernet:
-    """The pool's network for a task.
+def hypernet_of(pool: Pool) -> Hypernet:
+    """The pool's network.
 
     Raises:
         PerpcsError: when there is none, or one that was trained on profiles of another wording.
     """
-    net = pool.hypernet(task.name)
+    net = pool.hypernet
     if net is None:
         raise PerpcsError(
-            f"The pool has no network that writes adapters for {task.name}.",
-            "Use another method, or build the pool again with one.",
+            "The pool has no network that writes adapters.", "Use another method, or build the pool again with one."
         )
-    if pool.task(task.name).hypernet.get("profile_version") != VERSION:
+    if pool.manifest.hypernet.get("profile_version") != VERSION:
         raise PerpcsError("The pool's network was trained on profiles of another wording.", "Build the pool again.")
     return net
 

@@ -4,9 +4,9 @@
     2 embed     embed the candidates                           4 pieces   train all sharers' pieces at once
     3 choose    k-means, most active of each cluster, map      5 gates    train gates, collect prototypes
     6 distil    gates from people who share nothing            7 profiles embed profiles along candidates' histories
-    8 hypernet  train what writes a LoRA from a profile        9 write    share masks, pool folder, manifest
+    8 write     share masks, the task's folder                 9 hypernet for all tasks: writes a LoRA from a profile
 
-7 and 8 (hypernet_stage.py) run where the settings ask for them; whom clusters of profiles would choose is always noted.
+6, 7 and 9 run where the settings ask for them; whom clusters of profiles would choose is always noted.
 
 Where people come from is another file's matter (from_data.py). Pieces are rounded as the pool stores them before
 anything is made of them: what is stored is what was measured.
@@ -29,7 +29,7 @@ from perpcs.model.ia3 import make_pieces
 from perpcs.model.text import Encoded, encode_pair
 from perpcs.pool.distil import DistilSettings, distil_gates, drawn_items
 from perpcs.pool.embed import MINILM, embed_users
-from perpcs.pool.hypernet_stage import hypernet_stage, profile_choice_stage, profiles_stage
+from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profile_choice_stage, profiles_stage
 from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import check_disjoint, choose_sharers, share_mask
@@ -89,9 +89,9 @@ class Settings:
 
 def build_tasks(
     space: Workspace, base: BaseModel, base_key: str, people: Sequence[TaskPeople], settings: Settings, target: Path
-) -> tuple[TaskPool, ...]:
-    """Stages 2 to 9 for every task, written below ``target``."""
-    tasks, whole = [], settings
+) -> tuple[tuple[TaskPool, ...], dict[str, Any]]:
+    """Stages 2 to 9, written below ``target``: what the manifest says of the tasks, and of P2P's network."""
+    tasks, learners, whole = [], [], settings
     for part in people:
         settings = whole.of_task(part.task.name)
         check_disjoint(
@@ -111,21 +111,20 @@ def build_tasks(
         distilled = None
         if settings.distil is not None and len(others) > 1:
             distilled = distil_stage(space, base, part.task, others, pieces, settings.pieces, settings.distil)
-        hypernet = None
         if settings.hypernet is not None:
             profiles = profiles_stage(space, part.task, part.candidates, part.key, settings.encoder)
-            hypernet = hypernet_stage(
-                space, base, base_key, part.task, part.candidates, profiles, choose, settings.hypernet
-            )
+            learners.append(Learners(part.task, part.candidates, profiles, choose))
         by_profile = profile_choice_stage(
             space, part.task, part.candidates, part.key, settings.encoder, part.sharers, settings.select_seed
         )[2]["chosen"]
         if part.examples:
             write_json(target / part.task.name / "examples.json", list(part.examples))
-        tasks.append(
-            write_task(target, base, part, embed, choose[2], pieces, gates, settings, distilled, hypernet, by_profile)
-        )
-    return tuple(tasks)
+        tasks.append(write_task(target, base, part, embed, choose[2], pieces, gates, settings, distilled, by_profile))
+    if whole.hypernet is None:
+        return tuple(tasks), {}
+    hypernet = hypernet_stage(space, base, base_key, learners, whole.hypernet)
+    write_atomic(target / HYPERNET, (hypernet[1] / HYPERNET).read_bytes())
+    return tuple(tasks), {**hypernet[2], "sha256": hash_file(target / HYPERNET)}
 
 
 PROTOTYPE_ITEMS = 12
@@ -306,7 +305,6 @@ def write_task(
     gates: Stage,
     settings: Settings,
     distilled: Stage | None = None,
-    hypernet: Stage | None = None,
     by_profile: Sequence[int] = (),
 ) -> TaskPool:
     """Write one task's folder of a pool and say what the manifest holds of it."""
@@ -337,8 +335,6 @@ def write_task(
     write_json(target / task.name / "sharers.json", [asdict(row) for row in rows])
     embeddings = load_file(embed[1] / "embeddings.safetensors")["embeddings"][choose["chosen"]]
     write_atomic(target / task.name / EMBEDDINGS, save({"sharers": embeddings.half()}))
-    if hypernet is not None:
-        write_atomic(target / task.name / HYPERNET, (hypernet[1] / HYPERNET).read_bytes())
     activity = [len(user.history) for user in part.candidates]
     places = {"xy": choose["xy"], "clusters": choose["clusters"], "items": activity, "by_profile": list(by_profile)}
     write_json(target / task.name / MAP, places)
@@ -352,7 +348,7 @@ def write_task(
         share_seed=settings.share_seed,
         files={
             name: hash_file(target / task.name / name)
-            for name in (PIECES, EMBEDDINGS, HYPERNET, MAP, "sharers.json", "examples.json")
+            for name in (PIECES, EMBEDDINGS, MAP, "sharers.json", "examples.json")
             if (target / task.name / name).exists()
         },
         training={
@@ -361,7 +357,6 @@ def write_task(
             "distil": asdict(settings.distil) if distilled is not None and settings.distil is not None else None,
         },
         encoder=settings.encoder,
-        hypernet=hypernet[2] if hypernet is not None else {},
         origin=part.origin,
     )
 
@@ -381,7 +376,7 @@ def finish(
         facts: what only the caller knows: name, title, licence, users, card.
     """
     base = target.base
-    tasks = build_tasks(space, base, base_key, people, settings, target.folder)
+    tasks, hypernet = build_tasks(space, base, base_key, people, settings, target.folder)
     manifest = Manifest(
         base="base",
         base_hash=target.base_hash,
@@ -391,6 +386,7 @@ def finish(
         dtype=settings.dtype,
         positions=base.positions,
         tasks=tasks,
+        hypernet=hypernet,
         created_with=versions(),
         **facts,
     )

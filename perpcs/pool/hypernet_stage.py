@@ -1,7 +1,7 @@
 """The stages that look at profiles: whom their clusters would make sharers, and the network of Profile-to-PEFT."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,18 @@ from safetensors.torch import load_file, save
 from perpcs.files import write_atomic
 from perpcs.model.base import BaseModel
 from perpcs.pool.hypernet import hypernet_bytes
-from perpcs.pool.hypernet_train import CHECKPOINT, HypernetSettings, learned_people, split_people, train_hypernet
+from perpcs.pool.hypernet_train import (
+    CHECKPOINT,
+    HypernetSettings,
+    Learned,
+    Split,
+    learned_people,
+    split_people,
+    train_hypernet,
+)
 from perpcs.pool.profiles import VERSION, embed_profiles, point_histories
 from perpcs.pool.select import most_active
-from perpcs.pool.stages import Stage, Workspace, throttled
+from perpcs.pool.stages import Stage, Workspace
 from perpcs.pool.store import HYPERNET
 from perpcs.tasks import Task, User
 
@@ -56,32 +64,39 @@ def profile_choice_stage(
     return space.stage(f"profile-choice-{task.name}", inputs, work)
 
 
+@dataclass(frozen=True)
+class Learners:
+    """One task's people, with the stages that tell of them."""
+
+    task: Task
+    candidates: Sequence[User]
+    profiles: Stage
+    choose: Stage
+
+
 def hypernet_stage(
-    space: Workspace,
-    base: BaseModel,
-    base_key: str,
-    task: Task,
-    candidates: Sequence[User],
-    profiles: Stage,
-    choose: Stage,
-    settings: HypernetSettings,
+    space: Workspace, base: BaseModel, base_key: str, groups: Sequence[Learners], settings: HypernetSettings
 ) -> Stage:
-    """Train the network; the result is what the manifest says of it."""
+    """Train one network for all tasks; the result is what the manifest says of it."""
 
     def work(folder: Path) -> dict[str, Any]:
-        tell = throttled(space.say)
-        found = load_file(profiles[1] / _PROFILES)["profiles"]
-        net, facts = train_hypernet(
-            base,
-            learned_people(base, task, candidates, found),
-            split_people(choose[2]["clusters"], settings.held_out, settings.seed),
-            settings,
-            folder,
-            on_progress=lambda step, of: tell(lambda: f"hypernet {task.name}: step {step} of {of}"),
-        )
+        people: list[Learned] = []
+        split = Split([])
+        for group in groups:
+            found = load_file(group.profiles[1] / _PROFILES)["profiles"]
+            own = split_people(group.choose[2]["clusters"], settings.held_out, settings.seed)
+            split = split.beside(own, len(people))
+            people += learned_people(base, group.task, group.candidates, found)
+        net, facts = train_hypernet(base, people, split, settings, folder, space.steps("hypernet"))
         write_atomic(folder / HYPERNET, hypernet_bytes(net))
         (folder / CHECKPOINT).unlink(missing_ok=True)
         return {"shape": asdict(net.shape), "settings": asdict(settings), "profile_version": VERSION, **facts}
 
-    inputs = {"base": base_key, "profiles": profiles[0], "choose": choose[0], "settings": settings, "kept": "best"}
-    return space.stage(f"hypernet-{task.name}", inputs, work)
+    inputs = {
+        "base": base_key,
+        "learners": [(group.profiles[0], group.choose[0]) for group in groups],
+        "positions": [position.path for position in base.positions],
+        "settings": settings,
+        "kept": "best",
+    }
+    return space.stage("hypernet", inputs, work)

@@ -1,8 +1,9 @@
 """Training a hypernetwork end to end: what it writes from a profile must make the person's next words likelier.
 
-The base model stays as it is. A batch mixes several people; all rows of a person carry the A and B that one call wrote
-from that person's profile, through the layer that everything goes through. A pair is only ever learned with a profile
-of strictly earlier items, or the network would learn to repeat what it was told.
+The base model stays as it is. One network serves all tasks, as in the paper: a batch mixes people of every task, as
+many of each. All rows of a person carry the A and B that one call wrote from that person's profile, through the layer
+that everything goes through. A pair is only ever learned with a profile of strictly earlier items, or the network would
+learn to repeat what it was told.
 
 Two groups are held out, to tell what it does for people it has not seen: some of the people, and all people of some
 clusters. The network that does best for both is kept, so these people have a say in how long it learns and are none to
@@ -27,7 +28,7 @@ from perpcs.files import write_atomic
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter
 from perpcs.model.likelihood import target_nll
-from perpcs.model.text import Encoded, encode_pair, pad_right, target_places
+from perpcs.model.text import Encoded, encode_pair, length_batches, pad_right, target_places
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
 from perpcs.pool.profiles import profile_points
 from perpcs.tasks import Task, User
@@ -37,9 +38,10 @@ Weights = dict[str, Tensor]
 GROUPS = ("people", "clusters")
 """What is held out: some people, and whole clusters."""
 _FEWEST_PEOPLE = 4
-_HELD_OUT_PAIRS = 6
+_HELD_OUT_PAIRS = 4
 """Newest pairs of everybody held out whose loss is followed."""
-_ROWS = 32
+_TOKENS = 4096
+"""Padded tokens of one pass; it changes speed and memory, never the result."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class HypernetSettings:
     rate: float = 2e-3
     """At its highest: it rises over the first ``warmup`` of the steps and falls linearly to 0."""
     warmup: float = 0.2
-    smoothing: float = 0.1
-    """Share of the label that is spread over the vocabulary."""
+    smoothing: float = 0.0
+    """Share of the label that is spread over the vocabulary. The paper's 0.1 costs likelihood, which is measured."""
     penalty: float = 1e-3
     """Weight of mean A^2 + mean B^2, averaged over positions."""
     dropout: float = 0.05
@@ -85,6 +87,7 @@ class Learned:
     """How many of the profiles were taken of strictly earlier items, pair by pair; it never falls."""
     profiles: Tensor
     """(points, width)."""
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,11 @@ class Split:
     train: list[int]
     people: list[int] = field(default_factory=list)
     clusters: list[int] = field(default_factory=list)
+
+    def beside(self, other: "Split", before: int) -> "Split":
+        """This and another group of people who come after ``before`` others."""
+        moved = [[person + before for person in getattr(other, name)] for name in ("train", *GROUPS)]
+        return Split(self.train + moved[0], self.people + moved[1], self.clusters + moved[2])
 
 
 def learned_people(base: BaseModel, task: Task, users: Sequence[User], profiles: Tensor) -> list[Learned]:
@@ -114,6 +122,7 @@ def learned_people(base: BaseModel, task: Task, users: Sequence[User], profiles:
                 [encode_pair(base.tokenizer, *pair, base.max_tokens) for pair in texts],
                 [sum(point <= index for point in points) for index in earlier],
                 profiles[at : at + len(points)],
+                task.name,
             )
         )
         at += len(points)
@@ -152,11 +161,11 @@ def train_hypernet(
     """Train a network; checkpoints lie in ``folder`` until it is done.
 
     Returns:
-        The network, rounded to half floats as it will be stored, and what is known of it: how many people learned and
-        were held out, the step that was ``kept`` (of those followed the best one, the first apart), ``curve`` (a list
-        of {step, loss, people, clusters}; losses in nats per target token, ``loss`` a running mean of the training loss
-        without the penalty), and ``final``: for each group held out its loss with the ``base`` model, with ``own``
-        profiles and with ``shuffled`` ones, those of the next person of the group.
+        The network, rounded to half floats as it will be stored, and what is known of it: the step that was ``kept``
+        (of those followed the best one, the first apart), ``curve`` (a list of {step, loss, people, clusters}; losses
+        in nats per target token, ``loss`` a running mean of the training loss without the penalty), and for each task
+        how many people were learned from and ``held_out``, and ``final``: for each group held out its loss with the
+        ``base`` model, with ``own`` profiles and with ``shuffled`` ones, those of the next person of the group.
     """
     ready = [person for person in split.train if people[person].before[-1]]
     if not ready:
@@ -174,12 +183,11 @@ def train_hypernet(
         share = min(share, (settings.steps - step) / max(1, (1 - settings.warmup) * settings.steps))
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * share
-        loss, penalty = _loss(base, net, people, _drawn(people, ready, settings, step), settings, step)
-        (loss + settings.penalty * penalty).backward()
+        loss = _learn(base, net, people, _drawn(people, ready, settings, step), settings, step)
         torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        state["running"] = loss.item() if not step else 0.95 * state["running"] + 0.05 * loss.item()
+        state["running"] = loss if not step else 0.95 * state["running"] + 0.05 * loss
         state["step"] = step + 1
         if (step + 1) % settings.evaluate_every == 0 or step + 1 == settings.steps:
             found = {"step": step + 1, "loss": round(state["running"], 4), **_followed(base, net, people, split)}
@@ -193,13 +201,25 @@ def train_hypernet(
     net = read_hypernet(hypernet_bytes(net), base.positions, shape).to(base.device)
     facts = {
         "kept": _best_step(state["curve"]),
-        "people": len(ready),
-        "held_out": {group: len(getattr(split, group)) for group in GROUPS},
         "parameters": sum(p.numel() for p in net.parameters()),
         "curve": state["curve"],
-        "final": {group: _compared(base, net, people, getattr(split, group)) for group in GROUPS},
+        "tasks": {
+            task: _of_task(base, net, people, ready, split, task) for task in dict.fromkeys(p.task for p in people)
+        },
     }
     return net, facts
+
+
+def _of_task(
+    base: BaseModel, net: Hypernet, people: Sequence[Learned], ready: Sequence[int], split: Split, task: str
+) -> dict[str, Any]:
+    """What is known of one task: how many people learned, how many were held out, and their losses."""
+    held = {group: [person for person in getattr(split, group) if people[person].task == task] for group in GROUPS}
+    return {
+        "people": sum(people[person].task == task for person in ready),
+        "held_out": {group: len(who) for group, who in held.items()},
+        "final": {group: _compared(base, net, people, who) for group, who in held.items()},
+    }
 
 
 def _best_step(curve: Sequence[Mapping[str, Any]]) -> int:
@@ -219,10 +239,17 @@ Row = tuple[int, Encoded]
 def _drawn(
     people: Sequence[Learned], ready: Sequence[int], settings: HypernetSettings, step: int
 ) -> tuple[Tensor, list[Row]]:
-    """The batch of a step: profiles (b, width), one a person, and rows whose pairs all come after their profile."""
+    """The batch of a step: profiles (b, width), one a person, and rows whose pairs all come after their profile.
+
+    Tasks take turns in giving a person.
+    """
     random = np.random.default_rng([settings.seed, step])
+    waiting: dict[str, list[int]] = {}
+    for person in random.permutation(ready).tolist():
+        waiting.setdefault(people[person].task, []).append(person)
+    turns = sorted((turn, at, person) for at, own in enumerate(waiting.values()) for turn, person in enumerate(own))
     profiles, rows = [], []
-    for place, person in enumerate(random.permutation(ready)[: settings.people]):
+    for place, (_, _, person) in enumerate(turns[: settings.people]):
         own = people[person]
         point = random.integers(own.before[-1])
         first = next(index for index, known in enumerate(own.before) if known > point)
@@ -232,28 +259,41 @@ def _drawn(
     return torch.stack(profiles), rows
 
 
-def _loss(
+def _learn(
     base: BaseModel,
     net: Hypernet,
     people: Sequence[Learned],
     drawn: tuple[Tensor, list[Row]],
     settings: HypernetSettings,
     step: int,
-) -> tuple[Tensor, Tensor]:
-    """Smoothed loss of a batch, each pair the mean over its tokens and all pairs alike; and the size of the factors."""
+) -> float:
+    """Add a batch's gradient to the network's parameters; returns its loss without the penalty.
+
+    Each pair counts as the mean over its tokens, and all pairs alike. Rows of like length pass through the model
+    together; what the factors collect goes back through the network once.
+    """
     profiles, rows = drawn
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
     A, B = net(profiles.to(base.device), settings.dropout, generator)
-    items = [item for _, item in rows]
-    owner = torch.tensor([place for place, _ in rows], device=base.device)
-    ids = pad_right([item.ids for item in items], base.pad, base.device)
-    at, columns = target_places(items, base.device)
-    logits = base.logits(ids, (at, columns), rows_adapter(A, B, owner, net.shape.scale))
-    losses = F.cross_entropy(logits.float(), ids[at, columns + 1], reduction="none", label_smoothing=settings.smoothing)
-    counts = torch.tensor([item.end - item.start for item in items], device=base.device)
-    loss = (losses / counts[at]).sum() / len(items)
+    leaves = [factor.detach().requires_grad_() for factor in (*A, *B)]
+    total = 0.0
+    for part in length_batches([len(item.ids) for _, item in rows], _TOKENS):
+        items = [rows[row][1] for row in part]
+        owner = torch.tensor([rows[row][0] for row in part], device=base.device)
+        ids = pad_right([item.ids for item in items], base.pad, base.device)
+        at, columns = target_places(items, base.device)
+        adapter = rows_adapter(leaves[: len(A)], leaves[len(A) :], owner, net.shape.scale)
+        logits = base.logits(ids, (at, columns), adapter)
+        losses = F.cross_entropy(
+            logits.float(), ids[at, columns + 1], reduction="none", label_smoothing=settings.smoothing
+        )
+        counts = torch.tensor([item.end - item.start for item in items], device=base.device)
+        loss = (losses / counts[at]).sum() / len(rows)
+        loss.backward()
+        total += loss.item()
     size = torch.stack([a.square().mean() + b.square().mean() for a, b in zip(A, B, strict=True)]).mean()
-    return loss, size
+    torch.autograd.backward([settings.penalty * size, *A, *B], [None, *(leaf.grad for leaf in leaves)])
+    return total
 
 
 def _followed(base: BaseModel, net: Hypernet, people: Sequence[Learned], split: Split) -> dict[str, float | None]:
@@ -285,8 +325,8 @@ def _held_out(
         if known
     ]
     total = count = 0.0
-    for at in range(0, len(rows), _ROWS):
-        part = rows[at : at + _ROWS]
+    for batch in length_batches([len(item.ids) for _, item, _ in rows], _TOKENS):
+        part = [rows[row] for row in batch]
         adapter: Adapter | None = None
         if net is not None:
             lent = [people[who[(place + shift) % len(who)]].profiles for place, _, _ in part]

@@ -4,11 +4,11 @@ pools/NAME/manifest.json             this file's Manifest
 pools/NAME/base/                     base.json (name and sha256 of the shipped base) and delta.safetensors (its
                                      adaptation to the tasks, a low-rank product a layer); or a whole model in Hugging
                                      Face format
+pools/NAME/hypernet.safetensors      the network of Profile-to-PEFT, one for all tasks, where the pool has one
 pools/NAME/TASK/pieces.safetensors   per position p: A.p (S, r, n)  B.p (S, d, r)  gate.p (S, n)  prototype.p (S, n)
                                      distilled.p (S, n), where the pool has such gates
 pools/NAME/TASK/sharers.json         this file's Sharer records; never text
 pools/NAME/TASK/embeddings.safetensors   sharers (S, width): what PEFT retrieval compares a history with
-pools/NAME/TASK/hypernet.safetensors   the network of Profile-to-PEFT, where the pool has one
 pools/NAME/TASK/map.json             place, cluster and activity of every candidate, without a name
 pools/NAME/TASK/examples.json        example people in the Per-Pcs release layout; made up, so their texts may stand
 here pools/NAME/TASK/examples/ID.json     their assemblies, computed when the pool was built
@@ -25,7 +25,7 @@ from perpcs.files import write_json
 from perpcs.positions import PIECE_KINDS, Position
 from perpcs.tasks import Item, Query, get_task
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,6 @@ class TaskPool:
     """Settings and final losses of piece and gate training."""
     encoder: str = ""
     """What embedded the candidates, see ``perpcs.pool.embed``; empty where no embeddings are stored."""
-    hypernet: dict[str, Any] = field(default_factory=dict)
-    """Shape, settings and losses of the network of Profile-to-PEFT; empty where there is none."""
     origin: str = ""
     """Who the sharers are, in a sentence; empty where nobody said."""
 
@@ -103,6 +101,8 @@ class Manifest:
     """What a piece is: ``lora`` or ``ia3`` (perpcs/model/ia3.py)."""
     card: dict[str, Any] = field(default_factory=dict)
     """The model card: data, training, quality, limits."""
+    hypernet: dict[str, Any] = field(default_factory=dict)
+    """sha256, shape, settings and losses of the network of Profile-to-PEFT; empty where there is none."""
     created_with: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 

@@ -8,6 +8,8 @@ from typing import Any
 from perpcs.model import shipped
 from perpcs.pool.adapt import AdaptSettings
 from perpcs.pool.build import Settings
+from perpcs.pool.distil import DistilSettings
+from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.train import GateSettings, PieceSettings
 
 
@@ -60,6 +62,10 @@ PEOPLE_SETTINGS = Settings(
     newest=40,
     sharer_tokens=4000,
     dtype="int8",
+    distil=DistilSettings(people=120, items=6),
+    hypernet=HypernetSettings(
+        width=128, hidden=96, rank=8, alpha=16.0, steps=320, rate=3e-4, warmup=0.1, held_out=0.05, evaluate_every=80
+    ),
 )
 
 

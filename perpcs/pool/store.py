@@ -126,7 +126,6 @@ class Pool:
         self._sharers: dict[str, tuple[Sharer, ...]] = {}
         self._examples: dict[str, tuple[Example, ...]] = {}
         self._embeddings: dict[str, Tensor | None] = {}
-        self._hypernets: dict[str, Hypernet | None] = {}
         self._candidates: dict[str, Candidates] = {}
 
     @cached_property
@@ -196,24 +195,22 @@ class Pool:
             raise PerpcsError(f"{task}/{EMBEDDINGS} does not hold one embedding a sharer.", _AGAIN)
         return found
 
-    def hypernet(self, task: str) -> Hypernet | None:
-        """The task's network of Profile-to-PEFT, float32 on the CPU, where a call of it takes milliseconds; None where
-        the pool has none.
+    @cached_property
+    def hypernet(self) -> Hypernet | None:
+        """The network of Profile-to-PEFT, float32 on the CPU, where a call of it takes milliseconds; None where the
+        pool has none.
 
         Raises:
-            PerpcsError: when the file is altered, damaged, or not the network that the manifest describes.
+            PerpcsError: when the file is missing, altered, damaged, or not the network that the manifest describes.
         """
-        if task not in self._hypernets:
-            self._hypernets[task] = self._read_hypernet(task) if HYPERNET in self.task(task).files else None
-        return self._hypernets[task]
-
-    def _read_hypernet(self, task: str) -> Hypernet:
-        path = self._check_file(task, HYPERNET)
+        facts, path = self.manifest.hypernet, self.folder / HYPERNET
+        if not facts:
+            return None
+        _check_hash(path, HYPERNET, facts.get("sha256"))
         try:
-            shape = HypernetShape(**self.task(task).hypernet["shape"])
-            return read_hypernet(path.read_bytes(), self.manifest.positions, shape)
+            return read_hypernet(path.read_bytes(), self.manifest.positions, HypernetShape(**facts["shape"]))
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise PerpcsError(f"{task}/{HYPERNET} is not the network that the manifest describes.", _AGAIN) from error
+            raise PerpcsError(f"{HYPERNET} is not the network that the manifest describes.", _AGAIN) from error
 
     def base(self, device: str = "auto", dtype: str = "auto") -> BaseModel:
         """Load the pool's base model and check that its positions are the pool's.
@@ -274,13 +271,16 @@ class Pool:
 
     def _check_file(self, task: str, name: str) -> Path:
         """The path of a task's file, once its hash is found to be the manifest's."""
-        expected = self.task(task).files.get(name)
         path = self.folder / task / name
-        if not path.is_file():
-            raise PerpcsError(f"The pool has no {task}/{name}.", _AGAIN)
-        if hash_file(path) != expected:
-            raise PerpcsError(f"{task}/{name} has been altered: its hash does not fit the manifest.", _AGAIN)
+        _check_hash(path, f"{task}/{name}", self.task(task).files.get(name))
         return path
+
+
+def _check_hash(path: Path, called: str, expected: str | None) -> None:
+    if not path.is_file():
+        raise PerpcsError(f"The pool has no {called}.", _AGAIN)
+    if hash_file(path) != expected:
+        raise PerpcsError(f"{called} has been altered: its hash does not fit the manifest.", _AGAIN)
 
 
 def load_stored_base(

@@ -38,6 +38,8 @@ def validate(folder: Path) -> Iterator[str]:
     yield f"base model: {parameters / 1e6:.1f} M parameters, {len(base.positions)} positions, hash fits"
     for part in pool.manifest.tasks:
         yield _validate_task(pool, part.task)
+    if pool.hypernet is not None:
+        yield f"P2P: a network of {pool.manifest.hypernet['parameters'] / 1e6:.1f} M parameters, hash fits"
 
 
 def _validate_task(pool: Pool, name: str) -> str:
@@ -60,7 +62,6 @@ def _validate_task(pool: Pool, name: str) -> str:
         if tensors.pieces.Bt[p][~shared].any():
             raise PerpcsError(f"{name} holds a piece that its sharer does not share.", _AGAIN)
     pool.embeddings(name)
-    pool.hypernet(name)
     sharers = [sharer.id for sharer in pool.sharers(name)]
     if len(sharers) != part.sharers or len(set(sharers)) != len(sharers):
         raise PerpcsError(f"{name}/sharers.json does not list {part.sharers} different sharers.", _AGAIN)
