@@ -4,6 +4,7 @@ import pytest
 from fakes import FakeEngine, put_in_place
 from test_pages import PASTE, open_page, paste, press, shown
 
+from perpcs.personalizers.examples import Shared
 from perpcs.ui.write_box import METHODS
 
 
@@ -49,3 +50,24 @@ def test_answers_of_another_person_are_not_shown(fake):
     people.set_value(fake.examples("LaMP_4")[1].id).run()
     assert app.session_state["studio"].example == fake.examples("LaMP_4")[1].id
     assert cards(app) == 0
+
+
+def test_overview_shows_one_input_answered_by_every_model(fake):
+    people = [example.id for example in fake.examples("LaMP_4")]
+    queries = [example.queries[0] for example in fake.examples("LaMP_4")[:2]]
+    fake.shared_by_task["LaMP_4"] = tuple(
+        Shared(people[at], query.id, f"Base {at}", {id: f"{id} <b> {at}" for id in people})
+        for at, query in enumerate(queries)
+    )
+    app = open_page("")
+    text = shown(app)
+    assert "One article, 6 personal models" in text
+    assert "Base 0" in text
+    assert all(f"{id} &lt;b&gt; 0" in text for id in people), "escaped"
+    app.segmented_control(key="voices").set_value(1).run()
+    assert "Base 1" in shown(app)
+    assert "Base 0" not in shown(app)
+
+
+def test_overview_leaves_the_part_out_where_a_pool_stores_no_such_answers(fake):
+    assert "personal models" not in shown(open_page(""))
