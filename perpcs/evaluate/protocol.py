@@ -105,7 +105,7 @@ def _answer_batch(
     if not written:
         return rows
     ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, room) for prompt in prompts]
-    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room)
+    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room, one_line=True)
     for row, new in zip(rows, last, strict=True):
         row["answer"] = text_of(base, new)
     return rows

@@ -360,7 +360,7 @@ class Engine:
         def begin(asked: Sequence[_Asked]) -> Iterator[list[list[int]]]:
             carried, ids, rooms, seeds = zip(*asked, strict=True)
             updates = fixed(row_updates(base, pieces, carried))
-            return decode(base, ids, updates, max_new_tokens=rooms, temperature=temperature, seed=seeds)
+            return decode(base, ids, updates, max_new_tokens=rooms, temperature=temperature, seed=seeds, one_line=True)
 
         asked = [
             (prepared, encode_prompt(base.tokenizer, prompt.text, base.max_tokens, room), room, seed)
