@@ -70,7 +70,7 @@ def paste(app: AppTest, text: str) -> AppTest:
 @pytest.mark.parametrize("page", ["", "assemble", "compare"])
 def test_every_page_says_what_it_runs_on(fake, page):
     text = shown(open_page(page))
-    for part in ("Base model base, pieces in 6 layers", "No GPU was found.", "people 5eed5eed", "nobody ahead of you"):
+    for part in ("Base model base, pieces in 6 layers", "No GPU was found.", "people 5eed5eed", "no one ahead of you"):
         assert part in text
 
 
@@ -138,7 +138,7 @@ def test_the_overview_has_claim_story_doors_and_facts(fake):
     app = open_page()
     text = shown(app)
     assert strings.CLAIM in text
-    assert "How Ada’s model came about" in text
+    assert "How Ada’s model was assembled" in text
     assert "precomputed" in text
     assert {"door-watch", "door-own"} <= {button.key for button in app.button}
     for part in ("40sharers", "960pieces", "24positions", "14.2 MB", "962 bytes", "1/150"):

@@ -101,7 +101,7 @@ def test_the_page_shows_map_card_and_strategies(fake):
     text = shown(open_page("sharers"))
     for part in ("Ada uses", "most weight for Ada", "Used by", "Had they been chosen otherwise", "not available"):
         assert part in text
-    assert "What distance does not mean" in text
+    assert "Distance does not show" in text
 
 
 def test_a_link_restores_star_colour_strategy_and_picks(fake):
