@@ -280,7 +280,7 @@ class Engine:
         examples = self.examples(task.name)
         others = [example for example in examples if example.id != person.id and example.history != person.history]
         if not others:
-            raise PerpcsError("There is nobody else to take for this person.", "Take a pool with more example people.")
+            raise PerpcsError("There is no one else to use as the wrong user.", "Use a pool with more example people.")
         at = next((place for place, example in enumerate(examples) if example.id == person.id), -1)
         other = next((example for example in examples[at + 1 :] if example in others), others[0])
         try:
