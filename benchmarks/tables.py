@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS
 from perpcs.evaluate.intervals import paired
+from perpcs.evaluate.protocol import person_losses
 from perpcs.figures.robust import RULES
 from perpcs.tasks import TASKS
 
@@ -65,21 +66,13 @@ _PAIRS = (
 )
 
 
-def person_nll(result: dict[str, Any], method: str) -> list[float]:
-    """Nats per target token of every person of an evaluation."""
-    return [
-        sum(row["nll"] * row["tokens"] for row in person["queries"]) / sum(row["tokens"] for row in person["queries"])
-        for person in result["examples"][method]
-    ]
-
-
 def over_tasks(results: list[dict[str, Any]]) -> list[str]:
     """Differences between two methods, person by person, over the people of all tasks together."""
     lines = ["| nats per token, over all tasks | difference | better on |", "|---|---|---|"]
     for one, other in _PAIRS:
         if not all(one in result["examples"] and other in result["examples"] for result in results):
             continue
-        found = [(person_nll(result, one), person_nll(result, other)) for result in results]
+        found = [[person_losses(result["examples"][name]) for name in (one, other)] for result in results]
         all_ = paired([v for own, _ in found for v in own], [v for _, theirs in found for v in theirs])
         better = sum(sum(own) < sum(theirs) for own, theirs in found)
         said = [

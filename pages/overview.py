@@ -12,6 +12,7 @@ example = settle(engine, record)
 
 overview.claim(engine)
 overview.doors(engine, record, example)
+overview.voices(engine, record)
 first_paint("overview")
 if example is not None:
     overview.story(engine, record, example)

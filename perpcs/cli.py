@@ -155,6 +155,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
     from perpcs.personalizers.methods import names_in
+    from perpcs.pool.manifest import read_json
     from perpcs.pool.profile_writer import LazyWriter, pool_writer
     from perpcs.pool.store import Pool
     from perpcs.tasks import get_task
@@ -168,6 +169,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     pool = Pool(pool_folder(options.pool))
     base = pool.base(options.device)
     methods = names_in(options.methods)
+    out = Path(options.out)
     result = evaluate(
         base,
         pool,
@@ -178,9 +180,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts,
         writer=LazyWriter(options.writer, options.device) if options.writer else pool_writer(pool, options.device),
+        before=None if options.again or not out.exists() else read_json(out),
+        on_method=lambda so_far: write_json(out, {**so_far, **stamp()}),
         say=lambda line: print(line, flush=True),
     )
-    write_json(Path(options.out), {**result, **stamp()})
     measure = {"text": "rouge-L", "rating": "mae", "label": "accuracy"}[task.kind]
     width = max(len(name) for name in methods)
     print(f"{result['users']} people, {result['queries']} queries; mean over people (95 % interval)")
@@ -278,7 +281,8 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--written", help="methods whose texts are decoded, separated by commas; default: no controls")
     measure.add_argument("--items", type=int, help="only the newest so many items of each history, for every method")
     measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
-    measure.add_argument("--out", required=True, help="JSON file to write")
+    measure.add_argument("--out", required=True, help="JSON file to write; methods that it already holds are not run")
+    measure.add_argument("--again", action="store_true", help="run methods again that the file already holds")
     measure.set_defaults(run=run_evaluate)
 
     add_experiment(commands, _add_pool, pool_folder)

@@ -18,6 +18,7 @@ from perpcs.assembly.options import ACTIVATIONS, RouterOptions
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
+from perpcs.personalizers.examples import Shared
 from perpcs.personalizers.method import Prepared, Progress
 from perpcs.personalizers.methods import parse, title_of
 from perpcs.pool.candidates import Candidates, only_sharers
@@ -133,6 +134,7 @@ class FakeEngine:
         self.delay, self.waiting, self.stopped = delay, waiting, threading.Event()
         self.calls: list[tuple[Any, ...]] = []
         self.stored: dict[tuple[str, str, str], dict[str, Answer]] = {}
+        self.shared_by_task: dict[str, tuple[Shared, ...]] = {}
         self._examples = {name: _examples(name) for name in tasks}
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
@@ -183,6 +185,9 @@ class FakeEngine:
 
     def example_answers(self, task: str, id: str, query: str) -> dict[str, Answer]:
         return self.stored.get((task, id, query), {})
+
+    def shared_answers(self, task: str) -> tuple[Shared, ...]:
+        return self.shared_by_task.get(task, ())
 
     def check(self, assembly: Assembly) -> None:
         if assembly.pool_hash != self.pool_hash:

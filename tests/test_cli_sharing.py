@@ -8,7 +8,8 @@ from test_contribute import an_assembly, state
 
 from perpcs.assembly.record import Assembly
 from perpcs.cli import main
-from perpcs.pool.contribute import contributed, id_of
+from perpcs.pool.contribute import id_of
+from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
 
 WORD = "quagmire-seven"

@@ -107,6 +107,22 @@ def test_what_the_prompt_says_may_be_repeated_and_the_end_is_never_ruled_out(tin
     assert told == [[], [], [], [6]]
 
 
+def test_an_answer_of_one_line_ends_before_the_headings_that_would_follow(tiny_base, monkeypatch):
+    from perpcs.model import decode as module
+
+    base = tiny_base("llama")
+
+    def written(text, one_line):
+        planned = iter([[token] for token in base.tokenizer.encode(text, add_special_tokens=False)])
+        monkeypatch.setattr(module, "_choose", lambda *_: torch.tensor(next(planned, [base.eos])))
+        return text_of(base, last(decode(base, [[5, 6]], max_new_tokens=60, no_repeat=0, one_line=one_line))[0])
+
+    leaks = "\nBoats stop early\n### User Instruction:\nWrite"
+    assert written(leaks, one_line=True) == "Boats stop early"
+    assert "User Instruction" in written(leaks, one_line=False)
+    assert written("Boats stop early", one_line=True) == "Boats stop early"
+
+
 def test_every_step_adds_one_token_to_every_open_row(tiny_base):
     base = tiny_base("llama")
     before = [[] for _ in PROMPTS]

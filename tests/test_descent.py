@@ -223,3 +223,18 @@ def test_a_person_who_writes_texts_has_weights_below_zero_and_one_who_labels_has
     assert found["texts"] == found["always"] < 0 == found["never"]
     labels = replace(TASK, kind="label", labels=("a", "b"))
     assert assemble(base, pool, labels, ITEMS, options=RouterOptions(router="fit", steps=6)).weights.min() == 0
+
+
+@pytest.mark.parametrize("router", ["newton", "gradient", "fit", "fit+own", "gate", "prototype", "arrow"])
+def test_every_router_runs_on_a_base_in_bfloat16(router, tmp_path):
+    folder = write_tiny_pool(tmp_path / "pool")
+    pool = Pool(folder)
+    options = RouterOptions(router=router, steps=6, least=0.0)
+    exact, rough = (
+        assemble(pool.base("cpu", dtype), pool, TASK, ITEMS, options=options) for dtype in ("float64", "bfloat16")
+    )
+    assert np.isfinite(rough.weights.astype(np.float64)).all()
+    if router in ("fit", "fit+own"):  # continuous in the numbers, unlike a choice of k pieces
+        one, other = (made.weights.astype(np.float64).ravel() for made in (rough, exact))
+        assert one @ other > 0.97 * np.linalg.norm(one) * np.linalg.norm(other)
+    assert rough.own.size == exact.own.size

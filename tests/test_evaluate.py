@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from perpcs.cli import main
+from perpcs.data import read_users
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.metrics import macro_f1, rouge, score_person
@@ -168,3 +169,28 @@ def test_bad_calls_are_said(tiny_town: Path) -> None:
         evaluate(base, pool, task, [User("a", ())], ["base"])
     with pytest.raises(PerpcsError, match="Unknown method 'magic'"):
         prepare(base, pool, task, [], "magic")
+
+
+def test_a_stopped_evaluation_goes_on_with_the_methods_that_are_missing(tiny_town: Path, tmp_path: Path) -> None:
+    task, pool = get_task("LaMP_4"), Pool(tiny_town)
+    base = pool.base("cpu")
+    users = [User(u.id, u.history[:6], u.queries[:1]) for u in read_users(people_of(tmp_path, "LaMP_4", 3), task)]
+    methods = ["base", "perpcs:gradient", "wrong:perpcs:gradient"]
+    whole = evaluate(base, pool, task, users, methods)
+
+    saved: list[dict] = []
+    first = evaluate(
+        base, pool, task, users, methods[:2], on_method=lambda result: saved.append(json.loads(json.dumps(result)))
+    )
+    assert [list(result["methods"]) for result in saved] == [methods[:1], methods[:2]]
+    said: list[str] = []
+    both = evaluate(base, pool, task, users, methods, before=saved[-1], say=said.append)
+    assert not any(line.startswith("base") for line in said)
+    for name in methods:
+        assert both["examples"][name] == whole["examples"][name]
+        assert both["methods"][name].get("nll_minus_base") == whole["methods"][name].get("nll_minus_base")
+    assert both["methods"]["base"] == first["methods"]["base"]
+
+    said.clear()
+    evaluate(base, pool, task, users[:2], methods[:1], before=saved[-1], say=said.append)
+    assert said, "other people are measured anew"

@@ -124,6 +124,17 @@ def test_a_sharer_is_found_by_place_cluster_and_activity(tmp_path):
     assert found.whole
 
 
+def test_a_guest_stands_at_the_place_of_their_record(tmp_path):
+    sharers = (Sharer("guest", 5, 1, xy=(0.2, 0.3)), Sharer("b", 4, 0, xy=(0.0, 0.1)))
+    path = write_map(tmp_path / "map.json")
+    found = read_candidates(path, sharers, guests=("guest",))
+    assert found.sharers.tolist() == [3, 0]
+    assert found.xy[3].tolist() == [0.2, 0.3]
+    assert (found.clusters[3], found.items[3]) == (1, 5)
+    with pytest.raises(PerpcsError, match=r"map\.json"):
+        read_candidates(path, sharers)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -17,7 +17,8 @@ from tiny import write_tiny_pool
 
 from perpcs.files import hash_file
 from perpcs.personalizers.sharing import share as share_into
-from perpcs.pool.contribute import MIN_ITEMS, Trained, check_items, contributed, id_of, leaving
+from perpcs.pool.contribute import MIN_ITEMS, Trained, check_items, id_of, leaving
+from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
 from perpcs.pool.train import TrainedPieces
 from perpcs.tasks import get_task

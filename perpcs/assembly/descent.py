@@ -79,14 +79,15 @@ def fit_weights(
         when it was first read; 0 for an item that no step came to.
     """
     P, S = len(base.positions), task.pieces.sharers
-    mask = task.mask.to(base.device, base.dtype)
+    kind = torch.promote_types(base.dtype, torch.float32)  # moments of a bfloat16 leaf would not add up
+    mask = task.mask.to(base.device, kind)
     kept = mask
-    w = torch.zeros(P, S, device=base.device, dtype=base.dtype, requires_grad=True)
+    w = torch.zeros(P, S, device=base.device, dtype=kind, requires_grad=True)
     optimiser = torch.optim.Adam([w], lr=options.rate, betas=_BETAS)
     batches = fit_batches(len(encoded), options.steps)
     gains = no_gains(base, len(encoded), S)
     counts_for = torch.from_numpy(item_shares(len(encoded), options.half_life) * len(encoded))
-    counts_for = counts_for.to(base.device, base.dtype)
+    counts_for = counts_for.to(base.device, kind)
     pull = 2 * pull_of(encoded, options)
     read: set[int] = set()
     for step, rows in enumerate(batches):

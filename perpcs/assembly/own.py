@@ -62,7 +62,7 @@ def train_own(
         Float16, flat: A (n) then B (d), position by position.
     """
     settings = PieceSettings(rank=1)
-    like = torch.zeros(1, device=base.device, dtype=base.dtype)
+    like = torch.zeros(1, device=base.device, dtype=torch.promote_types(base.dtype, torch.float32))
     A = [initial_A("", p.path, p.n, settings).to(like).requires_grad_() for p in base.positions]
     B = [like.new_zeros(1, p.d).requires_grad_() for p in base.positions]
     w = torch.from_numpy(weights)[None].to(like)

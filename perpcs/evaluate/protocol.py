@@ -105,7 +105,7 @@ def _answer_batch(
     if not written:
         return rows
     ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, room) for prompt in prompts]
-    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room)
+    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room, one_line=True)
     for row, new in zip(rows, last, strict=True):
         row["answer"] = text_of(base, new)
     return rows
@@ -160,11 +160,15 @@ def evaluate(
     oracle: Mapping[str, Mapping[str, str]] | None = None,
     with_texts: bool = False,
     writer: Writer = statistics,
+    before: Mapping[str, Any] | None = None,
+    on_method: Callable[[dict[str, Any]], None] | None = None,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Run methods on people with queries whose true answers are known.
 
     Args:
+        before: an earlier result; where it is of this pool and these people, its methods are not run again.
+        on_method: told the result so far after every method, so that it can be saved.
         written: methods whose texts are decoded; None = all but controls. Likelihoods are there for every method.
         oracle: per person and query, what somebody answers who knows the person's traits.
         writer: writes the profiles of PAG.
@@ -182,29 +186,7 @@ def evaluate(
         raise PerpcsError("Nobody in the file has both a history and queries.", "Give users with `query` entries.")
     if any(query.gold is None for user in people_with for query in user.queries):
         raise PerpcsError("A query has no true answer.", "Give every query its `gold`, or the outputs file.")
-    results: dict[str, Any] = {}
-    examples: dict[str, Any] = {}
-    by_user: dict[str, dict[str, list[float]]] = {}
-    ready: dict[str, list[Prepared]] = {}
-    asked = [registry.parse(method) for method in methods]  # before any work
-    for method, plain in [(name.name, name.plain) for name in asked]:
-        if plain not in ready:
-            say(f"{plain}: preparing {len(people_with)} people")
-            ready[plain] = prepare(base, pool, task, people_with, plain, writer)
-        say(f"{method}: answering")
-        control = method != plain or plain in _CONTROLS
-        decoded = not control if written is None else method in written
-        rows = answer_all(base, pool, task, people_with, ready[plain], int(plain != method), written=decoded)
-        scores = [_person_scores(task, user, own) for user, own in zip(people_with, rows, strict=True)]
-        names = sorted({name for score in scores for name in score})
-        by_user[method] = {name: [score[name] for score in scores if name in score] for name in names}
-        results[method] = {name: summary(values) for name, values in by_user[method].items()}
-        if "base" in by_user and method != "base":
-            results[method]["nll_minus_base"] = paired(by_user[method]["nll"], by_user["base"]["nll"])
-        results[method]["prepare_seconds"] = round(float(np.mean([one.seconds for one in ready[plain]])), 4)
-        results[method]["bytes"] = float(np.mean([one.bytes for one in ready[plain]]))
-        examples[method] = [_example_rows(user, own, with_texts) for user, own in zip(people_with, rows, strict=True)]
-    return {
+    whole: dict[str, Any] = {
         "kind": "perpcs-evaluation",
         "task": task.name,
         "task_version": task.version,
@@ -215,10 +197,59 @@ def evaluate(
         "units": {"nll": "nats per target token", "prepare_seconds": "seconds per user", "bytes": "bytes per user"},
         "settings": {"decoding": "greedy", "router": asdict(RouterOptions()), "rows": _ROWS},
         "versions": {"perpcs": __version__, **versions()},
-        "methods": results,
+        "methods": {},
         "references": _references(task, people_with, oracle),
-        "examples": examples,
+        "examples": {},
     }
+    results, examples = whole["methods"], whole["examples"]
+    if before is not None and _same_people(before, whole, people_with):
+        results |= before["methods"]
+        examples |= before["examples"]
+    base_nll = person_losses(examples["base"]) if "base" in examples else None
+    ready: dict[str, list[Prepared]] = {}
+    asked = [registry.parse(method) for method in methods]  # before any work
+    for method, plain in [(name.name, name.plain) for name in asked if name.name not in results]:
+        if plain not in ready:
+            say(f"{plain}: preparing {len(people_with)} people")
+            ready[plain] = prepare(base, pool, task, people_with, plain, writer)
+        say(f"{method}: answering")
+        control = method != plain or plain in _CONTROLS
+        decoded = not control if written is None else method in written
+        rows = answer_all(base, pool, task, people_with, ready[plain], int(plain != method), written=decoded)
+        scores = [_person_scores(task, user, own) for user, own in zip(people_with, rows, strict=True)]
+        names = sorted({name for score in scores for name in score})
+        values = {name: [score[name] for score in scores if name in score] for name in names}
+        results[method] = {name: summary(own) for name, own in values.items()}
+        if method == "base":
+            base_nll = values["nll"]
+        elif base_nll:
+            results[method]["nll_minus_base"] = paired(values["nll"], base_nll)
+        results[method]["prepare_seconds"] = round(float(np.mean([one.seconds for one in ready[plain]])), 4)
+        results[method]["bytes"] = float(np.mean([one.bytes for one in ready[plain]]))
+        examples[method] = [_example_rows(user, own, with_texts) for user, own in zip(people_with, rows, strict=True)]
+        if on_method:
+            on_method(whole)
+    return whole
+
+
+def _same_people(before: Mapping[str, Any], now: Mapping[str, Any], users: Sequence[User]) -> bool:
+    """Whether an earlier result is of this pool, these settings and these people with these histories."""
+    same = ("kind", "task", "task_version", "pool_hash", "settings", "users", "queries")
+    if any(before.get(key) != now[key] for key in same):
+        return False
+    asked = [(user.id, len(user.history), [query.id for query in user.queries]) for user in users]
+    return all(
+        [(row["user"], row["history"], [query["id"] for query in row["queries"]]) for row in rows] == asked
+        for rows in before["examples"].values()
+    )
+
+
+def person_losses(people: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Nats per target token of every person, from a result's example rows of one method."""
+    return [
+        sum(row["nll"] * row["tokens"] for row in person["queries"]) / sum(row["tokens"] for row in person["queries"])
+        for person in people
+    ]
 
 
 def _references(

@@ -23,6 +23,7 @@ def decode(
     temperature: float = 0.0,
     seed: int | Sequence[int] = 0,
     no_repeat: int = 4,
+    one_line: bool = False,
 ) -> Iterator[list[list[int]]]:
     """Yield the new token ids of every row after each step, end-of-text excluded.
 
@@ -36,6 +37,8 @@ def decode(
         seed: of every row, or of each.
         no_repeat: a token that would complete so many new tokens that the row has written before, in that order, is
             not chosen; 0 = any token may be.
+        one_line: end a row at the line break that would follow its text: answers have one line, and what comes after
+            it would be the headings of a prompt.
     """
     ids, mask = pad_left(prompts, base)
     rooms = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
@@ -64,7 +67,7 @@ def decode(
         chosen = _choose(logits, temperature, generators)
         for row, token in enumerate(chosen.tolist()):
             if open_rows[row]:
-                open_rows[row] = token != base.eos
+                open_rows[row] = token != base.eos and not (one_line and _ends_line(base, answers[row], token))
                 if open_rows[row]:
                     written[row].setdefault(_last(answers[row], no_repeat), []).append(token)
                     answers[row].append(token)
@@ -75,6 +78,11 @@ def decode(
         step_ids = chosen[:, None]
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         position_ids = position_ids[:, -1:] + 1
+
+
+def _ends_line(base: BaseModel, answer: Sequence[int], token: int) -> bool:
+    """Whether a token breaks the line behind some text."""
+    return "\n" in base.tokenizer.decode([token]) and bool(text_of(base, answer))
 
 
 def _last(answer: Sequence[int], no_repeat: int) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_prompt
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.batches import Batches
-from perpcs.personalizers.examples import example_answers, example_assembly, stored_recognised
+from perpcs.personalizers.examples import Shared, example_answers, example_assembly, shared_answers, stored_recognised
 from perpcs.personalizers.heldout import held_out_loss
 from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
 from perpcs.personalizers.methods import parse, prepare, title_of
@@ -155,6 +155,10 @@ class Engine:
     def example_answers(self, task: str, id: str, query: str) -> dict[str, Answer]:
         """Stored answers to one query of an example person, by method; empty where there are none."""
         return example_answers(self.pool, task, id, query)
+
+    def shared_answers(self, task: str) -> tuple[Shared, ...]:
+        """Queries that every example person's model answered when the pool was built."""
+        return shared_answers(self.pool, task)
 
     def recognised(self, task: str) -> np.ndarray | None:
         """How probable the gates find each sharer's own piece on the sharer's own text, (S, P), as stored."""
@@ -356,7 +360,7 @@ class Engine:
         def begin(asked: Sequence[_Asked]) -> Iterator[list[list[int]]]:
             carried, ids, rooms, seeds = zip(*asked, strict=True)
             updates = fixed(row_updates(base, pieces, carried))
-            return decode(base, ids, updates, max_new_tokens=rooms, temperature=temperature, seed=seeds)
+            return decode(base, ids, updates, max_new_tokens=rooms, temperature=temperature, seed=seeds, one_line=True)
 
         asked = [
             (prepared, encode_prompt(base.tokenizer, prompt.text, base.max_tokens, room), room, seed)

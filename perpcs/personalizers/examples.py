@@ -2,7 +2,8 @@
 sharer's own pieces are recognised.
 
     pools/NAME/TASK/examples/ID.json    the person's assembly, as the person could save it
-    pools/NAME/TASK/answers.json        {person: {query: {method: fields of an Answer}}}
+    pools/NAME/TASK/answers.json        answers: {person: {query: {method: fields of an Answer}}}
+                                        shared: [{person, query, base, texts: {person: answer}}], texts only
     pools/NAME/TASK/recognised.json     for each sharer and position, see ``recognised``
 
 All name the pool's hash, so they are made by the finished pool and are not part of its manifest.
@@ -11,7 +12,7 @@ All name the pool's hash, so they are made by the finished pool and are not part
 import contextlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 QUERIES = 2
 """How many of an example person's held-out queries have stored answers."""
+SHARED = 3
+"""How many people's first query is answered by everybody's model too."""
 STORED = ("base", "random-history", "rag", "rag:4", "pag", "retrieval", "perpcs", "perpcs:paper", "p2p", "oppu")
 """Methods whose answers are stored; one that a pool lacks something for is passed over."""
 
@@ -53,10 +56,12 @@ def complete_examples(
             continue
         task = get_task(part.task)
         answers: dict[str, Any] = {}
+        models: dict[str, Prepared] = {}
         for example in engine.examples(part.task):
             person = engine.assemble(task, example.history, options=options, user=example.id)
             person.save(assembly_path(folder, part.task, example.id))
             ready = _prepared(engine, task, example, person)
+            models |= {"base": ready[0], example.id: next(one for one in ready if one.method == "perpcs")}
             queries = example.queries[:QUERIES]
             *_, final = engine.answer_rows(task, [(one, query) for query in queries for one in ready])
             answers[example.id] = {
@@ -65,8 +70,19 @@ def complete_examples(
             }
             count += 1
             say(f"{part.task}: {example.name or example.id} assembled and answered for")
-        write_json(answers_path(folder, part.task), {"pool_hash": engine.pool_hash, "answers": answers})
+        shared = [_by_everybody(engine, task, models, example) for example in engine.examples(part.task)[:SHARED]]
+        write_json(
+            answers_path(folder, part.task), {"pool_hash": engine.pool_hash, "answers": answers, "shared": shared}
+        )
     return count
+
+
+def _by_everybody(engine: "Engine", task: Task, models: Mapping[str, Prepared], asker: Example) -> dict[str, Any]:
+    """One person's first query, answered by the base model and by every example person's model."""
+    query = asker.queries[0]
+    *_, final = engine.answer_rows(task, [(model, query) for model in models.values()])
+    texts = dict(zip(models, (answer.text for answer in final), strict=True))
+    return {"person": asker.id, "query": query.id, "base": texts.pop("base"), "texts": texts}
 
 
 def _prepared(engine: "Engine", task: Task, example: Example, assembly: Assembly) -> list[Prepared]:
@@ -134,6 +150,35 @@ def example_assembly(pool: Pool, task: str, id: str) -> Assembly:
         PerpcsError: when it is not there or damaged.
     """
     return Assembly.load(assembly_path(pool.folder, task, id))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One query that the models of all example people answered."""
+
+    asker: str
+    """Id of the person whose query it is."""
+    query: str
+    base: str
+    """The base model's answer."""
+    texts: dict[str, str]
+    """Of every example person, by id."""
+
+
+def shared_answers(pool: Pool, task: str) -> tuple[Shared, ...]:
+    """Queries that everybody's model answered when the pool was completed; none where this pool stores none."""
+    try:
+        stored = json.loads(answers_path(pool.folder, task).read_bytes())
+        if stored["pool_hash"] != pool.hash:
+            return ()
+        return tuple(
+            Shared(
+                str(row["person"]), str(row["query"]), str(row["base"]), {k: str(v) for k, v in row["texts"].items()}
+            )
+            for row in stored.get("shared", ())
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 def example_answers(pool: Pool, task: str, id: str, query: str) -> dict[str, Answer]:

@@ -33,7 +33,7 @@ from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profile_choice_
 from perpcs.pool.hypernet_train import HypernetSettings
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import check_disjoint, choose_sharers, share_mask
-from perpcs.pool.stages import Stage, Workspace, throttled
+from perpcs.pool.stages import Stage, Workspace
 from perpcs.pool.store import EMBEDDINGS, HYPERNET, MAP, PIECES, rounded, write_pieces
 from perpcs.pool.target import Target, versions
 from perpcs.pool.train import GateSettings, PieceSettings, TrainedPieces, collect_prototypes, train_gates, train_pieces
@@ -238,7 +238,6 @@ def distil_stage(
     pieces_key, pieces_folder, pieces_result = pieces
 
     def work(folder: Path) -> dict[str, int]:
-        tell = throttled(space.say)
         trained = read_trained(pieces_folder, pieces_result["losses"])
         items = drawn_items(encode_histories(base, task, others), settings)
         gates = distil_gates(
@@ -246,7 +245,7 @@ def distil_stage(
             make_pieces(piece_settings.kind, trained.A, trained.B, piece_settings.alpha / piece_settings.rank),
             items,
             settings.ridge,
-            on_progress=lambda done, of: tell(lambda: f"distilled gates {task.name}: {done} of {of} batches"),
+            on_progress=space.steps(f"distilled gates {task.name}"),
         )
         write_atomic(folder / "distilled.safetensors", save({f"distilled.{p}": g for p, g in enumerate(gates)}))
         return {"items": len(items)}

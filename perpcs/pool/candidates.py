@@ -3,7 +3,7 @@
 Candidates have no names here. A sharer is the candidate that stands at the sharer's own place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,11 @@ class Candidates:
     """False where the pool stores no map, so that only its sharers are known."""
 
 
-def read_candidates(path: Path, sharers: Sequence[Sharer]) -> Candidates:
+def read_candidates(path: Path, sharers: Sequence[Sharer], guests: Collection[str] = ()) -> Candidates:
     """Read map.json, and find the sharers in it.
+
+    Args:
+        guests: ids of sharers who joined after the map was made; they stand on it at the place of their record.
 
     Raises:
         PerpcsError: when it is damaged, or a sharer is not in it.
@@ -57,7 +60,17 @@ def read_candidates(path: Path, sharers: Sequence[Sharer]) -> Candidates:
         by_profile = np.asarray(data.get("by_profile", []), dtype=np.int64)
         if by_profile.ndim != 1 or not np.isin(by_profile, np.arange(len(xy))).all():
             raise ValueError("by_profile names nobody of the map")
-        found = np.array([_find(sharer, xy, clusters, items) for sharer in sharers])
+        joined = [sharer for sharer in sharers if sharer.id in guests]
+        found = np.array(
+            [
+                len(xy) + joined.index(sharer) if sharer in joined else _find(sharer, xy, clusters, items)
+                for sharer in sharers
+            ]
+        )
+        if joined:
+            xy = np.concatenate([xy, [sharer.xy for sharer in joined]])
+            clusters = np.append(clusters, [sharer.cluster for sharer in joined])
+            items = np.append(items, [sharer.items for sharer in joined])
         return Candidates(xy, clusters, items, found, by_profile if len(by_profile) else None)
     except (KeyError, TypeError, ValueError) as error:
         raise PerpcsError("The pool's map.json does not fit its sharers.", "Fetch or build the pool again.") from error

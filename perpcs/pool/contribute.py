@@ -28,7 +28,7 @@ from perpcs.model.text import encode_pair
 from perpcs.pool.copies import Finish, changed
 from perpcs.pool.distil import gates_of_another
 from perpcs.pool.embed import embed_users
-from perpcs.pool.manifest import Manifest, Sharer, mapping, read_json
+from perpcs.pool.manifest import Manifest, Sharer, contributed, mapping, read_json
 from perpcs.pool.select import share_mask
 from perpcs.pool.store import EMBEDDINGS, PIECES, Pool, packed, unpacked
 from perpcs.pool.train import (
@@ -329,12 +329,6 @@ def remove(target: Path, id: str, finish: Finish | None = None) -> Pool:
         raw.write(part.sharers - 1, lambda ids: [one for one in ids if one != wanted])
 
     return changed(target, target, work, finish)
-
-
-def contributed(manifest: Manifest) -> dict[str, tuple[str, ...]]:
-    """Ids of those who were added to this copy, by task; a pool that is no copy has none."""
-    said = mapping(manifest.users.get("contributed"))
-    return {str(task): tuple(map(str, ids)) for task, ids in said.items() if isinstance(ids, list | tuple)}
 
 
 class _Raw:

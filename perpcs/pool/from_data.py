@@ -51,8 +51,6 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
         candidates, adapters = folder / "sharer_candidates.json", folder / "base_users.json"
         examples = recipe.examples / f"{name}.json" if recipe.examples else folder / "examples.json"
         learners[name] = with_others(task, read_users(adapters, task)) if adapters.exists() else []
-        if name in recipe.without_sharers:
-            continue
         users = with_others(task, read_users(candidates, task))
         people.append(
             TaskPeople(

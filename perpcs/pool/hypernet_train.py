@@ -38,7 +38,7 @@ Weights = dict[str, Tensor]
 GROUPS = ("people", "clusters")
 """What is held out: some people, and whole clusters."""
 _FEWEST_PEOPLE = 4
-_HELD_OUT_PAIRS = 4
+_HELD_OUT_PAIRS = 2
 """Newest pairs of everybody held out whose loss is followed."""
 _TOKENS = 4096
 """Padded tokens of one pass; it changes speed and memory, never the result."""

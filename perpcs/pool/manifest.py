@@ -139,6 +139,12 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def contributed(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """Ids of those who were added to this copy, by task; a pool that is no copy has none."""
+    said = mapping(manifest.users.get("contributed"))
+    return {str(task): tuple(map(str, ids)) for task, ids in said.items() if isinstance(ids, list | tuple)}
+
+
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value of somebody's JSON can be shown as a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18

@@ -27,8 +27,6 @@ class Recipe:
     title: str = ""
     examples: Path | None = None
     """Folder with TASK.json: example people of the app; None = each task's ``examples.json``."""
-    without_sharers: tuple[str, ...] = ()
-    """Tasks that only adapt the base model."""
     sharers: int = 40
     """Of each task; all candidates where there are fewer."""
     modules: tuple[str, ...] = ()
@@ -48,8 +46,6 @@ REAL_TASKS = ("LaMP_4", "LaMP_5", "LaMP_3", "LaMP_2N", "LaMP_1")
 """Tasks of ``people`` whose sharers are real writers."""
 TOWN_TASKS = ("LaMP_7", "LaMP_2")
 """Tasks of ``people`` whose people are made up by the small town."""
-WITHOUT_SHARERS = ("LaMP_2",)
-"""Tasks that the base model of ``people`` learns and that have no sharers in it yet."""
 TOWN_SEED = 7
 TOWN_BASE_USERS, TOWN_CANDIDATES = 160, 120
 REAL = "A real writer of a public research data set, known here by a number."
@@ -62,9 +58,9 @@ PEOPLE_SETTINGS = Settings(
     newest=40,
     sharer_tokens=4000,
     dtype="int8",
-    distil=DistilSettings(people=120, items=6),
+    distil=DistilSettings(people=80, items=5),
     hypernet=HypernetSettings(
-        width=128, hidden=96, rank=8, alpha=16.0, steps=320, rate=3e-4, warmup=0.1, held_out=0.05, evaluate_every=80
+        width=128, hidden=96, rank=8, alpha=16.0, steps=200, rate=4e-4, warmup=0.1, held_out=0.05, evaluate_every=100
     ),
 )
 
@@ -87,7 +83,6 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
             "teaching and demonstration."
         ),
         examples=examples,
-        without_sharers=WITHOUT_SHARERS,
         sharers=sharers,
         modules=("v_proj", "o_proj"),
         first_layer=15,
@@ -97,8 +92,8 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
         card={
             "data": (
                 "Headlines and news categories: news posts by author. Titles and citations: papers of the ACL "
-                "Anthology by author. Ratings: film critics' pull quotes with their own score. Tweets: made-up "
-                "people of the small town (docs/SMALLTOWN.md)."
+                "Anthology by author. Ratings: film critics' pull quotes with their own score. Tweets and film "
+                "tags: made-up people of the small town (docs/SMALLTOWN.md)."
             ),
             "limits": [
                 "The base model has 135 million parameters: it writes fluent short English, knows little, and is often "

@@ -23,6 +23,7 @@ from perpcs.pool.manifest import (
     Manifest,
     Sharer,
     TaskPool,
+    contributed,
     read_examples,
     read_json,
     read_manifest,
@@ -170,8 +171,9 @@ class Pool:
         """
         if task not in self._candidates:
             sharers, there = self.sharers(task), MAP in self.task(task).files
+            guests = contributed(self.manifest).get(task, ())
             self._candidates[task] = (
-                read_candidates(self._check_file(task, MAP), sharers) if there else only_sharers(sharers)
+                read_candidates(self._check_file(task, MAP), sharers, guests) if there else only_sharers(sharers)
             )
         return self._candidates[task]
 

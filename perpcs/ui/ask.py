@@ -151,8 +151,17 @@ def _query(engine: "Engine", record: Studio, person: Person) -> tuple[Query | No
                 format_func=lambda id: f"{list(by_id).index(id) + 1}. {by_id[id].x[:70]}",
             )
             return by_id[record.query], None
+    return typed_query(engine, record, person, "typed")
+
+
+def typed_query(engine: "Engine", record: Studio, person: Person, name: str) -> tuple[Query | None, PerpcsError | None]:
+    """Fields for a question of the visitor's own: the query, or why there is none yet.
+
+    Args:
+        name: begins the keys of the fields; what is typed is the same wherever it is asked for.
+    """
     task = TASKS[person.task]
-    key = remember(f"typed-{record.generation}", record.typed)
+    key = remember(f"{name}-{record.generation}", record.typed)
     noun = task.input_label.rstrip(":")
     record.typed = st.text_area(noun, key=key, height=68 if task.has_options else 130, help=task.instruction)
     if task.has_options:
@@ -161,7 +170,13 @@ def _query(engine: "Engine", record: Studio, person: Person) -> tuple[Query | No
         first = st.text_input("Reference [1]", key=f"{key}-option1")
         record.typed_options = first, st.text_input("Reference [2]", key=f"{key}-option2")
     if not record.typed.strip():
-        st.button("Fill in a sample", on_click=_fill_sample, args=(engine, record, person, key), type="tertiary")
+        st.button(
+            "Fill in a sample",
+            on_click=_fill_sample,
+            args=(engine, record, person, key),
+            type="tertiary",
+            key=f"{name}-sample",
+        )
         return None, PerpcsError("There is no question yet.", f"Type or paste one: {noun.lower()}.")
     if task.has_options:
         options = tuple(" ".join(option.split()) for option in record.typed_options)

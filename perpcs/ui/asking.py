@@ -28,8 +28,8 @@ class _Skipped(BaseException):
     """Raised inside a training to end only that one."""
 
 
-def start_asking(engine: "Engine", record: Studio, asked: Asked) -> None:
-    """Start answering; the page watches ``record.work``, whose reports are ``Told``."""
+def start_asking(engine: "Engine", record: Studio, asked: Asked, page: str = "compare") -> None:
+    """Start answering; ``page`` watches ``record.work``, whose reports are ``Told``."""
     most, temperature, seed = record.max_new_tokens or None, record.temperature, record.seed
     task, columns, kept = get_task(asked.columns[0].person.task), asked.columns, record.prepared
     skipped: set[int] = set()
@@ -52,7 +52,7 @@ def start_asking(engine: "Engine", record: Studio, asked: Asked) -> None:
             snapshots.close()  # type: ignore[attr-defined]
 
     record.asked, record.failure = asked, None
-    record.work = Work(do, page="compare", skipped=skipped)
+    record.work = Work(do, page=page, skipped=skipped)
 
 
 def _prepared(

@@ -31,6 +31,7 @@ from perpcs.ui.run import start_assembly, watch
 from perpcs.ui.state import Studio, remember, write_link
 from perpcs.ui.strings import CLEARED, term
 from perpcs.ui.theme import is_dark
+from perpcs.ui.write_box import is_writing, write_box
 
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
@@ -40,7 +41,7 @@ _ALL = "all"
 
 def result_panel(engine: "Engine", record: Studio) -> None:
     """The running assembly, else the map of the example or of the visitor's own model, else how to begin."""
-    if record.work is not None:
+    if record.work is not None and not is_writing(record):
         watch(engine, record)
     if record.failure is not None:
         show_error(record.failure)
@@ -141,6 +142,7 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
             _export(engine, person)
             if person.kind == "example" and person.how != "precomputed":
                 _back(record)
+    write_box(engine, record, person)
     closer_look(engine, record, person, cell)
     write_link(record)
 

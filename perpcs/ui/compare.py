@@ -110,7 +110,14 @@ def _stream(engine: "Engine", record: Studio, person: Person) -> None:
             if parse(column.method).slow and not asked.blind and not column.over:
                 name = f"Stop {column.title} only"
                 st.button(name, on_click=work.about["skipped"].add, args=(index,), key=f"skip-{index}")
-    place = st.empty()
+    follow(engine, record, head, st.empty())
+    st.rerun()
+
+
+def follow(engine: "Engine", record: Studio, head: Any, place: Any) -> None:
+    """Draw the columns of ``record.asked`` in ``place`` while they are written, and how far that is in ``head``."""
+    work, asked = record.work, record.asked
+    assert work is not None
     place.html(columns_html(asked))
     while True:
         work.beat()
@@ -129,7 +136,6 @@ def _stream(engine: "Engine", record: Studio, person: Person) -> None:
         column.stopped = not column.over
     asked.stopped, record.work = work.stopped, None
     record.failure = work.error
-    st.rerun()
 
 
 def _training(asked: Asked) -> str:

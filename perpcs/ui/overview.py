@@ -11,7 +11,7 @@ from perpcs.assembly.options import BY_LOSS, PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
-from perpcs.figures.style import bytes_text, ratio_text
+from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.personalizers.methods import title_of
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
@@ -45,6 +45,41 @@ def _computed(engine: "Engine") -> str:
     size = f"{len(engine.manifest.positions)} positions × {engine.manifest.tasks[0].sharers} sharers"
     text = text.replace("each sharer’s piece", f"each {term('sharer')}’s {term('piece')}")
     return text.replace("each position.", f"each {term('position')} ({size}).")
+
+
+def voices(engine: "Engine", record: Studio) -> None:
+    """One input, answered by every example person's model; nothing if the pool stores no such answers."""
+    shared, examples = engine.shared_answers(record.task), engine.examples(record.task)
+    names, queries = names_of(examples), {query.id: query for example in examples for query in example.queries}
+    shared = tuple(row for row in shared if row.query in queries and set(row.texts) <= set(names))
+    if not shared:
+        return
+    noun = TASKS[record.task].input_label.rstrip(":").lower()
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.html(f"<h3>One {escape(noun)}, {len(shared[0].texts)} personal models</h3>", width="content")
+        which = st.segmented_control(
+            noun.capitalize(),
+            range(len(shared)),
+            format_func=lambda i: str(i + 1),
+            default=0,
+            required=True,
+            key="voices",
+            label_visibility="collapsed",
+        )
+    row = shared[which or 0]
+    abouts = {example.id: shorten(example.description, 70, placeholder=" …") for example in examples}
+    cards = [("Base model", "The same for everyone", row.base, "base")]
+    cards += [(names[id], abouts[id], text, "perpcs") for id, text in row.texts.items()]
+    st.html(
+        f'<div class="pp-quote">{escape(shorten(queries[row.query].x, 300, placeholder=" …"))}</div>'
+        + '<ul class="pp-voices">'
+        + "".join(
+            f'<li style="--m:{method_colour(method)}"><small><b>{escape(name)}</b> {escape(about)}</small>'
+            f"<p>{escape(text)}</p></li>"
+            for name, about, text, method in cards
+        )
+        + "</ul>"
+    )
 
 
 def story(engine: "Engine", record: Studio, example: Example) -> None:

@@ -10,9 +10,10 @@ from perpcs.data import user_ids
 from perpcs.errors import PerpcsError
 from perpcs.figures.steps import STEPS, steps_html
 from perpcs.personalizers.sharing import carried_to, revoke, share
-from perpcs.pool.contribute import GUEST, MIN_ITEMS, contributed, id_of, new_code
+from perpcs.pool.contribute import GUEST, MIN_ITEMS, id_of, new_code
 from perpcs.pool.contribute import STEPS as TRAINING
 from perpcs.pool.copies import is_copy, new_name, recover_all
+from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import give_history
