@@ -1,4 +1,4 @@
-"""Assemble: give a history on the left, see the model that comes out of it on the right."""
+"""Assemble: give a history on the left, see the resulting model on the right."""
 
 import streamlit as st
 

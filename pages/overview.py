@@ -1,4 +1,4 @@
-"""Overview: the claim, three ways in, one real example from history to answer, what the pool is and how good."""
+"""Overview: the claim, three ways in, one real example from history to answer, the pool and its quality."""
 
 from perpcs.ui import overview
 from perpcs.ui.card import model_card

@@ -1,4 +1,4 @@
-"""Results: what was measured, how sure it is, what it costs, and what lies behind a number."""
+"""Results: what was measured, how certain it is, what it costs, and the examples behind each number."""
 
 from perpcs.ui import costs, results, robust
 from perpcs.ui.engine import get_engine

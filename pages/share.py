@@ -1,4 +1,4 @@
-"""Share: train pieces on one's own text, see exactly what would leave, add it to a copy of the pool, take it back."""
+"""Share: train pieces on your own text, see exactly what would be shared, add it to a copy of the pool, withdraw."""
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ engine, record = get_engine(), studio()
 settle(engine, record)
 
 share.heading(record)
-share.write_address(record)  # now too, for a run that watches training ends with it
+share.write_address(record)  # here too: a run that watches training ends inside it
 left, right = st.columns([0.36, 0.64], gap="large")
 with left:
     share.text_panel(engine, record)

@@ -1,4 +1,4 @@
-"""Sharers: who shares, where they stand among the candidates, and how strongly a person uses each of them."""
+"""Sharers: who shares, where they are among the candidates, and how much weight a person gives each of them."""
 
 from perpcs.ui import sharers
 from perpcs.ui.choice import settle

@@ -287,7 +287,7 @@ class FakeEngine:
         asked, history = parse(method), tuple(history)
         self.calls.append(("prepare", task.name, method, user))
         if asked.reads and not history:
-            raise PerpcsError("There is no history.", "Give it again.")
+            raise PerpcsError("There is no history.", "Give the history again.")
         stem = asked.parts[0][0].name
         if stem == "retrieval":
             raise PerpcsError("The pool stores no embeddings of the sharers.", "Build the pool again.")

@@ -27,7 +27,7 @@ def charts(app) -> set[str]:
 
 def test_only_the_open_view_is_worked_out(fake, monkeypatch):
     monkeypatch.setattr(fake, "update_norms", lambda assembly: pytest.fail("numbers were worked out"))
-    assert "items chose it" in shown(open_page("assemble"))
+    assert "items selected it" in shown(open_page("assemble"))
     assert fake.calls == []
 
 
@@ -35,7 +35,7 @@ def test_only_the_open_view_is_worked_out(fake, monkeypatch):
 def test_every_view_opens_by_its_link(fake, view):
     app = open_page("assemble", view=view)
     assert app.session_state["studio"].view == view
-    assert "Ada is assembled from" in shown(app)
+    assert "Ada’s model uses" in shown(app)
 
 
 # ---- word by word ---------------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def test_the_words_that_pulled_a_piece_are_shaded(fake):
     app = open_page("assemble", view="words", cell="layer 2, v_proj~s007")
     text = shown(app)
     assert "layer 2, v_proj, sharer s007, word by word" in text
-    assert "Pulled most by" in text
+    assert "Highest scores:" in text
     name, task, position, sharer, which = fake.calls[0]
     assert (name, task, position, sharer) == ("token_scores", "LaMP_4", 10, 7)
     record = fake.example_assembly("LaMP_4", "ada")
@@ -67,7 +67,7 @@ def test_a_saved_person_has_no_words(fake):
 def test_where_the_router_scores_no_words_it_is_said_what_stands_in(fake):
     app = press(open_page("assemble"), "watch")  # the default looks at the loss
     app.segmented_control(key="view").set_value("words").run()
-    assert "scores no single words, so the prototype of the sharer stands in" in shown(app)
+    assert "does not score single words, so the sharer’s prototype is used instead" in shown(app)
 
 
 # ---- what if --------------------------------------------------------------------------------------------------------
@@ -79,8 +79,8 @@ def test_leaving_an_item_out_says_what_would_move(fake):
     influence = item_influence(record)
     first = int(np.argmax(influence))
     text = shown(app)
-    assert f"Without item {first + 1}, {100 * influence[first]:.1f} % of the mix differs" in text
-    assert "Over all positions it voted for" in text
+    assert f"Without item {first + 1}, the mix changes by {100 * influence[first]:.1f} % on average" in text
+    assert "Over all positions it votes for" in text
     box = next(box for box in app.selectbox if box.key.startswith("whatif-item"))
     assert len(box.options) == record.n_items
     box.set_value(0).run()
@@ -96,7 +96,7 @@ def test_what_if_without_a_sharer_a_layer_or_pieces(fake, kind, said):
     by_key(app, "button_group", "whatif").set_value(kind).run()
     assert not app.exception
     assert said in shown(app)
-    assert "of the mix differs" in shown(app)
+    assert "the mix changes by" in shown(app)
     assert fake.calls == []
 
 
@@ -105,7 +105,7 @@ def test_an_item_of_a_fitted_person_cannot_be_subtracted(fake):
     app.segmented_control(key="view").set_value("whatif").run()
     assert "Without sharer" in shown(app)
     by_key(app, "button_group", "whatif").set_value("item").run()
-    assert "no arithmetic tells" in shown(app)
+    assert "need a new run" in shown(app)
     calls = len(fake.calls)
     press(app, "without-item")
     name, _, items, options = fake.calls[-1]
@@ -126,7 +126,7 @@ def test_the_numbers_are_those_of_the_record(fake):
     assert f"{np.median(record.effective_sharers()):.1f}effective sharers" in text.replace(" effective", "effective")
     dormant = int((record.weights == 0).all(axis=0).sum())
     assert f"{dormant} of 40 sharers are dormant here" in text
-    assert "for the 6 example people together" in text
+    assert "over all 6 example people" in text
     assert fake.calls == []
 
 
@@ -165,7 +165,7 @@ def test_turned_knobs_show_what_they_changed(fake):
     studio = app.session_state["studio"]
     assert studio.view == "difference"
     assert studio.before.assembly.router["router"] == "newton"
-    assert "Against the run before (Per-Pcs + Newton weights, assembled here" in shown(app)
+    assert "Compared with the previous run (Per-Pcs + Newton weights, assembled here" in shown(app)
     paste(app, PASTE.replace("Bread gone", "No bread"))
     press(app, "assemble")
     assert app.session_state["studio"].before is None  # another history: nothing to lay beside
@@ -173,16 +173,16 @@ def test_turned_knobs_show_what_they_changed(fake):
 
 def test_an_example_assembled_again_is_laid_beside_the_precomputed_one(fake):
     app = press(open_page("assemble"), "watch")
-    assert "Against the run before (Per-Pcs (prototypes), precomputed)" in shown(app)
+    assert "Compared with the previous run (Per-Pcs (prototypes), precomputed)" in shown(app)
     press(app, "back")
-    assert "Pin this person" in shown(app) or "Against" in shown(app)
+    assert "Pin this person" in shown(app) or "Compared with" in shown(app)
 
 
 def test_two_people_side_by_side(fake):
     app = press(open_page("assemble", view="difference"), "pin")
     next(radio for radio in app.radio if radio.label == "Example person").set_value("cleo").run()
     one, other = (fake.example_assembly("LaMP_4", id).weights for id in ("ada", "cleo"))
-    assert f"Ada and Cleo have {100 * agreement(one, other).mean():.0f} % of the mix in common" in shown(app)
+    assert f"Ada and Cleo share {100 * agreement(one, other).mean():.0f} % of the mix" in shown(app)
     app.segmented_control(key="task").set_value("LaMP_2").run()
     assert "was assembled for another kind of text" in shown(app)
     press(app, "unpin")

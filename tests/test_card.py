@@ -212,7 +212,7 @@ def test_facts_are_those_of_the_card():
     facts = {words: number for number, words in rows.base_facts(manifest)}
     assert (facts["parameters"], facts["layers"], facts["width"]) == ("4.2 M", "4", "256")
     assert facts["tokens in the vocabulary"] == "3,072"
-    assert facts["tokens of training, padding included"] == "12.3 M"
+    assert facts["training tokens, padding included"] == "12.3 M"
     pieces = rows.piece_facts_of(manifest, 14_200_000)
     assert ("8", "rank of a piece") in pieces
     assert ("14.2 MB", "the whole pool on disk") in pieces
@@ -222,11 +222,11 @@ def test_a_pool_from_data_tells_what_it_was_taken_from():
     base = {"from": "some/model", "adaptation": {"rank": 8, "epochs": 1}, "pairs": 30, "losses": [2.0, 1.5]}
     manifest = dataclasses.replace(FakeEngine().manifest, card={"base": base})
     told = " ".join(rows.base_sentences(manifest))
-    assert "Taken from some/model." in told
+    assert "Based on some/model." in told
     assert "one LoRA of rank 8 in 1 epoch, merged" in told
     assert "from 2.00 to 1.50" in told
     plain = dataclasses.replace(manifest, card={"base": {"from": "m", "pairs": 0, "losses": []}})
-    assert "no base users" in " ".join(rows.base_sentences(plain))
+    assert "not adapted to the tasks" in " ".join(rows.base_sentences(plain))
 
 
 def test_tasks_that_were_trained_otherwise_are_told_apart():
@@ -266,10 +266,10 @@ def test_what_the_network_of_p2p_does_for_new_people_is_told():
     manifest = FakeEngine().manifest
     assert rows.hypernet_rows(with_hypernet(manifest, LEARNED)) == [
         ("News headlines", "22 new people", "0.693", "0.629", "–"),
-        ("News headlines", "23 of new clusters", "0.705", "0.673", "0.720"),
+        ("News headlines", "23 from new clusters", "0.705", "0.673", "0.720"),
     ]
     assert rows.hypernet_sentence(with_hypernet(manifest, LEARNED)).startswith(
-        "One network for all tasks. It learned from 1195 other candidates"
+        "One network for all tasks, trained on 1195 other candidates"
     )
     assert rows.hypernet_rows(manifest) == []
     assert rows.hypernet_rows(with_hypernet(manifest, {"held_out": {"people": "many"}, "final": []})) == []
@@ -300,7 +300,7 @@ def test_the_card_with_quality(fake, monkeypatch, tmp_path):  # noqa: F811
         "12.3 M",
     ):
         assert part in text, part
-    assert "No evaluation of this pool" not in text
+    assert "no evaluation of this pool" not in text
     assert "P2P’s network" not in text, "this pool has none"
     assert not app.get("plotly_chart")  # the page that everybody sees first loads no chart library
     app.session_state["curve-box"] = True
@@ -312,19 +312,21 @@ def test_the_card_shows_the_network_of_p2p(fake, monkeypatch, tmp_path):  # noqa
     fake.manifest = with_hypernet(fake.manifest, LEARNED)
     text = shown(overview_of(fake, monkeypatch, tmp_path, CARD))
     assert "P2P’s network" in text
-    assert "23 of new clusters" in text
+    assert "23 from new clusters" in text
 
 
 def test_the_card_without_quality_names_the_command(fake, monkeypatch, tmp_path):  # noqa: F811
     put(tmp_path, evaluate_LaMP_4=result(pool_hash="other"))
     text = shown(overview_of(fake, monkeypatch, tmp_path, CARD))
-    assert "No evaluation of this pool lies in results/; make one with perpcs smalltown --seed 3" in text
+    assert "results/ has no evaluation of this pool. Make one: perpcs smalltown --seed 3" in text
     assert "perpcs evaluate --task LaMP_4" in text
 
 
 def test_a_task_without_quality_is_named(fake, monkeypatch, tmp_path):  # noqa: F811
     put(tmp_path, evaluate_LaMP_4=result())
-    assert "lies in results/ for movie tagging; make one" in shown(overview_of(fake, monkeypatch, tmp_path, CARD))
+    assert "results/ has no evaluation of this pool for movie tagging. Make one" in shown(
+        overview_of(fake, monkeypatch, tmp_path, CARD)
+    )
 
 
 @pytest.mark.parametrize(
@@ -333,6 +335,6 @@ def test_a_task_without_quality_is_named(fake, monkeypatch, tmp_path):  # noqa: 
 def test_a_card_that_lacks_everything_still_shows_the_pool(fake, monkeypatch, tmp_path, pool_card):  # noqa: F811
     app = overview_of(fake, monkeypatch, tmp_path, pool_card)
     text = shown(app)
-    assert text.count("Its maker does not say.") == 2
+    assert text.count("Not stated by its maker.") == 2
     assert "6adapted layers" in text.replace(" adapted", "adapted")
     assert not app.get("plotly_chart")

@@ -53,7 +53,7 @@ def test_what_all_items_share_widens_no_interval():
 
 def test_the_sentence_says_what_became_of_the_kept_out_items():
     text = fit_sentence(record(HELPS))
-    for part in ("your newest 4 items", "3.00 nats per target token by the base model", "2.60 with", "−0.40 (95 %"):
+    for part in ("your newest 4 items", "3.00 nats per target token with the base model", "2.60 with", "−0.40 (95 %"):
         assert part in text
     assert "chance" not in text
     assert "Nell’s newest 4 items" in fit_sentence(record(HELPS), "Nell’s")
@@ -61,8 +61,8 @@ def test_the_sentence_says_what_became_of_the_kept_out_items():
 
 def test_one_item_has_no_interval():
     text = fit_sentence(record({"before": [3.0], "after": [2.5]}, items=6))
-    assert "your newest item, which was kept out" in text
-    assert "no interval from one item" in text
+    assert "your newest item (held out)" in text
+    assert "no interval for one item" in text
 
 
 def test_an_interval_that_includes_0_is_said():
@@ -104,4 +104,4 @@ def test_too_few_items_and_routers_without_a_check_are_said():
 def test_a_malformed_check_is_none(check):
     made = record(check)
     assert fit_check(made) is None
-    assert fit_sentence(made) == "The record holds no check."
+    assert fit_sentence(made) == "The record contains no check."

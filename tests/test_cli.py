@@ -94,7 +94,7 @@ def test_a_history_is_answered_by_every_method_with_its_costs(
     [
         (["--methods", "base,percps"], "Did you mean perpcs?"),
         (["--methods", "oppu:bets"], "Did you mean oppu:best?"),
-        (["--methods", "base"], "It is not said for whom."),
+        (["--methods", "base"], "No person was given."),
     ],
 )
 def test_generate_says_what_is_wrong_before_a_model_is_loaded(

@@ -53,10 +53,10 @@ def test_six_columns_of_any_methods_answer_and_say_what_they_cost(fake):
     text = shown(app)
     for name in SIX:
         assert title_of(name, person_of(fake).assembly.router) in text
-    assert text.count("stored for the person") == len(SIX)
+    assert text.count("stored per person") == len(SIX)
     assert "Profile shown" in text
     assert "How it was trained" in text
-    assert text.count("text leaves the person yes") + text.count("text leaves the personyes") == 2
+    assert text.count("exposes personal text yes") + text.count("exposes personal textyes") == 2
     answered = [call for call in fake.calls if call[0] == "answer"]
     assert [call[3] for call in answered] == [("base", "rag", "pag", "perpcs", "wrong:perpcs"), ("oppu",)]
 
@@ -122,7 +122,7 @@ def test_the_assembled_model_is_called_by_what_made_its_weights():
 
 @pytest.mark.parametrize(
     ("said", "mark"),
-    [("bread bread bread", "loops"), ("the snarfle blorps", "holds a non-word"), ("", "empty"), ("Bread gone", "")],
+    [("bread bread bread", "loops"), ("the snarfle blorps", "contains a non-word"), ("", "empty"), ("Bread gone", "")],
 )
 def test_an_answer_that_loops_or_holds_no_words_is_marked_and_shown(fake, said, mark):
     asked = asked_of(fake, ("base",))
@@ -220,14 +220,14 @@ def test_blind_mode_hides_names_until_a_vote_and_keeps_a_tally(fake):
     press(app, "ask")
     asked = app.session_state["studio"].asked
     text = columns_html(asked)
-    for hidden in ("Base model", "Per-Pcs", "stored for the person", "Prompt as sent", METHOD_COLOURS["perpcs"]):
+    for hidden in ("Base model", "Per-Pcs", "stored per person", "Prompt as sent", METHOD_COLOURS["perpcs"]):
         assert hidden not in text
     assert "Answer A" in shown(app)
     place = asked.order.index(1)
     press(app, f"vote-{place}")
     text = shown(app)
     assert "You voted for Per-Pcs (prototypes)." in text
-    assert "stored for the person" in text
+    assert "stored per person" in text
     assert "After 1 blind vote" in text
     assert "1 of 1" in text
     assert app.session_state["studio"].ballots == [Ballot("LaMP_4", ("base", "perpcs:prototype"), "perpcs:prototype")]

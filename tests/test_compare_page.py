@@ -21,7 +21,7 @@ def test_all_methods_answer_a_held_out_item(fake):
         assert title in text
     assert "What Ada really wrote" in text
     assert "5 of 5 words shared" in text
-    for fact in ("tokens", "first token", "stored for the person", "time to prepare", "text leaves the person"):
+    for fact in ("tokens", "first token", "stored per person", "preparation", "exposes personal text"):
         assert fact in text
     assert text.count("Prompt as sent") == 3
     name, task, query, methods, _, temperature, seed = fake.calls[-1]
@@ -32,7 +32,7 @@ def test_all_methods_answer_a_held_out_item(fake):
 def test_label_tasks_show_probabilities_and_right_or_wrong(fake):
     app = press(open_page("compare", task="LaMP_2"), "ask")
     assert "the person's own label, gets" in shown(app).replace("&#x27;", "'")
-    assert "✓ same" in shown(app)
+    assert "✓ correct" in shown(app)
     assert app.get("plotly_chart")
 
 
@@ -88,4 +88,4 @@ def test_without_a_method_nothing_can_be_asked(fake):
     app = open_page("compare")
     app.multiselect(key="methods").set_value([]).run()
     assert app.button(key="ask").disabled
-    assert "No method is chosen." in shown(app)
+    assert "No method is selected." in shown(app)

@@ -181,7 +181,7 @@ def test_methods_say_what_they_lack(engine: Engine) -> None:
     task, query = get_task("LaMP_4"), Query(x="A dog ran.")
     with pytest.raises(PerpcsError, match="Did you mean perpcs"):
         engine.answer(task, query, ["percps"])
-    with pytest.raises(PerpcsError, match="Nobody has been assembled"):
+    with pytest.raises(PerpcsError, match="No model has been assembled"):
         engine.answer(task, query, ["perpcs"])
     with pytest.raises(PerpcsError, match="need the history"):
         engine.answer(task, query, ["rag"])

@@ -140,8 +140,8 @@ def test_the_csv_holds_every_piece_with_its_stored_weight():
 
 def test_the_takeaway_says_how_many_of_how_many():
     text = takeaway(ASSEMBLY, "Bruno")
-    assert text.startswith(f"Bruno is assembled from {ASSEMBLY.distinct_sharers()} of {SHARERS} sharers")
-    assert takeaway(ASSEMBLY, "You").startswith("You are")
+    assert text.startswith(f"Bruno’s model uses {ASSEMBLY.distinct_sharers()} of {SHARERS} sharers")
+    assert takeaway(ASSEMBLY, "You").startswith("Your model uses")
 
 
 # ---- order ----------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_a_weight_below_zero_has_another_shape_and_has_a_place_in_the_legend():
     assert live_map(weights, columns, done=24).count("border-radius:50%") == 1
     for table, named in ((ASSEMBLY.weights, 0), (weights, 1)):
         figure = assembly_map(dataclasses.replace(ASSEMBLY, weights=table), PEOPLE)
-        assert sum("below 0" in (trace.name or "") for trace in figure.data if trace.showlegend) == named
+        assert sum("negative" in (trace.name or "") for trace in figure.data if trace.showlegend) == named
 
 
 def story(**changes) -> Story:

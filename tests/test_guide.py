@@ -87,7 +87,7 @@ def test_the_presentation_is_walked_from_its_start_to_its_end(fake):
         assert app.session_state["studio"].present == screen.name
         text = shown(app)
         assert f"{number} of {len(SCREENS)}" in text
-        assert "nobody ahead of you" not in text  # no status line
+        assert "no one ahead of you" not in text  # no status line
         assert "source" not in {element.key for element in app.get("button_group")}  # no left side
         assert link_of(app)["present"] == screen.name
         seen.append(text)
@@ -96,7 +96,7 @@ def test_the_presentation_is_walked_from_its_start_to_its_end(fake):
     assert len(set(seen)) == len(SCREENS)
     assert "stored perpcs" in seen[-1]
     assert fake.calls == []
-    assert "nobody ahead of you" in shown(press(app, "present-end"))
+    assert "no one ahead of you" in shown(press(app, "present-end"))
 
 
 @pytest.mark.parametrize(("page", "name"), [("", "claim"), ("assemble", "map"), ("compare", "question")])

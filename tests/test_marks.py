@@ -61,7 +61,7 @@ def test_words_that_all_differ_never_loop(words):
 )
 def test_what_is_no_word_is_named(text, unknown):
     found = marks_of(text)
-    assert (found.unknown, found.label) == (unknown, "holds a non-word")
+    assert (found.unknown, found.label) == (unknown, "contains a non-word")
     assert unknown[0] in found.says
 
 

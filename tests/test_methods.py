@@ -68,7 +68,7 @@ def test_every_known_name_is_taken_apart_and_has_a_title_of_its_own():
     assert parse("perpcs").title == parse("perpcs:newton").title, "newton is what stands behind the plain name"
     assert len({parse(name).title for name in names}) == len(names) - 1
     assert title_of("perpcs:fit+own+rag:2") == "Per-Pcs (fit+own) + RAG (2 items)"
-    assert title_of("wrong:oppu") == "OPPU, wrong person"
+    assert title_of("wrong:oppu") == "OPPU, wrong user"
     assert title_of("something") == "something"
     assert parse("oppu+pag:1").shown == Shown(1, True)
     assert parse("perpcs:fit+own").shown == Shown()

@@ -70,7 +70,7 @@ def paste(app: AppTest, text: str) -> AppTest:
 @pytest.mark.parametrize("page", ["", "assemble", "compare"])
 def test_every_page_says_what_it_runs_on(fake, page):
     text = shown(open_page(page))
-    for part in ("Base model base, pieces in 6 layers", "No GPU was found.", "people 5eed5eed", "nobody ahead of you"):
+    for part in ("Base model base, pieces in 6 layers", "No GPU was found.", "people 5eed5eed", "no one ahead of you"):
         assert part in text
 
 
@@ -138,7 +138,7 @@ def test_the_overview_has_claim_story_doors_and_facts(fake):
     app = open_page()
     text = shown(app)
     assert strings.CLAIM in text
-    assert "How Ada’s model came about" in text
+    assert "How Ada’s model was assembled" in text
     assert "precomputed" in text
     assert {"door-watch", "door-own"} <= {button.key for button in app.button}
     for part in ("40sharers", "960pieces", "24positions", "14.2 MB", "962 bytes", "1/150"):
@@ -158,7 +158,7 @@ def test_the_doors_lead_to_filled_pages(fake):
     assert app.session_state["studio"].source == "paste"
     assert app.text_area
     app = press(open_page(), "door-watch")
-    assert "Ada is assembled from" in shown(app)
+    assert "Ada’s model uses" in shown(app)
     assert "assembled here on" in shown(app), "it was watched, not only shown"
 
 
@@ -169,9 +169,9 @@ def test_an_example_is_there_at_once_and_no_model_runs(fake):
     app = open_page("assemble")
     text = shown(app)
     record = fake.example_assembly("LaMP_4", "ada")
-    assert f"Ada is assembled from {record.distinct_sharers()} of 40 sharers" in text
+    assert f"Ada’s model uses {record.distinct_sharers()} of 40 sharers" in text
     assert "precomputed" in text
-    assert "items chose it" in text
+    assert "items selected it" in text
     assert app.get("plotly_chart")
     assert fake.calls == []
 
@@ -199,7 +199,7 @@ def test_a_paste_is_read_before_it_runs_and_bad_lines_are_named(fake):
     assert "2 of at most 2,000 items" in text
     assert fake.calls == []
     press(app, "assemble")
-    assert "You are assembled from" in shown(app)
+    assert "Your model uses" in shown(app)
     name, task, items, _ = fake.calls[0]
     assert (name, task, len(items)) == ("assemble", "LaMP_4", 2)
 
@@ -222,11 +222,11 @@ def test_the_published_gates_are_one_press_away_and_both_runs_are_laid_side_by_s
     assert fake.calls[-1][3] == PRESETS["paper"]
     text = shown(app)
     assert "Per-Pcs (gates, as published)" in text
-    assert "Against the run before" in text
+    assert "Compared with the previous run" in text
 
 
 def test_the_fit_check_is_said_in_one_line(fake, monkeypatch):
-    assert "Not checked on items that were kept out" in shown(open_page("assemble"))
+    assert "Not checked on held-out items" in shown(open_page("assemble"))
     stored = fake.example_assembly
     found = {"damping": 1.0, "length": 0.7, "check": {"before": [3.0, 2.0], "after": [2.5, 1.6]}}
 
@@ -237,7 +237,7 @@ def test_the_fit_check_is_said_in_one_line(fake, monkeypatch):
     text = shown(open_page("assemble"))
     assert "Per-Pcs + Newton weights" in text
     assert "Fit check on Ada’s newest 2 items" in text
-    assert "2.50 nats per target token by the base model, 2.05 with the pieces" in text
+    assert "2.50 nats per target token with the base model, 2.05 with the pieces" in text
     story = open_page()
     by_key(story, "button_group", "story-step").set_value(3).run()
     assert "Fit check on Ada’s newest 2 items" in shown(story)
@@ -290,13 +290,13 @@ def test_an_error_of_the_engine_keeps_what_was_there(fake, monkeypatch):
     press(app, "assemble")
     assert "The items are too long. Shorten them." in shown(app)
     assert app.session_state["studio"].own is before
-    assert "You are assembled from" in shown(app)
+    assert "Your model uses" in shown(app)
 
 
 def test_filter_and_sort_are_remembered_in_the_link(fake):
     app = open_page("assemble", module="v_proj", sort="total", cell="layer 2, v_proj~s007", user="cleo", task="LaMP_4")
     text = shown(app)
-    assert "Cleo is assembled from" in text
+    assert "Cleo’s model uses" in text
     assert "Piece: layer 2, v_proj, sharer s007" in text
     assert by_key(app, "button_group", "module").value in ("v_proj", ["v_proj"])
     assert {"module": ["v_proj"], "sort": ["total"], "user": ["cleo"]}.items() <= {
@@ -317,7 +317,7 @@ def test_a_saved_person_comes_back(fake):
     assert SECRET not in text
     again = open_page("assemble", source="saved")
     again.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
-    assert "me is assembled from" in shown(again)
+    assert "This model uses" in shown(again)
     loaded = again.session_state["studio"].own.assembly
     assert (loaded.weights == app.session_state["studio"].own.assembly.weights).all()
 
@@ -326,7 +326,7 @@ def test_votes_of_a_saved_person_name_items_by_number(fake):
     app = open_page("assemble", source="saved")
     text = fake.example_assembly("LaMP_4", "ada").to_json()
     app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
-    assert "its text is not in the file" in shown(app)
+    assert "text not in the file" in shown(app)
 
 
 def test_a_file_of_another_pool_is_refused(fake):

@@ -87,7 +87,7 @@ def test_a_press_chooses_unless_one_is_drawing(drawn):
 
 def test_the_title_counts_and_the_csv_has_everybody(drawn):
     guest = Guest("Ada", None, np.array([0.5, 0.3, 0.2, 0.0]))
-    assert map_title(guest, drawn) == "Ada uses 3 of 4 sharers; the three with most weight hold 100 % of it"
+    assert map_title(guest, drawn) == "Ada uses 3 of 4 sharers; the top three have 100 % of the weight"
     lines = people_csv(drawn, words(drawn), guest).splitlines()
     assert len(lines) == 13
     assert lines[4].split(",")[4] == "t7-1"
@@ -99,9 +99,9 @@ def test_the_title_counts_and_the_csv_has_everybody(drawn):
 
 def test_the_page_shows_map_card_and_strategies(fake):
     text = shown(open_page("sharers"))
-    for part in ("Ada uses", "most weight for Ada", "Used by", "Had they been chosen otherwise", "not available"):
+    for part in ("Ada uses", "most weight for Ada", "Used by", "Other ways to select sharers", "not available"):
         assert part in text
-    assert "What distance does not mean" in text
+    assert "Distance does not show" in text
 
 
 def test_a_link_restores_star_colour_strategy_and_picks(fake):
@@ -162,7 +162,7 @@ def test_picked_sharers_alone_are_assembled_with_and_the_change_is_told(fake):
 def test_a_strategy_says_how_many_of_its_people_have_pieces(fake):
     text = shown(open_page("sharers", strategy="active"))
     assert "Most active0 of 40" in text
-    assert "Nobody whom this rule takes has pieces" in text
+    assert "No one selected by this strategy has pieces" in text
 
 
 def test_placing_by_likeness_asks_the_encoder_once(fake):
@@ -192,7 +192,7 @@ def test_strategies_choose_as_many_as_share_and_the_most_active_are_the_most_act
 
 def test_a_card_says_how_well_its_sharer_is_recognised(fake, monkeypatch):
     text = shown(open_page("sharers"))
-    assert "Recognised" in text
+    assert "Recognition" in text
     found = np.full((40, len(fake.manifest.positions)), 0.01)
     found[5] = 0.25
     monkeypatch.setattr(fake, "recognised", lambda task: found)
@@ -201,7 +201,7 @@ def test_a_card_says_how_well_its_sharer_is_recognised(fake, monkeypatch):
     assert "0 of 40 sharers are recognised better" in text
     assert "even2.5 %" in text
     monkeypatch.setattr(fake, "recognised", lambda task: None)
-    assert "Recognised" not in shown(open_page("sharers"))
+    assert "Recognition" not in shown(open_page("sharers"))
 
 
 def test_a_person_stands_among_the_sharers_they_are_close_to(fake):

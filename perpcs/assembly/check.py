@@ -1,9 +1,9 @@
-"""The fit check: how much likelier a person's own newest items became, read off the record of their assembly.
+"""The fit check: how much the likelihood of a person's newest items improved, from the record of the assembly.
 
-The router `newton` keeps the newest fifth of the items out of a first pass and notes, for each of them, the nats per
-target token by the base model and by weights from the older items alone (``Assembly.extra["check"]``). The difference
-is taken item by item. Its interval is Student's t over these items: they are few, and drawing so few again and again
-would give too narrow a one.
+The router `newton` holds out the newest fifth of the items in a first pass and records, for each of them, the nats per
+target token with the base model and with weights from the older items alone (``Assembly.extra["check"]``). The
+difference is taken item by item. Its interval is Student's t over these items: they are too few for a bootstrap, whose
+interval would be too narrow.
 """
 
 import math
@@ -15,29 +15,29 @@ import numpy as np
 from perpcs.assembly.record import Assembly
 
 FEWEST = 5
-"""Items that a history must have for any to be kept out (``perpcs.assembly.newton.kept_out``)."""
+"""Items that a history needs before any are held out (``perpcs.assembly.newton.kept_out``)."""
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 """97.5 % quantiles of Student's t with 1, 2, 3 ... degrees of freedom."""
 
 
 @dataclass(frozen=True)
 class FitCheck:
-    """What the items that were kept out say; nats per target token."""
+    """The result on the held-out items; nats per target token."""
 
     items: int
     before: float
-    """Mean by the base model."""
+    """Mean with the base model."""
     after: float
     """Mean with weights from the older items."""
     low: float | None
-    """95 % interval of the mean difference, after - before; None with a single item, which has none."""
+    """95 % interval of the mean difference, after - before; None for a single item."""
     high: float | None
     moved: bool
-    """Whether the router left the base model at all."""
+    """Whether the weights differ from the base model at all."""
 
     @property
     def difference(self) -> float:
-        """Mean over the items of after - before; below 0 where their words became likelier."""
+        """Mean over the items of after - before; negative if their words became more likely."""
         return self.after - self.before
 
     @property
@@ -51,12 +51,12 @@ class FitCheck:
 
 
 def is_checked(assembly: Assembly) -> bool:
-    """Whether the router of a record checks what it found."""
+    """Whether the router of a record runs this check."""
     return assembly.router.get("router") == "newton"
 
 
 def fit_check(assembly: Assembly) -> FitCheck | None:
-    """The check in a record; None where there is none, or it is malformed: a record may come from a stranger."""
+    """The check in a record; None if there is none or it is malformed: a record may come from anyone."""
     found: Any = assembly.extra.get("check")
     try:
         before, after = (np.asarray(found[name], dtype=np.float64) for name in ("before", "after"))
@@ -86,30 +86,30 @@ def fit_sentence(assembly: Assembly, whose: str = "your") -> str:
     """The check in one line of plain text.
 
     Args:
-        whose: ``your``, or a name in the genitive: ``Nell’s``.
+        whose: ``your``, or a possessive: ``Nell’s``.
     """
     if not is_checked(assembly):
         router = str(assembly.router.get("router", "gate"))
-        return f"Not checked on items that were kept out: the router “{router}” does not do this; newton does."
+        return f"Not checked on held-out items: the router “{router}” does not support this; newton does."
     check = fit_check(assembly)
     if check is None:
         few = assembly.n_items < FEWEST
-        return f"Too few items to check ({FEWEST} are needed)." if few else "The record holds no check."
-    items = f"{whose} newest {'item, which was' if check.items == 1 else f'{check.items} items, which were'} kept out"
+        return f"Too few items to check ({FEWEST} are needed)." if few else "The record contains no check."
+    items = f"{whose} newest {'item' if check.items == 1 else f'{check.items} items'} (held out)"
     if not check.moved:
         return (
-            f"This pool does not help with {whose} text: no step away from the base model made it likelier "
+            f"This pool does not help with {whose} text: no step away from the base model predicts it better "
             f"({check.before:.2f} nats per target token on {items})."
         )
-    numbers = f"{check.before:.2f} nats per target token by the base model, {check.after:.2f} with the pieces"
+    numbers = f"{check.before:.2f} nats per target token with the base model, {check.after:.2f} with the pieces"
     interval = (
-        "no interval from one item"
+        "no interval for one item"
         if check.low is None or check.high is None
         else f"95 % interval {check.low:+.2f} to {check.high:+.2f}"
     )
-    shown = round(check.after, 2) - round(check.before, 2)  # what the two numbers before it give as they are written
+    shown = round(check.after, 2) - round(check.before, 2)  # the difference of the two numbers as displayed
     change = f"{shown:+.2f} ({interval})".replace("-", "−")
     if not check.helps:
         return f"This pool does not help with {whose} text: on {items}, {numbers}: {change}."
     chance = "" if check.sure else " This may be chance: the interval includes 0." if check.low is not None else ""
-    return f"Fit check on {items}: {numbers}: {change}. Lower is likelier.{chance}"
+    return f"Fit check on {items}: {numbers}: {change}. Lower is better.{chance}"

@@ -1,4 +1,4 @@
-"""What people read for each way to find a person's weights: the same words on cards, pages and figures.
+"""The name of each way to find a person's weights, the same on cards, pages and figures.
 
 newton, the default   Per-Pcs + Newton weights
 the preset paper      Per-Pcs (gates, as published)
@@ -19,26 +19,26 @@ SHORT = {
     "gate": "distilled gates",
     "prototype": "prototypes",
 }
-"""By router or preset; any other is called as it is."""
+"""By router or preset; any other keeps its own name."""
 DEFAULT = PRESETS["default"].router
 _FREE = ("share_ratio", "without", "seed", "half_life")
-"""Options that may differ from a preset's without making another method of it."""
+"""Options that may differ from a preset's without making it another method."""
 
 
 def short_name(detail: str) -> str:
-    """``fit``, ``Newton weights``, ``gates, as published``; nothing stands for the default."""
+    """``fit``, ``Newton weights``, ``gates, as published``; the empty string is the default."""
     detail = detail or DEFAULT
     return SHORT.get(detail, detail)
 
 
 def router_name(detail: str) -> str:
-    """``Per-Pcs (fit)``, ``Per-Pcs + Newton weights``; nothing stands for the default."""
+    """``Per-Pcs (fit)``, ``Per-Pcs + Newton weights``; the empty string is the default."""
     short = short_name(detail)
     return f"Per-Pcs + {short}" if (detail or DEFAULT) == "newton" else f"Per-Pcs ({short})"
 
 
 def made_by(router: Mapping[str, Any]) -> str:
-    """The name of how a record was assembled.
+    """The name of the method that a record was assembled with.
 
     Args:
         router: ``Assembly.router``, every option as it was run.

@@ -1,6 +1,6 @@
-"""The knobs of an assembly, as one flat record that the command line, the app and the stored record share.
+"""The settings of an assembly, as one flat record shared by the command line, the app and the stored record.
 
-Presets: ``paper`` follows section 2.5 of Per-Pcs to the letter, ``reference_code`` the scoring of its released code
+Presets: ``paper`` follows section 2.5 of Per-Pcs exactly, ``reference_code`` the scoring of its released code
 (layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/RESULTS.md).
 """
 
@@ -16,70 +16,70 @@ from perpcs.errors import PerpcsError, unknown
 
 FITS = ("fit", "fit+own")
 BY_LOSS = ("newton", "gradient", *FITS)
-"""Routers that look at the loss; these weights are not the mean of the items' votes."""
+"""Routers that use the loss; their weights are not the mean of the items' votes."""
 BLIND = ("retrieval", "uniform", "random")
-"""Routers that never run the model: whole sharers by likeness, and two controls."""
+"""Routers that never run the model: whole sharers by similarity, and two controls."""
 
 
 @dataclass(frozen=True)
 class RouterOptions:
-    """How pieces are scored and chosen. Field docstrings are the help texts of the command line and the app."""
+    """How pieces are scored and selected. Field docstrings are the help texts of the command line and the app."""
 
     router: Literal[
         "newton", "gate", "prototype", "arrow", "gradient", "fit", "fit+own", "retrieval", "uniform", "random"
     ] = "newton"
-    """Look at the loss: one damped Gauss-Newton step on the weights (newton), its gradient by each piece's weight, or a
-    few steps of descent on the weights alone (fit), and then on a rank-1 piece of the person's own (fit+own); compare a
-    target token's activation with each piece's gate, with its owner's mean activation, or with the direction that the
-    piece itself amplifies most (arrow); take
-    whole sharers of like history (retrieval); or, as controls, take every piece alike or draw pieces at random."""
+    """How the weights are found. From the loss: one damped Gauss-Newton step on the weights (newton), the gradient by
+    each weight (gradient), or some steps of gradient descent on the weights (fit), then also on a rank-1 piece of your
+    own (fit+own). From activations: compare those of the target tokens with each piece's gate, with its owner's mean
+    activation (prototype), or with the direction the piece amplifies most (arrow). Without the model: whole sharers
+    with similar histories (retrieval), or as controls all pieces equally (uniform) or at random."""
     gates: Literal["distilled", "trained"] = "distilled"
-    """Gates fitted to predict which pieces lower the loss of people who share nothing (not in the paper), or those
-    trained on their owners' own words as published; a pool without distilled ones has only the latter."""
+    """Distilled: fitted to predict which pieces lower the loss of people who do not share (not in the paper). Trained:
+    trained on their owners' own words, as published. A pool without distilled gates has only trained ones."""
     normalise: Literal["cosine", "layernorm"] = "cosine"
-    """How gate and activation are normalised before their product."""
+    """How gate and activation are normalised before taking their product."""
     centre: bool = True
-    """Subtract what all sharers have in common from keys and activations first (not in the paper)."""
+    """First subtract the mean over sharers from keys and activations (not in the paper)."""
     standardise: bool = True
-    """Divide by the spread over sharers, dimension by dimension, after centring (not in the paper)."""
+    """After centring, divide each dimension by its spread over sharers (not in the paper)."""
     reduce: Literal["sum", "mean", "pooled"] = "pooled"
-    """Sum or mean of token scores, or one score of the mean activation (``pooled``: not in the paper)."""
+    """The sum or mean of the token scores, or a single score of the mean activation (pooled: not in the paper)."""
     sqrt_n: bool = False
-    """Whether a cosine score is divided by sqrt(n) before the softmax, as the paper writes."""
+    """Whether a cosine score is divided by sqrt(n) before the softmax, as in the paper."""
     selector: Literal["top_k", "top_p", "sample", "all"] = "top_k"
-    """Which pieces an item keeps: the k best, the best that together hold the share p of the softmax, k drawn from the
-    softmax without putting back, or all."""
+    """Which pieces an item keeps: the k best (top_k), the best that together have a share p of the softmax (top_p), k
+    drawn from the softmax without replacement (sample), or all."""
     k: int = 3
-    """Pieces kept at each position for each item."""
+    """Number of pieces each item keeps at each position."""
     p: float = 0.9
-    """Top-p: the share of the softmax that the kept pieces hold together, at least."""
+    """Top-p: the minimum share of the softmax that the kept pieces have together."""
     attention: bool = True
-    """Whether the kept pieces are weighted by their scores; else they all weigh alike (the paper's ablation)."""
+    """Whether the kept pieces are weighted by their scores; if not, equally (an ablation in the paper)."""
     temperature: float = 0.1
-    """Scores are divided by it before the softmax; small = the best piece takes all."""
+    """Scores are divided by it before the softmax; if small, the best piece gets all the weight."""
     half_life: int = 0
-    """An item that so many items ago was the newest counts half of the newest one; 0 = all count alike."""
+    """An item this many items older than another counts half as much; 0 = all count equally."""
     steps: int = 20
-    """Fit: steps of descent, each over eight items."""
+    """Fit: number of gradient steps, each on eight items."""
     rate: float = 0.1
-    """Fit: learning rate of the first step; it falls to nothing."""
+    """Fit: learning rate of the first step; it decays to 0."""
     shrink: float = 3.0
-    """Fit: pull of the weights towards 0, the base model, the same for any history: a handful of items or of labels is
-    not overfitted, and a long history has its way."""
+    """Fit: how strongly weights are pulled towards 0 (the base model). The pull is the same for any history: it stops
+    overfitting on a few items or labels, and matters little for a long history."""
     signed: Literal["texts", "always", "never"] = "texts"
-    """Fit: where a weight may fall below 0, which takes a piece's manner away instead of adding it: where answers are
-    texts, always or never."""
+    """Fit: when weights may be negative, which subtracts a piece instead of adding it: only for tasks whose answers are
+    texts, always, or never."""
     least: float = 0.25
-    """Fit, where weights may fall below 0: half way, a piece whose weight is less than this share of the largest one at
-    its position is left out. Where they may not, many end at 0 by themselves."""
+    """Fit with negative weights: halfway through, pieces with less than this share of the largest weight at their
+    position are dropped. Without negative weights, many end at 0 anyway."""
     own_rate: float = 0.004
-    """Fit+own: learning rate of the first step of the own piece; it falls to nothing."""
+    """Fit+own: learning rate of the first step of your own piece; it decays to 0."""
     share_ratio: float = 1.0
-    """Share of every sharer's pieces that may be used; which ones is drawn once, the same for everybody."""
+    """Share of each sharer's pieces that may be used; they are drawn once and are the same for everyone."""
     without: tuple[str, ...] = ()
     """Ids of sharers whose pieces are left out."""
     seed: int = 0
-    """Of everything that is drawn: sampling, the random router, the share ratio."""
+    """Seed of all random draws: sampling, the random router, the share ratio."""
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
@@ -91,17 +91,19 @@ class RouterOptions:
                 low, high = _WHOLE[name]
                 raise PerpcsError(f"{name} is {value}.", f"Use a whole number from {low} to {high:,}.")
         if not (self.rate > 0 and self.own_rate > 0 and self.shrink >= 0):
-            raise PerpcsError("A rate or the shrinkage is out of range.", "Use a rate above 0 and a shrinkage from 0.")
+            raise PerpcsError(
+                "A rate or the shrinkage is out of range.", "Use a rate above 0 and a shrinkage of at least 0."
+            )
         if not self.temperature > 0:
             raise PerpcsError(f"The temperature is {self.temperature}.", "Use a number above 0.")
         if not 0 <= self.least < 1:
-            raise PerpcsError(f"least is {self.least}.", "Use a number from 0 up to, but not, 1.")
+            raise PerpcsError(f"least is {self.least}.", "Use a number from 0 to below 1.")
         for name in ("p", "share_ratio"):
             if not 0 < getattr(self, name) <= 1:
-                raise PerpcsError(f"{name} is {getattr(self, name)}.", "Use a number above 0 and up to 1.")
+                raise PerpcsError(f"{name} is {getattr(self, name)}.", "Use a number above 0 and at most 1.")
         if isinstance(self.without, str) or not all(isinstance(id, str) for id in self.without):
-            raise PerpcsError(f"without is {self.without!r}.", "Give a list of sharers' ids.")
-        object.__setattr__(self, "without", tuple(self.without))  # JSON knows lists only
+            raise PerpcsError(f"without is {self.without!r}.", "Give a list of sharer ids.")
+        object.__setattr__(self, "without", tuple(self.without))  # JSON only has lists
 
 
 _WHOLE = {"k": (1, 10_000), "steps": (1, 1000), "half_life": (0, 1_000_000), "seed": (0, 2**31 - 1)}
@@ -142,7 +144,7 @@ PRESETS: dict[str, RouterOptions] = {
 
 
 def router_options(preset: str = "default", **changes: Any) -> RouterOptions:
-    """The options of a preset with the given changes; a change of None keeps the preset's value.
+    """The options of a preset with the given changes; None keeps the preset's value.
 
     Raises:
         PerpcsError: for an unknown preset or option, or a value out of range.
@@ -157,7 +159,7 @@ def router_options(preset: str = "default", **changes: Any) -> RouterOptions:
 
 
 ACTIVATIONS = ("gate", "prototype", "arrow")
-"""Routers that look at activations."""
+"""Routers that use activations."""
 _SELECTING = (*ACTIVATIONS, "gradient", "retrieval", "random")
 _APPLIES: dict[str, Sequence[str]] = {
     **dict.fromkeys(("normalise", "reduce", "sqrt_n"), ("gate", "prototype")),
@@ -171,7 +173,7 @@ _APPLIES: dict[str, Sequence[str]] = {
 
 
 def applies(name: str, options: RouterOptions) -> bool:
-    """Whether an option changes anything beside the others."""
+    """Whether an option has any effect, given the others."""
     if options.router not in _APPLIES.get(name, (options.router,)):
         return False
     if name == "least":
@@ -184,13 +186,13 @@ def applies(name: str, options: RouterOptions) -> bool:
 
 
 def settled(options: RouterOptions, texts: bool) -> RouterOptions:
-    """The options with ``signed`` decided for answers that are texts, or are none: "always" or "never"."""
+    """The options with ``signed`` resolved to "always" or "never", depending on whether answers are texts."""
     signed: Literal["always", "never"] = "always" if texts else "never"
     return replace(options, signed=signed) if options.signed == "texts" else options
 
 
 def option_arguments() -> dict[str, tuple[type, tuple[str, ...], str]]:
-    """Of every option its type, what may be chosen (empty where anything), and its help."""
+    """For every option: its type, its allowed values (empty = any), and its help."""
     found: dict[str, tuple[type, tuple[str, ...], str]] = {}
     for name, kind in _kinds().items():
         choices = get_args(kind) if get_origin(kind) is Literal else ()
@@ -201,7 +203,7 @@ def option_arguments() -> dict[str, tuple[type, tuple[str, ...], str]]:
 
 @lru_cache
 def option_helps() -> dict[str, str]:
-    """The string under each field of RouterOptions, by the field's name; empty where there is none."""
+    """The docstring of each field of RouterOptions, by field name; empty if there is none."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(RouterOptions))).body[0]
     assert isinstance(tree, ast.ClassDef)
     helps = {field.name: "" for field in fields(RouterOptions)}

@@ -4,9 +4,9 @@
     ------------------------------------------------------------------
     map                       | effective sharers per position, bars beside the rows
 
-A filled square is a piece that at least one history item chose; its colour is the mean weight. A dot is a piece that no
-item chose, which is another thing than a weight that rounds to 0. Every mark carries position and sharer in customdata,
-so that a click can be traced back.
+A filled square is a piece that at least one history item selected; its colour is the mean weight. A dot is a piece that
+no item selected, which is not the same as a weight that rounds to 0. Every mark carries position and sharer in
+customdata, so that a click can be traced back to its piece.
 """
 
 import csv
@@ -45,13 +45,13 @@ from perpcs.figures.style import (
 from perpcs.pool.manifest import Sharer
 
 MOST_CLUSTERS = 10
-"""More clusters than these (many pools take one sharer from each) are not drawn apart."""
+"""With more clusters than this (many pools take one sharer from each), no lines separate them."""
 _MAP = {"xaxis": "x3", "yaxis": "y3"}
 _BESIDE = {"xaxis": "x4", "yaxis": "y4"}
 _TOTALS = 44
 """Pixels of the bars over the map."""
 _GAP = 0.012
-"""Between the three parts, as a share of the figure."""
+"""Space between the three parts, as a share of the figure."""
 _HOVER = (
     "<b>%{customdata[2]}</b><br>sharer %{customdata[3]} · cluster %{customdata[4]}<br>"
     "score %{customdata[6]} (rank %{customdata[5]} of %{customdata[8]})<br>%{customdata[7]}<extra></extra>"
@@ -59,11 +59,15 @@ _HOVER = (
 
 
 def takeaway(assembly: Assembly, name: str) -> str:
-    """The title of a map: what it shows, in one sentence with its n."""
-    effective, verb = float(np.median(assembly.effective_sharers())), "are" if name == "You" else "is"
+    """The title of a map: its main finding in one sentence, with n."""
+    effective, whose = (
+        float(np.median(assembly.effective_sharers())),
+        {"You": "Your", "me": "This"}.get(name, f"{name}’s"),
+    )
+    about = f"{effective:.0f}" if effective >= 10 else f"{effective:.1f}"
     return (
-        f"{name} {verb} assembled from {assembly.distinct_sharers()} of {len(assembly.sharers)} sharers, "
-        f"about {effective:.1f} at a position"
+        f"{whose} model uses {assembly.distinct_sharers()} of {len(assembly.sharers)} sharers, "
+        f"effectively {about} per layer"
     )
 
 
@@ -112,12 +116,12 @@ def assembly_map(
             )
         )
     traces.append(_lines(kind, assembly, sharers, rows, columns, sort, dark))
-    # At once: plotly looks at a figure again with everything that is added to it, which took longer than all the rest.
+    # All traces at once: plotly checks the whole figure again for each added trace, which was slower than all the rest.
     return go.Figure(traces, _layout(assembly, sharers, rows, columns, sort, height, dark))
 
 
 def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
-    """Every piece of the map as CSV: one line a piece, weight and score as stored, how many items chose it."""
+    """Every piece of the map as CSV: one line per piece, weight and score as stored, how many items selected it."""
     votes = np.zeros(assembly.weights.shape, dtype=int)
     for s in range(len(assembly.sharers)):
         votes[:, s] = (assembly.choices == s).any(axis=2).sum(axis=0)
@@ -140,7 +144,7 @@ def _map_marks(
     columns: list[int],
     dark: bool,
 ) -> list[BaseTraceType]:
-    """Pieces that nobody chose, those that somebody did, and what the shape of a weight below 0 means."""
+    """Pieces that were not selected, pieces that were, and a legend for negative weights."""
     traces: list[BaseTraceType] = []
     picked = selected_pieces(assembly)
     ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
@@ -154,7 +158,7 @@ def _map_marks(
     for selected in (False, True):
         y, x = np.nonzero(picked[np.ix_(rows, columns)] == selected)
         p_of, s_of = np.array(rows)[y], order[x]
-        # numpy arrays, because plotly looks at every element of a list: that took a second for 128 x 100 pieces
+        # numpy arrays, because plotly checks every element of a list: that took a second for 128 x 100 pieces
         data = np.empty((len(x), 9), dtype=object)
         data[:, 0], data[:, 1] = p_of, s_of
         data[:, 2], data[:, 3], data[:, 4] = labels[p_of], names[s_of], about[s_of]
@@ -164,9 +168,9 @@ def _map_marks(
         data[:, 7] = [f"weight <b>{weight:.3f}</b>" for weight in weights.tolist()] if selected else "not selected"
         if selected:
             largest, below = float(np.abs(assembly.weights[rows]).max()) or 1.0, bool((weights < 0).any())
-            how = {"votes": "mean<br>over", "loss": "fitted<br>to"}.get(assembly.decided_by, "chosen<br>for")
+            how = {"votes": "mean<br>over", "loss": "fitted<br>to"}.get(assembly.decided_by, "selected<br>for")
             marker = {
-                # A weight below 0 takes a piece away: another shape and another hue.
+                # A negative weight subtracts a piece: another shape and another hue.
                 "symbol": np.where(weights >= 0, "square", "diamond").tolist() if below else "square",
                 "size": size,
                 "color": weights.tolist(),
@@ -201,7 +205,7 @@ def _map_marks(
                 y=[None],
                 mode="markers",
                 marker={"symbol": "diamond", "size": 9, "color": weight_colour(-0.5, 1.0, dark)},
-                name="below 0: the piece is taken away",
+                name="negative: the piece is subtracted",
                 showlegend=True,
                 **_MAP,
             )
@@ -236,7 +240,7 @@ def _effective(assembly: Assembly, rows: list[int], dark: bool) -> go.Bar:
         name="effective",
         hovertemplate=(
             "<b>%{customdata[0]}</b><br>%{x:.1f} effective sharers (exp of entropy)<br>"
-            "largest holds %{customdata[1]} %<extra></extra>"
+            "largest weight: %{customdata[1]} %<extra></extra>"
         ),
         **_BESIDE,
     )
@@ -251,7 +255,7 @@ def _layout(
     height: int,
     dark: bool,
 ) -> dict[str, object]:
-    """Totals over the map and effective sharers beside it, on axes that move with the map's."""
+    """Totals above the map and effective sharers beside it, on axes linked to the map's."""
     ticks, names = _column_ticks(assembly, sharers, columns, sort)
     named, labels = row_ticks(assembly.positions, rows, row_height(len(rows)))
     still = {"fixedrange": True}
@@ -265,7 +269,7 @@ def _layout(
         margin={"l": 44, "r": 8, "t": 34, "b": 78},
         bargap=0.25,
         clickmode="event+select",
-        dragmode="pan",  # what Streamlit makes of a chart to press on; the axes stand still
+        dragmode="pan",  # Streamlit's mode for clickable charts; the axes are fixed
         hovermode="closest",
         legend=legend_below(dark, 0.4, "left"),
         xaxis={"anchor": "y", "domain": [0, left], "matches": "x3", **hidden},
@@ -350,7 +354,7 @@ def _lines(
 def _column_ticks(
     assembly: Assembly, sharers: Sequence[Sharer], columns: list[int], sort: str
 ) -> tuple[list[float], list[str]]:
-    """Where ticks stand under the columns and what they say: cluster words where they have room, else some ids."""
+    """Positions and labels of the column ticks: cluster words if they fit, else some ids."""
     runs = clusters_in_order(columns, sharers)
     if sort == "cluster" and len(runs) <= MOST_CLUSTERS:
         words = cluster_words(columns, sharers)

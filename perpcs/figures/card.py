@@ -1,4 +1,4 @@
-"""What a pool's manifest says of how it was made, as rows and sentences; what it does not say is left out."""
+"""How a pool was made, as rows and sentences from its manifest; what the manifest lacks is left out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Fact = tuple[str, str]
 
 
 def base_card(manifest: Manifest) -> Mapping[str, Any]:
-    """The card's part on the base model; empty where it has none."""
+    """The card's part on the base model; empty if it has none."""
     return mapping(manifest.card.get("base"))
 
 
@@ -57,18 +57,18 @@ def base_facts(manifest: Manifest) -> list[Fact]:
             facts.append((f"{settings[key]:,}", words))
     lessons = base.get("lessons", base.get("pairs"))
     if is_number(lessons) and lessons:
-        facts.append((f"{lessons:,}", "texts of base users it was adapted on"))
+        facts.append((f"{lessons:,}", "texts by base users, used to adapt it"))
     if is_number(base.get("padded_tokens_seen")):
-        facts.append((_short(base["padded_tokens_seen"]), "tokens of training, padding included"))
+        facts.append((_short(base["padded_tokens_seen"]), "training tokens, padding included"))
     return facts
 
 
 def base_sentences(manifest: Manifest) -> list[str]:
-    """How the base model came about, where it was taken from somewhere and taught the tasks."""
+    """Where the base model comes from and how it was adapted to the tasks."""
     base = base_card(manifest)
     said = []
     if isinstance(base.get("from"), str):
-        said.append(f"Taken from {base['from']}.")
+        said.append(f"Based on {base['from']}.")
     losses = base.get("losses")
     adaptation = mapping(base.get("adaptation"))
     if isinstance(losses, list) and losses and all(map(is_number, losses)):
@@ -76,16 +76,16 @@ def base_sentences(manifest: Manifest) -> list[str]:
         how = f" of rank {rank}" if is_number(rank) else ""
         how += f" in {epochs} epoch{'s' if epochs != 1 else ''}" if is_number(epochs) else ""
         said.append(
-            f"Base users taught it the tasks by one LoRA{how}, merged into its weights: training loss from "
-            f"{losses[0]:.2f} to {losses[-1]:.2f} nats per target token."
+            f"Adapted to the tasks on base users’ texts with one LoRA{how}, merged into its weights: training loss "
+            f"from {losses[0]:.2f} to {losses[-1]:.2f} nats per target token."
         )
     elif base.get("pairs") == 0:
-        said.append("Taken as it is: no base users taught it the tasks.")
+        said.append("Used as it is: it was not adapted to the tasks.")
     return said
 
 
 def piece_facts_of(manifest: Manifest, pool_bytes: int) -> list[Fact]:
-    """Rank, alpha, positions, sharers a task and bytes."""
+    """Rank, alpha, positions, sharers per task and bytes."""
     number = {"float32": 4, "int8": 1}.get(manifest.dtype, 2)
     own = manifest.adapter_bytes // 2 * number
     modules = list(dict.fromkeys(position.module for position in manifest.positions))
@@ -95,14 +95,14 @@ def piece_facts_of(manifest: Manifest, pool_bytes: int) -> list[Fact]:
         (f"{manifest.rank}", "rank of a piece"),
         (f"{manifest.alpha:g}", f"alpha: a piece is multiplied by alpha / rank = {manifest.scale:g}"),
         (f"{len(manifest.positions)}", f"positions: {layers} layers, {', '.join(modules)}"),
-        (_range(pool.sharers for pool in manifest.tasks), f"sharers a task, {tasks} task{'s' if tasks != 1 else ''}"),
+        (_range(pool.sharers for pool in manifest.tasks), f"sharers per task, {tasks} task{'s' if tasks != 1 else ''}"),
         (bytes_text(own), f"all pieces of one sharer, {manifest.dtype}"),
         (bytes_text(pool_bytes), "the whole pool on disk"),
     ]
 
 
 def training_sentences(manifest: Manifest) -> list[str]:
-    """How pieces and gates were trained, one sentence where tasks agree."""
+    """How pieces and gates were trained: one sentence if all tasks agree."""
     by_text: dict[str, list[str]] = {}
     for pool in manifest.tasks:
         parts = [_settings(name, mapping(pool.training.get(name))) for name in ("pieces", "gates")]
@@ -134,13 +134,13 @@ def _distilled(settings: Mapping[str, Any]) -> str:
     return f"Distilled gates: fitted on {items:,} items of {whom}, ridge {ridge:g}"
 
 
-HELD_OUT = {"people": "new people", "clusters": "of new clusters"}
-"""Groups that P2P's network did not learn from, as a reader calls them."""
-PROFILES = {"base": "no profile", "own": "own profile", "shuffled": "somebody else’s"}
+HELD_OUT = {"people": "new people", "clusters": "from new clusters"}
+"""Groups that P2P's network was not trained on, in words."""
+PROFILES = {"base": "no profile", "own": "own profile", "shuffled": "someone else’s"}
 
 
 def hypernet_rows(manifest: Manifest) -> list[tuple[str, ...]]:
-    """Per task and group that P2P's network did not learn from: title, which group and how many, and nats per target
+    """Per task and group that P2P's network was not trained on: title, which group and how many, and nats per target
     token with each kind of ``PROFILES``; a dash where a number is not known.
     """
     rows = []
@@ -157,12 +157,12 @@ def hypernet_rows(manifest: Manifest) -> list[tuple[str, ...]]:
 
 
 def hypernet_sentence(manifest: Manifest) -> str:
-    """From how many people P2P's network learned, and what those it is tried on had a say in."""
+    """How many people P2P's network was trained on, and what the test people were used for."""
     counts = (mapping(said).get("people") for said in mapping(manifest.hypernet.get("tasks")).values())
     learned = [int(count) for count in counts if is_number(count)]
     return (
-        f"One network for all tasks. It learned from {_range(learned)} other candidates a task. Those it is tried on "
-        "here decided how long it learned; people of the quality tables had no say."
+        f"One network for all tasks, trained on {_range(learned)} other candidates per task. The people it is tested "
+        "on here also set the length of training; the people in the quality tables played no part."
     )
 
 

@@ -1,4 +1,4 @@
-"""How the base model learned: loss on held-out people while it was trained, a line per task."""
+"""The base model's loss on held-out people during training, a line per task."""
 
 import csv
 import io
@@ -12,10 +12,10 @@ from perpcs.pool.manifest import is_number
 from perpcs.tasks import TASKS
 
 ALL = "All held-out texts"
-"""The one line of a pool whose curve does not tell tasks apart."""
+"""The single line of a pool whose curve is not split by task."""
 UNIT = "nats per target token"
 BARE = "bare"
-"""The group of a task whose prompts show nothing of the person."""
+"""The group of a task whose prompts contain no personal text."""
 _ON_LIGHT = ("#332288", "#117733", "#AA4499", "#882255", "#8A7A1B", "#C4515F", "#2F7F73")
 _ON_DARK = ("#88CCEE", "#DDCC77", "#CC6677", "#44AA99", "#E0A3D3", "#B5BD4C", "#A9A2E8")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
@@ -26,7 +26,7 @@ Lines = Mapping[str, Sequence[tuple[int, float]]]
 
 
 def curve_lines(curve: Any) -> dict[str, list[tuple[int, float]]]:
-    """The lines of a card's curve: one per task where groups are told apart, else the mean over everything held out.
+    """The lines of a card's curve: one per task if the groups are separate, else the mean over all held-out texts.
 
     Args:
         curve: ``card["base"]["curve"]``, a list of {step, held_out, groups}; what is missing or malformed is left out.
@@ -49,7 +49,7 @@ def curve_lines(curve: Any) -> dict[str, list[tuple[int, float]]]:
 
 
 def curve_title(lines: Lines) -> str:
-    """The takeaway: how the loss changed from the first to the last measured step; empty where there is no line."""
+    """The takeaway: how the loss changed from the first to the last measured step; empty if there is no line."""
     if not lines:
         return ""
     first, last = min(line[0][0] for line in lines.values()), max(line[-1][0] for line in lines.values())
@@ -113,12 +113,12 @@ def line_colour(index: int, dark: bool) -> str:
 
 
 def title_of(task: str) -> str:
-    """What a person reads for a task's name."""
+    """A task's title on the screen."""
     return TASKS[task].title if task in TASKS else task
 
 
 def _span(ends: Mapping[str, float]) -> str:
-    """``0.51``, or the least and the most with their lines' names."""
+    """``0.51``, or the lowest and the highest value with the names of their lines."""
     low, high = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
     if len(ends) == 1:
         return f"{ends[low]:.2f}"

@@ -1,10 +1,10 @@
-"""What differs between two tables of weights: a map of it, a sentence, and two people side by side.
+"""The difference between two tables of weights: a map, a sentence, and two people side by side.
 
     before                after                 after - before
-    weights (P, S)        weights (P, S)        a triangle up: more of the piece; down: less; nothing: as before
+    weights (P, S)        weights (P, S)        triangle up: more of the piece; down: less; nothing: unchanged
 
-Both directions differ by shape as well as by colour; the colours, blue and vermilion, are told apart with every common
-colour blindness, and get stronger, away from the background, with the size of the difference.
+The directions differ in shape as well as in colour. The colours, blue and vermilion, are distinguishable with every
+common colour blindness and become stronger, further from the background, with the size of the difference.
 """
 
 import csv
@@ -34,13 +34,13 @@ from perpcs.figures.style import (
 from perpcs.pool.manifest import Sharer
 
 _LEAST = 5e-4
-"""Differences below it are not drawn: they would be written as 0.000."""
+"""Differences below this are not drawn: they would be shown as 0.000."""
 _ON_LIGHT = ("#A63F00", "#D55E00", "#F0B48C", "#F4F6F8", "#8FC3E8", "#0072B2", "#004C7A")
 _ON_DARK = ("#FFB07A", "#E8772E", "#7A4526", "#1B2530", "#2A5C80", "#3D9BDA", "#A5D8FA")
 
 
 def difference_scale(dark: bool) -> list[list[float | str]]:
-    """The diverging scale: vermilion = less, the background's grey = as before, blue = more."""
+    """The diverging scale: vermilion = less, the background's grey = unchanged, blue = more."""
     colours = _ON_DARK if dark else _ON_LIGHT
     return [[index / (len(colours) - 1), colour] for index, colour in enumerate(colours)]
 
@@ -54,10 +54,10 @@ def difference_colour(value: float, largest: float, dark: bool) -> str:
 def difference_takeaway(
     before: np.ndarray, after: np.ndarray, positions: Sequence[str], sharers: Sequence[str], what: str
 ) -> str:
-    """The title of a difference: how much of the weight moved, and where most.
+    """The title of a difference: how much the mix changed, and where most.
 
     Args:
-        what: what made the difference, as the beginning of a sentence: ``Without item 3``.
+        what: the cause of the difference, as the beginning of a sentence: ``Without item 3``.
     """
     largest = changes(before, after, 1)
     if not largest:
@@ -66,7 +66,7 @@ def difference_takeaway(
     piece = largest[0]
     size = "less than 0.1" if share < 0.1 else f"{share:.1f}" if share < 10 else f"{share:.0f}"
     return (
-        f"{what}, {size} % of the mix differs, the mean of {len(positions)} positions; most at "
+        f"{what}, the mix changes by {size} % on average ({len(positions)} positions); most at "
         f"{positions[piece.position]}: {short_names(sharers)[piece.sharer]} goes from {piece.before:.3f} to "
         f"{piece.after:.3f}"
     )
@@ -198,7 +198,7 @@ def _lay_out(
     dark: bool,
     panels: int = 1,
 ) -> None:
-    top = 44 if panels > 1 else 26  # the buttons stand there
+    top = 44 if panels > 1 else 26  # space for the buttons
     figure.update_layout(
         base_layout(
             dark,

@@ -1,4 +1,4 @@
-"""The probability of each label, per method: bars that share one axis."""
+"""The probability of each label, per method: bars on one axis."""
 
 from collections.abc import Mapping
 
@@ -16,12 +16,12 @@ def label_bars(
     most: int = 6,
     dark: bool = False,
 ) -> go.Figure:
-    """Grouped bars, the labels that any method thinks likely first, the true one always among them.
+    """Grouped bars, the most likely labels of any method first, always including the true one.
 
     Args:
         probabilities: method -> (title, label -> probability).
         truth: the person's own label, which is marked.
-        most: how many labels are shown.
+        most: maximum number of labels.
     """
     labels = shown_labels({method: values for method, (_, values) in probabilities.items()}, truth, most)
     names = [f"<b>{label}</b> ✓" if label == truth else label for label in labels]
@@ -62,7 +62,7 @@ def label_bars(
 
 
 def label_takeaway(probabilities: Mapping[str, tuple[str, Mapping[str, float]]], truth: str | None) -> str:
-    """The chart's title: what each method gives the true label, or which label each prefers."""
+    """The chart's title: the probability each method gives the true label, or the label each prefers."""
     if truth is not None:
         said = [f"{100 * values.get(truth, 0.0):.0f} % from {title}" for title, values in probabilities.values()]
         return f"“{truth}”, the person's own label, gets {_and(said)}"
@@ -77,7 +77,7 @@ def _and(parts: list[str]) -> str:
 
 
 def shown_labels(values: Mapping[str, Mapping[str, float]], truth: str | None, most: int) -> list[str]:
-    """Labels by the largest probability any method gives them; the true one replaces the last if it is not there."""
+    """Labels by the largest probability any method gives them; the true one replaces the last if it is missing."""
     best: dict[str, float] = {}
     for row in values.values():
         for label, probability in row.items():

@@ -1,6 +1,6 @@
-"""The map while it grows: the same rows and columns as the finished map, as light HTML that a page can redraw often.
+"""The map in progress: the same rows and columns as the finished map, as light HTML that a page can redraw often.
 
-Plotly would be built anew for every position; this is a few KB of coloured boxes, and only the newest row moves.
+Plotly would be rebuilt for every position; this is a few KB of coloured boxes, and only the newest row is animated.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def live_map(
     """The weights so far, as HTML.
 
     Args:
-        weights: (P, S), rows that have not been reached are 0.
+        weights: (P, S), rows not reached yet are 0.
         columns: sharer indices from left to right.
         done: how many positions have been reached; the others are drawn as empty rows.
-        newest: the row that has just come, which is marked and fades in.
+        newest: the row that was just added; it is marked and fades in.
         largest: weight at the top of the colour scale; by default the largest so far.
         label: what a screen reader says.
     """
@@ -51,6 +51,6 @@ def live_map(
 
 
 def _cell(left: float, weight: float, top: float, dark: bool) -> str:
-    """A weight at so many percent from the left; one below 0, which takes a piece away, is a disc of another hue."""
+    """A weight, placed in percent from the left; a negative one, which subtracts a piece, is a disc of another hue."""
     look = f"background:{weight_colour(weight, top, dark)}" + ("" if weight > 0 else ";border-radius:50%")
     return f'<i style="left:{left:.2f}%;{look}"></i>'

@@ -1,4 +1,4 @@
-"""How a training goes, while it goes: one strip of bars a loss, as plain HTML because it is redrawn at every step."""
+"""The losses during a training: one strip of bars per loss, as plain HTML because it is redrawn at every step."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -7,11 +7,11 @@ BARS = 48
 
 
 def loss_strips(curves: Mapping[str, Sequence[tuple[int, float]]], steps: int = 0) -> str:
-    """The curves one below the other, each with its first and its newest value.
+    """The curves one below the other, each with its first and its latest value.
 
     Args:
-        curves: (step, nats per target token) by what it is the loss of.
-        steps: of the whole training; bars fill the width as steps are done. 0 = as many as there are.
+        curves: (step, nats per target token) by name.
+        steps: of the whole training; bars fill the width as steps are done. 0 = the steps so far.
     """
     return "".join(_strip(name, points, steps) for name, points in curves.items() if points)
 
@@ -32,5 +32,5 @@ def _strip(name: str, points: Sequence[tuple[int, float]], steps: int) -> str:
 
 
 def _height(losses: Sequence[float], top: float) -> float:
-    """Per cent of the height; a bar that is there can be seen."""
+    """Height in per cent; existing bars are always visible."""
     return max(3.0, 100 * sum(losses) / len(losses) / top) if losses and top > 0 else 0.0

@@ -1,4 +1,4 @@
-"""In which order the rows and columns of a map stand, and what they are called."""
+"""The order and the names of a map's rows and columns."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from perpcs.pool.manifest import Sharer
 Sort = Literal["cluster", "total", "id"]
 SORTS: dict[str, str] = {"cluster": "Cluster", "total": "Total", "id": "Id"}
 _LETTER = 11
-"""Pixels of a row's name."""
+"""Pixels that a row's label needs."""
 _LABEL = re.compile(r"layer (\d+), (.+)")
 
 
@@ -20,7 +20,7 @@ def column_order(weights: np.ndarray, sharers: Sequence[Sharer], sort: str) -> l
     """Sharer indices from left to right. Inside a cluster, sharers with more weight come first; ties keep pool order.
 
     Args:
-        weights: (P, S), of which the totals are taken; one below 0 counts by its size.
+        weights: (P, S), to be summed; negative ones count by their absolute value.
         sort: one of ``SORTS``.
     """
     total = np.abs(weights).sum(axis=0)
@@ -56,15 +56,15 @@ def short_label(label: str) -> str:
 
 
 def short_names(ids: Sequence[str]) -> list[str]:
-    """Ids without the beginning that all of them share, cut after a separator: ``t7-candidate-00002`` as ``00002``."""
-    ends = zip(min(ids, default=""), max(ids, default=""), strict=False)  # the two that differ soonest
+    """Ids without the prefix that all of them share, cut after a separator: ``t7-candidate-00002`` as ``00002``."""
+    ends = zip(min(ids, default=""), max(ids, default=""), strict=False)  # the two with the shortest common prefix
     prefix = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], ends)) if len(ids) > 1 else ""
     cut = max((prefix.rfind(mark) for mark in "-_/. "), default=-1) + 1
     return [name[cut:] or name for name in ids]
 
 
 def cluster_words(order: Sequence[int], sharers: Sequence[Sharer]) -> dict[int, str]:
-    """A word for each cluster: its first term that no cluster before it has taken."""
+    """A word for each cluster: its first term that no earlier cluster uses."""
     words: dict[int, str] = {}
     for cluster, first, _ in clusters_in_order(order, sharers):
         terms = [re.sub(r"^\W+|\W+$", "", term) for term in sharers[order[first]].terms]
@@ -74,7 +74,7 @@ def cluster_words(order: Sequence[int], sharers: Sequence[Sharer]) -> dict[int, 
 
 
 def row_ticks(positions: Sequence[str], rows: Sequence[int], height: int) -> tuple[list[int], list[str]]:
-    """Which rows of a map are named and how: every one, or every so many where rows are lower than a letter.
+    """Which rows of a map are labelled and how: all of them, or every n-th if rows are lower than a letter.
 
     Args:
         rows: positions from top to bottom.
@@ -85,7 +85,7 @@ def row_ticks(positions: Sequence[str], rows: Sequence[int], height: int) -> tup
 
 
 def modules_of(positions: Sequence[str]) -> list[str]:
-    """The modules of a pool, each once, in the order in which they first come."""
+    """The modules of a pool, each once, in order of first appearance."""
     return list(dict.fromkeys(split_label(label)[1] for label in positions))
 
 

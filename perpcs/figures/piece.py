@@ -1,4 +1,4 @@
-"""All there is to say about one piece of an assembly, from its stored numbers alone."""
+"""Everything about one piece of an assembly, from its stored numbers alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from perpcs.pool.manifest import is_number
 
 @dataclass(frozen=True)
 class Voter:
-    """One history item that chose the piece."""
+    """One history item that selected the piece."""
 
     item: int
     """Index into the history, oldest first."""
@@ -25,14 +25,14 @@ class Voter:
 
 @dataclass(frozen=True)
 class PieceFacts:
-    """What the panel of a clicked piece shows."""
+    """The contents of the panel for a clicked piece."""
 
     position: int
     sharer: int
     label: str
     sharer_id: str
     sharer_name: str
-    """The id without the beginning that all sharers have in common."""
+    """The id without the prefix that all sharers have in common."""
     weight: float
     score: float
     score_rank: int
@@ -40,15 +40,15 @@ class PieceFacts:
     n_sharers: int
     n_items: int
     voters: tuple[Voter, ...]
-    """Largest vote first. Empty where no item chose the piece: it is "not selected", not a weight of 0."""
+    """Largest vote first. Empty if no item selected the piece: that is "not selected", not a weight of 0."""
     router: dict[str, Any]
     """Router and its options, as they were run."""
     additive: bool = True
-    """Whether the weight is the mean of the votes; where the loss decided, votes only say which items gain."""
+    """Whether the weight is the mean of the votes; if a router uses the loss, votes only show which items gain."""
     decided_by: str = "votes"
     """``votes``, ``loss`` or ``router``, as of the assembly."""
     length: float | None = None
-    """Newton: eta, how far along its step the weights went."""
+    """Newton: eta, the step length."""
     damping: float | None = None
     """Newton: lambda."""
 
@@ -92,14 +92,14 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
 
 
 def largest_piece(assembly: Assembly, rows: Sequence[int] | None = None) -> tuple[int, int]:
-    """(position, sharer) of the largest weight, among ``rows`` where given: what a map shows before anyone clicks."""
+    """(position, sharer) of the largest weight, among ``rows`` if given: what a map shows before any click."""
     chosen = list(rows) if rows is not None else list(range(len(assembly.positions)))
     best = int(np.argmax(np.abs(assembly.weights[chosen])))
     return chosen[best // len(assembly.sharers)], best % len(assembly.sharers)
 
 
 def selected_pieces(assembly: Assembly) -> np.ndarray:
-    """Which pieces any item chose, bool (P, S): what tells "not selected" from a weight that rounds to 0."""
+    """Which pieces any item selected, bool (P, S): separates "not selected" from a weight that rounds to 0."""
     if not assembly.additive:
         return assembly.weights != 0
     n, p, k = assembly.choices.shape
@@ -110,7 +110,7 @@ def selected_pieces(assembly: Assembly) -> np.ndarray:
 
 
 def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
-    """LaTeX: how the weight came about, with this piece's numbers; the largest ``shown`` votes are written out."""
+    """LaTeX: how the weight was computed, with this piece's numbers; the largest ``shown`` votes are written out."""
     if str(facts.router.get("router")).startswith("fit"):
         steps = facts.router.get("steps", 0)
         return (
@@ -135,7 +135,7 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     blind = {
         "retrieval": r"\operatorname{softmax}_k\bigl(\cos(e_u, e_s)\bigr)",
         "uniform": r"1 / S",
-        "random": r"1 / k \text{ of a random choice}",
+        "random": r"1 / k \text{ of a random selection}",
     }.get(str(facts.router.get("router")))
     if blind:
         return rf"w_{{p,s}} = {blind} = \mathbf{{{facts.weight:.3f}}}"

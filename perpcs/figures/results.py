@@ -23,7 +23,7 @@ _NAMES = {
     "pag": "PAG",
     "pag-counted": "PAG, counted profile",
     "retrieval": "PEFT retrieval",
-    "uniform": "All pieces alike",
+    "uniform": "Uniform weights",
     "random": "Random pieces",
     "p2p": "P2P",
     "oppu": "OPPU",

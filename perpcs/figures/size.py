@@ -1,4 +1,4 @@
-"""How little a person weighs: areas drawn to scale, a person's weights against a full adapter."""
+"""How small a personal model is: a person's weights against a full adapter, as areas to scale."""
 
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
 
@@ -14,7 +14,7 @@ def size_html(user_bytes: int, adapter_bytes: int) -> str:
         f'<div class="pp-size" role="img" aria-label="{label}">{_square(SIDE, "oppu")}'
         f"<p><b>{bytes_text(adapter_bytes)}</b><br>an adapter trained<br>for one person</p>"
         f"{_square(small, 'perpcs')}<p><b>{bytes_text(user_bytes)}</b>, {ratio_text(user_bytes, adapter_bytes)}<br>"
-        "one person here<br>(areas to scale)</p></div>"
+        "one person’s weights<br>(areas to scale)</p></div>"
     )
 
 

@@ -1,4 +1,4 @@
-"""The figure of the overview: how one real example went from a history to an answer, in five steps.
+"""The figure of the overview: from one example's history to an answer, in five steps.
 
     1 history  ->  2 scores  ->  3 pieces  ->  4 assembled model  ->  5 answer
 
@@ -34,10 +34,10 @@ class Story:
     user_bytes: int
     query: Query | None = None
     fit: str = ""
-    """The fit check in a sentence; empty where there is none to tell."""
+    """The fit check in a sentence; empty if there is none."""
     answers: tuple[tuple[str, str, str], ...] = ()
-    """(method, title, text) of answers to the query that were computed with the pool, the person's own last; may be
-    empty.
+    """(method, title, text) of answers to the query that are stored with the pool, the personal model's last; may
+    be empty.
     """
 
     @property
@@ -47,7 +47,7 @@ class Story:
 
 
 def story_html(story: Story, *, step: int | None = None, dark: bool = False) -> str:
-    """The figure as HTML. ``step`` (0 to 4) puts one step in front; None shows all alike."""
+    """The figure as HTML. ``step`` (0 to 4) highlights one step; None shows all of them equally."""
     drawn = (_history(story), _scores(story), _pieces(story), _assembled(story, dark), _answer(story))
     cards = []
     for index, (title, (body, caption)) in enumerate(zip(STEPS, drawn, strict=True)):
@@ -70,38 +70,38 @@ def explanation(story: Story, step: int) -> str:
     )
     by_activation = (
         f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "
-        f"{len(a.sharers)} sharers. A higher bar: this sharer's piece fits words like these better.",
-        f"Each item picks its best {k} pieces and weighs them; the weight shown is the mean over {a.n_items} items. "
-        f"The picked pieces act at once, so later layers read an already more personal text.",
+        f"{len(a.sharers)} sharers. A higher bar means that this sharer's piece fits these words better.",
+        f"Each item selects its best {k} pieces and weights them; the weight shown is the mean over {a.n_items} items. "
+        "Selected pieces act at once, so later layers already read personalised activations.",
     )
     fitted = (
-        f"In {a.router.get('steps', 1)} small steps the weights alone follow that slope, at all positions together; "
-        "shown: where they end at this one."
+        f"The weights alone follow that slope in {a.router.get('steps', 1)} small steps, at all positions together. "
+        "Shown: the final weights at this position."
     )
     solved = (
-        "From these numbers of every item and piece, one linear system gives the weights of all positions together (a "
-        "damped Gauss-Newton step): those for which every item's loss should fall alike. Shown: the largest here."
+        "From these numbers for every item and piece, one linear system gives the weights at all positions together (a "
+        "damped Gauss-Newton step), so that every item's loss should fall equally. Shown: the largest weights here."
     )
-    below = " One below 0 takes a sharer's piece away." if (a.weights < 0).any() else ""
+    below = " A negative weight subtracts a sharer's piece." if (a.weights < 0).any() else ""
     by_loss = (
-        f"At {position}, one pass backwards tells for the piece of each of {len(a.sharers)} sharers how much the loss "
-        f"on {story.name}'s own words falls with its weight. A higher bar: this sharer's piece helps more.",
+        f"At {position}, one backward pass shows, for the piece of each of {len(a.sharers)} sharers, how much the loss "
+        f"on {story.name}'s own words falls with its weight. A higher bar means that this sharer's piece helps more.",
         solved + below
         if router == "newton"
         else fitted + below
         if router.startswith("fit")
-        else f"The {k} pieces that help most share the position.",
+        else f"The {k} pieces that help most share this position.",
     )
     blind = (
-        f"The model is not run: the router “{a.router.get('router')}” scores the {len(a.sharers)} sharers without it.",
+        f"The router “{a.router.get('router')}” scores the {len(a.sharers)} sharers without running the model.",
         f"The weights at {position}.",
     )
     return (
         f"{a.n_items} past items of {story.name}. {read}",
         *{"votes": by_activation, "loss": by_loss}.get(a.decided_by, blind),
-        f"The same at all {len(a.positions)} positions gives {len(a.positions)} x {len(a.sharers)} weights. That table "
-        f"is {story.name}'s whole personal model: {bytes_text(story.user_bytes)}. {story.fit}".rstrip(),
-        f"The base model stays as it is; the weights say how much of each piece is added when writing as {story.name}.",
+        f"All {len(a.positions)} positions together give {len(a.positions)} × {len(a.sharers)} weights. That table is "
+        f"{story.name}'s whole personal model: {bytes_text(story.user_bytes)}. {story.fit}".rstrip(),
+        f"The base model does not change; the weights say how much of each piece to add when writing as {story.name}.",
     )[step]
 
 
@@ -143,7 +143,7 @@ def _pieces(story: Story) -> tuple[str, str]:
         for s in order.tolist()
         if a.weights[p, s] != 0
     )
-    return rows, "weights of the pieces chosen there" if a.additive else "the largest weights there"
+    return rows, "weights of the pieces selected there" if a.additive else "the largest weights there"
 
 
 def _assembled(story: Story, dark: bool) -> tuple[str, str]:
@@ -161,9 +161,9 @@ def _answer(story: Story) -> tuple[str, str]:
     if not said and story.query.gold:
         said = [(MARK, f"what {story.name} wrote", story.query.gold)]
     for at, (colour, title, text) in enumerate(said, start=1):
-        room = 76 if at == len(said) else 50  # the person's own should stand there whole
+        room = 76 if at == len(said) else 50  # the personal model's answer should be complete
         body += (
             f'<div class="pp-slip pp-said" style="border-color:{colour}"><small>{html.escape(title)}</small>'
             f"<b>{_clip(text, room)}</b></div>"
         )
-    return body, "an item that was held out" if story.answers else "an item that was held out; ask it on Compare"
+    return body, "a held-out item" if story.answers else "a held-out item; ask it on Compare"

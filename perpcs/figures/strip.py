@@ -1,6 +1,6 @@
-"""Numbers of every position, layer by layer: small panels that share the layers as their x axis.
+"""Numbers for every position, layer by layer: small panels with the layers as a shared x axis.
 
-A dot is a position, its shape the module; the line is the mean of a layer's positions.
+A dot is a position, its shape is the module; the line is the mean over a layer's positions.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ _SHAPES = ("circle", "square", "triangle-up", "diamond", "x", "cross", "star", "
 
 @dataclass(frozen=True)
 class Panel:
-    """One number of every position."""
+    """One number per position."""
 
     title: str
     values: np.ndarray
     """(P,), in the unit of the title."""
     top: float | None = None
-    """Where the axis ends, for numbers with a bound; None = by the largest."""
+    """Upper end of the axis, for numbers with a bound; None = the largest value."""
 
 
 def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = False) -> go.Figure:
-    """Draw the panels beside each other."""
+    """Draw the panels next to each other."""
     layers, modules = [split_label(label)[0] for label in positions], modules_of(positions)
     which = [split_label(label)[1] for label in positions]
     figure = make_subplots(1, len(panels), horizontal_spacing=0.06, subplot_titles=[panel.title for panel in panels])
@@ -59,7 +59,7 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
                 x=order,
                 y=means,
                 mode="lines",
-                name="mean of the layer",
+                name="layer mean",
                 showlegend=column == 1,
                 line={"color": method_colour("perpcs"), "width": 2},
                 hovertemplate="layer %{x}<br>mean %{y:.3g}<extra></extra>",
@@ -84,7 +84,7 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
 
 
 def strip_csv(panels: Sequence[Panel], positions: Sequence[str]) -> str:
-    """One line a position, one column a panel."""
+    """One line per position, one column per panel."""
     head = ["layer", "module", *(f'"{panel.title}"' for panel in panels)]
     rows = [",".join(head)]
     for p, label in enumerate(positions):

@@ -1,10 +1,9 @@
 """One look for every figure: a colour per method, one scale for weights, and how numbers are written.
 
 Method colours are Okabe and Ito's (distinguishable with every common colour blindness). A method keeps its colour on
-every screen, and its name always stands beside it. Weights use one scale of a single hue, even steps of lightness in
-OKLCH (readable in grey and for colour-blind eyes), turned so that more weight is further from the background: dark on
-light, light on dark.
-Weights below 0 have such a scale of another hue, vermilion, and another shape. Figures that a page redraws often are
+every screen, and its name is always next to it. Weights use one scale of a single hue, even steps of lightness in
+OKLCH (readable in grey and with colour blindness). More weight is further from the background: dark on light, light on
+dark. Negative weights have another such scale, in vermilion, and another shape. Figures that a page redraws often are
 plain HTML, because Streamlit's html element drops SVG.
 """
 
@@ -34,11 +33,11 @@ METHOD_COLOURS = {
     "uniform": "#A8A8A8",
     "random": "#5C5C5C",
 }
-"""By method, or by method and detail where details are methods of their own; the default router is Per-Pcs itself."""
+"""By method, or by method and detail if the detail is a method in itself; the default router is plain Per-Pcs."""
 OTHER_COLOUR = "#999999"
-"""Of what is no method of ours, and of a method prepared for somebody else."""
+"""For methods that are not ours, and for methods prepared for someone else."""
 MARK = "#D55E00"
-"""The one accent for "this is the piece you clicked"."""
+"""The accent colour for "this is the piece you clicked"."""
 MOST_SHAPES = 2500
 """Marks up to which a browser draws shapes faster than WebGL, whose start alone takes a third of a second without a
 GPU (measured with 640 to 12,800 marks)."""
@@ -66,7 +65,7 @@ _BELOW_ON_DARK = ("#4A3322", "#6E4420", "#96591D", "#C0711C", "#E09142", "#F1B67
 
 
 def method_colour(method: str) -> str:
-    """The colour of a method; what is shown beside it (``oppu+rag:1``) does not change it."""
+    """The colour of a method; what is added to it (``oppu+rag:1``) does not change it."""
     carried = re.split(r"\+(?=rag|pag|random-history)", method)[0]
     return METHOD_COLOURS.get(carried, METHOD_COLOURS.get(carried.split(":")[0], OTHER_COLOUR))
 
@@ -82,7 +81,7 @@ def muted(dark: bool) -> str:
 
 
 def faint(dark: bool) -> str:
-    """Marks that say "nothing here": grid lines and pieces that were not selected."""
+    """The colour for "nothing here": grid lines and pieces that were not selected."""
     return "#3D4B59" if dark else "#C3CDD6"
 
 
@@ -97,7 +96,7 @@ def weight_scale(dark: bool) -> list[list[float | str]]:
 
 
 def signed_scale(dark: bool) -> list[list[float | str]]:
-    """The plotly colour scale for weights from the largest below 0 to the largest above it, 0 in the middle."""
+    """The plotly colour scale for weights of both signs, 0 in the middle."""
     below, above = (_BELOW_ON_DARK, _SCALE_ON_DARK) if dark else (_BELOW_ON_LIGHT, _SCALE_ON_LIGHT)
     steps = 2 * (len(above) - 1)
     left: list[list[float | str]] = [[index / steps, colour] for index, colour in enumerate(reversed(below))]
@@ -106,7 +105,7 @@ def signed_scale(dark: bool) -> list[list[float | str]]:
 
 
 def weight_colour(weight: float, largest: float, dark: bool) -> str:
-    """The colour of one weight of either sign on these scales, for figures that are not drawn by plotly."""
+    """The colour of one weight of either sign on these scales, for figures not drawn by plotly."""
     step = round(63 * min(abs(weight) / largest, 1.0)) if largest > 0 else 0
     return _step_colour(step, weight < 0, dark)
 
@@ -119,15 +118,15 @@ def _step_colour(step: int, below: bool, dark: bool) -> str:
 
 
 def row_height(rows: int) -> int:
-    """Pixels of a row of a map that has so many."""
+    """Height in pixels of a row, for a map with this many rows."""
     return 22 if rows <= 8 else 13 if rows <= 32 else 11 if rows <= 64 else 8
 
 
 def mark_size(rows: int, columns: int, width: int = 700) -> int:
-    """Pixels of a mark that covers no neighbour on a map of so many rows and columns.
+    """Size in pixels of a mark that does not cover its neighbours, for a map of this many rows and columns.
 
     Args:
-        width: about how many pixels the columns have together.
+        width: approximate width of all columns in pixels.
     """
     return max(4, min(row_height(rows) - 2, width // columns - 1, 14))
 
@@ -171,7 +170,7 @@ def bytes_text(count: float) -> str:
 
 
 def seconds_text(seconds: float | None) -> str:
-    """``0.41 s``, ``12 s``, ``2 min 5 s``; an en dash where there is none."""
+    """``0.41 s``, ``12 s``, ``2 min 5 s``; an en dash for None."""
     if seconds is None:
         return "–"
     if seconds >= 60:
@@ -188,7 +187,7 @@ def ratio_text(part: float, whole: float) -> str:
 
 
 def colour_bar(title: str, dark: bool, *, length: float, x: float = 0, side: str = "right") -> dict[str, object]:
-    """The scale of a map, lying along the bottom of the figure; length and x as shares of the plot's width."""
+    """The scale of a map, along the bottom of the figure; length and x are shares of the plot's width."""
     return {
         "orientation": "h",
         "thickness": 9,
@@ -207,7 +206,7 @@ def colour_bar(title: str, dark: bool, *, length: float, x: float = 0, side: str
 
 
 def legend_below(dark: bool, x: float, side: str) -> dict[str, object]:
-    """A legend along the bottom of a map, with its ``side`` at x; pressing it hides nothing."""
+    """A legend along the bottom of a map, with its ``side`` at x; clicking it hides nothing."""
     return {
         "orientation": "h",
         "x": x,
@@ -222,5 +221,5 @@ def legend_below(dark: bool, x: float, side: str) -> dict[str, object]:
 
 
 def points(marks: int) -> type[go.Scatter] | type[go.Scattergl]:
-    """The kind of trace that a browser draws so many marks with the soonest."""
+    """The kind of trace that a browser draws fastest, for this many marks."""
     return go.Scatter if marks <= MOST_SHAPES else go.Scattergl

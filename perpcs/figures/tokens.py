@@ -1,7 +1,7 @@
 """A person's own words, shaded by how well one piece fits them.
 
-A word's score is the mean of its tokens'. Most pieces fit all words of an item somewhat, so the shade is the difference
-from the mean of the words that are shown: it tells which of them pull more than the others.
+A word's score is the mean over its tokens. Most pieces fit all words of an item to some degree, so the shade is the
+difference from the mean of the words shown: it shows which of them score above the others.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.figures.difference import difference_colour
 
 _STRONG = 0.4
-"""From this share of the largest difference on, a word has a line: sign and size are told without colour."""
+"""From this share of the largest difference on, a word has a line, so that sign and size do not need colour."""
 
 
 def words_of(item: ItemTokens) -> list[tuple[str, float]]:
-    """An item's words in order, each with the mean score of its tokens; joined, the item's text. A word begins where
-    there is a space before it.
+    """An item's words in order, each with the mean score of its tokens; joined, they are the item's text. A word begins
+    after a space.
     """
     words: list[tuple[str, list[float]]] = []
     for text, score in zip(item.tokens, item.scores, strict=True):
@@ -30,14 +30,14 @@ def words_of(item: ItemTokens) -> list[tuple[str, float]]:
 
 
 def mean_score(found: TokenScores) -> float:
-    """The mean over the words that are shown."""
+    """The mean over the words shown."""
     scores = [score for item in found.items for _, score in words_of(item)]
     return float(np.mean(scores)) if scores else 0.0
 
 
 def token_html(found: TokenScores, dark: bool = False) -> str:
-    """Items as lines of shaded words. Blue, a line above = fits better than these words do on the mean; vermilion, a
-    line below = worse; the score itself is in the hover text.
+    """Items as lines of shaded words. Blue with a line above = fits better than the mean of these words; vermilion
+    with a line below = worse; hovering shows the score.
     """
     mean = mean_score(found)
     top = max((abs(score - mean) for item in found.items for _, score in words_of(item)), default=0.0) or 1.0
@@ -49,7 +49,7 @@ def token_html(found: TokenScores, dark: bool = False) -> str:
 
 
 def strongest(found: TokenScores, count: int = 5) -> list[tuple[str, float]]:
-    """The words that the piece fits best, over all items: (text, score), each text once with its best score."""
+    """The words that the piece fits best, over all items: (text, score), each word once with its best score."""
     best: dict[str, float] = {}
     for item in found.items:
         for text, score in words_of(item):
@@ -60,7 +60,7 @@ def strongest(found: TokenScores, count: int = 5) -> list[tuple[str, float]]:
 
 
 def tokens_csv(items: Sequence[ItemTokens]) -> str:
-    """One line a token: item, place, text, score."""
+    """One line per token: item, place, text, score."""
     rows = ["item,place,token,score"]
     for item in items:
         for place, (text, score) in enumerate(zip(item.tokens, item.scores, strict=True), start=1):

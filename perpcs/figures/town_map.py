@@ -1,7 +1,7 @@
-"""The map of a pool's people: candidates as dots, sharers as stars, the current person and the strength of each link.
+"""The map of a pool's people: candidates as dots, sharers as stars, the current person and the weight of each link.
 
-Places were laid out from the likeness of histories when the pool was built. A star carries its sharer's number in
-customdata, so that a click or a lasso can be traced back; a dot carries none.
+The layout comes from the similarity of histories and was made when the pool was built. A star carries its sharer's
+number in customdata, so that clicks and lassos can be traced back; a dot carries none.
 """
 
 import csv
@@ -31,14 +31,14 @@ from perpcs.figures.style import (
 from perpcs.pool.manifest import Sharer
 
 MOST_WORDS = 12
-"""More different words than these get no legend."""
+"""With more different words than this, there is no legend."""
 _WIDTHS = (0.8, 1.6, 2.8, 4.4, 6.5)
 _SYMBOLS = ("star", "star-square", "star-diamond", "star-triangle-up", "hexagram")
 
 
 @dataclass(frozen=True)
 class People:
-    """C candidates, S of them sharers. Plain arrays, so that no pool is needed to draw them."""
+    """C candidates, S of them sharers. Plain arrays, so that drawing needs no pool."""
 
     xy: np.ndarray
     """(C, 2)."""
@@ -47,13 +47,13 @@ class People:
     items: np.ndarray
     """(C,)."""
     candidate: np.ndarray
-    """Which candidate each sharer is, (S,)."""
+    """The candidate index of each sharer, (S,)."""
     sharers: tuple[Sharer, ...]
 
 
 @dataclass(frozen=True)
 class Colouring:
-    """What colours say: a number or a word for each candidate; NaN or nothing where there is none."""
+    """What the colours show: a number or a word per candidate; NaN or empty if unknown."""
 
     title: str
     numbers: np.ndarray | None = None
@@ -63,7 +63,7 @@ class Colouring:
 
 @dataclass(frozen=True)
 class Guest:
-    """The person on the screen: where they stand, and the share of their weight that each sharer holds, (S,)."""
+    """The person on the screen: their place, and each sharer's share of their weight, (S,)."""
 
     name: str
     place: tuple[float, float] | None
@@ -71,14 +71,14 @@ class Guest:
 
 
 def map_title(guest: Guest | None, people: People) -> str:
-    """The takeaway of the map."""
+    """The main finding of the map."""
     count, of = len(people.sharers), len(people.xy)
     if guest is None:
-        return f"{count} sharers stand for {of} candidates" if of > count else f"{count} sharers"
+        return f"{count} sharers represent {of} candidates" if of > count else f"{count} sharers"
     used = int((guest.share > 0).sum())
     top = 100 * float(np.sort(guest.share)[::-1][:3].sum())
     verb = "use" if guest.name == "You" else "uses"
-    return f"{guest.name} {verb} {used} of {count} sharers; the three with most weight hold {top:.0f} % of it"
+    return f"{guest.name} {verb} {used} of {count} sharers; the top three have {top:.0f} % of the weight"
 
 
 def town_map(
@@ -95,10 +95,10 @@ def town_map(
     """Draw the map.
 
     Args:
-        wanted: candidates that a strategy would choose: ringed.
-        picked: numbers of the sharers that were lassoed.
+        wanted: candidates that a strategy would select; they get a ring.
+        picked: numbers of the lassoed sharers.
         star: number of the sharer whose card is open.
-        lasso: whether dragging draws around stars. Streamlit takes no press for a choice while it does.
+        lasso: whether dragging draws around stars. Streamlit ignores clicks in that mode.
     """
     sharing = set(people.candidate.tolist())
     dots = [c for c in range(len(people.xy)) if c not in sharing]
@@ -110,16 +110,16 @@ def town_map(
         *_marks(people, colouring, dots, {}, dark),
         *_marks(people, colouring, list(people.candidate), dict(enumerate(people.candidate.tolist())), dark),
         *_rings(people, sorted(wanted), "would share", {"symbol": "circle-open", "size": 20}, muted(dark), 1.6),
-        *_rings(people, of_picked, "picked", {"symbol": "square-open", "size": 21}, ink(dark), 2),
+        *_rings(people, of_picked, "selected", {"symbol": "square-open", "size": 21}, ink(dark), 2),
         *_rings(people, of_card, "card", {"symbol": "circle-open", "size": 26}, MARK, 3),
         *([_guest(guest, dark)] if guest and shown else []),
     ]
-    # At once: plotly looks at a figure again with everything that is added to it.
+    # All at once: plotly checks the whole figure again for each added trace.
     return go.Figure(traces, _layout([_name(guest, dark)] if guest and shown else [], lasso, dark))
 
 
 def _links(people: People, guest: Guest, dark: bool) -> list[BaseTraceType]:
-    """A line to every sharer that holds weight; five widths, so that there are five traces and not a hundred."""
+    """A line to every sharer with weight; five widths, so that there are five traces and not a hundred."""
     largest, (x, y) = float(guest.share.max()) or 1.0, guest.place or (0.0, 0.0)
     steps = np.ceil(len(_WIDTHS) * guest.share / largest).astype(int)
     traces: list[BaseTraceType] = []
@@ -144,7 +144,7 @@ def _links(people: People, guest: Guest, dark: bool) -> list[BaseTraceType]:
 def _marks(
     people: People, colouring: Colouring, who: Sequence[int], number: dict[int, int], dark: bool
 ) -> list[BaseTraceType]:
-    """Dots, or stars where ``number`` names the sharers: sharer -> candidate."""
+    """Dots, or stars if ``number`` maps sharers to candidates."""
     if not len(who):
         return []
     stars = {candidate: sharer for sharer, candidate in number.items()}
@@ -184,7 +184,7 @@ def _marks(
 def _about(
     people: People, names: Sequence[str], colouring: Colouring, candidate: int, sharer: int | None
 ) -> tuple[int, str]:
-    """(number of the sharer or -1, what hovering says)."""
+    """(number of the sharer or -1, hover text)."""
     lines = [f"<b>sharer {names[sharer]}</b>" if sharer is not None else "a candidate who does not share"]
     terms = f": {', '.join(people.sharers[sharer].terms[:3])}" if sharer is not None else ""
     lines.append(f"cluster {people.clusters[candidate]}{terms}")
@@ -197,7 +197,7 @@ def _about(
 
 
 def _scale(colouring: Colouring, values: list[float], bar: bool, dark: bool) -> dict[str, object]:
-    """The marker of numbers, on the one scale of the studio."""
+    """The marker for numbers, on the studio's weight scale."""
     assert colouring.numbers is not None
     known = colouring.numbers[np.isfinite(colouring.numbers)]
     marker: dict[str, object] = {
@@ -215,7 +215,7 @@ def _scale(colouring: Colouring, values: list[float], bar: bool, dark: bool) -> 
 def _rings(
     people: People, who: Sequence[int], name: str, marker: dict[str, object], colour: str, width: float
 ) -> list[BaseTraceType]:
-    """One trace of rings, or none around nobody."""
+    """One trace of rings, or no trace if the list is empty."""
     if not who:
         return []
     return [
@@ -249,7 +249,7 @@ def _guest(guest: Guest, dark: bool) -> go.Scatter:
 
 
 def _name(guest: Guest, dark: bool) -> dict[str, object]:
-    """The annotation that stands over the guest."""
+    """The annotation above the guest."""
     x, y = guest.place or (0.0, 0.0)
     return {
         "x": x,
@@ -265,14 +265,14 @@ def _name(guest: Guest, dark: bool) -> dict[str, object]:
 
 
 def _layout(annotations: list[dict[str, object]], lasso: bool, dark: bool) -> dict[str, object]:
-    # An axis stands still but for the lasso: else a finger that means to scroll the page would move the map.
+    # Axes are fixed except for the lasso: otherwise a finger scrolling the page would move the map.
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "fixedrange": not lasso}
     return base_layout(
         dark,
         height=560,
         margin={"l": 4, "r": 4, "t": 6, "b": 62},
         clickmode="event+select",
-        dragmode="lasso" if lasso else "pan",  # what Streamlit makes of a chart to press on
+        dragmode="lasso" if lasso else "pan",  # Streamlit's mode for clickable charts
         hovermode="closest",
         newselection={"line": {"color": ink(dark), "width": 2}},
         legend=legend_below(dark, 1, "right"),
@@ -283,7 +283,7 @@ def _layout(annotations: list[dict[str, object]], lasso: bool, dark: bool) -> di
 
 
 def people_csv(people: People, colouring: Colouring, guest: Guest | None) -> str:
-    """Everybody on the map: place, cluster, items, which sharer they are, the colour's value, weight used."""
+    """Everyone on the map: place, cluster, items, sharer id, the colour's value, weight used."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("x", "y", "cluster", "items", "sharer", colouring.title, "share_of_weight"))

@@ -1,6 +1,6 @@
-"""Maps as SVG files: true vectors for papers and slides, where the browser's own export would hold a picture of pixels.
+"""Maps as SVG files: real vectors for papers and slides, while the browser's own export contains a bitmap.
 
-Always drawn as on a light page, with the title, the units and the scale inside, so that the file stands alone.
+Always drawn for a light page, with title, units and scale inside, so that the file is self-contained.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from perpcs.pool.manifest import Sharer
 
 _CELL, _LEFT, _TOP, _BELOW, _LINE = 14, 52, 16, 66, 18
 _CHARS = 7.0
-"""Pixels that a letter of the title takes, about."""
+"""Approximate width of a letter of the title in pixels."""
 
 
 def map_svg(
     assembly: Assembly, sharers: Sequence[Sharer], title: str, *, sort: str = "cluster", module: str | None = None
 ) -> str:
-    """The map of an assembly. A square is a piece with weight, a diamond one below 0, a dot a piece not selected."""
+    """The map of an assembly. A square is a piece with weight, a diamond a negative one, a dot a piece not selected."""
     rows = rows_of(assembly.positions, module)
     columns = column_order(assembly.weights[rows], sharers, sort)
     picked = selected_pieces(assembly)
@@ -97,7 +97,9 @@ def _svg(
         )
         body += [mark(p, s, _LEFT + _CELL * (x + 0.5), middle) for x, s in enumerate(columns)]
     names = short_names([sharer.id for sharer in sharers])
-    step = max(1, round(len(columns) / 10), -(-(7 * max(map(len, names)) + 4) // _CELL))  # so that none covers the next
+    step = max(
+        1, round(len(columns) / 10), -(-(7 * max(map(len, names)) + 4) // _CELL)
+    )  # so that labels do not overlap
     below = top + _CELL * len(rows)
     for x in range(0, len(columns), step):
         body.append(

@@ -1,4 +1,4 @@
-"""Two answers word by word: what is the same, what only one of them says."""
+"""Two answers word by word: shared words, and words that only one of them has."""
 
 import difflib
 import html
@@ -11,14 +11,14 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]|\s+", re.UNICODE)
 
 @dataclass(frozen=True)
 class Part:
-    """A run of words. ``same``: both say it; ``extra``: only the answer does; ``missing``: only the truth does."""
+    """A run of words. ``same``: in both; ``extra``: only in the answer; ``missing``: only in the truth."""
 
     kind: Literal["same", "extra", "missing"]
     text: str
 
 
 def word_diff(answer: str, truth: str) -> list[Part]:
-    """The answer's words in order, with those it lacks put where the truth has them; case does not count."""
+    """The answer's words in order, with missing words inserted where the truth has them; case is ignored."""
     ours, theirs = _words(answer), _words(truth)
     matcher = difflib.SequenceMatcher(None, [w.key for w in ours], [w.key for w in theirs], autojunk=False)
     parts: list[Part] = []
@@ -34,7 +34,7 @@ def word_diff(answer: str, truth: str) -> list[Part]:
 
 
 def shared_words(answer: str, truth: str) -> tuple[int, int]:
-    """(words of the truth that the answer has in order, words of the truth); punctuation does not count."""
+    """(words of the truth that the answer has in order, words of the truth); punctuation is ignored."""
     same = sum(len(_counted(part.text)) for part in word_diff(answer, truth) if part.kind == "same")
     return same, len(_counted(truth))
 
@@ -52,7 +52,7 @@ def rouge_l(answer: str, truth: str) -> float:
 
 
 def diff_html(answer: str, truth: str) -> str:
-    """The diff as HTML: same words underlined, missing ones struck through; a screen reader hears which is which."""
+    """The diff as HTML: same words underlined, missing ones struck through, with tags that screen readers announce."""
     tags = {"same": "mark", "extra": "span", "missing": "del"}
     return " ".join(
         f'<{tags[p.kind]} class="pp-{p.kind}">{html.escape(p.text)}</{tags[p.kind]}>' for p in word_diff(answer, truth)
@@ -63,7 +63,7 @@ def diff_html(answer: str, truth: str) -> str:
 class _Word:
     text: str
     spaced: bool
-    """Whether a space stood before it."""
+    """Whether a space precedes it."""
 
     @property
     def key(self) -> str:

@@ -1,7 +1,7 @@
 """One engine serves all sessions: it holds a pool and its base model, and every call brings its own person.
 
-Nothing about a person is kept between calls; what is prepared of one is handed back, and whoever asked keeps it. Work
-takes fair turns at the model: a step of a preparation, or one token of an answer.
+Nothing about a person is kept between calls: a prepared person is returned, and the caller keeps it. Work takes fair
+turns at the model: a step of a preparation, or one token of an answer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -43,11 +43,10 @@ from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task
 
 Row = tuple[Prepared, Query]
-"""One row of a batch: what was prepared of anybody for any method, and what is asked."""
+"""One row of a batch: a person prepared for a method, and a query."""
 _Asked = tuple[Prepared, Sequence[int], int, int]
-"""A row as it is decoded: what was prepared, ids of the prompt, most new tokens, seed."""
-_Labelled = tuple[Prepared, str]
-"""A row as its labels are scored: what was prepared, and the prompt."""
+"""A row to decode: the prepared person, ids of the prompt, maximum new tokens, seed."""
+_Labelled = tuple[Prepared, str]  # a row whose labels are scored: the prepared person, and the prompt
 
 
 class Engine:
@@ -95,11 +94,11 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """Pieces of work running or waiting at the model now."""
+        """Requests running or waiting at the model now."""
         return self.turns.waiting
 
     def ahead(self, thread: int | None) -> int:
-        """How many pieces of work are served before that of a thread."""
+        """How many requests are served before that of a thread."""
         return self.turns.ahead(thread)
 
     @cached_property
@@ -284,7 +283,7 @@ class Engine:
         examples = self.examples(task.name)
         others = [example for example in examples if example.id != person.id and example.history != person.history]
         if not others:
-            raise PerpcsError("There is nobody else to take for this person.", "Take a pool with more example people.")
+            raise PerpcsError("There is no one else to use as the wrong user.", "Use a pool with more example people.")
         at = next((place for place, example in enumerate(examples) if example.id == person.id), -1)
         other = next((example for example in examples[at + 1 :] if example in others), others[0])
         try:

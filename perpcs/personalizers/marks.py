@@ -1,10 +1,10 @@
-"""What a reader should know of an answer's text at once: that it loops, is empty, or holds what is no word.
+"""Warnings about an answer's text: that it loops, is empty, or contains a non-word.
 
-A small mark stands beside such an answer; the answer itself is always shown. Words are looked up in the English list of
-the package pyspellchecker. These count as words too: what the question or a shown item says, names and abbreviations
-(anything with a capital, a digit or a mark such as # or @ in it), single letters, British spellings, possessives, and
-compounds of known words. Where every word has a capital, a capital says nothing: there an unknown word counts once
-several of them are unknown.
+Such an answer gets a small mark; the answer itself is always shown. Words are looked up in the English list of the
+package pyspellchecker. These also count as words: words of the question or of a shown item, names and abbreviations
+(anything with a capital, a digit or a mark such as # or @), single letters, British spellings, possessives, and
+compounds of known words. In title case, capitals carry no information: there unknown words count only if there are
+several.
 """
 
 import gzip
@@ -17,9 +17,9 @@ from functools import lru_cache
 from importlib.resources import files
 
 REPEATS = 3
-"""So many times in a row make a loop."""
+"""This many repetitions in a row make a loop."""
 LONG = 6
-"""Words from which on one word may not make up more than half."""
+"""From this many words on, no word may make up more than half."""
 _WORD = re.compile(r"[#@]?\w[\w'’./&+-]*", re.UNICODE)
 _ENDS = ("'s", "’s", "'ll", "’ll", "'re", "’re", "'ve", "’ve", "'d", "’d", "n't", "n’t", "in'", "in’")
 _BRITISH = (
@@ -66,13 +66,13 @@ _NEWER = (
 
 @dataclass(frozen=True)
 class Marks:
-    """What was found; all empty where there is nothing to say."""
+    """The warnings; all empty if there are none."""
 
     empty: bool = False
     loop: str = ""
-    """The words that come again and again."""
+    """The repeated words."""
     unknown: tuple[str, ...] = ()
-    """What is no word, each once, as it stands in the answer."""
+    """The non-words, each once, as written in the answer."""
 
     def __bool__(self) -> bool:
         return self.empty or bool(self.loop) or bool(self.unknown)
@@ -80,23 +80,23 @@ class Marks:
     @property
     def label(self) -> str:
         """The mark in a word or two."""
-        return "empty" if self.empty else "loops" if self.loop else "holds a non-word" if self.unknown else ""
+        return "empty" if self.empty else "loops" if self.loop else "contains a non-word" if self.unknown else ""
 
     @property
     def says(self) -> str:
         """The mark in a sentence."""
         if self.empty:
-            return "The answer is empty: the model ended it before it wrote a word."
+            return "The answer is empty: the model stopped before writing a word."
         said = [f"The answer repeats “{self.loop}”."] if self.loop else []
         if self.unknown:
             named = ", ".join(f"“{word}”" for word in self.unknown[:3])
-            verb = "is no English word" if len(self.unknown) == 1 else "are no English words"
-            said.append(f"{named} {verb} that the word list, the question or the history knows.")
+            verb = "is not" if len(self.unknown) == 1 else "are not"
+            said.append(f"{named} {verb} in the English word list, the question or the history.")
         return " ".join(said)
 
 
 def marks_of(text: str, seen: Sequence[str] = ()) -> Marks:
-    """What there is to say of an answer.
+    """The warnings about an answer.
 
     Args:
         seen: texts whose words count as words: the question, the items that were shown.

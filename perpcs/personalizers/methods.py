@@ -1,12 +1,12 @@
-"""The registry of methods, one line each, and the names made of them.
+"""The registry of methods, one line each, and the names built from them.
 
-    NAME            rag, perpcs, oppu                what the table says
-    NAME:DETAIL     rag:2, perpcs:gate, oppu:best    one of the details that the table gives
-    X+rag:K         perpcs:fit+rag:1, oppu+pag       what X carries, with what RAG or PAG shows
-    wrong:X         wrong:perpcs                     a control: X prepared for somebody else
+    NAME            rag, perpcs, oppu                a method of the table
+    NAME:DETAIL     rag:2, perpcs:gate, oppu:best    with one of its details from the table
+    X+rag:K         perpcs:fit+rag:1, oppu+pag       the adapter of X, with the prompt of RAG or PAG
+    wrong:X         wrong:perpcs                     a control: X prepared for someone else
 
-A new method is a function from a ``Call`` to what is prepared, and a line here that says where it is. It is imported
-when it is first used, so that pages and --help know the names without loading a model's libraries.
+A new method is a function from a ``Call`` to prepared people, and a line here that says where it is. It is imported
+on first use, so that pages and --help know the names without loading a model's libraries.
 """
 
 import importlib
@@ -26,38 +26,54 @@ ROUTERS = tuple(router for router in option_arguments()["router"][1] if router n
 
 
 _K = ("1", "2", "4")  # items shown
-_R = ("", *ROUTERS, "paper")  # the assembly that there is, one by a router, or one to the letter of the paper
-_S = ("3", "1", "2", "4", "5", "10")  # sharers carried
+_R = ("", *ROUTERS, "paper")  # the existing assembly, one by a router, or one exactly as in the paper
+_S = ("3", "1", "2", "4", "5", "10")  # sharers used
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("base", "Base model", "The query alone, the same for everybody.", ("",), "shown.nothing", reads=False),
-        Method("random-history", "Random history", "Other people's items are shown.", _K, "shown.drawn", False, True),
-        Method("rag", "RAG", "The most similar items of the history are shown.", _K, "shown.rag", shows=True),
-        Method("pag", "PAG", "A profile written from the history is shown.", ("0", *_K), "shown.pag", shows=True),
+        Method("base", "Base model", "The query alone, the same for everyone.", ("",), "shown.nothing", reads=False),
+        Method(
+            "random-history",
+            "Random history",
+            "The prompt shows items by other people.",
+            _K,
+            "shown.drawn",
+            False,
+            True,
+        ),
+        Method("rag", "RAG", "The prompt shows the most similar items of the history.", _K, "shown.rag", shows=True),
+        Method(
+            "pag", "PAG", "The prompt shows a profile written from the history.", ("0", *_K), "shown.pag", shows=True
+        ),
         Method(
             "pag-counted",
             "PAG (counted profile)",
-            "A profile of counts is shown.",
+            "The prompt shows a profile made of counts.",
             ("0", *_K),
             "shown.counted",
             shows=True,
         ),
         Method(
-            "retrieval", "PEFT retrieval", "The model carries whole sharers like this person.", _S, "pieces.retrieved"
+            "retrieval",
+            "PEFT retrieval",
+            "The model uses all pieces of the most similar sharers.",
+            _S,
+            "pieces.retrieved",
         ),
-        Method("perpcs", "Per-Pcs", "The model carries pieces, weighted by the history.", _R, "pieces.per_pcs", False),
-        Method("p2p", "P2P", "A network writes a LoRA from a profile.", ("", "shuffled", "random"), "p2p.p2p"),
+        Method(
+            "perpcs", "Per-Pcs", "The model uses sharers' pieces, weighted by the history.", _R, "pieces.per_pcs", False
+        ),
+        Method("p2p", "P2P", "A network generates a LoRA from a profile.", ("", "shuffled", "random"), "p2p.p2p"),
         Method("oppu", "OPPU", "A LoRA is trained for this person alone.", ("", "best"), "oppu.oppu", slow=True),
-        Method("uniform", "All pieces alike", "A control: every piece with the same weight.", ("",), "pieces.uniform"),
-        Method("random", "Random pieces", "A control: pieces drawn at each position.", ("",), "pieces.drawn"),
+        Method("uniform", "Uniform weights", "A control: every piece has the same weight.", ("",), "pieces.uniform"),
+        Method("random", "Random pieces", "A control: pieces drawn at random at each position.", ("",), "pieces.drawn"),
     )
 }
 DEFAULT = ("base", "rag:4", "perpcs")
-"""What Compare shows where nothing else is asked for."""
+"""The methods that Compare shows by default."""
 _PLUS = re.compile(
     r"\+(?=(?:rag|pag|pag-counted|random-history)(?:[:+]|$))"
-)  # a plus inside of a router's name is none
+)  # a plus inside a router's name does not count
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,7 @@ class Name:
 
     name: str
     parts: tuple[tuple[Method, str], ...]
-    """(method, detail) of what is carried or shown; the detail is empty where the name gives none."""
+    """(method, detail) of each part; the detail is empty if the name gives none."""
     wrong: bool = False
 
     @cached_property
@@ -76,7 +92,7 @@ class Name:
 
     @property
     def shown(self) -> Shown:
-        """What of the person's own history the name shows."""
+        """How much of the person's own history the method shows."""
         k = {m.name: int(detail or m.details[0]) for m, detail in self.parts if m.name in ("rag", "pag", "pag-counted")}
         return Shown(max(k.values(), default=0), any(name.startswith("pag") for name in k))
 
@@ -91,13 +107,13 @@ class Name:
 
     @property
     def title(self) -> str:
-        """What people read: ``Per-Pcs (fit) + RAG (2 items)``."""
+        """The title on the screen: ``Per-Pcs (fit) + RAG (2 items)``."""
         return self.titled(None)
 
     def titled(self, router: Mapping[str, Any] | None) -> str:
-        """The title for a person whose assembly was made with these options, which is what ``perpcs`` stands for."""
+        """The title for a person whose assembly was made with these options; they decide what ``perpcs`` means."""
         said = " + ".join(_title(method, detail, router) for method, detail in self.parts)
-        return f"{said}, wrong person" if self.wrong else said
+        return f"{said}, wrong user" if self.wrong else said
 
 
 def _title(method: Method, detail: str, router: Mapping[str, Any] | None) -> str:
@@ -126,7 +142,7 @@ def parse(name: str) -> Name:
         if method is None or (colon and (not detail or detail not in method.details)):
             raise unknown("method", part, known_names(stem if method else ""))
         if number and not method.shows:
-            raise PerpcsError(f"{stem} cannot stand behind a plus.", "Write +rag or +pag behind a method.")
+            raise PerpcsError(f"{stem} cannot follow a plus.", "Write +rag or +pag after a method.")
         parts.append((method, detail))
     return Name(name, tuple(parts), wrong)
 
@@ -148,7 +164,7 @@ def known_names(stem: str = "") -> list[str]:
 
 
 def is_name(name: str) -> bool:
-    """Whether a method is called that."""
+    """Whether this is the name of a method."""
     try:
         return bool(parse(name))
     except PerpcsError:
@@ -156,19 +172,19 @@ def is_name(name: str) -> bool:
 
 
 def title_of(name: str, router: Mapping[str, Any] | None = None) -> str:
-    """What a method is called; a name that is none of ours is its own title.
+    """The title of a method; an unknown name is its own title.
 
     Args:
-        router: ``Assembly.router`` of the person it answers for; None = the default one.
+        router: ``Assembly.router`` of the person it answers for; None = the default.
     """
     return parse(name).titled(router) if is_name(name) else name
 
 
 def prepare(setting: Setting, people: Sequence[Person], name: str, watch: Watch | None = None) -> list[Prepared]:
-    """Prepare people for a method; ``wrong:`` is for the caller to see to, who knows who else there is.
+    """Prepare people for a method. The caller handles ``wrong:``, because it knows the other people.
 
     Raises:
-        PerpcsError: for an unknown method, or one that lacks what it needs.
+        PerpcsError: for an unknown method, or if a method lacks an input.
     """
     asked = parse(name)
     found = [Prepared(setting.task, method=name) for _ in people]

@@ -79,7 +79,9 @@ def oppu(call: Call) -> list[Prepared]:
     """
     for person in call.people:
         if not person.history:
-            raise PerpcsError("OPPU trains on the history's text, and a saved person holds none.", "Give it again.")
+            raise PerpcsError(
+                "OPPU trains on the history's text, but a saved model holds none.", "Give the history again."
+            )
     setting = call.setting
     settings = sharers_settings(setting)
     if call.detail == "best":

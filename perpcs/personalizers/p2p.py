@@ -42,7 +42,7 @@ def _next_stranger(call: Call, person: Person) -> Sequence[Item]:
     for id, history in others:
         if id != person.id and history:
             return history
-    raise PerpcsError("The control needs somebody else's history, and there is none.", "Take another method.")
+    raise PerpcsError("The control needs someone else's history, but there is none.", "Use another method.")
 
 
 def hypernet_of(pool: Pool) -> Hypernet:
@@ -57,7 +57,7 @@ def hypernet_of(pool: Pool) -> Hypernet:
             "The pool has no network that writes adapters.", "Use another method, or build the pool again with one."
         )
     if pool.manifest.hypernet.get("profile_version") != VERSION:
-        raise PerpcsError("The pool's network was trained on profiles of another wording.", "Build the pool again.")
+        raise PerpcsError("The pool's network was trained on another version of the profiles.", "Build the pool again.")
     return net
 
 
@@ -68,7 +68,7 @@ def profiles_of(pool: Pool, task: Task, histories: Sequence[Sequence[Item]]) -> 
         PerpcsError: for somebody without a history.
     """
     if not all(histories):
-        raise PerpcsError("There is no history to write a profile of.", "Give at least one item.")
+        raise PerpcsError("There is no history to write a profile from.", "Give at least one item.")
     return embed_profiles(task, histories, pool.task(task.name).encoder)
 
 

@@ -51,7 +51,7 @@ def drawn(call: Call) -> list[Prepared]:
 
 def _assembled(call: Call, person: Person, options: RouterOptions) -> Prepared:
     if not person.history:
-        raise PerpcsError("Nobody has been assembled yet.", "Give a history, assemble a person, or load a saved one.")
+        raise PerpcsError("No model has been assembled yet.", "Give a history, assemble a model, or load a saved one.")
     began = time.perf_counter()
 
     def told(step: Any) -> None:

@@ -58,10 +58,10 @@ def carried_to(pool: Pool, assembly: Assembly) -> Assembly:
         PerpcsError: when the pool has no sharers for the person's task, or other positions.
     """
     if tuple(position.label for position in pool.manifest.positions) != assembly.positions:
-        raise PerpcsError("This person belongs to another base model.", "Open the pool they were assembled from.")
+        raise PerpcsError("This model belongs to another base model.", "Open the pool it was assembled from.")
     ids = [sharer.id for sharer in pool.sharers(assembly.task)]
     if not set(ids) & set(assembly.sharers):
-        raise PerpcsError("This pool has none of the person's sharers.", "Open the pool they were assembled from.")
+        raise PerpcsError("This pool has none of this model's sharers.", "Open the pool it was assembled from.")
     return carried(assembly, ids, pool.manifest.name, pool.hash)
 
 

@@ -36,7 +36,7 @@ def drawn(call: Call) -> list[Prepared]:
         own = set(person.history)
         others = [item for id, items in call.setting.strangers if id != person.id for item in items if item not in own]
         if not others:
-            raise PerpcsError("Random history needs other people's items, and there are none.", "Take another method.")
+            raise PerpcsError("Random history needs other people's items, but there are none.", "Use another method.")
 
         def find(query: Query, others: list[Item] = others) -> list[Item]:
             draws = random.Random(crc32(f"{query.x}/{query.options}".encode()))
@@ -100,7 +100,9 @@ def _retrieving(call: Call, person: Person, k: int) -> Prepared:
 
 def _needs_text(person: Person) -> None:
     if not person.history:
-        raise PerpcsError("RAG and PAG need the history's text, and a saved person holds none.", "Give it again.")
+        raise PerpcsError(
+            "RAG and PAG need the history's text, but a saved model holds none.", "Give the history again."
+        )
 
 
 def text_bytes(history: Sequence[Item]) -> int:

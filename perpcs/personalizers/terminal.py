@@ -1,4 +1,4 @@
-"""Answering from a terminal: for whom, how far a training is, and a table of the answers with what each costs."""
+"""Answering from a terminal: the person, the progress of training, and a table of the answers with their costs."""
 
 import sys
 from collections.abc import Sequence
@@ -19,29 +19,29 @@ _HEAD = ("method", "prepare", "answer", "stored", "exposed")
 
 
 class Somebody(NamedTuple):
-    """For whom a command answers."""
+    """The person that a command answers for."""
 
     task: Task
     person: Person
 
 
 def somebody(user: str | None, history: str | None, task: str | None) -> Somebody:
-    """A saved person, a history, or both.
+    """A saved model, a history, or both.
 
     Args:
-        user: file of a saved person; with ``history`` alone, which person of a file of users.
+        user: file of a saved model; with ``history`` alone, which person of a file of users.
         history: file of what the person wrote.
-        task: of the history, where nobody is saved.
+        task: of the history, if there is no saved model.
 
     Raises:
-        PerpcsError: when that is too little, does not fit together, or cannot be read.
+        PerpcsError: when something is missing, does not match, or cannot be read.
     """
     saved = Assembly.load(Path(user)) if user and (not history or Path(user).is_file()) else None
     if saved is None and not (history and task):
-        raise PerpcsError("It is not said for whom.", "Give --user FILE, or --history FILE together with --task.")
+        raise PerpcsError("No person was given.", "Give --user FILE, or --history FILE together with --task.")
     found = get_task(task or (saved.task if saved else ""))
     if saved and saved.task != found.name:
-        raise PerpcsError(f"The saved person is of {saved.task}, not of {found.name}.", "Leave --task out.")
+        raise PerpcsError(f"The saved model is for {saved.task}, not for {found.name}.", "Leave --task out.")
     if history is None:
         return Somebody(found, Person(saved.user if saved else "me", (), saved))
     name, reading = read_history_file(Path(history), found, saved.user if saved else user)
@@ -57,7 +57,7 @@ def open_engine(pool: Path, device: str, writer: str | None = None) -> Engine:
 
 
 def prepare(engine: Engine, who: Somebody, name: str) -> Prepared:
-    """Somebody prepared for a method; where somebody watches, training tells how far it is."""
+    """A person prepared for a method; on a terminal, training shows its progress."""
 
     def told(progress: Progress) -> None:
         if sys.stderr.isatty():
@@ -71,7 +71,7 @@ def prepare(engine: Engine, who: Somebody, name: str) -> Prepared:
 
 
 def answer_table(answers: Sequence[Answer]) -> str:
-    """One line a method: seconds to prepare, seconds to answer, bytes stored, whether text is exposed, the answer."""
+    """One line per method: seconds to prepare, seconds to answer, bytes stored, whether text is exposed, the answer."""
     rows = [
         (
             one.title,
@@ -92,7 +92,7 @@ def answer_table(answers: Sequence[Answer]) -> str:
 
 
 def _said(answer: Answer) -> str:
-    """The answer, with what a reader should know of it behind."""
+    """The answer, followed by its warning if there is one."""
     mark = "" if answer.labels else marks_of(answer.text, [answer.prompt]).label
-    mark = mark if answer.valid else "not a valid answer"
+    mark = mark if answer.valid else "invalid answer"
     return f"{answer.text}   ({mark})" if mark else answer.text

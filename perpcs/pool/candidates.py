@@ -1,6 +1,6 @@
-"""The stored map of a task's candidates: where each stands, in which cluster, how much they wrote; and who would share.
+"""The stored map of a task's candidates: their places, clusters and numbers of items; and who would share.
 
-Candidates have no names here. A sharer is the candidate that stands at the sharer's own place.
+Candidates have no names here. A sharer is the candidate at the sharer's own place.
 """
 
 from collections.abc import Collection, Sequence
@@ -33,11 +33,11 @@ class Candidates:
     items: np.ndarray
     """How many items each wrote, (C,)."""
     sharers: np.ndarray
-    """Which candidate each sharer is, (S,)."""
+    """The candidate index of each sharer, (S,)."""
     by_profile: np.ndarray | None = None
-    """Whom clusters of profiles would have chosen; None where the pool does not say."""
+    """Who would be selected by profile cluster; None if the pool does not say."""
     whole: bool = True
-    """False where the pool stores no map, so that only its sharers are known."""
+    """False if the pool stores no map, so that only its sharers are known."""
 
 
 def read_candidates(path: Path, sharers: Sequence[Sharer], guests: Collection[str] = ()) -> Candidates:

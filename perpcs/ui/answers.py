@@ -1,4 +1,4 @@
-"""Answers as Compare shows them, column by column, whether they are being made or were stored with the pool."""
+"""Answers as Compare shows them, column by column, whether in progress or stored with the pool."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 @dataclass
 class Column:
-    """One column: a method that answers for a person, and how far it is."""
+    """One column: a method that answers for a person, and its progress."""
 
     method: str
     person: Person
     title: str
     answer: Answer | None = None
     progress: Progress | None = None
-    """Of its preparation, while that goes on."""
+    """Progress of its preparation, while it runs."""
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    """Losses of its training, where it is trained."""
+    """Training losses, if it is trained."""
     problem: PerpcsError | None = None
     stopped: bool = False
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the column is finished."""
         return self.stopped or self.problem is not None or (self.answer is not None and self.answer.done)
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the thread that asks reports of one column; what is None stays as it was."""
+    """A report about one column from the answering thread; None means unchanged."""
 
     column: int
     answer: Answer | None = None
@@ -49,18 +49,18 @@ class Told:
 
 @dataclass
 class Asked:
-    """One question of Compare and what came of it. Lives in the session only."""
+    """One question of Compare and its answers. Lives in the session only."""
 
     query: Query
     columns: list[Column]
     by_person: bool = False
-    """Columns are people who are answered by one method, not methods that answer one person."""
+    """Whether columns are people with one method, rather than methods for one person."""
     stored: bool = False
     stopped: bool = False
     folded: int = 0
-    """How many reports are in the columns."""
+    """Number of reports already applied to the columns."""
     order: tuple[int, ...] = ()
-    """In blind mode the order in which columns are shown; empty where names are."""
+    """In blind mode, the order in which columns are shown; otherwise empty."""
     revealed: bool = False
     voted: str = ""
 
@@ -73,7 +73,7 @@ class Asked:
         return all(column.over for column in self.columns)
 
     def fold(self, reports: Sequence[Told]) -> bool:
-        """Take in what is new of the reports; returns whether anything was."""
+        """Apply the new reports; returns whether there were any."""
         new = reports[self.folded :]
         for told in new:
             column = self.columns[told.column]
@@ -89,19 +89,19 @@ class Asked:
 
 
 def columns_of(person: Person, methods: Sequence[str]) -> list[Column]:
-    """A column a method, for one person."""
+    """One column per method, for one person."""
     return [Column(method, person, title_of(method, person.assembly.router)) for method in methods]
 
 
 def columns_by_person(people: Sequence[Person], method: str) -> list[Column]:
-    """A column a person, by one method."""
+    """One column per person, with one method."""
     return [Column(method, person, person.name) for person in people]
 
 
 def stored_answers(
     engine: "Engine", task: str, example_id: str, query: Query | None, methods: Sequence[str]
 ) -> tuple[Answer, ...]:
-    """An example person's answers that were computed when the pool was built; none where one of ``methods`` lacks."""
+    """An example person's answers computed when the pool was built; empty if any of ``methods`` is missing."""
     if query is None or not methods:
         return ()
     rows = engine.example_answers(task, example_id, query.id)

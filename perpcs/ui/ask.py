@@ -1,4 +1,4 @@
-"""The left side of Compare: who is asked for, what is asked, which columns answer, and how they decode."""
+"""The left side of Compare: the person, the question, the columns, and the decoding settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HELD_OUT, _TYPED = "A held-out item", "My own words"
 PUBLISHED = "perpcs:paper"
-"""The paper's gates, which a button adds."""
+"""The paper's gates, added by a button."""
 MENU = (
     *("base", "random-history", "rag", "rag:4", "pag", "pag:1", "retrieval", "p2p"),
     *("perpcs", PUBLISHED, "perpcs:gate", "perpcs:fit", "perpcs:fit+own", "perpcs:gradient"),
@@ -33,14 +33,14 @@ MENU = (
     *("oppu", "oppu:best", "perpcs+rag", "perpcs+pag", "retrieval+rag", "oppu+rag"),
     *("pag-counted", "uniform", "random", "wrong:perpcs", "wrong:oppu"),
 )
-"""What the menu of columns offers, in this order; a name that is no method of this program is passed over."""
+"""The methods in the menu of columns, in this order; unknown names are ignored."""
 _METHOD_HELP = "\n".join(f"- **{method.title}**: {method.says}" for method in METHODS.values())
 _BY_METHOD, _BY_PERSON = "Methods", "People"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the left side says; ``problem`` is why it cannot be asked yet."""
+    """The input on the left side; ``problem`` says why it cannot be asked yet."""
 
     person: Person
     query: Query | None
@@ -50,7 +50,7 @@ class Question:
     problem: PerpcsError | None = None
 
     def asked(self) -> Asked:
-        """The question with its columns empty, shuffled where names are hidden."""
+        """The question with empty columns, shuffled if names are hidden."""
         assert self.query is not None
         columns = [replace(column, curves={}) for column in self.columns]
         order = tuple(SystemRandom().sample(range(len(columns)), len(columns))) if self.blind else ()
@@ -58,21 +58,21 @@ class Question:
 
 
 def question_panel(engine: "Engine", record: Studio) -> Question | None:
-    """Draw the left side; None where the pool has nobody to ask for."""
+    """Draw the left side; None if there is no person to answer for."""
     top = st.container(horizontal=True, vertical_alignment="center", key="ask-top")
-    top.html("<h1>Compare</h1>")  # Ask stands beside it: the answers begin at the same height
+    top.html("<h1>Compare</h1>")  # Ask is next to it, so that the answers begin at the same height
     try:
         person = _person(engine, record)
     except PerpcsError as error:
         show_error(error)
         return None
     if person is None:
-        show_error(PerpcsError("There is nobody to answer for.", "Assemble a person on the Assemble page first."))
+        show_error(PerpcsError("There is no person to answer for.", "Assemble one on the Assemble page first."))
         return None
     query, problem = _query(engine, record, person)
     columns = _columns(engine, record, person)
     if not columns:
-        problem = PerpcsError("No method is chosen.", "Choose at least one.")
+        problem = PerpcsError("No method is selected.", "Select at least one.")
     by_person = record.by_person
     question = Question(person, query, columns, by_person, record.blind and not by_person, problem)
     busy = record.work is not None
@@ -126,7 +126,7 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
 
 
 def _fill_sample(engine: "Engine", record: Studio, person: Person, key: str) -> None:
-    """An example person's held-out text, so that there is something to ask about."""
+    """An example person's held-out text, as a sample question."""
     queries = [query for example in engine.examples(person.task) for query in example.queries]
     if queries:
         record.typed = st.session_state[key] = queries[0].x
@@ -135,7 +135,7 @@ def _fill_sample(engine: "Engine", record: Studio, person: Person, key: str) -> 
 
 
 def _query(engine: "Engine", record: Studio, person: Person) -> tuple[Query | None, PerpcsError | None]:
-    """The query and why there is none yet."""
+    """The query, or the reason why there is none yet."""
     if person.queries:
         remember("query-kind", _TYPED if record.typed else _HELD_OUT)
         kind = st.segmented_control("Question", [_HELD_OUT, _TYPED], key="query-kind", required=True, width="stretch")
@@ -145,7 +145,7 @@ def _query(engine: "Engine", record: Studio, person: Person) -> tuple[Query | No
                 record.query = next(iter(by_id))
             key = remember(f"query-{person.task}-{person.name}", record.query)
             record.query = st.selectbox(
-                f"{len(by_id)} items held out of the history",
+                f"{len(by_id)} held-out items",
                 list(by_id),
                 key=key,
                 format_func=lambda id: f"{list(by_id).index(id) + 1}. {by_id[id].x[:70]}",
@@ -181,7 +181,7 @@ def typed_query(engine: "Engine", record: Studio, person: Person, name: str) -> 
     if task.has_options:
         options = tuple(" ".join(option.split()) for option in record.typed_options)
         if not all(options):
-            return None, PerpcsError("A reference is missing.", "Name the two references to choose between.")
+            return None, PerpcsError("A reference is missing.", "Enter both references.")
         return Query(x=" ".join(record.typed.split()), options=options), None
     try:
         return get_task(person.task).read_query(record.typed), None
@@ -190,7 +190,7 @@ def typed_query(engine: "Engine", record: Studio, person: Person, name: str) -> 
 
 
 def _columns(engine: "Engine", record: Studio, person: Person) -> tuple[Column, ...]:
-    """What stands beside each other: methods for one person, or people by one method."""
+    """The columns: methods for one person, or people with one method."""
     remember("by-person", _BY_PERSON if record.by_person else _BY_METHOD)
     kind = st.segmented_control(
         "Columns are",
@@ -226,11 +226,13 @@ def _columns(engine: "Engine", record: Studio, person: Person) -> tuple[Column, 
                 type="tertiary",
                 on_click=_add,
                 args=(record, PUBLISHED),
-                help="The paper’s way to weigh pieces, to the letter, beside the default.",
+                help="The paper’s method of weighting pieces, exactly as published, next to the default.",
             )
     remember("blind", record.blind)
     record.blind = st.toggle(
-        "Hide the names", key="blind", help="Blind mode: vote for the answer you like best, then see who wrote it."
+        "Hide the names",
+        key="blind",
+        help="Blind mode: vote for the answer you like best, then see which method wrote it.",
     )
     return tuple(columns_of(person, picked))
 
@@ -241,13 +243,13 @@ def _add(record: Studio, method: str) -> None:
 
 
 def _offered(chosen: Sequence[str], person: Person) -> list[str]:
-    """Names on the menu, and those that a link brought, as far as they can answer for this person."""
+    """Methods from the menu and from the link, if they can answer for this person."""
     names = dict.fromkeys((*MENU, *chosen))
     return [name for name in names if is_name(name) and (person.history or not parse(name).reads)]
 
 
 def _people(engine: "Engine", record: Studio, person: Person) -> tuple[Column, ...]:
-    """All example people of the task, the visitor's own person before them, by one method."""
+    """All example people of the task, after the visitor's own model, with one method."""
     options = [name for name in _offered((), person) if not parse(name).wrong]
     remember("person-method", record.person_method if record.person_method in options else "perpcs")
     record.person_method = st.selectbox("Method", options, key="person-method", format_func=title_of)
@@ -261,15 +263,15 @@ def _people(engine: "Engine", record: Studio, person: Person) -> tuple[Column, .
 
 def _decoding(record: Studio, person: Person) -> None:
     task = TASKS[person.task]
-    with st.expander("Decoding, the same for all", key="decoding-box"):
+    with st.expander("Decoding (the same for all)", key="decoding-box"):
         if not task.labels:
             remember("max-new", record.max_new_tokens or task.max_new_tokens)
-            record.max_new_tokens = st.slider("Most new tokens", 4, 80, key="max-new")
+            record.max_new_tokens = st.slider("Maximum new tokens", 4, 80, key="max-new")
         else:
             record.max_new_tokens = 0
         remember("temperature", record.temperature)
         record.temperature = st.slider(
-            "Temperature", 0.0, 1.5, step=0.1, key="temperature", help="0: always the most probable token."
+            "Temperature", 0.0, 1.5, step=0.1, key="temperature", help="0: always the most likely token."
         )
         remember("seed", record.seed)
-        record.seed = int(st.number_input("Seed", 0, 10**6, key="seed", help="Used where the temperature is above 0."))
+        record.seed = int(st.number_input("Seed", 0, 10**6, key="seed", help="Used if the temperature is above 0."))

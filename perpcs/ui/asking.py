@@ -1,7 +1,7 @@
-"""Asking: columns are prepared and answered in a thread of their own, the quick ones first and in one batch.
+"""Asking: columns are prepared and answered in a separate thread, the fast ones first, in one batch.
 
-What trains for seconds comes after, one after the other, and tells every step; each of these can be stopped alone. What
-was prepared stays in the session, so that the next question costs no training.
+Methods that train for seconds follow one by one and report every step; each can be stopped separately. Prepared people
+stay in the session, so that the next question needs no training.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 KEPT = 32
-"""How many prepared people a session keeps."""
+"""Number of prepared people that a session keeps."""
 Report = Callable[[Told], None]
 
 
 class _Skipped(BaseException):
-    """Raised inside a training to end it alone."""
+    """Raised inside a training to end only that one."""
 
 
 def start_asking(engine: "Engine", record: Studio, asked: Asked, page: str = "compare") -> None:
-    """Begin to answer; ``page`` watches ``record.work``, whose reports are ``Told``."""
+    """Start answering; ``page`` watches ``record.work``, whose reports are ``Told``."""
     most, temperature, seed = record.max_new_tokens or None, record.temperature, record.seed
     task, columns, kept = get_task(asked.columns[0].person.task), asked.columns, record.prepared
     skipped: set[int] = set()
@@ -64,7 +64,7 @@ def _prepared(
     skipped: set[int],
     report: Report,
 ) -> Prepared | None:
-    """A column's person prepared for its method, or None and why not is reported."""
+    """A column's person prepared for its method; or None, with the reason reported."""
     key = kept_as(column.method, column.person)
     if key in kept:
         return kept[key]
@@ -93,5 +93,5 @@ def _prepared(
 
 
 def kept_as(method: str, person: Person) -> tuple[Any, ...]:
-    """What a prepared person depends on."""
+    """The key of a prepared person: everything that the preparation depends on."""
     return method, person.task, person.assembly.user, hash(person.history), hash(person.assembly.weights.tobytes())

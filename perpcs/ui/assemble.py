@@ -1,4 +1,4 @@
-"""The right side of Assemble: the map of the current person, or the assembly while it happens."""
+"""The right side of Assemble: the map of the current person, or the assembly in progress."""
 
 from dataclasses import asdict
 from html import escape
@@ -40,7 +40,7 @@ _ALL = "all"
 
 
 def result_panel(engine: "Engine", record: Studio) -> None:
-    """Running work, else the map of the example or of the visitor's own person, else how to begin."""
+    """The running assembly, else the map of the example or of the visitor's own model, else how to begin."""
     if record.work is not None and not is_writing(record):
         watch(engine, record)
     if record.failure is not None:
@@ -65,13 +65,13 @@ def result_panel(engine: "Engine", record: Studio) -> None:
 
 def _nothing_yet(engine: "Engine", record: Studio) -> None:
     wanted = {
-        "paste": "Paste what you wrote on the left, one item a line, and press Assemble.",
-        "upload": "Choose a file on the left, look at what was read, and press Assemble.",
-        "saved": "Choose the file of a saved person on the left.",
+        "paste": "Paste what you wrote on the left, one item per line, and click Assemble.",
+        "upload": "Choose a file on the left, check what was read, and click Assemble.",
+        "saved": "Choose the file of a saved model on the left.",
     }
     size = f"{len(engine.manifest.positions)} positions × {engine.manifest.task(record.task).sharers} sharers"
     st.html(
-        f'<div class="pp-empty"><h3>Your map will be here</h3><p>{wanted.get(record.source, "")}</p>'
+        f'<div class="pp-empty"><h3>Your map will appear here</h3><p>{wanted.get(record.source, "")}</p>'
         f'<p class="pp-quiet">{size}, one weight each: {bytes_text(engine.user_bytes)}.</p></div>'
     )
 
@@ -85,13 +85,13 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
     if person.history:
         with other:
             _other_router(engine, record, person)
-    first_paint("assemble")  # a browser's first chart takes it a second to get ready for
+    first_paint("assemble")  # a browser needs a second to prepare its first chart
     _map_and_views(engine, record, person)
 
 
 @st.fragment
 def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
-    """The map, what can be done with it, and the open view: a press on them runs this alone, not the page around it."""
+    """The map, its controls and the open view: a click on them reruns this part alone, not the whole page."""
     assembly, sharers = person.assembly, engine.sharers(person.task)
     with st.container(horizontal=True, vertical_alignment="bottom", key="map-controls"):
         modules = [_ALL, *modules_of(assembly.positions)]
@@ -133,8 +133,8 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
         )
         if assembly.router.get("router") == "prototype" and not record.module:
             st.html(
-                '<p class="pp-quiet">q, k and v of a layer read the same input, so their rows choose alike; '
-                "o reads what attention made of it.</p>"
+                '<p class="pp-quiet">q, k and v of a layer read the same input, so their rows select the same pieces; '
+                "o reads the output of attention.</p>"
             )
         with st.container(horizontal=True):
             _csv(assembly, person, sharers)
@@ -148,14 +148,14 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
 
 
 def fit_html(person: Person) -> str:
-    """The fit check in one line; louder where the pool does not help."""
+    """The fit check in one line; more prominent if the pool does not help."""
     check = fit_check(person.assembly) if is_checked(person.assembly) else None
     kind = "pp-note" if check is not None and not check.helps else "pp-quiet"
     return f'<p class="{kind} pp-fitcheck" role="status">{escape(fit_of(person))}</p>'
 
 
 def _other_router(engine: "Engine", record: Studio, person: Person) -> None:
-    """The same history by the published gates, and back to the default, one press away."""
+    """Reassembles the same history with the published gates, or with the default again."""
     published = made_by(person.assembly.router) == made_by(asdict(PRESETS["paper"]))
     preset = "default" if published else "paper"
     if st.button(
@@ -163,7 +163,7 @@ def _other_router(engine: "Engine", record: Studio, person: Person) -> None:
         icon=":material/swap_horiz:",
         key="other-router",
         type="tertiary",
-        help=f"Assemble the same history again as {made_by(asdict(PRESETS[preset]))} and lay both side by side.",
+        help=f"Assemble the same history with {made_by(asdict(PRESETS[preset]))} and compare both side by side.",
     ):
         user = record.example if person.kind == "example" else "me"
         start_assembly(engine, record, person.task, person.history, user=user, options=PRESETS[preset])
@@ -171,7 +171,7 @@ def _other_router(engine: "Engine", record: Studio, person: Person) -> None:
 
 
 def piece_of(assembly: Assembly, cell: tuple[str, str] | None) -> tuple[int, int] | None:
-    """(position, sharer) of a remembered cell; None where this assembly has no such piece."""
+    """(position, sharer) of a remembered cell; None if this assembly has no such piece."""
     if cell is None or cell[0] not in assembly.positions or cell[1] not in assembly.sharers:
         return None
     return assembly.positions.index(cell[0]), assembly.sharers.index(cell[1])
@@ -184,7 +184,7 @@ def _strip(assembly: Assembly, person: Person) -> str:
     cut = f", {assembly.cut_items} cut to fit" if assembly.cut_items else ""
     rows = (
         (f"{n}", f"{term('item', 'items')}, {assembly.tokens:,} tokens{cut}"),
-        (f"{assembly.distinct_sharers()} of {len(assembly.sharers)}", f"{term('sharer', 'sharers')} hold weight"),
+        (f"{assembly.distinct_sharers()} of {len(assembly.sharers)}", f"{term('sharer', 'sharers')} have weight"),
         (
             f"{np.median(effective):.1f}",
             f"{term('effective sharers')}, median of {positions}<br>{effective.min():.1f} to {effective.max():.1f}",
@@ -197,7 +197,7 @@ def _strip(assembly: Assembly, person: Person) -> str:
 
 
 def _actions(engine: "Engine", record: Studio, person: Person) -> None:
-    """Watch an example being assembled; save the person."""
+    """Watch an example being assembled; save the model."""
     if person.kind == "example" and st.button(
         "Watch it happen", type="primary", icon=":material/play_arrow:", key="watch"
     ):
@@ -213,13 +213,13 @@ def _actions(engine: "Engine", record: Studio, person: Person) -> None:
         icon=":material/download:",
         key="save",
         type="secondary" if person.kind == "example" else "primary",
-        help="The person as a file: weights and how they came about, no text. Load it again under Saved.",
+        help="Your model as a file: weights and how they were computed, no text. Load it again under Saved.",
     )
 
 
 def _back(record: Studio) -> None:
-    """Drop the run of this visit; the whole page is about the person, so all of it runs again."""
-    if st.button("Back to the precomputed one", key="back", type="tertiary"):
+    """Drop the run of this visit; this changes the whole page, so all of it runs again."""
+    if st.button("Back to the precomputed result", key="back", type="tertiary"):
         record.live.pop((record.task, record.example), None)
         st.rerun()
 
@@ -234,7 +234,7 @@ def _csv(assembly: Assembly, person: Person, sharers: tuple[Sharer, ...]) -> Non
         key="csv",
         type="tertiary",
         icon=":material/table:",
-        help="Every piece of the map: weight, score, how many items chose it.",
+        help="Every piece on the map: weight, score, and how many items selected it.",
     )
 
 
@@ -254,15 +254,15 @@ def _svg(record: Studio, person: Person, sharers: tuple[Sharer, ...]) -> None:
 
 
 def _export(engine: "Engine", person: Person) -> None:
-    """The person for other programs: the adapter's files, and the lines that load them."""
+    """The model for other programs: the adapter's files, and the code that loads them."""
     if not (person.assembly.weights.any() or person.assembly.own.size):
         return
     name = f"perpcs-{file_name(person)}-adapter"
     with st.popover("For other programs", type="tertiary", icon=":material/output:"):
         st.html(
-            "<p>This person as a standard adapter, exact, for any program that knows peft. The zip holds numbers "
-            "and module names, no text. It belongs on the pool’s base model, which "
-            "<code>perpcs export --user FILE --out FOLDER --with-base</code> writes beside it.</p>"
+            "<p>This model as a standard adapter, exact, for any program that uses peft. The zip holds numbers and "
+            "module names, no text. It needs the pool’s base model, which "
+            "<code>perpcs export --user FILE --out FOLDER --with-base</code> writes next to it.</p>"
         )
         st.download_button(
             "Adapter (zip)",
@@ -286,10 +286,10 @@ def file_name(person: Person) -> str:
 
 
 def _take_click(record: Studio, assembly: Assembly) -> None:
-    """A click on the map: remember which piece; the map is drawn anew with a mark on it."""
+    """A click on the map: remember the piece; the map is redrawn with a mark on it."""
     points = st.session_state["map"]["selection"]["points"]
     data = points[0].get("customdata") if points else None
-    if not isinstance(data, list | tuple) or len(data) < 4:  # a bar, or the selection was taken back
+    if not isinstance(data, list | tuple) or len(data) < 4:  # a bar, or the selection was cleared
         return
     record.cell = (assembly.positions[int(data[0])], assembly.sharers[int(data[1])])
     for key in ("piece-position", "piece-sharer"):

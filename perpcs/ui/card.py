@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from perpcs.pool.manifest import Manifest
 
 RESULTS = ROOT / "results"
-"""Where ``perpcs evaluate`` is told to write; the card reads it and nothing else."""
+"""Where ``perpcs evaluate`` writes; the card reads nothing else."""
 _METRICS = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L"}
 _METHODS = {
     "base": ("base model", "Base model"),
@@ -40,7 +40,7 @@ _GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24re
 
 
 def model_card(engine: "Engine") -> None:
-    """The section at the end of Overview: what the pool is, as far as its maker and results/ tell."""
+    """The section at the end of Overview: what the pool is, from its manifest and results/."""
     manifest = engine.manifest
     st.container(key="part-card").html('<h2 id="model-card" style="margin-top:1.6rem">What this pool is</h2>')
     lines = curve_lines(rows.base_card(manifest).get("curve"))
@@ -58,7 +58,7 @@ def model_card(engine: "Engine") -> None:
 
 
 def _data(engine: "Engine") -> str:
-    """What it was made from, and how many people were what."""
+    """What it was made from, and how many people had each role."""
     manifest = engine.manifest
     counts: dict[str, int] = {}
     for pool in manifest.tasks:
@@ -74,7 +74,7 @@ def _data(engine: "Engine") -> str:
     )
     return (
         f"<h3>Data and people</h3><p>{escape(rows.data_text(manifest) or NOT_SAID)}</p>{table}"
-        f"{_quiet(f'Numbers of people. Sharers were chosen from the candidates. {escape(NO_GROUP_TWICE)}')}"
+        f"{_quiet(f'Numbers of people. Sharers were selected from the candidates. {escape(NO_GROUP_TWICE)}')}"
     )
 
 
@@ -88,9 +88,9 @@ def _base(manifest: "Manifest") -> str:
 
 
 def _curve(name: str, lines: dict[str, list[tuple[int, float]]]) -> None:
-    """The held-out curve of the base model's training under its takeaway, drawn once somebody asks for it.
+    """The held-out curve of the base model's training under its takeaway, drawn when the visitor opens it.
 
-    The page that everybody sees first then loads no chart library.
+    This way the first page that people see loads no chart library.
     """
     title = curve_title(lines)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -99,7 +99,7 @@ def _curve(name: str, lines: dict[str, list[tuple[int, float]]]) -> None:
         return
     with box:
         chart(curve_figure(lines, dark=is_dark()), "base-curve", title, file=f"perpcs-{name}-base-curve")
-        shown = "" if ALL in lines else "; the prompts show nothing of a person"
+        shown = "" if ALL in lines else "; the prompts contain no personal text"
         st.html(_quiet(f"The base model alone, on texts that were {term('held out')}{shown}."))
         st.download_button(
             "CSV of this curve",
@@ -114,11 +114,11 @@ def _curve(name: str, lines: dict[str, list[tuple[int, float]]]) -> None:
 
 
 def _hypernet(manifest: "Manifest") -> str:
-    """What P2P's network does for those it has not learned from; empty where the pool has none."""
+    """How P2P's network does on people it was not trained on; empty if the pool has none."""
     found = rows.hypernet_rows(manifest)
     if not found:
         return ""
-    head = ("task", "tried on", *rows.PROFILES.values())
+    head = ("task", "tested on", *rows.PROFILES.values())
     table = table_html(
         f"{term('NLL')} in nats per target token, lower is better",
         head,
@@ -129,7 +129,7 @@ def _hypernet(manifest: "Manifest") -> str:
 
 
 def _quality(manifest: "Manifest", measured: dict[str, Evaluation]) -> str:
-    """A table per measured task; where there is none, how to make one."""
+    """A table per measured task; if there is none, the command that makes it."""
     tasks = [pool.task for pool in manifest.tasks]
     there = [measured[task] for task in tasks if task in measured]
     missing = [task for task in tasks if task not in measured]
@@ -138,9 +138,9 @@ def _quality(manifest: "Manifest", measured: dict[str, Evaluation]) -> str:
         metrics = list(dict.fromkeys(_METRICS[TASKS[one.task].metric] for one in there))
         parts.append(
             _quiet(
-                f"Means over people, in brackets the {term('interval', '95 % interval')}. "
+                f"Means over people, with the {term('interval', '95 % interval')} in brackets. "
                 f"{', '.join(map(term, metrics))}; {term('NLL')} in nats per target token. Held-out people, greedy "
-                "answers."
+                "decoding."
             )
         )
         parts.append(f'<div style="{_GRID};margin-top:0.8rem">{"".join(map(_quality_table, there))}</div>')
@@ -150,8 +150,8 @@ def _quality(manifest: "Manifest", measured: dict[str, Evaluation]) -> str:
         which = f" for {', '.join(title_of(task).lower() for task in missing)}" if there else ""
         then = ", then ".join(f"<code>{escape(line)}</code>" for line in typed)
         parts.append(
-            '<p class="pp-note" style="overflow-wrap:anywhere;margin-top:0.6rem">No evaluation of this pool lies in '
-            f"<code>results/</code>{escape(which)}; make one with {then}{', task by task' if missing[1:] else ''}.</p>"
+            '<p class="pp-note" style="overflow-wrap:anywhere;margin-top:0.6rem"><code>results/</code> has no '
+            f"evaluation of this pool{escape(which)}. Make one: {then}{', task by task' if missing[1:] else ''}.</p>"
         )
     return "".join(parts)
 
@@ -174,7 +174,7 @@ def _quality_table(one: Evaluation) -> str:
 
 
 def _measure(value: Measure | None, users: int) -> str:
-    """``0.503 [0.455, 0.550]``; with its own n where not everybody counts."""
+    """``0.503 [0.455, 0.550]``; with its own n if some people are missing."""
     if value is None:
         return '<span aria-label="not measured">–</span>'
     count = f", n = {value.people:,}" if value.people != users else ""
@@ -193,7 +193,7 @@ def _limits(manifest: "Manifest") -> str:
 
 
 def table_html(caption: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A sober table; all cells are HTML, the first of a row is its heading."""
+    """A plain table; all cells are HTML, the first of each row is its heading."""
     first, *others = head
     top = f'<th scope="col" style="{_NAME}">{first}</th>' + "".join(
         f'<th scope="col" style="{_CELL};font-weight:400">{word}</th>' for word in others

@@ -1,4 +1,4 @@
-"""Compare's columns as HTML: who answers, what, how it differs from the truth, and what it costs. Equal for all."""
+"""Compare's columns as HTML: the method, its answer, the difference from the truth, and the cost; same for all."""
 
 from html import escape
 from string import ascii_uppercase
@@ -14,16 +14,16 @@ from perpcs.ui.answers import Asked, Column
 from perpcs.ui.give_history import items_html
 
 _PER_ROW = {1: 1, 2: 2, 3: 3, 4: 2}
-"""Columns beside each other on a wide screen, by how many there are; of more, three."""
+"""Columns per row on a wide screen, by the number of columns; three if there are more."""
 HIDDEN = "#8A8F98"
 """The colour of a column whose name is hidden."""
 
 
 def columns_html(asked: Asked, diff_with: int | None = None) -> str:
-    """All columns; where names are hidden, in the order in which they are hidden.
+    """All columns; in blind mode, in shuffled order.
 
     Args:
-        diff_with: the column whose words the others are compared with; None = the true answer.
+        diff_with: the column to compare words with; None = the true answer.
     """
     order = asked.order or tuple(range(len(asked.columns)))
     cards = "".join(_card(asked, index, place, diff_with) for place, index in enumerate(order))
@@ -32,7 +32,7 @@ def columns_html(asked: Asked, diff_with: int | None = None) -> str:
 
 
 def letter(place: int) -> str:
-    """What a column is called while its name is hidden."""
+    """The label of a column while its name is hidden."""
     return ascii_uppercase[place]
 
 
@@ -51,7 +51,7 @@ def _card(asked: Asked, index: int, place: int, diff_with: int | None) -> str:
 
 
 def _other(asked: Asked, index: int, diff_with: int | None) -> str:
-    """The text that a column's words are compared with; empty where there is none."""
+    """The text to compare a column's words with; empty if there is none."""
     if diff_with is None:
         return gold_of(asked, asked.columns[index])
     other = asked.columns[diff_with].answer
@@ -59,7 +59,7 @@ def _other(asked: Asked, index: int, diff_with: int | None) -> str:
 
 
 def gold_of(asked: Asked, column: Column) -> str:
-    """The true answer of a column's person; empty where nobody knows it."""
+    """The true answer of a column's person; empty if it is not known."""
     own = not asked.by_person or asked.query in column.person.queries
     return (asked.query.gold or "") if own else ""
 
@@ -78,7 +78,7 @@ def _body(asked: Asked, column: Column, other: str) -> str:
 
 
 def marks_on(column: Column, answer: Answer) -> Marks:
-    """What a reader should know of a finished answer; answers that are labels are valid or not, and that is said."""
+    """Warnings about a finished answer; labels need none, because they are marked as valid or not."""
     if TASKS[column.person.task].labels or column.stopped:
         return Marks()
     return marks_of(answer.text, [answer.prompt, *(item.y or item.x for item in column.person.history)])
@@ -96,7 +96,7 @@ def _preparing(asked: Asked, column: Column) -> str:
     if progress is None:
         return "<p>&nbsp;</p>"
     if asked.blind or not progress.steps:
-        return '<p class="pp-doing">being prepared …</p>'
+        return '<p class="pp-doing">preparing …</p>'
     share = 100 * progress.step / progress.steps
     return (
         f'<p class="pp-doing">{escape(progress.doing)}: step {progress.step} of {progress.steps}</p>'
@@ -105,19 +105,19 @@ def _preparing(asked: Asked, column: Column) -> str:
 
 
 def _verdict(asked: Asked, column: Column) -> str:
-    """What stands beside the title: invalid, right or wrong, or how near the answer is to the truth."""
+    """The note next to the title: invalid, right or wrong, or how close the answer is to the truth."""
     answer, gold, task = column.answer, gold_of(asked, column), TASKS[column.person.task]
     if answer is None or not answer.done or asked.blind:
         return ""
     if not answer.valid:
-        return "not a valid answer"
+        return "invalid answer"
     if not gold:
         return ""
     if task.kind == "rating":
         off = abs(int(answer.text) - int(gold))
-        return "✓ same" if not off else f"✗ {off} off"
+        return "✓ correct" if not off else f"✗ off by {off}"
     if task.labels:
-        return "✓ same" if answer.text.strip().lower() == gold.strip().lower() else "✗ other"
+        return "✓ correct" if answer.text.strip().lower() == gold.strip().lower() else "✗ wrong"
     same, words = shared_words(answer.text, gold)
     return f"{same} of {words} words shared, ROUGE-L {rouge_l(answer.text, gold):.2f}"
 
@@ -127,9 +127,9 @@ def _facts(answer: Answer) -> str:
         ("tokens", f"{answer.tokens}"),
         ("first token", seconds_text(answer.first_token_seconds)),
         ("whole answer", seconds_text(answer.seconds)),
-        ("stored for the person", bytes_text(answer.bytes_stored)),
-        ("time to prepare", seconds_text(answer.prepare_seconds)),
-        ("text leaves the person", "yes" if answer.text_leaves else "no"),
+        ("stored per person", bytes_text(answer.bytes_stored)),
+        ("preparation", seconds_text(answer.prepare_seconds)),
+        ("exposes personal text", "yes" if answer.text_leaves else "no"),
     )
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>"
 
@@ -151,5 +151,5 @@ def _fold(title: str, inside: str) -> str:
 
 
 def titles(asked: Asked) -> dict[int, str]:
-    """Columns that have an answer, by index."""
+    """Titles of the columns that have an answer, by index."""
     return {i: column.title or title_of(column.method) for i, column in enumerate(asked.columns) if column.answer}

@@ -1,4 +1,4 @@
-"""Which task and which example person are on the screen, made valid for this pool."""
+"""Which task and example person are on the screen, made valid for this pool."""
 
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ def pool_tasks(engine: "Engine") -> tuple[str, ...]:
 
 
 def settle(engine: "Engine", record: Studio) -> Example | None:
-    """Replace a task or example that the pool does not have by its first ones, a task with examples before one
-    without; returns the example.
+    """Replace a task or example that the pool lacks with its first ones, preferring tasks with examples; returns the
+    example.
     """
     tasks = pool_tasks(engine)
     if record.task not in tasks:
@@ -31,11 +31,11 @@ def settle(engine: "Engine", record: Studio) -> Example | None:
     return example
 
 
-_SIDE_BY_SIDE = 2  # more titles than these do not fit beside each other
+_SIDE_BY_SIDE = 2  # more titles do not fit next to each other
 
 
 def task_picker(engine: "Engine", record: Studio, key: str) -> None:
-    """The kind of text, where the pool has more than one."""
+    """The kind of text, if the pool has more than one."""
     tasks = pool_tasks(engine)
     if len(tasks) > 1:
         if st.session_state.get(key) not in tasks:
@@ -48,7 +48,7 @@ def task_picker(engine: "Engine", record: Studio, key: str) -> None:
 
 
 def example_picker(engine: "Engine", record: Studio, key: str) -> Example | None:
-    """The example people of the task as a list with a line on each."""
+    """The example people of the task as a list with a line about each."""
     examples = engine.examples(record.task)
     if not examples:
         st.html('<p class="pp-note">This pool has no example people for this kind of text.</p>')
@@ -65,13 +65,13 @@ def example_picker(engine: "Engine", record: Studio, key: str) -> Example | None
         format_func=names.__getitem__,
         captions=[shorten(example.description, 96, placeholder=" …") for example in examples],
         key=key,
-        help="Written for this program and nobody real; neither sharers nor in the data that adapted the base model.",
+        help="Made up for this program; not sharers, and not in the data that the base model was adapted to.",
     )
     return find_example(examples, record.example)
 
 
 def current_example(engine: "Engine", record: Studio) -> Person | None:
-    """The chosen example person with the assembly that is on the screen."""
+    """The selected example person with the assembly on the screen."""
     example = settle(engine, record)
     if example is None:
         return None

@@ -1,4 +1,4 @@
-"""The right side of Compare: the question, the person's own answer, and equal columns of whatever answers."""
+"""The right side of Compare: the question, the person's own answer, and a column per method or person."""
 
 import time
 from functools import partial
@@ -34,7 +34,7 @@ _TRUTH = "the true answer"
 
 
 def answers_panel(engine: "Engine", record: Studio, question: Question) -> None:
-    """Answers that are being written, else the last ones to this question, else those stored with the pool."""
+    """Answers in progress, else the last ones to this question, else those stored with the pool."""
     if record.work is not None:
         _stream(engine, record, question.person)
     asked = record.asked if _same(record.asked, question) else None
@@ -49,13 +49,13 @@ def answers_panel(engine: "Engine", record: Studio, question: Question) -> None:
             _columns(engine, record, asked)
         elif question.query is None:
             st.html(
-                '<div class="pp-empty"><h3>The answers will be here</h3><p>Type a question on the left and press Ask. '
-                "Each method gets a column.</p></div>"
+                '<div class="pp-empty"><h3>Your answers will appear here</h3><p>Type a question on the left and click '
+                "Ask. Each method gets a column.</p></div>"
             )
 
 
 def _stored(engine: "Engine", question: Question) -> Asked:
-    """The question with the answers that came with the pool, in as many columns as there are any for."""
+    """The question with the answers stored with the pool, for the columns that have one."""
     asked = question.asked()
     for column in asked.columns:
         if column.person.how == "precomputed" and not asked.blind:
@@ -92,13 +92,13 @@ def _question(person: Person, query: Query) -> None:
     if query.gold:
         did = "chose" if task.labels else "wrote"
         st.html(
-            f'<div class="pp-truth"><small>What {escape(person.name)} really {did} (held out, never shown to a method)'
+            f'<div class="pp-truth"><small>What {escape(person.name)} really {did} (held out: no method sees it)'
             f"</small><b>{escape(query.gold)}</b></div>"
         )
 
 
 def _stream(engine: "Engine", record: Studio, person: Person) -> None:
-    """Draw the columns while they are written, then run the page again with what there is."""
+    """Draw the columns while they are written, then rerun the page with the result."""
     work, asked = record.work, record.asked
     assert work is not None
     st.html("<style>.st-key-finished { display: none; }</style>")
@@ -139,7 +139,7 @@ def follow(engine: "Engine", record: Studio, head: Any, place: Any) -> None:
 
 
 def _training(asked: Asked) -> str:
-    """The losses of what is being trained now, where everybody sees them."""
+    """The losses of the current training, at the top where everyone sees them."""
     for column in asked.columns:
         if column.curves and column.answer is None and not column.over and not asked.blind and column.progress:
             strips = loss_strips(column.curves, column.progress.steps)
@@ -148,29 +148,29 @@ def _training(asked: Asked) -> str:
 
 
 def _step(engine: "Engine", work: Any, asked: Asked) -> str:
-    """What is being done now, in a few words."""
+    """The current step, in a few words."""
     ahead = engine.ahead(work.thread)
     if ahead:
-        return f"{ahead} {'piece' if ahead == 1 else 'pieces'} of other people's work first"
+        return f"Waiting for {ahead} other {'request' if ahead == 1 else 'requests'}"
     if any(column.answer and not column.over for column in asked.columns):
-        return "Answers are written, in one batch"
+        return "Writing the answers, in one batch"
     for column in asked.columns:
         if column.progress and column.answer is None and not column.over:
             name = "a column" if asked.blind else column.title
-            return f"{name}: {column.progress.doing if not asked.blind else 'being prepared'}"
+            return f"{name}: {column.progress.doing if not asked.blind else 'preparing'}"
     return "Reading the prompts"
 
 
 def _columns(engine: "Engine", record: Studio, asked: Asked) -> None:
     answered = any(column.answer or column.problem for column in asked.columns)
     if asked.stopped:
-        st.html('<p class="pp-note" role="status">Stopped. This is what had been written.</p>')
+        st.html('<p class="pp-note" role="status">Stopped. These answers are incomplete.</p>')
     if not answered:
-        st.html('<p class="pp-note">Press Ask: all columns answer with the same seed and decoding.</p>')
+        st.html('<p class="pp-note">Click Ask: all columns answer with the same seed and decoding.</p>')
     elif asked.stored:
         st.html(
-            '<p class="pp-quiet"><span class="pp-tag">precomputed</span> Stored with the pool; press Ask to have them '
-            "written now.</p>"
+            '<p class="pp-quiet"><span class="pp-tag">precomputed</span> Stored with the pool; click Ask to generate '
+            "them now.</p>"
         )
     diff_with = _diff_with(record, asked)
     with st.container(key="columns"):
@@ -185,7 +185,7 @@ def _columns(engine: "Engine", record: Studio, asked: Asked) -> None:
 
 
 def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
-    """What was trained here may be taken home, as plain peft reads it."""
+    """Download buttons for adapters trained here, in peft's format."""
     for index, column in enumerate(asked.columns):
         made = record.prepared.get(kept_as(column.method, column.person))
         if column.answer and parse(column.method).slow and made is not None and made.own is not None:
@@ -198,7 +198,7 @@ def _own_adapters(engine: "Engine", record: Studio, asked: Asked) -> None:
                 key=f"lora-{index}",
                 type="tertiary",
                 icon=":material/download:",
-                help="A standard adapter for the pool's base model, as plain peft reads it.",
+                help="A standard adapter for the pool's base model, in peft's format.",
             )
 
 
@@ -207,7 +207,7 @@ def _zipped(engine: "Engine", prepared: Prepared) -> bytes:
 
 
 def _diff_with(record: Studio, asked: Asked) -> int | None:
-    """The column that words are compared with; None = the true answer."""
+    """The column to compare words with; None = the true answer."""
     there = titles(asked)
     if asked.blind or TASKS[asked.columns[0].person.task].labels or len(there) < 2:
         return None
@@ -218,7 +218,7 @@ def _diff_with(record: Studio, asked: Asked) -> int | None:
     remember("diff-with", record.diff_with)
     if st.session_state["diff-with"] not in names:
         st.session_state["diff-with"] = _TRUTH
-    record.diff_with = st.selectbox("Words compared with", list(names), key="diff-with", width=300)
+    record.diff_with = st.selectbox("Compare words with", list(names), key="diff-with", width=300)
     return names[record.diff_with]
 
 

@@ -1,4 +1,4 @@
-"""Two tables of weights laid beside each other: the run before, somebody pinned, or a what-if."""
+"""Compares two tables of weights: with the previous run, a pinned model, or a what-if."""
 
 from collections.abc import Callable
 from html import escape
@@ -23,24 +23,29 @@ if TYPE_CHECKING:
 
 
 def difference_panel(engine: "Engine", record: Studio, person: Person) -> None:
-    """Against the run before where there is one; against whoever is pinned; how to get there where there is neither."""
+    """Compares with the previous run and with the pinned model; if there is neither, says how to get one."""
     before = record.before if _comparable(record.before, person) else None
     pinned = record.pinned if _comparable(record.pinned, person) else None
     if before is not None:
         show_difference(
-            engine, record, person, before.assembly.weights, f"Against the run before ({_router(before)})", "before"
+            engine,
+            record,
+            person,
+            before.assembly.weights,
+            f"Compared with the previous run ({_router(before)})",
+            "before",
         )
     if pinned is not None:
         _pair(engine, record, pinned, person)
     elif record.pinned is not None:
         st.html(
-            f'<p class="pp-note">{escape(record.pinned.name)} is pinned, and was assembled for another kind of text: '
-            "their sharers are other people, so there is nothing to lay beside.</p>"
+            f'<p class="pp-note">{escape(record.pinned.name)} is pinned but was assembled for another kind of text, '
+            "with other sharers, so the two cannot be compared.</p>"
         )
     if before is None and record.pinned is None:
         st.html(
-            '<p class="pp-quiet">Pin this person, then choose another one on the left (or turn the knobs and assemble '
-            "again): both maps will stand here side by side, with what differs.</p>"
+            '<p class="pp-quiet">Pin this person, then choose another one on the left (or change the settings and '
+            "assemble again). Both maps then appear here side by side, with the differences.</p>"
         )
     with st.container(horizontal=True):
         st.button(f"Pin {_called(person)}", icon=":material/keep:", key="pin", on_click=_pin, args=(record, person))
@@ -61,7 +66,7 @@ def _router(person: Person) -> str:
 
 
 def _comparable(other: Person | None, person: Person) -> bool:
-    """Whether two people have the same rows and columns and are not one and the same table."""
+    """Whether two people have the same rows and columns and are not the same table."""
     return (
         other is not None
         and other.assembly.positions == person.assembly.positions
@@ -74,13 +79,13 @@ def _comparable(other: Person | None, person: Person) -> bool:
 def show_difference(
     engine: "Engine", record: Studio, person: Person, other: np.ndarray, what: str, key: str, *, to: bool = False
 ) -> None:
-    """The person's weights beside another table: the sentence, the map, and files of it.
+    """The person's weights next to another table: a sentence, the map, and files to download.
 
     Args:
         other: weights (P, S).
-        what: what made the difference, as the beginning of a sentence.
-        key: of the widgets, its own for each place.
-        to: whether ``other`` comes after the person's weights; else it was there before them.
+        what: the cause of the difference, as the beginning of a sentence.
+        key: of the widgets, unique for each place.
+        to: whether ``other`` comes after the person's weights rather than before.
     """
     assembly, sharers = person.assembly, engine.sharers(person.task)
     before, after = (assembly.weights, other) if to else (other, assembly.weights)
@@ -115,17 +120,17 @@ def _files(csv: Callable[[], str], svg: Callable[[], str], key: str) -> None:
 
 
 def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> None:
-    """Two people side by side on one scale, and what differs."""
+    """Two people side by side on one scale, and their differences."""
     one, other, sharers = pinned.assembly, person.assembly, engine.sharers(person.task)
     share = agreement(one.weights, other.weights)
     names = (_named(pinned, person), _named(person, pinned))
-    title = f"{names[0]} and {names[1]} have {100 * share.mean():.0f} % of the mix in common"
+    title = f"{names[0]} and {names[1]} share {100 * share.mean():.0f} % of the mix"
     st.html(f"<h3>{escape(title)}</h3>")
     both = (one.weights != 0).any(axis=0) & (other.weights != 0).any(axis=0)
     rows = (
         (f"{100 * share.mean():.0f} %", f"{term('agreement')}, mean of {len(share)} positions"),
-        (f"{100 * share.min():.0f} to {100 * share.max():.0f} %", "from position to position"),
-        (f"{int(both.sum())} of {len(both)}", "sharers hold weight for both"),
+        (f"{100 * share.min():.0f} to {100 * share.max():.0f} %", "range over positions"),
+        (f"{int(both.sum())} of {len(both)}", "sharers have weight for both"),
     )
     st.html(facts_html(rows, "What both have in common"))
     how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
@@ -140,5 +145,5 @@ def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> N
 
 
 def _named(person: Person, beside: Person) -> str:
-    """The name, and the run where both are the same person."""
+    """The name, plus the run if both are the same person."""
     return f"{person.name} ({_router(person)})" if person.name == beside.name else person.name

@@ -1,7 +1,7 @@
 """The engines of this server: one a pool, opened once for all visitors, and how pages wait for it.
 
-Opening the server's own pool (ui/pools.py) starts when the server starts, in a thread of its own, so that no visitor
-waits for it with an empty page. Other pools are opened when somebody chooses them; the last few stay open.
+Opening the server's own pool (ui/pools.py) starts when the server starts, in its own thread, so that no visitor waits
+in front of an empty page. Other pools are opened when someone chooses them; the last few stay open.
 """
 
 import gc
@@ -43,7 +43,7 @@ def open_engine(folder: Path) -> "Engine":
     from perpcs.pool.fit import check_fits
 
     check_fits(folder)
-    word_list()  # before anybody waits for an answer
+    word_list()  # load it before the first answer
     return Engine.open(folder)
 
 
@@ -68,11 +68,11 @@ class Opening:
 
 
 def _leave_to_stay() -> None:
-    """Let Python's garbage collection pass over what is there once a server has opened its pool.
+    """Exclude from garbage collection everything that exists once a server has opened its pool.
 
-    Streamlit collects after every run of a page, while nothing else of this process runs: to look through torch and all
-    that came with it took longer than most runs, and what a page had said last was sent only afterwards. Once only:
-    what is added later may be of a visitor, and is to go when they go.
+    Streamlit collects garbage after every run of a page and blocks the process meanwhile. Scanning torch and its
+    dependencies took longer than most runs and delayed the page's last messages. Done only once: later objects may
+    belong to a visitor and must be freed when the visitor leaves.
     """
     if not gc.get_freeze_count():
         gc.freeze()
@@ -102,15 +102,13 @@ async def warm_start(_app: Any) -> AsyncIterator[None]:
 
 
 def people_ahead(engine: "Engine", work: Work[Any] | None = None) -> str:
-    """``2 people ahead of you``; empty where nobody is. ``work``: the visitor's own, which does not count."""
+    """``2 people ahead of you``; empty if there are none. ``work``: the visitor's own, which is not counted."""
     ahead = engine.waiting if work is None or work.ended else engine.ahead(work.thread)
     return f"{ahead} {'person' if ahead == 1 else 'people'} ahead of you" if ahead else ""
 
 
 def get_engine() -> "Engine":
-    """The engine of the pool that the visitor looks at, for a page. Names the step and the elapsed time while it opens;
-    stops the page if it cannot.
-    """
+    """The engine of the visitor's pool. Shows the step and elapsed time while it opens; stops the page if it fails."""
     record, pools = studio(), known_pools()
     if record.pool not in pools:  # a link to a copy that is gone
         record.pool = ""
@@ -130,6 +128,6 @@ def get_engine() -> "Engine":
             opening.clear()
             st.rerun()
         if record.pool:
-            st.button("Back to this server’s own pool", on_click=open_pool, args=(record, ""), key="own-pool")
+            st.button("Back to this server’s default pool", on_click=open_pool, args=(record, ""), key="own-pool")
         st.stop()
     return handle.engine

@@ -1,4 +1,4 @@
-"""How the app says that something went wrong: what, and what to do; never a traceback."""
+"""How the app reports an error: what is wrong and what to do; never a traceback."""
 
 import html
 import logging
@@ -18,18 +18,18 @@ def show_error(error: PerpcsError) -> None:
 
 
 def as_error(error: BaseException) -> PerpcsError:
-    """A bug as two sentences for the page. The server's log gets where it happened, not what was said."""
+    """A bug as two sentences for the page. The server's log says where it happened, not the message."""
     if isinstance(error, PerpcsError):
         return error
     frames = "".join(traceback.format_tb(error.__traceback__))
     _log.error("%s (its message is left out: it may quote a person's text)\n%s", type(error).__name__, frames)
     return PerpcsError(
         f"Something in the program went wrong ({type(error).__name__}).",
-        "Try again; if it comes back, report it with the server's log.",
+        "Try again; if it happens again, report it with the server's log.",
     )
 
 
 def on_script_error(error: Exception) -> bool:
-    """Called by Streamlit for whatever a page did not catch; True keeps Streamlit from drawing its own box."""
+    """Called by Streamlit for errors that a page did not catch; True keeps Streamlit from drawing its own box."""
     show_error(as_error(error))
     return True

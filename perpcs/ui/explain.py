@@ -1,4 +1,4 @@
-"""Under the map: one view at a time of what the map is made of. Only the one that is open is worked out."""
+"""Under the map: one view at a time of what is behind it. Only the open view is computed."""
 
 from typing import TYPE_CHECKING
 

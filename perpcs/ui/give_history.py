@@ -1,4 +1,4 @@
-"""The left side of Assemble: an example, a paste, a file or a saved person; what was read; the knobs; the button."""
+"""The left side of Assemble: an example, a paste, a file or a saved model; what was read; the button; the settings."""
 
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ PREVIEW = 60
 
 
 def history_panel(engine: "Engine", record: Studio) -> None:
-    """Where the history comes from, and everything that belongs to that."""
+    """Where the history comes from, and the inputs for that source."""
     st.html("<h1>Assemble</h1>")
     remember("source", record.source)
     record.source = (
@@ -60,11 +60,11 @@ def _paste(engine: "Engine", record: Studio) -> None:
     kind_picker(record, tasks)
     key = remember(f"paste-{record.generation}", record.text)
     record.text = st.text_area(
-        "Your past items, one a line",
+        "Your past items, one per line",
         key=key,
         height=150,
-        placeholder="The text you were given => what you made of it\nThe next text => what you made of that",
-        help="One item a line, given => answer. JSON, CSV with a header and lines copied from a spreadsheet work too.",
+        placeholder="A text you were given => what you wrote for it\nThe next text => what you wrote for that",
+        help="One item per line, input => your answer. JSON, CSV with a header and spreadsheet rows work too.",
     )
     if not record.text:
         st.button("Fill in a sample", on_click=fill_sample, args=(engine, record, key), key="sample", type="tertiary")
@@ -76,7 +76,7 @@ def _paste(engine: "Engine", record: Studio) -> None:
 def read_given(
     record: Studio, source: str, given: str | tuple[str, bytes], tasks: tuple[str, ...], user_id: str | None = None
 ) -> Draft:
-    """The reading of what was given; read again only when something about it has changed."""
+    """The parsed input; parsed again only if it has changed."""
     wanted = (given, record.wanted_task, user_id)
     if source not in record.drafts or record.drafts[source][0] != wanted:
         record.drafts[source] = (wanted, read_draft(given, record.wanted_task, tasks, user_id))
@@ -105,13 +105,13 @@ def _upload(engine: "Engine", record: Studio) -> None:
     people, chosen = user_ids(data), None
     if len(people) > 1:
         chosen = st.selectbox(
-            f"Whose history? The file holds {len(people)} people.", people, key=f"who-{record.generation}"
+            f"Whose history? The file contains {len(people)} people.", people, key=f"who-{record.generation}"
         )
     _after_input(engine, record, read_given(record, "upload", (file.name, data), tasks, chosen))
 
 
 def _saved(engine: "Engine", record: Studio) -> None:
-    file = st.file_uploader("A person saved by this studio", type=["json"], key=f"saved-{record.generation}")
+    file = st.file_uploader("A model saved by this studio", type=["json"], key=f"saved-{record.generation}")
     if file is not None and file.file_id != record.loaded_file:
         try:
             assembly = Assembly.from_json(file.getvalue())
@@ -121,7 +121,7 @@ def _saved(engine: "Engine", record: Studio) -> None:
         else:
             record.own = Person("saved", assembly.user or "me", assembly.task, assembly, how=f"loaded from {file.name}")
             record.loaded_file, record.compare_own, record.cell, record.asked = file.file_id, True, None, None
-    st.html('<p class="pp-quiet">The file holds weights, not text. It works with the pool it was made from.</p>')
+    st.html('<p class="pp-quiet">The file holds weights, not text. It works with the pool it was made with.</p>')
     privacy(record)
 
 
@@ -131,13 +131,13 @@ def kind_picker(record: Studio, tasks: tuple[str, ...]) -> None:
     record.wanted_task = st.selectbox(
         "Kind of text",
         options,
-        format_func=lambda name: "Find out for me" if name == GUESS else TASKS[name].title,
+        format_func=lambda name: "Detect automatically" if name == GUESS else TASKS[name].title,
         key="wanted-task",
     )
 
 
 def _after_input(engine: "Engine", record: Studio, draft: Draft | None) -> None:
-    """Counts, preview, bad rows, the button, knobs, privacy: the same for a paste and a file."""
+    """Counts, preview, bad rows, the button, settings, privacy: the same for a paste and a file."""
     counts(draft)
     if draft is not None and draft.error is not None:
         show_error(draft.error)
@@ -168,7 +168,7 @@ def counts(draft: Draft | None) -> None:
 
 
 def preview(draft: Draft) -> None:
-    """Rows kept out first, then what was cut or guessed, then the items."""
+    """Skipped rows first, then what was cut or guessed, then the items."""
     reading = draft.reading
     assert reading is not None
     if reading.bad:
@@ -177,7 +177,7 @@ def preview(draft: Draft) -> None:
             for bad in reading.bad[:20]
         )
         more = f"<li>… and {len(reading.bad) - 20} more.</li>" if len(reading.bad) > 20 else ""
-        st.html(f'<div class="pp-bad" role="status"><b>Kept out</b><ul>{rows}{more}</ul></div>')
+        st.html(f'<div class="pp-bad" role="status"><b>Skipped</b><ul>{rows}{more}</ul></div>')
     notes = (*((draft.why,) if draft.why else ()), *reading.notes)
     if notes:
         st.html(f'<p class="pp-quiet">{"<br>".join(escape(note) for note in notes)}</p>')
@@ -185,7 +185,7 @@ def preview(draft: Draft) -> None:
 
 
 def items_html(items: Any, lines: tuple[int, ...] = ()) -> str:
-    """Items as a short scrolling list: number, what was given, what became of it."""
+    """Items as a short scrolling list: number, input, answer."""
     rows = []
     for index, item in enumerate(items[:PREVIEW]):
         number = lines[index] if index < len(lines) else index + 1

@@ -1,4 +1,4 @@
-"""The ways to be led through the app: a tour of the page, and the presentation."""
+"""Two guided ways through the app: a tour of the page, and the presentation."""
 
 import streamlit as st
 

@@ -1,4 +1,5 @@
-"""The knobs of an assembly: one widget for each field of RouterOptions, made from its type, its docstring as help."""
+"""The settings of an assembly: a widget for each field of RouterOptions, made from its type, with its docstring as
+help."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
@@ -22,25 +23,25 @@ _LABELS = {
     "router": "Router",
     "gates": "Gates",
     "normalise": "Normalise",
-    "centre": "Subtract what all sharers have in common",
+    "centre": "Subtract the mean over sharers",
     "standardise": "Divide by the spread over sharers",
-    "reduce": "From token scores to an item's score",
+    "reduce": "How token scores become an item's score",
     "sqrt_n": "Divide a cosine score by √n",
     "selector": "Selector",
     "p": "p: share of the softmax that is kept",
     "attention": "Weight the kept pieces by their scores",
-    "half_life": "Half-life of an item, in items (0: all count alike)",
+    "half_life": "Half-life of an item, in items (0: all count equally)",
     "share_ratio": "Share of each sharer's pieces that may be used",
-    "without": "Sharers left out",
+    "without": "Sharers to leave out",
     "seed": "Seed",
-    "k": "k: pieces each item keeps at a position",
+    "k": "k: pieces each item keeps per position",
     "temperature": "Temperature",
     "steps": "Steps of descent",
     "rate": "Learning rate",
     "shrink": "Shrinkage",
-    "own_rate": "Learning rate of the own piece",
-    "signed": "Weights may fall below 0",
-    "least": "Smallest weight that is kept, as a share of the largest",
+    "own_rate": "Learning rate of your own piece",
+    "signed": "Allow negative weights",
+    "least": "Smallest weight kept, relative to the largest",
 }
 _RANGES = {"k": (1, 10), "steps": (1, 60), "half_life": (0, 50), "seed": (0, 20)}
 _MOST_SEGMENTS = 4
@@ -51,22 +52,22 @@ _NAMES = tuple(field.name for field in fields(RouterOptions))
 
 
 def knobs(engine: "Engine", record: Studio) -> None:
-    """An expander that shows and turns ``record.options``. A preset sets all; any knob can then be turned alone."""
-    with st.expander("Knobs" + ("" if record.options == PRESETS["default"] else " (changed)"), key="knobs-box"):
+    """An expander that shows and changes ``record.options``. A preset sets all; each can then be changed alone."""
+    with st.expander("Settings" + ("" if record.options == PRESETS["default"] else " (changed)"), key="knobs-box"):
         st.session_state["preset"] = next((n for n, o in PRESETS.items() if o == record.options), "own")
         st.selectbox(
             "Preset",
             [*PRESETS, "own"],
-            format_func=lambda name: _PRESET_NAMES.get(name, "My own mix"),
+            format_func=lambda name: _PRESET_NAMES.get(name, "Custom"),
             key="preset",
             on_change=_take_preset,
             args=(record,),
-            help="All but the default follow a published text to the letter, for comparison.",
+            help="All except the default follow a publication exactly, for comparison.",
         )
         for name in _NAMES:
             if applies(name, record.options):
                 _knob(record, name, [sharer.id for sharer in engine.sharers(record.task)])
-        st.html('<p class="pp-quiet">Used from the next assembly on.</p>')
+        st.html('<p class="pp-quiet">Applies from the next assembly on.</p>')
 
 
 def _knob(record: Studio, name: str, sharers: Sequence[str]) -> None:
@@ -97,7 +98,7 @@ def _take_knobs(record: Studio) -> None:
     turned = {name: st.session_state[f"knob-{name}"] for name in _NAMES if f"knob-{name}" in st.session_state}
     try:
         record.options = replace(record.options, **turned)
-    except PerpcsError as error:  # two knobs that do not go together
+    except PerpcsError as error:  # two settings that cannot be combined
         record.failure = error
 
 

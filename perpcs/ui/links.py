@@ -9,7 +9,7 @@ from perpcs.ui.state import studio, to_link
 
 @st.fragment
 def copy_link() -> None:
-    """A button that opens the link with a copy mark; written when it is opened, to what the screen shows then."""
+    """A button that shows the link with a copy icon; the link is made when it is opened, from the current screen."""
     box = st.popover("Link", icon=":material/link:", type="tertiary", key="link", on_change="rerun")
     if box.open:
         with box:

@@ -1,4 +1,4 @@
-"""In numbers: how the mix differs from layer to layer, who is used and who is not, and what PEFT retrieval would do."""
+"""In numbers: how the mix changes from layer to layer, who is used, and what PEFT retrieval would select."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ def numbers_panel(engine: "Engine", record: Studio, person: Person) -> None:
     largest = int(np.argmax(norms))
     title = (
         f"{person.name} {'change' if person.name == 'You' else 'changes'} the base model most at "
-        f"{assembly.positions[largest]}: by {norms[largest]:.1f} % of the layer's size"
+        f"{assembly.positions[largest]}: by {norms[largest]:.1f} % of that matrix's norm"
     )
     st.html(f"<h3>{escape(title)}</h3>")
     n = len(assembly.positions)
@@ -71,7 +71,7 @@ def numbers_panel(engine: "Engine", record: Studio, person: Person) -> None:
                 icon=":material/compare_arrows:",
                 on_click=_ask_retrieval,
                 args=(record, assembly),
-                help="Takes the sharers whose histories are most like this one. Seconds; the base model is not run.",
+                help="Selects the sharers with the most similar histories. Takes seconds; the base model does not run.",
             )
     _sharers(engine, record, person)
 
@@ -81,7 +81,7 @@ def _ask_retrieval(record: Studio, assembly: Assembly) -> None:
 
 
 def _retrieval(engine: "Engine", record: Studio, person: Person) -> np.ndarray | None:
-    """Agreement with PEFT retrieval at each position, (P,), once it was asked for; None until then."""
+    """Agreement with PEFT retrieval at each position, (P,); None until it is requested."""
     assembly = person.assembly
     if record.kept.get("retrieval-asked", ("", False))[0] != assembly.fingerprint or not person.history:
         return None
@@ -102,7 +102,7 @@ def _retrieval(engine: "Engine", record: Studio, person: Person) -> np.ndarray |
 
 
 def _sharers(engine: "Engine", record: Studio, person: Person) -> None:
-    """Who is used: by this person, and by the example people of the pool together."""
+    """Who is used: by this person, and by all example people of the pool together."""
     names = short_names(person.assembly.sharers)
     mine = usage([person.assembly.weights])
     st.html(
@@ -124,7 +124,7 @@ def _sharers(engine: "Engine", record: Studio, person: Person) -> None:
         show_error(error)
         return
     st.html(
-        f"<p>{_told(everybody, names, f'for the {len(examples)} example people together')} "
+        f"<p>{_told(everybody, names, f'over all {len(examples)} example people')} "
         f'<span class="pp-tag">precomputed</span></p>'
     )
 
@@ -133,5 +133,5 @@ def _told(found: Usage, names: Sequence[str], where: str) -> str:
     dormant, over = len(found.dormant), found.over_used
     listed = ", ".join(f"{escape(names[s])} ({100 * found.shares[s]:.0f} %)" for s in over[:6])
     more = f" and {len(over) - 6} more" if len(over) > 6 else ""
-    used = f"over-used {'is' if len(over) == 1 else 'are'} {listed}{more}" if over else "nobody is over-used"
+    used = f"over-used: {listed}{more}" if over else "none is over-used"
     return f"<b>{dormant} of {len(names)} sharers</b> are dormant {where}; {used}."

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 def claim(engine: "Engine") -> None:
-    """What this is, in one sentence, and what it costs in a second one."""
+    """What this is, in one sentence, and what it costs, in another."""
     st.html(
         f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">{_computed(engine)} No network is trained: a '
-        f"shared {term('base model')} reads what you wrote. What is kept of you is that table, "
-        f"{bytes_text(engine.user_bytes)}, and no text.</p>"
+        f"shared {term('base model')} reads what you wrote. Your personal model is that table: it takes "
+        f"{bytes_text(engine.user_bytes)} and holds no text.</p>"
     )
 
 
@@ -48,7 +48,7 @@ def _computed(engine: "Engine") -> str:
 
 
 def voices(engine: "Engine", record: Studio) -> None:
-    """One input, answered by every example person's model; nothing where the pool stores no such answers."""
+    """One input, answered by every example person's model; nothing if the pool stores no such answers."""
     shared, examples = engine.shared_answers(record.task), engine.examples(record.task)
     names, queries = names_of(examples), {query.id: query for example in examples for query in example.queries}
     shared = tuple(row for row in shared if row.query in queries and set(row.texts) <= set(names))
@@ -68,7 +68,7 @@ def voices(engine: "Engine", record: Studio) -> None:
         )
     row = shared[which or 0]
     abouts = {example.id: shorten(example.description, 70, placeholder=" …") for example in examples}
-    cards = [("Base model", "The same for everybody", row.base, "base")]
+    cards = [("Base model", "The same for everyone", row.base, "base")]
     cards += [(names[id], abouts[id], text, "perpcs") for id, text in row.texts.items()]
     st.html(
         f'<div class="pp-quote">{escape(shorten(queries[row.query].x, 300, placeholder=" …"))}</div>'
@@ -83,7 +83,7 @@ def voices(engine: "Engine", record: Studio) -> None:
 
 
 def story(engine: "Engine", record: Studio, example: Example) -> None:
-    """The stepwise figure of one example, all at once or one step in front."""
+    """The figure of one example in steps: all of them, or one highlighted."""
     name = names_of(engine.examples(record.task))[example.id]
     try:
         assembly = engine.example_assembly(record.task, example.id)
@@ -104,21 +104,21 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.html(
-            f"<h3>How {escape(name)}’s model came about <span class='pp-tag'>precomputed</span></h3>",
+            f"<h3>How {escape(name)}’s model was assembled <span class='pp-tag'>precomputed</span></h3>",
             width="content",
         )
         step = st.segmented_control(
             "Step", range(len(STEPS)), format_func=lambda i: str(i + 1), key="story-step", label_visibility="collapsed"
         )
     task, about = TASKS[record.task].title.lower(), shorten(example.description, 90, placeholder=" …")
-    who = f"{name} was written for this program; the task: {task}. {about} Press a number to go through the steps."
+    who = f"{name} is a made-up person; the task: {task}. {about} Click a number to go through the steps."
     text = explanation(told, step) if step is not None else who
     st.html(f'<p class="pp-note" aria-live="polite">{escape(text)}</p>')
     st.html(story_html(told, step=step, dark=is_dark()))
 
 
 def doors(engine: "Engine", record: Studio, example: Example | None) -> None:
-    """Three ways in; each lands on a filled page, the first on one that fills while somebody looks on."""
+    """Three ways in; each leads to a filled page, the first to one that fills while the visitor watches."""
     with st.container(horizontal=True, vertical_alignment="center", key="doors"):
         if st.button("Watch an example", type="primary", icon=":material/play_arrow:", key="door-watch"):
             record.source = "example"
@@ -132,7 +132,7 @@ def doors(engine: "Engine", record: Studio, example: Example | None) -> None:
 
 
 def facts(engine: "Engine", task: str) -> None:
-    """What the pool holds and what a person weighs."""
+    """What the pool holds and how much is stored per person."""
     manifest, pool = engine.manifest, engine.manifest.task(task)
     positions, licence = len(manifest.positions), escape(manifest.licence.rstrip("."))
     pieces = round(pool.sharers * positions * pool.share_ratio)
@@ -141,15 +141,15 @@ def facts(engine: "Engine", task: str) -> None:
         (f"{pieces:,}", term("piece", "pieces")),
         (f"{positions}", term("position", "positions")),
         (bytes_text(engine.pool_bytes), f"the whole {term('pool')} on disk"),
-        (bytes_text(engine.user_bytes), "for each person"),
+        (bytes_text(engine.user_bytes), "per person"),
         (ratio_text(engine.user_bytes, engine.adapter_bytes), f"of a {term('full adapter')}"),
     )
     st.container(key="part-pool").html(f"<h2>The pool “{escape(manifest.title)}”</h2>")
     left, right = st.columns([0.62, 0.38], gap="large", vertical_alignment="center")
     left.html(facts_html(rows, "Pool facts"))
     left.html(
-        f'<p class="pp-quiet">Counted for {escape(TASKS[task].title.lower())}: n = {pool.sharers} sharers chosen from '
-        f"{pool.candidates} candidates by {escape(pool.selection)}, share ratio {pool.share_ratio:g}, "
+        f'<p class="pp-quiet">For {escape(TASKS[task].title.lower())}: n = {pool.sharers} sharers selected from '
+        f"{pool.candidates} candidates by {escape(pool.selection)}; share ratio {pool.share_ratio:g}, "
         f"rank {manifest.rank}, stored as {escape(manifest.dtype)}. Licence: {licence}.</p>"
     )
     right.html(size_html(engine.user_bytes, engine.adapter_bytes))
@@ -161,18 +161,18 @@ def method(engine: "Engine") -> None:
     st.container(key="part-method").html('<h2 id="how-it-works">How it works</h2>')
     left, right = st.columns([0.5, 0.5], gap="large")
     left.html(
-        f'<div class="pp-prose"><p>Each {term("sharer")} once adapted the {term("base model")} to their own text. The '
-        f"adapter is cut into {term('piece', 'pieces')}, one at each {term('position')}. With each piece come a "
-        f"{term('gate')} and a {term('prototype')}: vectors that say which words it is for.</p>"
+        f'<div class="pp-prose"><p>Each {term("sharer")} adapted the {term("base model")} to their own text. The '
+        f"adapter is split into {term('piece', 'pieces')}, one per {term('position')}. Each piece comes with a "
+        f"{term('gate')} and a {term('prototype')}: vectors that say which words it suits.</p>"
         f"{_routing(PRESETS['default'].router)}"
         "</div>"
     )
     right.html(
         f'<div class="pp-prose"><div class="pp-eq">{_equation(manifest)}</div>'
-        "<p>W is the base model’s matrix, the same for everybody. "
+        "<p>W is the base model’s matrix, the same for everyone. "
         f"{'V is' if manifest.kind == 'ia3' else 'A and B are'} sharer s’s piece. Only the numbers "
-        f"w<sub>s</sub> are yours: {len(manifest.positions)} positions × {manifest.tasks[0].sharers} sharers. With "
-        "all of them 0 you get the base model back, exactly.</p>"
+        f"w<sub>s</sub> are yours: {len(manifest.positions)} positions × {manifest.tasks[0].sharers} sharers. If "
+        "all of them are 0, you get exactly the base model.</p>"
         f"<p>On Compare the same question goes to the {term('base model')}, to {term('RAG')} and to {term('Per-Pcs')}, "
         "in one batch, with the same seed.</p></div>"
     )
@@ -189,21 +189,21 @@ def _routing(router: str) -> str:
     history, piece, weight = term("history"), term("piece"), term("weight")
     if router == "newton":
         return (
-            f"<p>Your {history} is read once, forwards and backwards. That tells for every {term('item')} how much its "
-            f"loss would fall with the {weight} of each {piece}. One linear system, as large as the number of your "
-            "items, then gives all weights (one damped Gauss-Newton step); parts of your history decide how far to "
-            "go, or not at all, and your newest items check it. No matrix of the model or of anybody’s piece "
-            "changes.</p>"
-            "<p>The paper’s own way, trained gates, is one press away on Assemble and Compare.</p>"
+            f"<p>The model reads your {history} once, forwards and backwards. For every {term('item')}, this shows how "
+            f"much its loss would fall with the {weight} of each {piece}. One linear system, with one equation per "
+            "item, then gives all weights (one damped Gauss-Newton step). Parts of your history set the step length, "
+            "which may be 0, and your newest items check the result. The matrices of the model and the pieces do not "
+            "change.</p>"
+            "<p>The paper’s own method, trained gates, is one click away on Assemble and Compare.</p>"
         )
     if router in BY_LOSS:
         return (
-            f"<p>Your {history} is read a few times, forwards and backwards. Each pass tells how much the loss on your "
-            f"own words would fall with the {weight} of each {piece}; the weights, and nothing else, take a small step "
-            "that way. No matrix of the model or of anybody’s piece ever changes.</p>"
+            f"<p>The model reads your {history} a few times, forwards and backwards. Each pass shows how much the loss "
+            f"on your own words would fall with the {weight} of each {piece}; the weights alone take a small step in "
+            "that direction. The matrices of the model and the pieces do not change.</p>"
         )
     return (
-        f"<p>Your {history} is read once. Everywhere your words are compared with the {term(router)} of each {piece}; "
-        f"each {term('item')} picks the pieces that fit best and weighs them. The mean over your items is your "
-        f"{weight} for a piece. The picked pieces act at once, so that later layers already read with them.</p>"
+        f"<p>The model reads your {history} once. At each position your words are compared with the {term(router)} of "
+        f"each {piece}; each {term('item')} selects the pieces that fit best. The mean over your items is "
+        f"your {weight} for a piece. Selected pieces act at once, so later layers already use them.</p>"
     )

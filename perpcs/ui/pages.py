@@ -17,15 +17,13 @@ TITLES = {
 
 
 def page(name: str) -> "st.Page":
-    """One page; its name is its file's and its address. The Overview is the default page: its address is the bare
-    one.
-    """
+    """One page; its name is also its file name and address. The Overview, the default page, has the bare address."""
     first = name == "overview"
     return st.Page(FOLDER / f"{name}.py", title=TITLES[name], url_path="home" if first else name, default=first)
 
 
 def home_by_name() -> "st.Page":
-    """The Overview under /overview: as the default page it has the bare address only, and people type its name."""
+    """The Overview under /overview too: the default page only has the bare address, and people type its name."""
     return st.Page(_overview, title=TITLES["overview"], url_path="overview")
 
 

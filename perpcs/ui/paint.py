@@ -1,18 +1,18 @@
-"""The order in which a page comes to the screen."""
+"""The order in which parts of a page reach the screen."""
 
 import time
 
 import streamlit as st
 
 PAUSE = 0.12
-"""Seconds without a message after which a browser draws what has come; while more comes it gathers."""
+"""Seconds without a message after which a browser draws what it has received."""
 
 
 def first_paint(name: str) -> None:
-    """Let the browser draw what a page has shown so far before the rest comes, when somebody comes to the page.
+    """When a visitor opens the page, let the browser draw what it has so far before the rest arrives.
 
-    A press on the page waits for nothing, unless it changes the name: where it changes most of a page, charts and all,
-    what was pressed for comes first.
+    Later clicks on the page do not wait, unless they change the name: a click that redraws most of a page, charts
+    included, shows its direct result first.
     """
     if st.session_state.get("painted") != name:
         st.session_state["painted"] = name

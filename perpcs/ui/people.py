@@ -1,4 +1,4 @@
-"""Whose model is on the screen: an example person, the visitor, or a person loaded from a file."""
+"""Whose model is on the screen: an example person's, the visitor's, or one loaded from a file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Person:
-    """A person with an assembly. ``history`` is empty for a saved person: the file holds no text."""
+    """A person with an assembly. ``history`` is empty for a saved model: the file holds no text."""
 
     kind: Literal["example", "own", "saved"]
     name: str
@@ -25,11 +25,11 @@ class Person:
     history: tuple[Item, ...] = ()
     queries: tuple[Query, ...] = ()
     how: str = ""
-    """Where the assembly comes from, for the label beside the map."""
+    """Where the assembly comes from, for the label next to the map."""
 
 
 def names_of(examples: Sequence[Example]) -> dict[str, str]:
-    """What example people are called, by id: their name, else Person A, Person B and so on."""
+    """Names of example people by id; those without a name are Person A, Person B and so on."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return {
         example.id: example.name or f"Person {letters[i] if i < 26 else i + 1}" for i, example in enumerate(examples)
@@ -37,7 +37,7 @@ def names_of(examples: Sequence[Example]) -> dict[str, str]:
 
 
 def find_example(examples: Sequence[Example], example_id: str) -> Example | None:
-    """The example of that id, else the first one, else None."""
+    """The example with that id, else the first one, else None."""
     return next((e for e in examples if e.id == example_id), examples[0] if examples else None)
 
 

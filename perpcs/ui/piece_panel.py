@@ -1,4 +1,4 @@
-"""The panel under the map: one piece, who voted for it, whose it is, and the equation with its numbers."""
+"""The panel under the map: one piece, the items that voted for it, its sharer, and the equation with its numbers."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 SHOWN_VOTERS = 5
 _BLIND = {
-    "retrieval": "PEFT retrieval takes whole sharers whose history is like this one, the same at every position.",
-    "uniform": "A control: every shared piece weighs alike, whatever the history says.",
-    "random": "A control: the pieces are drawn at random, and weigh alike.",
+    "retrieval": "PEFT retrieval takes whole sharers with similar histories, the same ones at every position.",
+    "uniform": "A control: every shared piece has the same weight, regardless of the history.",
+    "random": "A control: pieces are drawn at random, with equal weights.",
 }
 
 
 def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[int, int] | None) -> None:
-    """Everything about one piece; the largest weight on the map until one is chosen."""
+    """Everything about one piece: the selected one, or else the one with the largest weight."""
     assembly = person.assembly
     position, sharer = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
     facts = piece_facts(assembly, position, sharer)
@@ -57,32 +57,28 @@ def _numbers(engine: "Engine", facts: PieceFacts) -> None:
 
 
 def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
-    """Which history items chose the piece, largest vote first."""
-    head = f"<b>{len(facts.voters)} of {facts.n_items} items chose it</b>"
+    """Which history items selected the piece, largest vote first."""
+    head = f"<b>{len(facts.voters)} of {facts.n_items} items selected it</b>"
     if facts.decided_by == "router":
         return f"<b>No item voted</b><p class='pp-quiet'>{_BLIND[str(facts.router['router'])]}</p>"
     if facts.decided_by == "loss":
         k = facts.router.get("k", 1)
         head = (
             f"<b>For {len(facts.voters)} of {facts.n_items} items it is among the {k} that help most here</b>"
-            "<p class='pp-quiet'>The bars: its part of what these would lower the item’s loss by, one small step from "
-            "the base model.</p>"
+            "<p class='pp-quiet'>Bars: its share of the drop in the item’s loss that these would bring, one small "
+            "step from the base model.</p>"
         )
         if not facts.voters:
             return head
     if not facts.voters:
         return (
-            f"{head}<p class='pp-quiet'>No item kept this piece among its best at this position. It is not selected, "
-            "which is another thing than a weight of 0.</p>"
+            f"{head}<p class='pp-quiet'>No item ranked this piece among its best at this position. It was not "
+            "selected, which is not the same as a weight of 0.</p>"
         )
     rows = []
     for voter in facts.voters[:SHOWN_VOTERS]:
         item = history[voter.item] if voter.item < len(history) else None
-        text = (
-            " ".join((item.y or item.x).split())[:90]
-            if item
-            else f"item {voter.item + 1} (its text is not in the file)"
-        )
+        text = " ".join((item.y or item.x).split())[:90] if item else f"item {voter.item + 1} (text not in the file)"
         rows.append(
             f'<div class="pp-voter"><div><div class="pp-vote" style="width:{100 * voter.vote:.0f}%"></div>'
             f"<em>{voter.vote:.2f}</em></div><span>{escape(text)}</span></div>"
@@ -93,25 +89,27 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
 
 
 def _card(card: Sharer, assembly: Assembly, facts: PieceFacts, origin: str) -> str:
-    """The sharer: numbers about a person, never their text."""
+    """The sharer: numbers about them, never their text."""
     size = np.abs(assembly.weights)
     mine = size[:, facts.sharer]
     held, share = int((mine > 0).sum()), 100 * float(mine.sum()) / (float(size.sum()) or 1.0)
-    terms = f"<br>words of their cluster: {escape(', '.join(card.terms[:4]))}" if card.terms else ""
+    terms = f"<br>typical words of the cluster: {escape(', '.join(card.terms[:4]))}" if card.terms else ""
     loss = (
-        f"<br>loss of the base model {card.loss[0]:.2f}, with their own pieces {card.loss[-1]:.2f}" if card.loss else ""
+        f"<br>loss {card.loss[0]:.2f} with the base model, {card.loss[-1]:.2f} with their own pieces"
+        if card.loss
+        else ""
     )
     whole = f"id {escape(card.id)}<br>" if card.id != facts.sharer_name else ""
     whole += f"{escape(origin)}<br>" if origin else ""
     return (
         f'<div class="pp-card"><b>{term("sharer", "Sharer")} {escape(facts.sharer_name)}</b><p class="pp-quiet">'
-        f"{whole}cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>holds weight at {held} of "
+        f"{whole}cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>has weight at {held} of "
         f"{len(assembly.positions)} positions, {share:.1f} % of all weight here</p></div>"
     )
 
 
 def _pick_by_name(record: Studio, assembly: Assembly, facts: PieceFacts) -> None:
-    """The same choice as a click on the map, for keyboards and screen readers."""
+    """The same selection as a click on the map, for keyboards and screen readers."""
     with st.expander("Choose a piece by name"):
         a, b = st.columns(2)
         remember("piece-position", facts.label)

@@ -1,4 +1,4 @@
-"""Which pools a visitor may choose: the server's own, those under assets/pools, and the copies that people share in."""
+"""Which pools a visitor may choose: the server's own, those under assets/pools, and copies that people shared to."""
 
 import os
 from functools import lru_cache
@@ -47,7 +47,7 @@ def known_pools() -> dict[str, Path]:
 
 
 def pool_picker(engine: "Engine", record: Studio) -> None:
-    """The pools as a list, with what each says of itself, and the way to the open one's model card."""
+    """The pools as a list, each with its own description, and a link to the open pool's model card."""
     with st.popover("Pool", icon=":material/database:", type="tertiary"):
         pools = known_pools()
         cards = {key: _card(folder) for key, folder in pools.items()}
@@ -56,7 +56,7 @@ def pool_picker(engine: "Engine", record: Studio) -> None:
             "Open a pool",
             keys,
             index=keys.index(record.pool) if record.pool in pools else 0,
-            format_func=lambda key: key or f"{pools[''].name} (this server’s own)",
+            format_func=lambda key: key or f"{pools[''].name} (this server’s default)",
             captions=[cards[key] for key in keys],
             key=f"pool-{len(keys)}-{record.pool}",
         )
@@ -68,7 +68,7 @@ def pool_picker(engine: "Engine", record: Studio) -> None:
 
 
 def open_pool(record: Studio, key: str) -> None:
-    """Look at another pool from now on: what belonged to the old one's numbers is put away."""
+    """Switch to another pool and drop everything that was computed with the old one."""
     record.pool, record.cell, record.asked = key, None, None
     record.live.clear()
     record.failure, record.notice = None, ""
@@ -78,7 +78,7 @@ def open_pool(record: Studio, key: str) -> None:
 
 
 def _card(folder: Path) -> str:
-    """A line on a pool from its manifest alone."""
+    """One line about a pool, from its manifest alone."""
     try:
         return _written(folder, (folder / "manifest.json").stat().st_mtime_ns)
     except OSError:

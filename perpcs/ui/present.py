@@ -1,7 +1,7 @@
-"""Presentation mode (``?present=1``): one idea a screen in large type, for a projector. Arrow keys go on and back.
+"""Presentation mode (``?present=1``): one idea per slide in large type, for a projector. Arrow keys move on and back.
 
-The screens follow Overview, Assemble and Compare, with the example person that is chosen; nothing on them needs the
-model. ``?present=1`` on a page begins at its first screen, ``?present=map`` at that one.
+The slides follow Overview, Assemble and Compare, with the selected example person; none of them needs the model.
+``?present=1`` on a page begins at its first slide, ``?present=map`` at that one.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Show:
-    """What a screen is drawn from."""
+    """The data for a slide."""
 
     engine: "Engine"
     record: Studio
@@ -57,7 +57,7 @@ class Screen:
 
 
 def present(engine: "Engine", record: Studio, page: str) -> None:
-    """Draw the screen that the record names, and the way on and back.
+    """Draw the current slide and the buttons that move on and back.
 
     Args:
         page: the page that the link led to; ``present=1`` begins at its first screen.
@@ -73,7 +73,7 @@ def present(engine: "Engine", record: Studio, page: str) -> None:
     at = names.index(record.present)
     with st.container(key="present"):
         if person is None:
-            st.html("<h1>There is nobody to present</h1><p class='pp-lede'>This pool has no example people.</p>")
+            st.html("<h1>There is no one to present</h1><p class='pp-lede'>This pool has no example people.</p>")
         else:
             SCREENS[at].draw(Show(engine, record, person))
     with st.container(key="present-bar", horizontal=True, vertical_alignment="center"):
@@ -103,7 +103,7 @@ def _go(record: Studio, name: str) -> None:
 def _claim(show: Show) -> None:
     st.html(
         f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">{escape(computed(PRESETS["default"].router))} No '
-        f"network is trained. What is kept of a person is that table: {bytes_text(show.engine.user_bytes)}.</p>"
+        f"network is trained. The personal model is that table: {bytes_text(show.engine.user_bytes)}.</p>"
     )
 
 
@@ -130,7 +130,7 @@ def _story(step: int, show: Show) -> None:
 def _size(show: Show) -> None:
     engine = show.engine
     ratio = ratio_text(engine.user_bytes, engine.adapter_bytes)
-    st.html(f'<h1>A person is {ratio} of an adapter of their own</h1><p class="pp-lede">The areas are to scale.</p>')
+    st.html(f'<h1>A personal model is {ratio} of a full adapter</h1><p class="pp-lede">The areas are to scale.</p>')
     st.html(size_html(engine.user_bytes, engine.adapter_bytes))
 
 
@@ -161,17 +161,17 @@ def _piece(show: Show) -> None:
 
 
 def _without(show: Show) -> None:
-    """What would change if the most used sharer took their pieces back."""
+    """What changes if the most-used sharer withdraws their pieces."""
     assembly = show.person.assembly
     top = assembly.top_sharers(1)
     if not top:
-        st.html("<h1>This person is the base model: nobody’s pieces are used</h1>")
+        st.html("<h1>This model is the base model: no pieces are used</h1>")
         return
     id, share = top[0]
     name = short_names(assembly.sharers)[assembly.sharers.index(id)]
     st.html(
-        f"<h1>What if sharer {escape(name)} took their pieces back?</h1><p class='pp-lede'>They hold {100 * share:.0f} "
-        "% of all weight here. The others at each position take it over: arithmetic, no model runs.</p>"
+        f"<h1>What if sharer {escape(name)} withdrew their pieces?</h1><p class='pp-lede'>They hold {100 * share:.0f} "
+        "% of all weight here. The other sharers at each position take it over; the model does not run.</p>"
     )
     after = assembly.without_sharers([id]).weights
     show_difference(show.engine, show.record, show.person, after, f"Without {name}", "present", to=True)
@@ -180,16 +180,22 @@ def _without(show: Show) -> None:
 # ---- compare ---------------------------------------------------------------------------------------------------------
 
 
+def _asked(task: str, name: str) -> str:
+    """What the slide asks of the audience."""
+    noun = {"LaMP_4": "headline", "LaMP_5": "title", "LaMP_7": "tweet"}.get(task, "")
+    return f"What {noun} would {name} write?" if noun else f"How would {name} answer?"
+
+
 def _question(show: Show) -> None:
     query = show.person.queries[0] if show.person.queries else None
-    st.html("<h1>A question that nobody has seen</h1>")
+    st.html("<h1>A question that no method has seen</h1>")
     if query is None:
         st.html('<p class="pp-lede">This person has no held-out item.</p>')
         return
     text = " ".join(query.x.split())
     st.html(
         f'<div class="pp-quote">{escape(text if len(text) <= 420 else text[:420] + " …")}</div>'
-        f'<p class="pp-lede">What would {escape(show.person.name)} make of it?</p>'
+        f'<p class="pp-lede">{escape(_asked(show.person.task, show.person.name))}</p>'
     )
 
 
@@ -200,12 +206,10 @@ def _answers(show: Show) -> None:
     st.html(f"<h1>Three answers, and {escape(person.name)}’s own</h1>")
     gold = query.gold if query else None
     if gold:
-        st.html(
-            f'<div class="pp-truth"><small>What {escape(person.name)} really did</small><b>{escape(gold)}</b></div>'
-        )
+        st.html(f'<div class="pp-truth"><small>{escape(person.name)}’s own answer</small><b>{escape(gold)}</b></div>')
     shown = [rows[name] for name in ("base", "rag", "perpcs") if name in rows]
     if not shown:
-        st.html('<p class="pp-lede">This pool stores no answers: end this and press Ask on Compare.</p>')
+        st.html('<p class="pp-lede">This pool stores no answers: end the presentation and click Ask on Compare.</p>')
         return
     for column, answer in zip(st.columns(len(shown), gap="medium"), shown, strict=True):
         text = diff_html(answer.text, gold) if gold and not answer.labels else escape(answer.text)
@@ -215,8 +219,8 @@ def _answers(show: Show) -> None:
             f"<p>{text}</p></div>"
         )
     st.html(
-        '<p class="pp-quiet">Underlined: words that the answer shares with the person’s own; struck '
-        "through: words it lacks. Precomputed.</p>"
+        '<p class="pp-quiet">Underlined: words the answer shares with the person’s own; struck '
+        "through: words it is missing. Precomputed.</p>"
     )
 
 

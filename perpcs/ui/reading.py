@@ -1,4 +1,4 @@
-"""A history that was given but not yet assembled: what was read, for which task, and what is wrong with it."""
+"""A history that is not yet assembled: what was read, for which task, and what is wrong with it."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Draft:
     """Bytes given."""
     task: str = ""
     why: str = ""
-    """Why this task, where it was guessed."""
+    """Why this task, if it was guessed."""
     reading: Reading | None = None
     error: PerpcsError | None = None
 
@@ -42,13 +42,13 @@ def read_draft(
     if wanted == GUESS:
         guess = guess_task(content) if size <= LIMITS.max_bytes else None
         if guess is None:
-            task, why = known[0], "The kind of text is unclear, so this one was taken."
+            task, why = known[0], "The kind of text is unclear, so the first one was used."
         else:
             task, why = guess[0].name, guess[1]
         if task not in known:
             names = ", ".join(TASKS[name].title for name in known)
-            wrong = f"This looks like {TASKS[task].title.lower()}, which the pool has no sharers for."
-            return Draft(size, task, why, error=PerpcsError(wrong, f"Choose the kind of text yourself: {names}."))
+            wrong = f"This looks like {TASKS[task].title.lower()}, but the pool has no sharers for it."
+            return Draft(size, task, why, error=PerpcsError(wrong, f"Choose a kind of text: {names}."))
     try:
         if isinstance(given, str):
             reading = read_pasted(given, get_task(task), user_id=user_id)
@@ -60,7 +60,7 @@ def read_draft(
 
 
 def as_lines(items: tuple, limit: int = 12) -> str:
-    """Items as text that can be pasted: ``given => answer``, one a line."""
+    """Items as text that can be pasted: ``given => answer``, one per line."""
     lines = []
     for item in items[:limit]:
         x = " ".join(item.x.replace("=>", "->").split())

@@ -1,4 +1,4 @@
-"""Starting an assembly, showing it as it happens, and putting the result where it belongs."""
+"""Starts an assembly, shows it as it happens, and stores the result."""
 
 import time
 from collections.abc import Sequence
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 TICK = 0.11
-"""Seconds between two pictures."""
+"""Seconds between two frames."""
 PICTURES = 34
-"""A fast assembly is slowed down to this many pictures, so that eyes can follow; the page says so."""
+"""A fast assembly is slowed down to this many frames, so that people can follow; the page says so."""
 FEWEST = 14
-"""Of an assembly in fewer steps each is shown for longer: all together as long as so many pictures."""
+"""With fewer steps than this, each is shown for longer: the total time is that of this many frames."""
 
 
 class Frame(NamedTuple):
-    """One position that has been reached: what the picture needs of a Step, and no more."""
+    """One finished position: only what the picture needs from a Step."""
 
     position: int
     positions: int
     batch: int
     batches: int
     row: np.ndarray
-    """The weights of that position, (S,); of all positions, (P, S), where they move together."""
+    """The weights of that position, (S,); or of all positions, (P, S), if they change together."""
 
 
 def start_assembly(
@@ -53,11 +53,11 @@ def start_assembly(
     options: RouterOptions | None = None,
     page: str = "assemble",
 ) -> None:
-    """Begin to assemble; the previous assembly stays until the new one is complete.
+    """Start assembling; the previous assembly stays until the new one is complete.
 
     Args:
-        options: for this time only; None = those of the knobs.
-        page: who watches it.
+        options: for this run only; None = the current settings.
+        page: the page that watches it.
     """
     if record.work is not None:
         record.work.stop()
@@ -76,12 +76,12 @@ def start_assembly(
 
 
 def watch(engine: "Engine", record: Studio) -> None:
-    """Draw running work until it ends, then store its result and run the page again."""
+    """Draw the running assembly until it ends, then store its result and rerun the page."""
     work = record.work
     assert work is not None
     st.html(
         "<style>.st-key-finished, .st-key-finished-below { display: none; }</style>"
-    )  # else what was there before would stay below
+    )  # otherwise the old content would stay below
     sharers = engine.sharers(work.about["task"])
     head, picture = st.empty(), st.empty()
     with st.container(horizontal=True):
@@ -119,12 +119,12 @@ def _paint(canvas: np.ndarray, frame: Frame) -> None:
 
 
 def _progress(engine: "Engine", work: Work[Any]) -> str:
-    """The named step, how far, how long; and that a fast run is shown slower than it was."""
+    """The current step, progress and time; says if a fast run is shown in slow motion."""
     if not work.shown:
         queue = people_ahead(engine, work) or "reading the history"
         return _bar(f"Assembling: {queue}", seconds_text(work.elapsed), 0)
     frame = work.reports[work.shown - 1]
-    took = seconds_text(work.elapsed) + (" (done; shown slower than it was)" if work.ended else "")
+    took = seconds_text(work.elapsed) + (" (done; shown in slow motion)" if work.ended else "")
     if frame.row.ndim == 2:
         where = f"<b>All positions at once</b>, pass {frame.batch + 1} of {frame.batches}"
         return _bar(where, took, (frame.batch + 1) / frame.batches)
@@ -143,12 +143,12 @@ def _bar(text: str, right: str, share: float) -> str:
 
 
 def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
-    """The result replaces what was there; a stop or an error leaves it."""
+    """The result replaces the old one; after a stop or an error, the old one stays."""
     record.work = None
     if work.error is not None:
         record.failure = work.error
     elif work.stopped or work.result is None:
-        record.notice = "Stopped. What was there before is kept."
+        record.notice = "Stopped. The previous result is kept."
     elif work.about["user"] != "me":
         _keep_before(record, current_example(engine, record), work.result)
         record.live[(work.about["task"], work.about["user"])] = work.result
@@ -162,7 +162,7 @@ def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
 
 
 def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None:
-    """The person as they were, to lay beside the new run; shown at once where the knobs were turned in between."""
+    """Keep the previous model for comparison; show the comparison at once if the settings have changed."""
     record.before = before
     if before is not None and before.assembly.router != after.router:
         record.view = "difference"

@@ -118,7 +118,7 @@ def text_panel(engine: "Engine", record: Studio) -> None:
 
 def _pasted(engine: "Engine", record: Studio) -> Draft | None:
     key = remember(f"paste-{record.generation}", record.text)
-    record.text = st.text_area("Your past items, one a line", key=key, height=120, placeholder="given => answer")
+    record.text = st.text_area("Your past items, one per line", key=key, height=120, placeholder="input => your answer")
     if not record.text:
         st.button(
             "Fill in a sample",

@@ -1,4 +1,4 @@
-"""One sharer's card: who they are in numbers, which pieces they share, what training did, and who uses them."""
+"""One sharer's card: facts, shared pieces, training losses, and who uses them."""
 
 from collections.abc import Sequence
 from html import escape
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 def usage(engine: "Engine", task: str) -> dict[str, np.ndarray]:
-    """Of every example person with a stored assembly: the share of weight of each sharer, (S,), by the person's id."""
+    """For every example person with a stored assembly: each sharer's share of weight, (S,), by the person's id."""
     found = {}
     for example in engine.examples(task):
         try:
             size = np.abs(engine.example_assembly(task, example.id).weights).sum(axis=0)
         except PerpcsError:
-            continue  # told where that person is shown
+            continue  # reported where that person is shown
         found[example.id] = size / (float(size.sum()) or 1.0)
     return found
 
 
 def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
-    """The card of the star that was pressed or found; the person's own strongest sharer until then."""
+    """The card of the selected sharer; by default the person's strongest one."""
     sharers = engine.sharers(record.task)
     ids = [sharer.id for sharer in sharers]
     tag = ""
@@ -49,7 +49,7 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     loss = f"{card.loss[0]:.2f} → {card.loss[-1]:.2f}" if card.loss else "–"
     rows = (
         (f"{card.items}", f"{term('item', 'items')} written"),
-        (f"{card.cluster}", "number of their cluster"),
+        (f"{card.cluster}", "cluster number"),
         (f"{int(shared.sum())} of {len(shared)}", f"{term('piece', 'pieces')} shared"),
         (loss, f"{term('NLL')} on their own text,<br>base model → own pieces"),
     )
@@ -57,8 +57,8 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     origin = engine.manifest.task(record.task).origin
     if origin:
         st.html(f'<p class="pp-origin"><b>Who this is</b>: {escape(origin)}</p>')
-    terms = ", ".join(card.terms) or "none that at least three people use"
-    st.html(f'<p class="pp-quiet">Words that set their cluster apart: {escape(terms)}. Their text is not here.</p>')
+    terms = ", ".join(card.terms) or "none used by at least three people"
+    st.html(f'<p class="pp-quiet">Typical words of the cluster: {escape(terms)}. The sharer’s text is not stored.</p>')
     labels = [position.label for position in engine.manifest.positions]
     st.html(
         pieces_html(labels, shared, person, number)
@@ -75,7 +75,7 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
 
 
 def pieces_html(labels: list[str], shared: np.ndarray, person: Person | None, number: int) -> str:
-    """A box a position: filled where the person uses the piece, open where it is shared, crossed where it is not."""
+    """A box per position: filled if the person uses the piece, open if it is shared, crossed out if it is not."""
     boxes = []
     for p, label in enumerate(labels):
         weight = 0.0 if person is None else float(person.assembly.weights[p, number])
@@ -84,14 +84,14 @@ def pieces_html(labels: list[str], shared: np.ndarray, person: Person | None, nu
         boxes.append(f'<i class="pp-box pp-{state}" title="{escape(label)}: {said}">{escape(short_label(label))}</i>')
     who = "the person on the map" if person is None else escape(person.name)
     return (
-        f'<p class="pp-cap"><b>Pieces</b>: filled, used by {who}; open, shared and not used; crossed out, not '
+        f'<p class="pp-cap"><b>Pieces</b>: filled = used by {who}; open = shared, not used; crossed out = not '
         "shared</p>"
         f'<div class="pp-boxes">{"".join(boxes)}</div>'
     )
 
 
 def bars_html(rows: Sequence[tuple[str, float, str]]) -> str:
-    """Bars under each other, (name, value, how the value is written); the largest is as long as there is room."""
+    """Bars below each other: (name, value, value as text); the largest has full width."""
     top = max(value for _, value, _ in rows) or 1.0
     bars = "".join(
         f'<div class="pp-bar"><code>{escape(name)}</code><i style="width:{100 * value / top:.0f}%"></i>'
@@ -102,7 +102,7 @@ def bars_html(rows: Sequence[tuple[str, float, str]]) -> str:
 
 
 def losses_html(card: Sharer) -> str:
-    """Loss epoch by epoch as bars, the base model's first."""
+    """Loss per epoch as bars, the base model's first."""
     if len(card.loss) < 2:
         return ""
     names = ("base", *(f"epoch {epoch}" for epoch in range(1, len(card.loss))))
@@ -112,7 +112,7 @@ def losses_html(card: Sharer) -> str:
 
 
 def recognised_html(labels: list[str], found: np.ndarray | None, number: int) -> str:
-    """The probability that the gates give the sharer's own pieces on their own text, beside everybody's."""
+    """The probability that the gates assign to the sharer's own pieces on their own text, and an even share."""
     if found is None:
         return ""
     own, even = found[number], 1 / len(found)
@@ -121,14 +121,14 @@ def recognised_html(labels: list[str], found: np.ndarray | None, number: int) ->
     shown = (("mean", mean), (short_label(labels[best]), float(own[best])), ("even", even))
     bars = bars_html([(name, value, f"{100 * value:.1f} %") for name, value in shown])
     return (
-        "<p class='pp-cap'><b>Recognised</b>: probability that the gates give this sharer’s own piece on this "
-        f"sharer’s own text, mean over layers and at the best layer, beside an even share. {before} of {len(found)} "
+        "<p class='pp-cap'><b>Recognition</b>: probability that the gates assign to this sharer’s own piece on this "
+        f"sharer’s own text (mean over layers and best layer), compared with an even share. {before} of {len(found)} "
         f"sharers are recognised better.</p>{bars}"
     )
 
 
 def users_html(engine: "Engine", record: Studio, number: int) -> str:
-    """How much of every example person's weight this sharer holds, as stored with the pool."""
+    """This sharer's share of each example person's weight, as stored with the pool."""
     names = names_of(engine.examples(record.task))
     shares = {names[id]: float(share[number]) for id, share in usage(engine, record.task).items()}
     if not shares:
@@ -137,6 +137,6 @@ def users_html(engine: "Engine", record: Studio, number: int) -> str:
     bars = bars_html([(name, shares[name], f"{100 * shares[name]:.1f} %") for name in order])
     used = sum(value > 0 for value in shares.values())
     return (
-        f'<p class="pp-cap"><b>Used by {used} of {len(shares)} example people</b>, share of each person’s weight, as '
+        f'<p class="pp-cap"><b>Used by {used} of {len(shares)} example people</b>: share of each person’s weight, '
         f"precomputed</p>{bars}"
     )

@@ -1,4 +1,4 @@
-"""The Sharers page: the stored map, the person on it, what its colours say, and who is clicked or lassoed."""
+"""The Sharers page: the stored map, the person on it, the colours, and who is clicked or lassoed."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -31,12 +31,12 @@ COLOURS = {
     "activity": "Activity (items)",
     "contribution": "Weight for the person",
 }
-_TOOLS = {"press": "Press a star", "lasso": "Draw around stars"}
-_PLACES = {"weights": "Weights used", "likeness": "Likeness of history"}
+_TOOLS = {"press": "Click a star", "lasso": "Draw around stars"}
+_PLACES = {"weights": "Weights used", "likeness": "Similar histories"}
 
 
 def sharers_page(engine: "Engine", record: Studio) -> None:
-    """Everything on the page; what a link says that this pool does not have is replaced by what it has."""
+    """Everything on the page; choices in a link that this pool lacks are replaced."""
     left, right = st.columns([0.27, 0.73], gap="large")
     with left:
         st.html("<h1>Sharers</h1>")
@@ -71,7 +71,7 @@ def sharers_page(engine: "Engine", record: Studio) -> None:
 
 
 def _person(engine: "Engine", record: Studio) -> Person | None:
-    """The visitor's own person, where there is one and it is wanted, else the example."""
+    """The visitor's own model, if there is one and it is selected, else the example."""
     if record.own is not None:
         remember("sharers-own", record.compare_own)
         record.compare_own = bool(
@@ -101,7 +101,7 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
 
 
 def _settle(engine: "Engine", record: Studio) -> None:
-    """Choices that a link or another task brought along and that are not to be had here."""
+    """Replace choices from a link or another task that do not exist here."""
     ids = [sharer.id for sharer in engine.sharers(record.task)]
     record.star = record.star if record.star in ids else ""
     record.only = tuple(number for number in record.only if number < len(ids))
@@ -114,11 +114,11 @@ def _controls(engine: "Engine", record: Studio, person: Person | None, candidate
     record.colour = st.selectbox("Colour by", list(COLOURS), key="colour", format_func=COLOURS.__getitem__)
     remember("strategy", record.strategy)
     record.strategy = st.selectbox(
-        "Ring who would be chosen by",
+        "Highlight the sharers selected by",
         list(STRATEGIES),
         key="strategy",
         format_func=STRATEGIES.__getitem__,
-        help="This pool’s sharers were chosen by history cluster: the most active person of each.",
+        help="This pool’s sharers were selected by history cluster: the most active person in each.",
     )
     if would_share(candidates, record.strategy) is None:
         st.html(f'<p class="pp-note">{escape(unavailable(record.strategy, candidates))}</p>')
@@ -130,7 +130,7 @@ def _controls(engine: "Engine", record: Studio, person: Person | None, candidate
         list(words),
         key="star",
         format_func=lambda id: words.get(id, id),
-        placeholder="Type an id or a word of a cluster",
+        placeholder="Type an id or a cluster word",
         on_change=lambda: setattr(record, "star", st.session_state["star"] or ""),
     )
     if person is not None:
@@ -142,8 +142,8 @@ def _controls(engine: "Engine", record: Studio, person: Person | None, candidate
             key="placed",
             required=True,
             format_func=_PLACES.__getitem__,
-            help="Weights used: among the five sharers that hold most weight. Likeness of history: among the five "
-            "whose histories are most alike, by the encoder that laid out the map.",
+            help="Weights used: near the five sharers with most weight. Similar histories: near the five sharers with "
+            "the most similar histories, according to the encoder behind the map.",
         )
     st.html(f'<p class="pp-quiet">{escape(MAP_NOTE)}</p>')
 
@@ -151,7 +151,7 @@ def _controls(engine: "Engine", record: Studio, person: Person | None, candidate
 def unavailable(strategy: str, candidates: Candidates) -> str:
     """Why a strategy cannot be shown with this pool."""
     if strategy == "profile" and candidates.whole:
-        return "Not available: this pool does not say whom clusters of profiles would have chosen."
+        return "Not available: this pool does not store a selection by profile cluster."
     return "Not available: this pool stores no map of its candidates, only its sharers."
 
 
@@ -191,9 +191,9 @@ def _map(engine: "Engine", record: Studio, person: Person | None, candidates: Ca
             selection_mode=("points", "lasso"),
         )
     st.html(
-        f'<p class="pp-quiet">★ a {term("sharer")}, • a candidate who does not share, ◆ the person. The wider a line, '
-        f"the more of the person’s {term('weight')} that sharer holds, summed over {len(engine.manifest.positions)} "
-        "positions. Press a star for its card; draw around stars to pick them.</p>"
+        f'<p class="pp-quiet">★ a {term("sharer")}, • a candidate who does not share, ◆ the person. The wider the '
+        f"line, the more of the person’s {term('weight')} the sharer has, summed over {len(engine.manifest.positions)} "
+        "positions. Click a star for its card; draw around stars to select them.</p>"
     )
     st.download_button(
         "CSV of this map",
@@ -208,7 +208,7 @@ def _map(engine: "Engine", record: Studio, person: Person | None, candidates: Ca
 
 
 def take_selection(record: Studio, ids: list[str]) -> None:
-    """One star pressed opens its card; several drawn around are picked. Dots are nobody who could be used."""
+    """Clicking one star opens its card; drawing around several selects them. Dots have no pieces and are ignored."""
     points = st.session_state["town"]["selection"]["points"]
     data = [point.get("customdata") for point in points]
     found = sorted({int(one[0]) for one in data if isinstance(one, list | tuple) and one and int(one[0]) >= 0})
@@ -221,7 +221,7 @@ def take_selection(record: Studio, ids: list[str]) -> None:
 
 
 def share_of(person: Person) -> np.ndarray:
-    """The share of a person's weight that each sharer holds, (S,)."""
+    """Each sharer's share of a person's weight, (S,)."""
     size = np.abs(person.assembly.weights).sum(axis=0)
     return size / (float(size.sum()) or 1.0)
 
@@ -241,7 +241,7 @@ def _guest(engine: "Engine", record: Studio, person: Person | None, candidates: 
 
 
 def _likeness(engine: "Engine", record: Studio, person: Person) -> np.ndarray:
-    """Likeness to every sharer, kept in the session as numbers: the encoder takes a while."""
+    """Similarity to every sharer, cached in the session because the encoder is slow."""
     key = (person.kind, person.task, person.name, hash(person.history))
     if key not in record.alike:
         record.alike = {key: engine.likeness(person.task, person.history)}  # one person at a time is enough
@@ -249,7 +249,7 @@ def _likeness(engine: "Engine", record: Studio, person: Person) -> np.ndarray:
 
 
 def colouring_of(engine: "Engine", record: Studio, drawn: Drawn, guest: Guest | None) -> Colouring:
-    """Numbers or words for every candidate, as the choice says."""
+    """Numbers or words for every candidate, for the chosen colouring."""
     numbers = np.full(len(drawn.xy), np.nan)
     if record.colour == "activity":
         return Colouring("items written", drawn.items.astype(float))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
-    """Name, pages, a link to what is on the screen; returns the place of what needs an open pool."""
+    """Name, pages and a link to the current screen; returns the container for what needs an open pool."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
             f'<div class="pp-brand"><span aria-hidden="true">{theme.MARK}</span>Per-Pcs Studio</div>', width="content"
@@ -31,7 +31,7 @@ def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
         for entry in all_pages:
             st.page_link(entry)
         tools = st.container(key="tools", horizontal=True, vertical_alignment="center", width="content", gap="small")
-        with st.container(width="content"):  # what runs alone would take all the width that is left
+        with st.container(width="content"):  # a fragment would take all the remaining width
             copy_link()
     return tools
 
@@ -40,7 +40,7 @@ def status_line(engine: "Engine") -> None:
     """Base model, device and why, pool and hash, people ahead (G3)."""
     manifest = engine.manifest
     layers = len({position.layer for position in manifest.positions})
-    queue = people_ahead(engine, studio().work) or "nobody ahead of you"
+    queue = people_ahead(engine, studio().work) or "no one ahead of you"
     facts = manifest.card.get("base", {})
     size = facts.get("parameters", 0)
     base = f"{size / 1e6:.3g} M parameters" if size else html.escape(Path(str(facts.get("from") or manifest.base)).name)
@@ -66,7 +66,7 @@ all_pages = pages()
 page = st.navigation([*all_pages, home_by_name()], position="hidden")
 record = studio()
 if record.work is not None and record.work.about.get("page") != page.url_path:
-    record.work.stop()  # nobody watches it any more
+    record.work.stop()  # no one is watching it any more
     record.work = None
 here = page.title.lower()
 if record.present:

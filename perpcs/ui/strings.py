@@ -1,58 +1,58 @@
-"""Every word with a meaning of its own, defined once; every longer sentence that more than one screen uses."""
+"""The glossary, each term defined once, and the longer sentences that more than one screen uses."""
 
 import html
 
 TERMS = {
-    "base model": "A language model that is the same for everybody and never changes here.",
+    "base model": "A language model that is the same for everyone; it is never changed here.",
     "position": "One adapted layer of the base model: a layer number and a module, such as layer 3, v_proj.",
-    "sharer": "A person who chose to share pieces of their own adapter. Their text is not in the pool, only numbers.",
+    "sharer": "A person who chose to share pieces of their adapter. The pool holds numbers, not their text.",
     "piece": "One sharer's small update at one position: two thin matrices, A and B.",
-    "gate": "A vector that says for which words a piece helps: trained on its owner's, or fitted to many people's.",
-    "prototype": "A sharer's mean activation at a position: what their own words look like there. Needs no training.",
-    "pool": "All pieces and gates that sharers share, with the base model they belong to.",
+    "gate": "A vector that says which words a piece helps with, trained on its owner or fitted to many people.",
+    "prototype": "A sharer's mean activation at a position: what their words look like there. Needs no training.",
+    "pool": "All shared pieces and gates, with the base model they belong to.",
     "history": "What a person wrote before: past items, oldest first.",
-    "item": "One entry of a history: what was given, and what the person made of it.",
+    "item": "One entry of a history: an input, and the person's own answer to it.",
     "router": "The rule that scores pieces for a history.",
-    "score": "How well a piece fits the words of the history, before anything is chosen.",
-    "weight": "How much of a piece is added for this person; 0 adds nothing, and below 0 it is taken away.",
-    "assembly": "The result: one weight for each piece, and the record of how it came about. Numbers only, no text.",
-    "effective sharers": "exp of the entropy of a position's weights: 1 = one sharer holds all, 40 = forty alike.",
-    "top-1 share": "The largest weight at a position over the sum of its weights.",
-    "full adapter": "What training a separate adapter for each person stores (the method OPPU), at the same rank.",
-    "RAG": "Retrieval: similar items of the history are pasted into the prompt; the model itself is not personal.",
-    "Per-Pcs": "The assembled model: pieces of sharers, weighted for this person. The prompt holds no history.",
+    "score": "How well a piece fits the history, before any piece is selected.",
+    "weight": "How much of a piece is added for this person: 0 adds nothing, a negative weight subtracts it.",
+    "assembly": "The result: one weight per piece, and a record of how it was computed. Numbers only, no text.",
+    "effective sharers": "exp of the entropy of the weights: 1 = one sharer has all, 40 = forty have equal weight.",
+    "top-1 share": "The largest weight at a position, divided by the sum of the weights there.",
+    "full adapter": "The size of an adapter trained separately for one person (the method OPPU), at the same rank.",
+    "RAG": "Retrieval: similar items from the history go into the prompt; the model itself is not personal.",
+    "Per-Pcs": "The assembled model: sharers' pieces, weighted for this person. The prompt contains no history.",
     "Newton weights": "The weights after one damped Gauss-Newton step, solved from one backward pass over the history.",
-    "OPPU": "One full adapter trained for this person on their history alone: what can be had at the cost of training.",
-    "P2P": "A network writes a whole adapter for a person from their profile, in one pass and without training.",
-    "wrong user": "A control: everybody gets the weights of the next person. What personalises must get worse by it.",
-    "majority": "Needs no model: what the person answered most often before. There is one for tasks with labels only.",
-    "oracle": "Knows how each made-up person was made; what it misses are the slips that they were given.",
-    "accuracy": "Share of answers that are the person's own label; higher is better.",
-    "MAE": "Mean absolute error between the answered and the true rating, in stars; lower is better.",
-    "ROUGE-L": "F-measure of the longest common run of words of an answer and the true one, 0 to 1; higher is better.",
+    "OPPU": "One full adapter trained on this person's history alone: what you get if you pay for training.",
+    "P2P": "A network generates a whole adapter from a person's profile, in one pass and without training.",
+    "wrong user": "A control: everyone gets the next person's weights. A method that personalises must get worse.",
+    "majority": "Needs no model: the person's most frequent past answer. Only for tasks with labels.",
+    "oracle": "Knows the rules each made-up person follows; it misses only the random slips built into them.",
+    "accuracy": "Share of answers that equal the person's own label; higher is better.",
+    "MAE": "Mean absolute error between the predicted and the true rating, in stars; lower is better.",
+    "ROUGE-L": "F-measure of the longest common subsequence of words with the true answer, 0 to 1; higher is better.",
     "NLL": "Negative log-likelihood of the true answer, in nats per target token; lower is better.",
-    "interval": "The people were drawn again many times, with replacement; 95 of 100 means of such draws lie in it.",
-    "held out": "Kept out of training, to see whether what was learned holds for what was never seen.",
-    "mix": "The shares that a position's weights have of their sum; twice as much of everything is the same mix.",
-    "PEFT retrieval": "Takes whole sharers whose history is like this one, the same pieces at every position.",
-    "agreement": "What two mixes have in common at a position: 100 % = the same mix, 0 % = no piece in common.",
-    "update norm": "Size of what is added to a layer's matrix over the size of that matrix, both as Frobenius norms.",
-    "dormant": "A sharer none of whose pieces holds any weight.",
-    "over-used": "A sharer who holds more than three times an even share of all weight.",
-    "influence": "How much of the mix would differ without an item, the mean over all positions.",
+    "interval": "The people were resampled many times, with replacement; 95 % of the resampled means lie in it.",
+    "held out": "Kept out of training, to test whether what was learned holds for unseen data.",
+    "mix": "Each weight's share of the total at its position; doubling every weight leaves the mix unchanged.",
+    "PEFT retrieval": "Takes all pieces of the sharers with the most similar histories, weighted the same everywhere.",
+    "agreement": "How much two mixes overlap at a position: 100 % = the same mix, 0 % = no piece in common.",
+    "update norm": "Frobenius norm of what is added to a layer's matrix, divided by the norm of that matrix.",
+    "dormant": "A sharer whose pieces all have zero weight.",
+    "over-used": "A sharer with more than three times an even share of all weight.",
+    "influence": "How much the mix changes without an item, averaged over all positions.",
     "precomputed": "Computed when the pool was built and stored with it; shown without running the model.",
 }
 
 PRIVACY = (
-    "Your text goes to the memory of the computer that runs this page, and nowhere else: not to disk, logs or links. "
-    "It is forgotten when you press “Clear my data”, or two minutes after you close the tab."
+    "Your text stays in the memory of the computer that runs this page: never on disk, in logs or in links. "
+    "It is deleted when you click “Clear my data”, or two minutes after you close the tab."
 )
-CLEARED = "Cleared. Nothing of your text, your file or your assembled person is left in this session."
+CLEARED = "Cleared. Your text, your file and your personal model are gone from this session."
 CLAIM = "A language model of your own, assembled from pieces that other people chose to share."
 _COMPUTED = {
-    "newton": "One forward and one backward pass over a newcomer’s text give",
-    "gate": "One forward pass over a newcomer’s text gives",
-    "fit": "A few forward and backward passes over a newcomer’s text give",
+    "newton": "One forward and one backward pass over a newcomer’s text produce",
+    "gate": "One forward pass over a newcomer’s text produces",
+    "fit": "A few forward and backward passes over a newcomer’s text produce",
 }
 
 
@@ -62,18 +62,15 @@ def computed(router: str) -> str:
     return f"{passes} a small table of numbers: a weight for each sharer’s piece at each position."
 
 
-NO_TEXT = "A saved person holds weights and no text, so RAG has no history to retrieve from."
-TOKEN_SECONDS = "Time from pressing Ask to the first token; all methods share one batch."
-NO_GROUP_TWICE = "Base users, sharers and target users have nobody in common; a build in which they do is refused."
-NOT_SAID = "Its maker does not say."
-WORK_SECONDS = (
-    "Seconds are work at the model, shared by the columns of a batch; waiting for other people is not counted."
-)
-BYTES_STORED = "What has to be kept for this person so that the method can answer."
+NO_TEXT = "A saved model holds weights but no text, so RAG has no history to retrieve from."
+TOKEN_SECONDS = "Time from clicking Ask to the first token; all methods share one batch."
+NO_GROUP_TWICE = "Base users, sharers and target users never overlap; a build in which they do is rejected."
+NOT_SAID = "Not stated by its maker."
+WORK_SECONDS = "Seconds are model time, shared by the columns of a batch; waiting for other users is not counted."
+BYTES_STORED = "What must be stored for this person so that the method can answer."
 MAP_NOTE = (
-    "Near each other: histories about alike things, by a sentence encoder. What distance does not mean: how alike "
-    "people write, whose pieces help whom, or how far apart two far corners are; a flat map keeps neighbours and bends "
-    "the rest."
+    "Close together: histories on similar topics, according to a sentence encoder. Distance does not show how "
+    "similarly people write, or whose pieces help whom. A flat map preserves neighbours and distorts long distances."
 )
 
 
@@ -81,7 +78,7 @@ def term(word: str, shown: str | None = None) -> str:
     """A word as HTML whose definition appears on hover and on keyboard focus.
 
     Raises:
-        KeyError: for a word without a definition, so that a page cannot make up a second vocabulary.
+        KeyError: for a word without a definition, so that pages cannot invent a second vocabulary.
     """
     meaning = html.escape(TERMS[word], quote=True)
     text = html.escape(shown or word)
@@ -89,9 +86,9 @@ def term(word: str, shown: str | None = None) -> str:
 
 
 SHARE_LEDE = (
-    "Become a sharer: train pieces on your own text, see every number that would leave, and decide. The text stays."
+    "Become a sharer: train pieces on your own text, see every number you would share, then decide. Your text stays."
 )
 SHARE_TRACES = (
-    "They are numbers and no text. But numbers that were trained on a text can hold traces of it: whoever has them may "
-    "try to learn what it was about. Share only what you would not mind being guessed."
+    "They are numbers, not text. But numbers trained on a text can carry traces of it, and anyone who has them may "
+    "try to find out what it was about. Share only what you would not mind others guessing."
 )

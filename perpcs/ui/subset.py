@@ -1,4 +1,4 @@
-"""Assembling with some sharers only: picked ones, or those whom a strategy would have chosen; and what that changed."""
+"""Assembling with some sharers only: selected by hand or by a strategy, and the effect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Before:
-    """What a person was before they were assembled with fewer sharers; losses are filled in when they are known."""
+    """A person's model before it was assembled with fewer sharers; losses are filled in when known."""
 
     key: tuple[str, str, str]
     assembly: Assembly
@@ -32,18 +32,18 @@ class Before:
 
 
 def key_of(person: Person, record: Studio) -> tuple[str, str, str]:
-    """Who a person is, for the comparison with what they were."""
+    """Identifies a person, for the comparison with their previous model."""
     return person.kind, person.task, record.example if person.kind == "example" else person.name
 
 
 def subset_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
-    """The picked sharers, the button, and the difference to before."""
+    """The selected sharers, the button, and the difference from before."""
     sharers = engine.sharers(record.task)
     names = short_names([sharer.id for sharer in sharers])
     st.html("<h2>With these sharers only</h2>")
     st.session_state["only"] = list(record.only)
     st.multiselect(
-        "Picked sharers",
+        "Selected sharers",
         range(len(sharers)),
         key="only",
         format_func=lambda number: names[number],
@@ -54,12 +54,12 @@ def subset_panel(engine: "Engine", record: Studio, person: Person | None) -> Non
         held = float(np.abs(person.assembly.weights[:, list(record.only)]).sum())
         share = 100 * held / (float(np.abs(person.assembly.weights).sum()) or 1.0)
         st.html(
-            f'<p class="pp-quiet">{len(record.only)} of {len(sharers)} sharers, who hold {share:.0f} % of '
-            f"{escape(person.name)}’s {term('weight')} now.</p>"
+            f'<p class="pp-quiet">{len(record.only)} of {len(sharers)} sharers, with {share:.0f} % of '
+            f"{escape(person.name)}’s {term('weight')}.</p>"
         )
-    _button(engine, record, person, record.only, f"Re-assemble with only these {len(record.only)}", "only-these")
+    _button(engine, record, person, record.only, f"Reassemble with only these {len(record.only)}", "only-these")
     if record.only:
-        st.button("Pick nobody", key="none-picked", type="tertiary", on_click=lambda: setattr(record, "only", ()))
+        st.button("Clear selection", key="none-picked", type="tertiary", on_click=lambda: setattr(record, "only", ()))
     if person is not None:
         _difference(engine, record, person)
 
@@ -68,7 +68,7 @@ def _button(engine: "Engine", record: Studio, person: Person | None, only: Seque
     if person is None or not only:
         return
     if not person.history:
-        st.html('<p class="pp-note">A saved person holds no text, so they cannot be assembled again.</p>')
+        st.html('<p class="pp-note">A saved model holds no text, so it cannot be assembled again.</p>')
         return
     busy = record.work is not None
     if st.button(label, key=key, icon=":material/refresh:", disabled=busy):
@@ -82,7 +82,7 @@ def _button(engine: "Engine", record: Studio, person: Person | None, only: Seque
 
 
 def _difference(engine: "Engine", record: Studio, person: Person) -> None:
-    """Before and after, where this person was assembled again here."""
+    """Before and after, if this person was reassembled here."""
     before = record.remade
     if not isinstance(before, Before) or before.key != key_of(person, record) or before.assembly is person.assembly:
         return
@@ -108,24 +108,24 @@ def _difference(engine: "Engine", record: Studio, person: Person) -> None:
         "assembly",
         "sharers with weight",
         term("effective sharers"),
-        "weight at a position",
+        "weight per position",
         f"held-out {term('NLL')}<br><small>n = {len(person.queries)} queries; lower is better</small>",
     )
     moved = float(np.abs(now.weights - before.assembly.weights).sum()) / (
         float(np.abs(before.assembly.weights).sum()) or 1
     )
     st.html(table_html(f"<b>{escape(difference_title(person.name, before))}</b>", head, rows))
-    st.html(f'<p class="pp-quiet">The weights moved by {100 * moved:.0f} % of what they were (sum of differences).</p>')
-    st.button("Back to before", key="undo", type="tertiary", on_click=_undo, args=(record, person))
+    st.html(f'<p class="pp-quiet">The weights changed by {100 * moved:.0f} % (sum of absolute differences).</p>')
+    st.button("Undo", key="undo", type="tertiary", on_click=_undo, args=(record, person))
 
 
 def difference_title(name: str, before: Before) -> str:
-    """The takeaway in one sentence."""
+    """The main finding in one sentence."""
     first, second = before.losses or (None, None)
     if first is None or second is None:
-        return f"{name}, assembled again with {before.kept} sharers"
-    how = "as well as" if abs(second - first) < 0.005 else "better than" if second < first else "worse than"
-    return f"With {before.kept} sharers {name}’s held-out answers are foretold {how} before"
+        return f"{name}, reassembled with {before.kept} sharers"
+    how = "as well as" if abs(second - first) < 0.005 else "better than" if second < first else "less well than"
+    return f"With {before.kept} sharers, {name}’s model predicts held-out answers {how} before"
 
 
 def _undo(record: Studio, person: Person) -> None:
@@ -139,8 +139,8 @@ def _undo(record: Studio, person: Person) -> None:
 
 
 def strategies_panel(engine: "Engine", record: Studio, person: Person | None, candidates: Candidates) -> None:
-    """S2: who would be chosen by each rule, and an assembly with those of them who have pieces here."""
-    st.html('<h2 class="pp-part">Had they been chosen otherwise</h2>')
+    """S2: who each strategy would select, and an assembly with those of them who have pieces here."""
+    st.html('<h2 class="pp-part">Other ways to select sharers</h2>')
     share = None if person is None else np.abs(person.assembly.weights).sum(axis=0)
     rows, sharing = [], candidates.sharers.tolist()
     for name, title in STRATEGIES.items():
@@ -154,18 +154,18 @@ def strategies_panel(engine: "Engine", record: Studio, person: Person | None, ca
         items = f"{candidates.items[chosen].mean():.0f}"
         rows.append((escape(title), f"{len(here)} of {len(chosen)}", f"{clusters}", items, held))
     who = "the person" if person is None else escape(person.name)
-    head = ("strategy", "with pieces here", "clusters", "items, mean", f"of {who}’s weight now")
-    st.html(table_html("Who would share, as many as share now", head, rows))
+    head = ("strategy", "with pieces here", "clusters", "mean items", f"share of {who}’s weight")
+    st.html(table_html("Who would share, for the same number of sharers", head, rows))
     chosen = would_share(candidates, record.strategy)
     if record.strategy == "cluster" or chosen is None:
         st.html(
-            '<p class="pp-quiet">The pool was made by history cluster. Choose another rule on the left to see whom it '
-            "would have taken; only those who share here have pieces to assemble from.</p>"
+            '<p class="pp-quiet">This pool’s sharers were selected by history cluster. Choose another strategy on the '
+            "left to see whom it would select; only people who share here have pieces.</p>"
         )
         return
     here = [sharing.index(c) for c in chosen.tolist() if c in sharing]
     if not here:
-        st.html('<p class="pp-note">Nobody whom this rule takes has pieces in this pool.</p>')
+        st.html('<p class="pp-note">No one selected by this strategy has pieces in this pool.</p>')
         return
     title = STRATEGIES[record.strategy].lower()
-    _button(engine, record, person, here, f"Re-assemble with the {len(here)} that are here ({title})", "by-strategy")
+    _button(engine, record, person, here, f"Reassemble with the {len(here)} who share here ({title})", "by-strategy")

@@ -1,4 +1,4 @@
-"""Drawing a guided tour: all is dimmed but what the step is about, and a card says what it is and what to do."""
+"""Draws a guided tour: everything except the step's target is dimmed, and a card says what it is and what to do."""
 
 import json
 from html import escape
@@ -8,8 +8,8 @@ import streamlit as st
 from perpcs.ui.state import Studio
 from perpcs.ui.tours import TOURS, Stop
 
-# A page is drawn piece by piece: for some seconds the target is looked for, and scrolled to again whenever the page has
-# grown, until the visitor scrolls.
+# A page is drawn bit by bit: for some seconds the script looks for the target, and scrolls to it again whenever the
+# page has grown, until the visitor scrolls.
 _SCROLL = """<script>(() => {{ let left = 40, height = -1; const stop = () => {{ left = 0; }};
 for (const what of ["wheel", "touchmove", "keydown"]) addEventListener(what, stop, {{ once: true, passive: true }});
 const look = () => {{ const found = document.querySelector({target});
@@ -20,7 +20,7 @@ look(); }})()</script>"""
 
 
 def current(record: Studio, page: str) -> int | None:
-    """The step (from 0) of this page's tour that is on; None where none is."""
+    """The current step (from 0) of this page's tour; None if no tour is running."""
     name, _, number = record.tour.partition(".")
     if name != page or name not in TOURS:
         return None
@@ -28,7 +28,7 @@ def current(record: Studio, page: str) -> int | None:
 
 
 def show_tour(record: Studio, page: str) -> None:
-    """Draw the step that is on, over the page. Call it after the page."""
+    """Draw the current step over the page. Call it after the page."""
     at = current(record, page)
     if at is None:
         return
@@ -57,7 +57,7 @@ def show_tour(record: Studio, page: str) -> None:
 
 
 def start_tour(record: Studio, page: str) -> None:
-    """Begin a page's tour, where it has one."""
+    """Begin a page's tour, if it has one."""
     record.tour = f"{page}.1" if page in TOURS else ""
 
 
@@ -66,7 +66,7 @@ def _go(record: Studio, step: str) -> None:
 
 
 def _style(stop: Stop) -> str:
-    """A shadow around the target as wide as the page: no layer lies over it, so it can be clicked as ever."""
+    """A page-wide shadow around the target: no layer covers the target, so it can still be clicked."""
     return (
         f"<style>{stop.target} {{ position: relative; z-index: 900; border-radius: 10px; "
         "box-shadow: 0 0 0 3px var(--pp-mark), 0 0 0 9px var(--pp-ground), 0 0 0 200vmax var(--pp-dim); "

@@ -1,4 +1,4 @@
-"""Blind mode: a vote once all columns are there, then who wrote what, and a running tally of this session."""
+"""Blind mode: a vote once all columns are complete, then the names, and a running tally of this session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class Ballot:
     task: str
     methods: tuple[str, ...]
     winner: str
-    """A method, or empty where none was better."""
+    """A method, or empty if none was better."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How often a method won of the votes it stood in, with a 95 % Wilson interval of that share."""
+    """How many of its votes a method won, with a 95 % Wilson interval of that share."""
 
     method: str
     wins: int
@@ -36,7 +36,7 @@ class Standing:
 
 
 def standings(ballots: Sequence[Ballot]) -> list[Standing]:
-    """All methods that stood in a vote, best share first."""
+    """All methods that took part in a vote, best share first."""
     methods = dict.fromkeys(method for ballot in ballots for method in ballot.methods)
     rows = []
     for method in methods:
@@ -55,9 +55,11 @@ def wilson(wins: int, votes: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def vote_panel(record: Studio, asked: Asked) -> None:
-    """Buttons to vote with where names are hidden and all is written; what was voted; the tally."""
+    """Voting buttons in blind mode once all is written; the vote that was cast; the tally."""
     if asked.order and asked.over and not asked.revealed:
-        st.html('<p class="pp-note" role="status">Which answer is most like this person? Names are shown after.</p>')
+        st.html(
+            '<p class="pp-note" role="status">Which answer is most like this person? Names appear after your vote.</p>'
+        )
         with st.container(horizontal=True, key="ballot"):
             for place, index in enumerate(asked.order):
                 st.button(letter(place), key=f"vote-{place}", on_click=cast, args=(record, asked, index))
@@ -69,7 +71,7 @@ def vote_panel(record: Studio, asked: Asked) -> None:
 
 
 def _method(column: Column) -> str:
-    """A column's method; ``perpcs`` by another router than the default is counted under that router's name."""
+    """A column's method; ``perpcs`` with another router than the default is counted under that router's name."""
     by = made_by(column.person.assembly.router)
     if column.method != "perpcs" or by == title_of("perpcs"):
         return column.method
@@ -96,7 +98,7 @@ def _tally(record: Studio) -> None:
     )
     st.html(
         f"<h3>After {count} blind {'vote' if count == 1 else 'votes'}</h3><table class='pp-tally'><thead><tr>"
-        "<th scope='col'>method</th><th scope='col'>won</th><th scope='col'>95 % interval</th></tr></thead>"
+        "<th scope='col'>method</th><th scope='col'>wins</th><th scope='col'>95 % interval</th></tr></thead>"
         f"<tbody>{lines}</tbody></table>"
     )
     head = "task,methods,winner"

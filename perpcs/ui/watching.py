@@ -1,4 +1,4 @@
-"""Watching work that has several named steps: how far each is, for how long, a log, and Stop."""
+"""Shows the progress of work with several named steps: how far each is, for how long, and Stop."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ def watch_steps(
     """Draw (step, done, of) reports of running work until it ends or is stopped.
 
     Args:
-        names: what each step is called.
+        names: the title of each step.
         order: the steps in their order.
-        stoppable: whether there is a button that stops it.
+        stoppable: whether to show a Stop button.
     """
     place = st.empty()
     if stoppable:
@@ -54,5 +54,5 @@ def _drawn(engine: "Engine", work: Work[Any], names: Mapping[str, str], order: S
     queue = f"{ahead}, " if ahead else ""
     return (
         f'<div role="status"><h3>{escape(names[now])}</h3><p class="pp-quiet">{queue}{seconds_text(work.elapsed)} so '
-        f"far. You may look at other pages meanwhile.</p>{''.join(rows)}</div>"
+        f"far. You can visit other pages meanwhile.</p>{''.join(rows)}</div>"
     )

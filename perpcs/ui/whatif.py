@@ -1,4 +1,4 @@
-"""What if: the person without an item, a sharer or a layer, or with fewer pieces; by arithmetic, without the model."""
+"""What if: the model without an item, a sharer or a layer, or with fewer pieces; computed without running the model."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 MOST_SECONDS = 20.0
-"""A run that took longer is not done again for a what-if: nobody could stop it."""
+"""A run that took longer is not repeated for a what-if, because it cannot be stopped."""
 _KINDS = {"item": "without an item", "sharer": "without a sharer", "layer": "without a layer", "k": "with fewer pieces"}
 MOST_RANKED = 300
-"""Above so many items they are not ranked by influence: it would take seconds."""
+"""With more items than this they are not ranked by influence: it would take seconds."""
 
 
 def whatif_panel(engine: "Engine", record: Studio, person: Person) -> None:
-    """Choose what to take away; see at once what would change."""
+    """Choose what to remove and see at once what would change."""
     kind = st.segmented_control(
         f"{person.name} …",
         list(_KINDS),
@@ -39,7 +39,7 @@ def whatif_panel(engine: "Engine", record: Studio, person: Person) -> None:
         required=True,
     )
     if not person.assembly.weights.any():
-        st.html('<p class="pp-note">This person has no weight on any piece, so nothing can be taken away.</p>')
+        st.html('<p class="pp-note">This model has no weight on any piece, so nothing can be removed.</p>')
         return
     {"item": _item, "sharer": _sharer, "layer": _layer, "k": _fewer}[kind or "item"](engine, record, person)
 
@@ -56,46 +56,45 @@ def _item(engine: "Engine", record: Studio, person: Person) -> None:
 
     def name(index: int) -> str:
         item = person.history[index] if index < len(person.history) else None
-        text = " ".join((item.y or item.x).split())[:70] if item else "its text is not in the file"
+        text = " ".join((item.y or item.x).split())[:70] if item else "text not in the file"
         moves = "" if influence is None else f"{100 * influence[index]:.1f} %: "
         return f"{moves}item {index + 1}, {text}"
 
     key = f"whatif-item-{assembly.fingerprint}"
     index = st.selectbox(
-        "Which item" + (", largest influence first" if influence is not None else ""), order, format_func=name, key=key
+        "Which item" + (", most influential first" if influence is not None else ""), order, format_func=name, key=key
     )
     names = short_names(assembly.sharers)
     voted = ", ".join(
         f"<b>{escape(names[s])}</b> {100 * share:.0f} %" for s, share in item_sharers(assembly, int(index))
     )
-    said = f"Over all positions it voted for: {voted}." if voted else "No item votes with this router."
+    said = f"Over all positions it votes for: {voted}." if voted else "With this router, items do not vote."
     if not assembly.additive:
         why = (
-            "The weights were found by the loss on all items together, so no arithmetic tells what they would be "
-            "without this one."
+            "The weights were fitted to all items together, so the weights without this one need a new run."
             if assembly.decided_by == "loss"
             else "The weights do not depend on single items."
         )
-        said = said.replace("it voted for", "it would gain most from")
+        said = said.replace("it votes for", "it gains most from")
         st.html(f'<p class="pp-note">{said} {why}</p>')
         if assembly.decided_by == "loss":
             _again_without(engine, record, person, int(index))
         return
-    st.html(f'<p class="pp-quiet">{said} {term("influence", "Influence")}: how much of the mix differs without it.</p>')
+    st.html(f'<p class="pp-quiet">{said} {term("influence", "Influence")}: how much the mix changes without it.</p>')
     show_difference(
         engine, record, person, assembly.without_item(int(index)), f"Without item {index + 1}", "item", to=True
     )
 
 
 def _again_without(engine: "Engine", record: Studio, person: Person, index: int) -> None:
-    """Where arithmetic does not do: the same run without the item, on request."""
+    """If arithmetic is not enough: the same run without the item, on request."""
     assembly, of = person.assembly, (person.assembly.fingerprint, index)
     if len(person.history) != assembly.n_items or assembly.n_items < 2:
         return
     if record.kept.get("without-item", (None, None))[0] != of:
         if assembly.seconds > MOST_SECONDS:
             took = seconds_text(assembly.seconds)
-            st.html(f'<p class="pp-quiet">The first run took {took}: too long to wait for beside the page.</p>')
+            st.html(f'<p class="pp-quiet">The first run took {took}, which is too long to repeat here.</p>')
             return
         if not st.button(f"Assemble without it, about {seconds_text(assembly.seconds)}", key="without-item"):
             return
@@ -125,8 +124,8 @@ def _sharer(engine: "Engine", record: Studio, person: Person) -> None:
         key=f"whatif-sharer-{assembly.fingerprint}",
     )
     st.html(
-        '<p class="pp-quiet">What the sharer held at a position goes to the others there, in proportion: the same as '
-        "when a sharer takes their pieces back.</p>"
+        '<p class="pp-quiet">The sharer’s weight at each position goes to the other sharers there, in proportion, just '
+        "as when a sharer withdraws their pieces.</p>"
     )
     after = assembly.without_sharers([chosen]).weights
     name = names[assembly.sharers.index(chosen)]
@@ -138,7 +137,7 @@ def _layer(engine: "Engine", record: Studio, person: Person) -> None:
     layers = sorted({split_label(label)[0] for label in assembly.positions})
     layer = st.selectbox("Which layer", layers, format_func=lambda n: f"layer {n}", key="whatif-layer")
     gone = [p for p, label in enumerate(assembly.positions) if split_label(label)[0] == layer]
-    st.html('<p class="pp-quiet">There the base model answers alone, as for everybody.</p>')
+    st.html('<p class="pp-quiet">In this layer, only the base model is used.</p>')
     after = without_positions(assembly, gone).weights
     show_difference(engine, record, person, after, f"Without layer {layer}", "layer", to=True)
 
@@ -146,17 +145,15 @@ def _layer(engine: "Engine", record: Studio, person: Person) -> None:
 def _fewer(engine: "Engine", record: Studio, person: Person) -> None:
     assembly, most = person.assembly, most_kept(person.assembly)
     if most < 2:
-        st.html('<p class="pp-note">Only one piece is kept at a position: there are no fewer.</p>')
+        st.html('<p class="pp-note">Only one piece is kept per position, so there is nothing to reduce.</p>')
         return
-    whose = "an item keeps" if assembly.additive else "are kept"
-    k = st.slider(f"Pieces that {whose} at a position, at most", 1, most, most - 1, key=f"whatif-k-{most}")
+    whose = "kept by an item" if assembly.additive else "kept"
+    k = st.slider(f"Maximum number of pieces {whose} per position", 1, most, most - 1, key=f"whatif-k-{most}")
     how = (
-        "The others are cut off; those that stay keep their weight."
+        "The others are removed; the remaining pieces keep their weights."
         if str(assembly.router.get("router")).startswith(("fit", "newton"))
-        else "The weights of those that stay grow in proportion, as a softmax over fewer scores does."
+        else "The weights of the remaining pieces grow in proportion, as in a softmax over fewer scores."
     )
-    st.html(
-        f'<p class="pp-quiet">{how} Later layers would then read a slightly different text, which this leaves out.</p>'
-    )
+    st.html(f'<p class="pp-quiet">{how} The effect on the inputs of later layers is ignored here.</p>')
     pieces = "1 piece" if k == 1 else f"{k} pieces"
     show_difference(engine, record, person, with_k(assembly, k).weights, f"With at most {pieces}", "k", to=True)

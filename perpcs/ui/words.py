@@ -1,4 +1,4 @@
-"""Word by word: the person's own text, shaded by the score of the piece in front. Needs one pass of the model."""
+"""Word by word: the person's own text, shaded by the score of the selected piece. Needs one pass of the model."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
 SHOWN = 6
-"""Items that are read for it: those that gave the piece most."""
+"""Number of items to read: those with the largest votes for the piece."""
 
 
 def words_panel(engine: "Engine", record: Studio, person: Person, position: int, sharer: int) -> None:
-    """The items that pulled the piece, each word shaded by what the piece scored when it was about to be written."""
+    """The items that voted for the piece, each word shaded by the piece's score just before that word."""
     facts = piece_facts(person.assembly, position, sharer)
     st.html(f"<h2>{escape(facts.label)}, sharer {escape(facts.sharer_name)}, word by word</h2>")
     if not person.history:
         st.html(
-            '<p class="pp-note">A saved person holds no text, so there are no words to shade. Assemble them again from '
-            "their history.</p>"
+            '<p class="pp-note">A saved model holds no text, so there are no words to shade. Assemble it again from '
+            "the history.</p>"
         )
         return
     voters = [voter.item for voter in facts.voters]
@@ -50,24 +50,24 @@ def words_panel(engine: "Engine", record: Studio, person: Person, position: int,
         return
     best = ", ".join(f"<b>{escape(text)}</b> ({score:+.2f})" for text, score in strongest(found))
     how = (
-        f"The router “{escape(str(facts.router.get('router')))}” scores no single words, so the {term('prototype')} of "
-        "the sharer stands in: how much like the sharer’s own words the model’s state is."
+        f"The router “{escape(str(facts.router.get('router')))}” does not score single words, so the sharer’s "
+        f"{term('prototype')} is used instead: how similar the model’s state is to that of the sharer’s own words."
         if found.stands_in
-        else f"Scored by the {term(found.router)} that this person was assembled with; "
-        f"{'the sum' if facts.router.get('reduce') == 'sum' else 'the mean'} over an item is what it chose by."
+        else f"Scored by the {term(found.router)} used in this assembly; pieces were selected by "
+        f"{'the sum' if facts.router.get('reduce') == 'sum' else 'the mean'} over each item."
         if found.router in ("gate", "prototype")
-        else "Scored by the direction that the piece amplifies most (arrow), whose sign means nothing."
+        else "Scored by the direction that the piece amplifies most (arrow); its sign has no meaning."
     )
     st.html(
-        f'<p class="pp-quiet">{how} Shaded by how far a word’s {term("score")}, at the moment before it was written, '
-        f"lies from the mean of these words, {mean_score(found):+.2f}: <span class='pp-fit pp-strong'>line above</span>"
-        ", it pulled more; <span class='pp-unfit pp-strong'>line below</span>, less. Hover a word for its score.</p>"
-        f"<p>Pulled most by: {best or '–'}</p>"
+        f'<p class="pp-quiet">{how} The shade shows how far a word’s {term("score")}, just before it is written, '
+        f"is from the mean of these words, {mean_score(found):+.2f}: <span class='pp-fit pp-strong'>line above</span>"
+        " = higher, <span class='pp-unfit pp-strong'>line below</span> = lower. Hover over a word for its score.</p>"
+        f"<p>Highest scores: {best or '–'}</p>"
     )
     st.html(token_html(found, is_dark()))
     st.html(
         f'<p class="pp-quiet">{len(which)} of {facts.n_items} items'
-        + (", those that gave the piece most." if voters else ", the newest; none of them chose the piece.")
+        + (", those with the largest votes for the piece." if voters else ", the newest; none selected the piece.")
         + "</p>"
     )
     st.download_button(
@@ -79,5 +79,5 @@ def words_panel(engine: "Engine", record: Studio, person: Person, position: int,
         key="tokens-csv",
         type="tertiary",
         icon=":material/table:",
-        help="It holds your words: it goes to your own disk and nowhere else.",
+        help="This file contains your words. It is saved to your own disk only.",
     )

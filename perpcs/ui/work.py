@@ -1,8 +1,8 @@
-"""Long work beside the page: in a thread, watched by script runs that come and go.
+"""Long work in a thread, watched by script runs that come and go.
 
-A page's script can be interrupted at any moment (a click starts it again, a closed tab ends it). The work is not: it
-reports to a list, and whichever script run watches it draws what it finds there and calls ``beat``. It ends early when
-somebody presses Stop, and by itself when nobody has watched it for some seconds.
+A page's script can be interrupted at any moment (a click restarts it, a closed tab ends it). The work is not
+interrupted: it appends reports to a list, and the script run that watches it draws them and calls ``beat``. It ends
+early when someone clicks Stop, or when no one has watched it for some seconds.
 """
 
 import threading
@@ -19,7 +19,7 @@ PATIENCE = 10.0
 
 
 class Stopped(BaseException):
-    """Raised inside the work to end it. Not an Exception, so that no handler on the way mistakes it for a failure."""
+    """Raised inside the work to end it. Not an Exception, so that no handler mistakes it for a failure."""
 
 
 class Work(Generic[T]):
@@ -36,18 +36,18 @@ class Work(Generic[T]):
         """Start it.
 
         Args:
-            patience: seconds without a watcher after which it stops; ``PATIENCE`` where it is not given.
-            alive: asked at every report whether somebody still wants the result, though nobody may be watching.
+            patience: seconds without a watcher after which it stops; ``PATIENCE`` by default.
+            alive: called at every report: does someone still want the result, even if no one is watching?
         """
         self._patience, self._alive = patience, alive
         self.about = about
-        """What the work is for, so that the script run that sees its end knows where the result belongs."""
+        """What the work is for, so that the script run that sees it end knows where to put the result."""
         self.reports: list[Any] = []
         self.result: T | None = None
         self.error: PerpcsError | None = None
         self.stopped = False
         self.skipped = False
-        """The watcher was told not to draw the rest."""
+        """Whether the watcher should skip drawing the rest."""
         self.shown = 0
         """How many reports have been drawn."""
         self.started = self._seen = time.monotonic()
@@ -67,11 +67,11 @@ class Work(Generic[T]):
 
     @property
     def thread(self) -> int | None:
-        """The thread it runs in, by which the engine knows its place in the queue."""
+        """The thread it runs in; the engine uses it to find its place in the queue."""
         return self._thread.ident
 
     def beat(self) -> None:
-        """Say that somebody is watching."""
+        """Say that someone is watching."""
         self._seen = time.monotonic()
 
     def stop(self) -> None:

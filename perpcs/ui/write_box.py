@@ -1,4 +1,4 @@
-"""Write with this model, on Assemble: the person's answer to the visitor's own input, beside base model and RAG."""
+"""Write with this model, on Assemble: its answer to the visitor's own input, next to those of base model and RAG."""
 
 from html import escape
 from textwrap import shorten
@@ -23,13 +23,13 @@ METHODS = ("base", "rag", "perpcs")
 
 
 def is_writing(record: Studio) -> bool:
-    """Whether the work that runs writes answers; else it assembles."""
+    """Whether the running work writes answers rather than assembles."""
     return record.work is not None and "skipped" in record.work.about
 
 
 @st.fragment
 def write_box(engine: "Engine", record: Studio, person: Person) -> None:
-    """The box: an input, the answers to the last one, and the way to more methods. It runs alone, without the map."""
+    """The box: an input, the answers to the last one, and a link to more methods. It reruns without the map."""
     with st.container(key="write-box", border=True):
         st.html(f"<h3>Write with {_whose(person)} model</h3>")
         query, _ = typed_query(engine, record, person, "write")
@@ -61,7 +61,7 @@ def write_box(engine: "Engine", record: Studio, person: Person) -> None:
 
 
 def _methods(person: Person) -> tuple[str, ...]:
-    """The columns: RAG needs the history's text, which a saved person does not hold."""
+    """The columns: RAG needs the history's text, which a saved model does not hold."""
     return METHODS if person.history else ("base", "perpcs")
 
 
@@ -71,7 +71,7 @@ def _whose(person: Person) -> str:
 
 
 def _last(engine: "Engine", record: Studio, person: Person) -> Asked | None:
-    """The last answers that were written with this very model here; of an example those stored with the pool."""
+    """The last answers written with this model; for an example, else those stored with the pool."""
     asked: Asked | None = record.asked
     if asked is not None:
         here = [kept_as(method, person) for method in _methods(person)]
@@ -90,7 +90,7 @@ def _last(engine: "Engine", record: Studio, person: Person) -> Asked | None:
 
 
 def _asked_html(person: Person, asked: Asked) -> str:
-    """What was asked, and what the person really answered where that is known."""
+    """The question, and the person's own answer if it is known."""
     text = escape(shorten(asked.query.x, 240, placeholder=" …"))
     told = f'<p class="pp-quiet">{text}</p>'
     if asked.query.gold:

@@ -41,7 +41,7 @@ def test_two_people_are_laid_beside_each_other(studio, open_tab):
     people = tab.locator("[class*='st-key-example-'] label:has(input)")
     tab.get_by_role("button", name="Unpin").wait_for()
     people.last.click()
-    tab.get_by_role("heading", name="of the mix in common").wait_for()
+    tab.get_by_role("heading", name="of the mix").wait_for()
     tab.locator(".st-key-diff-pair .js-plotly-plot").wait_for()
     assert overflow(tab) <= 0
 

@@ -75,7 +75,7 @@ def test_stars_drawn_around_are_picked_and_assembled_with(studio, open_tab):
     wait_until(lambda: "only=" in address(tab), 90)
     count = len(address(tab).split("only=")[1].split("&")[0].replace("%2C", ",").split(","))
     assert 0 < count < len(stars)
-    tab.get_by_role("button", name=f"Re-assemble with only these {count}").click()
+    tab.get_by_role("button", name=f"Reassemble with only these {count}").click()
     tab.get_by_text(f"with {count} only", exact=True).wait_for(timeout=120_000)
     tab.get_by_text("assembled here on").first.wait_for()
 

@@ -45,7 +45,7 @@ def test_the_first_page_says_what_is_computed_and_tells_an_examples_story(shippe
 def test_an_example_persons_map_is_there_without_running_the_model(shipped, open_tab):
     person = json.loads((SHIPPED / "LaMP_4" / "examples.json").read_bytes())[1]
     tab = open_tab(f"{shipped.url}/assemble?task=LaMP_4&user={person['user_id']}")
-    tab.get_by_role("heading", name=f"{person['name']} is assembled from").wait_for()
+    tab.get_by_role("heading", name=f"{person['name']}’s model uses").wait_for()
     tab.locator(FILLED["assemble"]).wait_for()
     tab.get_by_text("precomputed", exact=True).first.wait_for()
     assert "newest" in tab.locator(".pp-fitcheck").inner_text()
@@ -53,12 +53,12 @@ def test_an_example_persons_map_is_there_without_running_the_model(shipped, open
 
 def test_a_pasted_history_is_assembled_checked_and_answers(shipped, open_tab):
     tab = open_tab(shipped.url + "/assemble?source=paste")
-    text = tab.get_by_role("textbox", name="Your past items, one a line")
+    text = tab.get_by_role("textbox", name="Your past items, one per line")
     text.fill(HEADLINES)
     text.press("Control+Enter")
     tab.get_by_text("6 items read").wait_for()
     tab.get_by_role("button", name="Assemble", exact=True).click()
-    tab.get_by_role("heading", name="You are assembled from").wait_for(timeout=300_000)
+    tab.get_by_role("heading", name="Your model uses").wait_for(timeout=300_000)
     tab.locator(FILLED["assemble"]).wait_for()
     check = tab.locator(".pp-fitcheck").inner_text()
     assert "your newest item" in check or "This pool does not help with your text" in check

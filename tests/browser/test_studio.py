@@ -124,7 +124,7 @@ def map_cell(tab, row: int, column: int) -> tuple[float, float]:
 def test_a_stranger_pastes_a_history_and_takes_their_model_home(studio, open_tab, tmp_path):
     tab = open_tab(studio.url)
     tab.get_by_role("button", name="Use my own text").click()
-    text = tab.get_by_role("textbox", name="Your past items, one a line")
+    text = tab.get_by_role("textbox", name="Your past items, one per line")
     text.fill(PASTE)
     text.press("Control+Enter")
     tab.get_by_text("3 items read, 1 row kept out.").wait_for()
@@ -132,7 +132,7 @@ def test_a_stranger_pastes_a_history_and_takes_their_model_home(studio, open_tab
 
     tab.get_by_role("button", name="Assemble", exact=True).click()
     tab.locator(".pp-live").wait_for()  # seen while it happens
-    tab.get_by_role("heading", name="You are assembled from").wait_for()
+    tab.get_by_role("heading", name="Your model uses").wait_for()
     tab.locator(FILLED["assemble"]).wait_for()
 
     with tab.expect_download() as waiting:
@@ -159,7 +159,7 @@ def test_a_stranger_pastes_a_history_and_takes_their_model_home(studio, open_tab
 
     again = open_tab(studio.url + "/assemble?source=saved")
     again.locator("input[type=file]").set_input_files(saved)
-    again.get_by_role("heading", name="me is assembled from").wait_for()
+    again.get_by_role("heading", name="This model uses").wait_for()
 
 
 def test_clicking_the_map_explains_the_piece_and_makes_a_link(studio, open_tab):
@@ -185,7 +185,7 @@ def test_watching_can_be_stopped_and_skipped(studio, open_tab):
     tab = open_tab(studio.url + "/assemble")
     tab.get_by_role("button", name="Watch it happen").click()
     tab.get_by_role("button", name="Stop").click()
-    tab.get_by_text("Stopped. What was there before is kept.").wait_for()
+    tab.get_by_text("Stopped. The previous result is kept.").wait_for()
     tab.get_by_text("precomputed", exact=True).first.wait_for()
     tab.get_by_role("button", name="Watch it happen").click()
     tab.get_by_role("button", name="Skip the animation").click()
