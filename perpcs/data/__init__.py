@@ -15,13 +15,15 @@ collect.py        rows to a Reading
 
 from perpcs.data.lamp_files import read_history_file, read_users
 from perpcs.data.limits import BadRow, Limits, Reading
-from perpcs.data.read import guess_task, read_pasted, read_upload, user_ids
+from perpcs.data.read import Look, guess_task, look, read_pasted, read_upload, user_ids
 
 __all__ = [
     "BadRow",
     "Limits",
+    "Look",
     "Reading",
     "guess_task",
+    "look",
     "read_history_file",
     "read_pasted",
     "read_upload",
