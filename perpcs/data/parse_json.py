@@ -18,6 +18,7 @@ from perpcs.data.fields import date_of
 from perpcs.data.json_scan import Found, is_json_lines, items_of, read_document, read_lines
 from perpcs.data.limits import Row, count
 from perpcs.errors import PerpcsError
+from perpcs.tasks import asked_task, no_emails
 
 _LISTS = ("profile", "history", "items", "data")
 
@@ -41,6 +42,8 @@ def json_rows(text: str, user_id: str | None = None, first_user: bool = False) -
     as_lines, values = json_values(text)
     users = [found for found in values if isinstance(found, Found) and is_user(found.value)]
     if users:
+        if asked_task(input_of(users[0].value)) == "LaMP_6":
+            raise no_emails()
         names = tuple(dict.fromkeys(user_name(user.value) for user in users))
         name = names[0] if first_user else choose_name(names, user_id, "user")
         elements = shared_profile([user for user in users if user_name(user.value) == name])
@@ -89,6 +92,14 @@ def users_named(text: str) -> tuple[str, ...]:
     values = json_values(text)[1]
     users = (found.value for found in values if isinstance(found, Found) and is_user(found.value))
     return tuple(dict.fromkeys(map(user_name, users)))
+
+
+def input_of(user: dict[str, Any]) -> str:
+    """The first question of a user in either layout; "" where there is none."""
+    queries = user.get("query")
+    first = queries[0] if isinstance(queries, list) and queries else user
+    given = first.get("input") if isinstance(first, dict) else None
+    return given if isinstance(given, str) else ""
 
 
 def is_user(value: Any) -> bool:

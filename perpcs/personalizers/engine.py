@@ -339,7 +339,7 @@ class Engine:
         answer does not depend on its neighbours: not on these rows, nor on those of others who ask while the model is
         busy, which are answered in the same batch. Close the iterator to stop.
         """
-        room, base = max_new_tokens or task.max_new_tokens, self.base
+        task, room, base = self.pool.labelled(task), max_new_tokens or task.max_new_tokens, self.base
         prompts = [prepared.prompt(query) for prepared, query in rows]
         answers = [
             Answer(
