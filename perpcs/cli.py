@@ -55,7 +55,7 @@ def run_assemble(options: argparse.Namespace) -> None:
     task = get_task(options.task)
     changes = {name: getattr(options, name) for name in option_helps()}
     routing = router_options(options.preset, **changes)
-    user, reading = read_history_file(Path(options.history), task, options.user)
+    user, reading = read_history_file(Path(options.history), task, options.user, replies=not options.no_replies)
     engine = Engine.open(pool_folder(options.pool), options.device)
     person = engine.assemble(task, reading.items, options=routing, user=user)
     size = person.save(Path(options.out))
@@ -241,8 +241,13 @@ def build_parser() -> argparse.ArgumentParser:
     assemble = commands.add_parser("assemble", help="assemble a person from their history and save them")
     _add_pool(assemble)
     assemble.add_argument("--task", required=True, help="LaMP task, for example LaMP_4")
-    assemble.add_argument("--history", required=True, help="txt, csv, tsv, json, jsonl, or a file of users with --user")
-    assemble.add_argument("--user", help="which user of a file of users")
+    assemble.add_argument(
+        "--history", required=True, help="lines, a table, JSON, an export or a zip of one; of several people: --user"
+    )
+    assemble.add_argument(
+        "--no-replies", action="store_true", help="of an export of posts, leave out answers to others"
+    )
+    assemble.add_argument("--user", help="which user of a file of users, or which name of a chat is you")
     assemble.add_argument("--out", required=True, help="file to save the person to")
     assemble.add_argument("--preset", default="default", help="default, paper or reference_code (default: %(default)s)")
     _add_routing(assemble)

@@ -103,16 +103,17 @@ def read_history_file(
     task: Task,
     user_id: str | None = None,
     limits: Limits = FILE_LIMITS,
+    replies: bool = True,
 ) -> tuple[str, Reading]:
     """One person's history from disk, and what to call them.
 
     The file is their own, in any form that can be uploaded, and named by ``user_id`` or the file's name; or it holds
-    several users, of whom ``user_id`` chooses one.
+    several users, of whom ``user_id`` chooses one. Of an export of posts ``replies`` says whether answers count.
 
     Raises:
         PerpcsError: as ``read_upload``, and for a path that is missing, a directory, or cannot be read.
     """
-    name, reading = read_named(path.name, _read_bytes(path), task, limits, user_id)
+    name, reading = read_named(path.name, _read_bytes(path), task, limits, user_id, replies)
     return name or user_id or path.stem, reading
 
 

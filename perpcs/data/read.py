@@ -11,7 +11,6 @@ The name's ending is a hint and no more: a .csv that holds JSON is read as JSON,
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -19,12 +18,12 @@ from perpcs.data.clean import decode, is_binary, prepare
 from perpcs.data.collect import collect
 from perpcs.data.exports import recognise
 from perpcs.data.exports.archive import is_zip, open_zip
-from perpcs.data.exports.given import Given, left_out_note
+from perpcs.data.exports.given import REPLY, Given, left_out_note
 from perpcs.data.exports.unknown import refuse_structured
 from perpcs.data.exports.workbook import sheets_of
 from perpcs.data.fields import person_of
 from perpcs.data.json_scan import is_json_lines, looks_like_json, read_document
-from perpcs.data.limits import Limits, Reading, Row
+from perpcs.data.limits import Limits, Reading, Row, count
 from perpcs.data.markup import without_markup
 from perpcs.data.parse_json import choose_name, json_rows, users_named
 from perpcs.data.parse_tables import find_header, find_layout, table_rows, widest
@@ -74,6 +73,8 @@ class Look:
     """Whether the person must say which name is theirs, as in a chat; else any may be looked at."""
     guess: tuple[Task, str] | None = None
     """The task that fits best, with one sentence on why."""
+    replies: int = 0
+    """Posts that answer somebody's, which may be left out."""
     fits: tuple[Task, ...] = ()
     """All tasks for which most rows can be read."""
 
@@ -83,6 +84,7 @@ def read_pasted(
     task: Task,
     limits: Limits = NORMAL,
     user_id: str | None = None,
+    replies: bool = True,
 ) -> Reading:
     """The items of a pasted text: pairs ``input => output`` or with a tab, whole lines for free-text tasks, JSON, a
     table, or an export of a site.
@@ -96,7 +98,7 @@ def read_pasted(
     text, notes = prepare(text)
     if not text.strip():
         raise PerpcsError("There is no text.", "Paste at least one item.")
-    parsed = parse(Given(text), task, user_id)
+    parsed = _without_replies(parse(Given(text), task, user_id), replies)
     return collect(parsed.rows, task, limits, (*notes, *parsed.notes))
 
 
@@ -106,6 +108,7 @@ def read_upload(
     task: Task,
     limits: Limits = NORMAL,
     user_id: str | None = None,
+    replies: bool = True,
 ) -> Reading:
     """The items of an uploaded file: text, a table, JSON, a workbook, an export or a zip of them, or the history of one
     user in a LaMP or Per-Pcs file.
@@ -114,15 +117,15 @@ def read_upload(
         PerpcsError: for a file that is empty, too large, no text, or broken; for another task's items; for several
             people without ``user_id`` or an unknown one; and when no row can be read.
     """
-    return read_named(name, data, task, limits, user_id)[1]
+    return read_named(name, data, task, limits, user_id, replies)[1]
 
 
 def read_named(
-    name: str, data: bytes, task: Task, limits: Limits, user_id: str | None = None
+    name: str, data: bytes, task: Task, limits: Limits, user_id: str | None = None, replies: bool = True
 ) -> tuple[str | None, Reading]:
     """``read_upload`` with the id of the user whose history it is, where the file names its users."""
     _check_size(len(data), limits, "file")
-    parsed = _parse_bytes(name, data, task, user_id)
+    parsed = _without_replies(_parse_bytes(name, data, task, user_id), replies)
     return parsed.user_id, collect(parsed.rows, task, limits, parsed.notes)
 
 
@@ -130,8 +133,9 @@ def look(given: str | bytes, name: str = "", user_id: str | None = None) -> Look
     """Whose history it may be and which tasks it fits. Never raises: ``read_upload`` says what is wrong with a file."""
     try:
         parsed, asks = _look(given, name, user_id)
-        rows = list(islice(parsed.rows, GUESS_ROWS))
-        return Look(parsed.people, asks, guess_rows(rows), fitting(rows))
+        rows = list(parsed.rows)
+        replies = sum(bool(row.fields.get(REPLY)) for row in rows)
+        return Look(parsed.people, asks, guess_rows(rows[:GUESS_ROWS]), replies, fitting(rows[:GUESS_ROWS]))
     except PerpcsError:
         return Look()
 
@@ -150,6 +154,15 @@ def user_ids(given: str | bytes, name: str = "") -> tuple[str, ...]:
     Never raises: ``read_upload`` says what is wrong with a file.
     """
     return look(given, name).people
+
+
+def _without_replies(parsed: Parsed, replies: bool) -> Parsed:
+    """The rows without posts that answer somebody's, unless they are wanted."""
+    if replies:
+        return parsed
+    rows = list(parsed.rows)
+    kept = [row for row in rows if not row.fields.get(REPLY)]
+    return replace(parsed, rows=kept, notes=(*parsed.notes, f"Left out: {count(len(rows) - len(kept), 'answer')}."))
 
 
 def _look(given: str | bytes, name: str, user_id: str | None) -> tuple[Parsed, bool]:

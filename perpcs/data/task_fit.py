@@ -18,7 +18,7 @@ _ABSTRACT_CHARS = (
     400  # of the real sharers' texts, 95% of the abstracts are longer than 496, of the summaries below 155
 )
 _ALIKE = 0.3
-"""Likeness from which the sides of a pair are the same text twice; half of the real news, titles and their texts have less than 0.1."""
+"""Likeness from which both sides are one text; real headlines and titles have less than 0.1 with what they head."""
 _SAMPLE = 200
 
 

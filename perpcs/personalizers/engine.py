@@ -339,7 +339,7 @@ class Engine:
         answer does not depend on its neighbours: not on these rows, nor on those of others who ask while the model is
         busy, which are answered in the same batch. Close the iterator to stop.
         """
-        task, room, base = self.pool.labelled(task), max_new_tokens or task.max_new_tokens, self.base
+        room, base = max_new_tokens or task.max_new_tokens, self.base
         prompts = [prepared.prompt(query) for prepared, query in rows]
         answers = [
             Answer(
@@ -384,7 +384,7 @@ class Engine:
             yield tuple(answers)
             if all(answer.done for answer in answers):
                 break
-        labels: list[dict[str, float]] = [{} for _ in rows]
+        task, labels = self.pool.labelled(task), [dict[str, float]() for _ in rows]
         if task.labels:
 
             def score(asked: Sequence[_Labelled]) -> Iterator[list[list[float]]]:

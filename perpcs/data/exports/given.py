@@ -19,6 +19,10 @@ from perpcs.errors import PerpcsError
 _ASSIGNMENT = re.compile(r"\s*(?:(?:window|var|let|const)[\s.])?[\w.$]+\s*=\s*(?=[\[{])")
 
 
+REPLY = "reply"
+"""The field that a row has where it answers somebody's post."""
+
+
 @dataclass
 class History:
     """What a reader of an export found."""

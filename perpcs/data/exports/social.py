@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import unescape
 from typing import Any
 
-from perpcs.data.exports.given import Given, History, at, row_of, text_at
+from perpcs.data.exports.given import REPLY, Given, History, at, row_of, text_at
 from perpcs.data.json_scan import Found
 from perpcs.data.limits import Row
 from perpcs.data.markup import decoded_once, html_to_text
@@ -43,7 +43,7 @@ def x_archive(given: Given) -> History | None:
                 left_out["repost"] += 1
             elif text:
                 date = tweet.get("created_at") or tweet.get("createdAt")
-                yield row_of(found, {"text": text, "date": date, "id": tweet.get("id_str"), "reply": _answers(tweet)})
+                yield row_of(found, {"text": text, "date": date, "id": tweet.get("id_str"), REPLY: _answers(tweet)})
 
     return History("an X archive", rows(), left_out)
 
@@ -86,7 +86,7 @@ def activity_pub(given: Given) -> History | None:
                 who = text_at(note, "attributedTo") or text_at(activity, "actor")
                 title = text_at(note, "name") if note.get("type") in ("Article", "Page") else ""
                 reply = "yes" if note.get("inReplyTo") else ""
-                fields = {"text": text, "title": title, "date": note.get("published"), "reply": reply}
+                fields = {"text": text, "title": title, "date": note.get("published"), REPLY: reply}
                 yield row_of(found, fields, who)
 
     return History("an ActivityPub outbox (Mastodon)", rows(), left_out)
@@ -124,7 +124,7 @@ def bluesky(given: Given) -> History | None:
             elif text := text_at(record, "text"):
                 who = text_at(found.value, "post", "author", "handle") or text_at(found.value, "author", "handle")
                 reply = "yes" if record.get("reply") else ""
-                yield row_of(found, {"text": text, "date": record.get("createdAt"), "reply": reply}, who)
+                yield row_of(found, {"text": text, "date": record.get("createdAt"), REPLY: reply}, who)
 
     return History("Bluesky records", rows(), left_out)
 
