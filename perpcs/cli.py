@@ -55,7 +55,7 @@ def run_assemble(options: argparse.Namespace) -> None:
     task = get_task(options.task)
     changes = {name: getattr(options, name) for name in option_helps()}
     routing = router_options(options.preset, **changes)
-    user, reading = read_history_file(Path(options.history), task, options.user)
+    user, reading = read_history_file(Path(options.history), task, options.user, replies=not options.no_replies)
     engine = Engine.open(pool_folder(options.pool), options.device)
     person = engine.assemble(task, reading.items, options=routing, user=user)
     size = person.save(Path(options.out))
@@ -152,6 +152,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
     from perpcs.data.others import with_others
     from perpcs.evaluate.experiment import stamp
+    from perpcs.evaluate.predictions import without_texts, write_predictions
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
     from perpcs.personalizers.methods import names_in
@@ -161,7 +162,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.tasks import get_task
 
     task = get_task(options.task)
-    users = with_others(task, read_users(Path(options.users), task))
+    outputs = Path(options.outputs) if options.outputs else None
+    users = with_others(task, read_users(Path(options.users), task, outputs))
     if options.limit:
         users = users[: options.limit]
     if options.items:
@@ -178,12 +180,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
         methods,
         written=names_in(options.written) if options.written else None,
         oracle=_oracle(Path(options.users).with_name("traits.json")),
-        with_texts=options.with_texts,
+        with_texts=options.with_texts or bool(options.predictions),
         writer=LazyWriter(options.writer, options.device) if options.writer else pool_writer(pool, options.device),
-        before=None if options.again or not out.exists() else read_json(out),
-        on_method=lambda so_far: write_json(out, {**so_far, **stamp()}),
+        before=None if options.again or options.predictions or not out.exists() else read_json(out),
+        on_method=lambda so_far: write_json(
+            out, {**(so_far if options.with_texts else without_texts(so_far)), **stamp()}
+        ),
         say=lambda line: print(line, flush=True),
     )
+    if options.predictions:
+        for path in write_predictions(Path(options.predictions), result):
+            print(f"predictions written to {path}")
     measure = {"text": "rouge-L", "rating": "mae", "label": "accuracy"}[task.kind]
     width = max(len(name) for name in methods)
     print(f"{result['users']} people, {result['queries']} queries; mean over people (95 % interval)")
@@ -234,8 +241,13 @@ def build_parser() -> argparse.ArgumentParser:
     assemble = commands.add_parser("assemble", help="assemble a person from their history and save them")
     _add_pool(assemble)
     assemble.add_argument("--task", required=True, help="LaMP task, for example LaMP_4")
-    assemble.add_argument("--history", required=True, help="txt, csv, tsv, json, jsonl, or a file of users with --user")
-    assemble.add_argument("--user", help="which user of a file of users")
+    assemble.add_argument(
+        "--history", required=True, help="lines, a table, JSON, an export or a zip of one; of several people: --user"
+    )
+    assemble.add_argument(
+        "--no-replies", action="store_true", help="of an export of posts, leave out answers to others"
+    )
+    assemble.add_argument("--user", help="which user of a file of users, or which name of a chat is you")
     assemble.add_argument("--out", required=True, help="file to save the person to")
     assemble.add_argument("--preset", default="default", help="default, paper or reference_code (default: %(default)s)")
     _add_routing(assemble)
@@ -281,6 +293,8 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--written", help="methods whose texts are decoded, separated by commas; default: no controls")
     measure.add_argument("--items", type=int, help="only the newest so many items of each history, for every method")
     measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
+    measure.add_argument("--outputs", help="LaMP's or OPPU's file of true answers, where they do not lie in --users")
+    measure.add_argument("--predictions", help="folder for METHOD.json in LaMP's format of submissions")
     measure.add_argument("--out", required=True, help="JSON file to write; methods that it already holds are not run")
     measure.add_argument("--again", action="store_true", help="run methods again that the file already holds")
     measure.set_defaults(run=run_evaluate)

@@ -21,7 +21,11 @@ def add_commands(commands: Any, pools: Path) -> None:
     build = commands.add_parser("build", help="build a pool; a stopped build goes on where it was")
     build.add_argument("name", help="people, the pool that the studio ships, or any name together with --base")
     build.add_argument("--base", help="Hugging Face name or folder of a causal LM, or the shipped base's name")
-    build.add_argument("--data", required=True, help="folder with TASK/sharer_candidates.json and TASK/base_users.json")
+    build.add_argument(
+        "--data",
+        required=True,
+        help="folder with TASK/sharer_candidates.json and TASK/base_users.json, or a release of Per-Pcs",
+    )
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")
     build.add_argument("--sharers", type=int, default=40, help="sharers a task, at most (default: %(default)s)")
     build.add_argument("--kind", choices=PIECE_KINDS, default="lora", help="of a piece: a LoRA's, or an (IA)3 vector")
@@ -55,6 +59,7 @@ def add_commands(commands: Any, pools: Path) -> None:
 
 
 def run_build(options: argparse.Namespace, pools: Path) -> None:
+    from perpcs.data import task_folder
     from perpcs.data.smalltown import write_pool_people
     from perpcs.personalizers.engine import Engine
     from perpcs.pool.build import Settings
@@ -71,6 +76,7 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
     )
     from perpcs.pool.stages import Workspace
     from perpcs.pool.train import GateSettings, PieceSettings
+    from perpcs.tasks import get_task
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -91,7 +97,9 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
         recipe = Recipe(
             name=options.name,
             base=options.base,
-            sources={task: Path(options.data) / task for task in options.task or ()},
+            sources={
+                get_task(task).name: task_folder(Path(options.data), get_task(task).name) for task in options.task or ()
+            },
             licence=options.licence,
             sharers=options.sharers,
             modules=tuple(options.module or ()),

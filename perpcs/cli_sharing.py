@@ -16,7 +16,9 @@ def add_commands(
     share = commands.add_parser("share", help="train your own pieces and add them to a copy of a pool")
     add_pool(share)
     share.add_argument("--task", required=True, help="LaMP task, for example LaMP_4")
-    share.add_argument("--history", required=True, help="txt, csv, tsv, json, jsonl, or a file of users with --user")
+    share.add_argument(
+        "--history", required=True, help="lines, a table, JSON, an export or a zip of one; of several people: --user"
+    )
     share.add_argument("--user", help="which user of a file of users")
     share.add_argument("--ratio", type=float, default=1.0, help="share of your pieces to share (default: %(default)s)")
     share.add_argument("--seed", type=int, default=0, help="draws which ones; the same seed, the same pieces")

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from perpcs.data import Limits, Reading, guess_task, read_pasted, read_upload, user_ids
 from perpcs.data.clean import clean_field
+from perpcs.data.markup import without_markup
+from perpcs.data.read import MISSING
 from perpcs.errors import PerpcsError
 from perpcs.tasks import TASKS, Item, Task, get_task
 
@@ -25,7 +27,11 @@ MESSY = st.text(
     min_size=1,
     max_size=40,
 )
-FIELD = MESSY.filter(lambda text: bool(text.strip()) and clean_field(text) == text)
+FIELD = MESSY.filter(
+    lambda text: (
+        bool(text.strip()) and clean_field(text) == text == without_markup(text) and text.lower() not in MISSING
+    )
+)
 LINE = st.text(string.ascii_letters + " ,;'", min_size=1, max_size=40).map(str.strip).filter(bool)
 
 
@@ -218,14 +224,15 @@ def test_kept_and_bad_and_cut_are_all_the_rows(good: list[bool], max_rows: int, 
         name, data = ("a.json", "[" + ",\n".join(lines) + "]") if form == "j" else ("a.jsonl", "\n".join(lines))
     first = 2 if form == "c" else 1
     reading = read_or_sentence(name, data.encode(), task, limits)
-    kept = good[:max_rows]
+    cut = max(0, len(good) - max_rows)
+    kept = good[cut:]
     if reading is None:
         assert not any(kept)
         return
     assert len(reading.items) + len(reading.bad) + reading.cut == len(good)
-    assert list(reading.lines) == [n + first for n, ok in enumerate(kept) if ok]
-    assert [row.line for row in reading.bad] == [n + first for n, ok in enumerate(kept) if not ok]
-    assert any("Only the first" in note for note in reading.notes) == (len(good) > max_rows) == (reading.cut > 0)
+    assert list(reading.lines) == [n + first + cut for n, ok in enumerate(kept) if ok]
+    assert [row.line for row in reading.bad] == [n + first + cut for n, ok in enumerate(kept) if not ok]
+    assert any("Only the last" in note for note in reading.notes) == (len(good) > max_rows) == (reading.cut > 0)
     assert reading.summary().startswith(f"{len(reading.items):,} item")
 
 

@@ -19,7 +19,7 @@ USERS = json.dumps(
     [
         ("a.txt", b"", "The file is empty.", "Choose a file"),
         ("a.txt", b"\xef\xbb\xbf \n", "The file is empty.", "Choose a file"),
-        ("a.csv", b"PK\x03\x04rest", "a zip archive or an Excel", "CSV or JSON"),
+        ("a.csv", b"PK\x03\x04rest", "opens like a zip archive or an Excel workbook, but it is broken", "CSV or JSON"),
         ("a.txt", b"%PDF-1.4", "The file is a PDF, not text.", "CSV or JSON"),
         ("a.txt", bytes(range(256)) * 4, "full of control characters", "Save it as text"),
         ("a.txt", b"\xff\xfea\x00b", "says it is UTF-16 but breaks off at byte 5", "Save it as text"),
@@ -31,7 +31,12 @@ USERS = json.dumps(
         ("a.json", b"[null]", "not an object with fields", '{"field"'),
         ("a.json", b'{"task": "LaMP_4", "golds": []}', "LaMP outputs file", "questions file"),
         ("a.json", USERS, "The file holds 8 users: '101', '102', '103', '104', '105' and 3 more.", "Choose one"),
-        ("a.csv", b"a,b,c\nd,e,f\n", "The table has 3 columns and no header", "'text' and 'title'"),
+        (
+            "a.csv",
+            b"a,b,c\nd,e,f\n",
+            "The table has 3 columns, and no name in its first line is article or headline: 'a', 'b', 'c'.",
+            "'text' and 'title'",
+        ),
         ("a.csv", b"text,mood\nx,y\n", "The only row cannot be read, line 2: The item has no 'title'.", "field"),
         ("a.csv", b"description,tag\nx,comedy\n", "This looks like LaMP_2 (movie tagging), not LaMP_4", "Choose movie"),
         (
@@ -183,7 +188,8 @@ def test_text_that_only_opens_like_json_is_text() -> None:
 
 
 def test_free_text_takes_whole_lines() -> None:
-    assert read_pasted("a => b\nc, d\te", TWEETS).items == (Item("a => b"), Item("c, d\te"))
+    assert read_pasted("a, b\nc, d\te", TWEETS).items == (Item("a, b"), Item("c, d\te"))
+    assert read_pasted("it rains => rain again!\nhi", TWEETS).items == (Item("it rains", "rain again!"), Item("hi"))
     assert read_upload("a.csv", b"tweet\nhello, world\n", TWEETS).items == (Item("hello, world"),)
 
 

@@ -20,7 +20,7 @@ from perpcs.pool import select
 from perpcs.pool.manifest import read_manifest, write_manifest
 from perpcs.pool.select import check_disjoint, choose_sharers, cluster_terms, share_mask
 from perpcs.pool.store import PIECES, Pool, write_pieces
-from perpcs.tasks import Item
+from perpcs.tasks import Item, get_task
 
 
 @pytest.fixture
@@ -335,3 +335,17 @@ def test_people_in_two_groups_are_found_and_named():
     check_disjoint({"base users": ["a", "b"], "sharers": ["c"], "targets": ["d", "d"]})
     with pytest.raises(PerpcsError, match="'b' is among base users and among targets"):
         check_disjoint({"base users": ["a", "b"], "sharers": ["c"], "targets": ["d", "b"]})
+
+
+# ---- labels ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_chooses_among_the_labels_of_its_people(pool_folder):
+    task, manifest = get_task("LaMP_2N"), read_manifest(pool_folder)
+    part = replace(manifest.tasks[0], task="LaMP_2N")
+    for kept, labels in (((), task.other_labels), (("sport", "weather"), ("sport", "weather"))):
+        write_manifest(pool_folder, replace(manifest, tasks=(replace(part, labels=kept),)))
+        assert Pool(pool_folder).labelled(task).labels == labels
+    other = get_task(manifest.tasks[0].task)
+    write_manifest(pool_folder, manifest)
+    assert Pool(pool_folder).labelled(other) == other

@@ -2,10 +2,12 @@
 
 import dataclasses
 import inspect
+import json
 import time
 
 import pytest
 from fakes import FakeEngine, Step
+from streamlit.testing.v1 import AppTest
 
 from perpcs.ui import run, strings
 from perpcs.ui.assemble import piece_of
@@ -114,3 +116,48 @@ def test_the_fake_has_the_surface_of_the_real_engine():
     for name in facts.split():
         assert hasattr(real.Engine, name)
         assert hasattr(FakeEngine(), name)
+
+
+CHAT = "31/12/2023, 18:22 - Ann: where is the boat\n31/12/2023, 18:23 - Bo: by the lock\n"
+
+
+def give(text):
+    from perpcs.ui.give_history import other_tasks, read_given
+    from perpcs.ui.state import studio
+
+    record = studio()
+    draft = read_given(record, "paste", text, ("LaMP_3", "LaMP_4", "LaMP_7"))
+    other_tasks(record, draft)
+    import streamlit as st
+
+    st.text(
+        f"{record.wanted_task} " + (" | ".join(item.x for item in draft.reading.items) if draft.reading else "none")
+    )
+
+
+def test_a_chat_asks_for_the_name_and_reads_that_persons_messages():
+    app = AppTest.from_function(give, args=(CHAT,)).run()
+    assert app.selectbox[0].label == "Which of these is you?"
+    assert app.selectbox[0].value is None
+    assert app.text[0].value == "guess none"
+    app.selectbox[0].select("Bo").run()
+    assert app.text[0].value == "guess by the lock"
+
+
+def test_other_tasks_are_one_click_away():
+    app = AppTest.from_function(give, args=("rating,title,text\n5,Dry,It held.\n1,Wet,It broke.\n",)).run()
+    assert [button.label for button in app.button] == ["Read as news headlines", "Read as tweet paraphrasing"]
+    app.button[0].click().run()
+    assert app.text[0].value == "LaMP_4 It held. | It broke."
+    assert "Read as product rating" in [button.label for button in app.button]
+
+
+def test_answers_to_others_can_be_left_out():
+    tweets = [
+        {"full_text": text, "created_at": f"2021-01-0{day}", "id_str": str(day), "in_reply_to_status_id_str": to}
+        for day, (text, to) in enumerate([("mine", None), ("@bo yes", "7")], start=1)
+    ]
+    app = AppTest.from_function(give, args=(json.dumps(tweets),)).run()
+    assert app.text[0].value == "guess mine | @bo yes"
+    app.checkbox[0].uncheck().run()
+    assert app.text[0].value == "guess mine"

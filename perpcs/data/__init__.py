@@ -13,18 +13,35 @@ task_fit.py       which task rows fit
 collect.py        rows to a Reading
 """
 
-from perpcs.data.lamp_files import read_history_file, read_users
+from perpcs.data.lamp_files import (
+    BASE_USERS,
+    CANDIDATES,
+    TARGETS,
+    labels_of,
+    people_file,
+    read_history_file,
+    read_users,
+    task_folder,
+)
 from perpcs.data.limits import BadRow, Limits, Reading
-from perpcs.data.read import guess_task, read_pasted, read_upload, user_ids
+from perpcs.data.read import Look, guess_task, look, read_pasted, read_upload, user_ids
 
 __all__ = [
+    "BASE_USERS",
+    "CANDIDATES",
+    "TARGETS",
     "BadRow",
     "Limits",
+    "Look",
     "Reading",
     "guess_task",
+    "labels_of",
+    "look",
+    "people_file",
     "read_history_file",
     "read_pasted",
     "read_upload",
     "read_users",
+    "task_folder",
     "user_ids",
 ]

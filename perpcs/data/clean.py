@@ -1,12 +1,14 @@
 """From bytes to text that is safe to read: encodings, line breaks, control characters.
 
-    decode    bytes -> (text, notes): byte order marks, UTF-8, UTF-16 and UTF-32, Windows-1252 as the last resort
+    decode    bytes -> (text, notes): byte order marks, UTF-8, UTF-16 and UTF-32, else by the letters' frequencies
     prepare   text -> (text, notes): every line break is \\n, no control characters but \\n and \\t, no lone surrogates
 
 Line numbers are the same before and after ``prepare``.
 """
 
 import re
+
+from charset_normalizer import from_bytes
 
 from perpcs.data.limits import count
 from perpcs.errors import PerpcsError
@@ -21,7 +23,6 @@ _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (b"\xef\xbb\xbf", "utf-8-sig"),
 )
 _MAGIC = (
-    (b"PK\x03\x04", "a zip archive or an Excel, Word or OpenDocument file"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
     (b"%PDF", "a PDF"),
     (b"\x89PNG", "a picture"),
@@ -30,6 +31,11 @@ _MAGIC = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"SQLite format 3", "a database"),
     (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\x80\x04\x95", "a pickle of Python, which can run code,"),
 )
 _SAVE_AS = "Save it as text (UTF-8), CSV or JSON and upload that."
 
@@ -45,6 +51,8 @@ def decode(data: bytes) -> tuple[str, tuple[str, ...]]:
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             raise PerpcsError(f"The file is {kind}, not text.", _SAVE_AS)
+    if b"eroots" in data[:64] and b"gversion" in data[:128]:
+        raise PerpcsError("The file is a Bluesky repository (CAR).", "Give its records as JSON instead.")
     text, notes = _decode_known(data) or _decode_guess(data)
     if is_binary(text):
         raise PerpcsError("The file is not text: it is full of control characters.", _SAVE_AS)
@@ -122,6 +130,11 @@ def _decode_guess(data: bytes) -> tuple[str, tuple[str, ...]]:
     # A file in another encoding has hardly any valid UTF-8 sequence; a damaged UTF-8 file has mostly valid ones.
     if beyond_ascii > 4 * broken or (cut_at_end and beyond_ascii):
         return repaired, (f"{count(broken, 'character')} could not be decoded and shown as \ufffd.",)
+    if len(data) >= 40 and sum(byte > 0x7F for byte in data[:4096]) * 4 > len(data[:4096]):
+        guess = from_bytes(data[:100_000]).best()  # right where most letters are beyond ASCII; of Latin text it errs
+        if guess is not None:
+            note = f"The file is not UTF-8, so it was read as {guess.encoding.upper()}: check it in the preview."
+            return data.decode(guess.encoding, errors="replace"), (note,)
     note = "The file is not UTF-8, so it was read as Windows-1252: check the accents in the preview."
     try:
         return data.decode("cp1252"), (note,)

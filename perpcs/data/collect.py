@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from perpcs.data.fields import field_names, to_item
+from perpcs.data.dates import in_order
+from perpcs.data.fields import date_of, field_names, lamp_fields, to_item
 from perpcs.data.limits import BadRow, Limits, Reading, Row, count, excerpt
-from perpcs.data.task_fit import certain_task, named_task
+from perpcs.data.stars import is_between
+from perpcs.data.task_fit import certain_task, fitting, named_task
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Item, Task
 
@@ -15,16 +17,15 @@ def collect(rows: Iterable[Row], task: Task, limits: Limits, notes: Sequence[str
     Raises:
         PerpcsError: when there is no row, no good row (with the first reason), or the rows are those of another task.
     """
+    rows, said = _newest(list(rows), limits)
     items: list[Item] = []
     lines: list[int] = []
     bad: list[BadRow] = []
     looked_at: list[Row] = []
     shortened: list[int] = []
-    total = 0
-    for row in rows:
-        total += 1
-        if total > limits.max_rows:
-            continue
+    rounded = 0
+    cut = max(0, len(rows) - limits.max_rows)
+    for row in rows[cut:]:
         looked_at.append(row)
         try:
             if row.problem:
@@ -35,19 +36,39 @@ def collect(rows: Iterable[Row], task: Task, limits: Limits, notes: Sequence[str
             continue
         items.append(item)
         lines.append(row.line)
+        rounded += task.kind == "rating" and _was_between(row, task)
         if cut_fields:
             shortened.append(row.line)
     _refuse_wrong_task(looked_at, items, task)
     if not items:
-        _refuse_empty(bad)
-    said = [*notes]
-    if total > limits.max_rows:
-        said.append(f"Only the first {limits.max_rows:,} of {count(total, 'row')} are kept.")
+        _refuse_empty(bad, looked_at)
+    said = [*notes, *said]
+    if rounded:
+        said.append(f"{count(rounded, 'rating')} between two stars rounded up: LaMP's ratings are whole.")
     if shortened:
         said.append(_say_shortened(shortened, limits))
     if hint := _other_task(looked_at, items, task):
         said.append(hint)
-    return Reading(tuple(items), tuple(bad), tuple(said), tuple(lines), cut=max(0, total - limits.max_rows))
+    fits = tuple(other.name for other in fitting(looked_at))
+    return Reading(tuple(items), tuple(bad), tuple(said), tuple(lines), cut, fits)
+
+
+def _newest(rows: list[Row], limits: Limits) -> tuple[list[Row], list[str]]:
+    """The rows from the oldest to the newest, and what is to be said of that and of the limit."""
+    said = []
+    order = in_order([date_of(row.fields) for row in rows])
+    if order is not None and order != list(range(len(rows))):
+        rows = [rows[place] for place in order]
+        said.append("Sorted by date, oldest first.")
+    if len(rows) > limits.max_rows:
+        why = "the newest" if order is not None else "as the newest, since nothing tells their dates"
+        said.append(f"Only the last {limits.max_rows:,} of {count(len(rows), 'row')} are kept, {why}.")
+    return rows, said
+
+
+def _was_between(row: Row, task: Task) -> bool:
+    score = lamp_fields(row.fields, task).get(task.y_field or "")
+    return isinstance(score, str) and is_between(score)
 
 
 def wrong_task(task: Task, other: Task, why: str) -> PerpcsError:
@@ -74,13 +95,15 @@ def _is_citation_profile(rows: Sequence[Row], task: Task) -> bool:
     return bool(task.history_instruction) and all(name in row.fields for row in rows for name in task.x_fields)
 
 
-def _refuse_empty(bad: Sequence[BadRow]) -> None:
+def _refuse_empty(bad: Sequence[BadRow], rows: Sequence[Row]) -> None:
     if not bad:
         raise PerpcsError("There is no item in it.", "Give at least one item.")
     first = bad[0]
     which = "The only row" if len(bad) == 1 else f"None of {count(len(bad), 'row')}"
     fate = "cannot be read" if len(bad) == 1 else "can be read; the first"
-    raise PerpcsError(f"{which} {fate}, line {first.line}: {first.reason}", first.do)
+    names = [name for name in dict.fromkeys(name for row in rows[:50] for name in row.fields) if name not in ("x", "y")]
+    seen = f" Its fields are {', '.join(repr(name[:40]) for name in names[:12])}." if names else ""
+    raise PerpcsError(f"{which} {fate}, line {first.line}: {first.reason}{seen}", first.do)
 
 
 def _other_task(rows: Sequence[Row], items: Sequence[Item], task: Task) -> str:

@@ -16,6 +16,8 @@ from perpcs.errors import PerpcsError
 _DECODER = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=lambda _: None)
 _SPACE = re.compile(r"[ \t\n]*")
 _BETWEEN = re.compile(r"[ \t\n,:]*")
+MAX_DEPTH = 4
+"""How deep in a JSON document the list of a person's items may lie."""
 _OPENING = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')
 
 
@@ -57,18 +59,52 @@ class Found:
             yield Found(value, self.text, pos, self.line_of)
             pos = _skip(_BETWEEN, self.text, end)
 
-    def member(self, name: str) -> "Found | None":
-        """The value of a key of this object: the last one, as in every JSON reader."""
-        found = None
+    def members(self) -> Iterator[tuple[str, "Found"]]:
+        """The keys and values of this object, in order."""
         pos = _skip(_SPACE, self.text, self.start + 1)
         while self.text[pos] != "}":
             key, end = _decode_again(self.text, pos)
             pos = _skip(_BETWEEN, self.text, end)
             value, end = _decode_again(self.text, pos)
-            if key == name:
-                found = Found(value, self.text, pos, self.line_of)
+            yield key, Found(value, self.text, pos, self.line_of)
             pos = _skip(_BETWEEN, self.text, end)
+
+    def member(self, name: str) -> "Found | None":
+        """The value of a key of this object: the last one, as in every JSON reader."""
+        found = None
+        for key, value in self.members():
+            if key == name:
+                found = value
         return found
+
+
+def items_of(document: Found, depth: int = MAX_DEPTH) -> list[Found]:
+    """The elements of a document that is a list, or of the list of objects below it that holds the most text."""
+    while not isinstance(document.value, list):
+        if not isinstance(document.value, dict) or not depth:
+            return []
+        best = max(document.value, key=lambda name: _most_text(document.value[name], depth - 1), default="")
+        inner = document.member(best) if best and _most_text(document.value[best], depth - 1) else None
+        if inner is None:
+            return []
+        document, depth = inner, depth - 1
+    return list(document.elements())
+
+
+def _most_text(value: Any, depth: int) -> int:
+    """How much text the fullest list of objects holds, of a value and what lies below it."""
+    if isinstance(value, list):
+        return sum(1 + _text_in(each, 3) for each in value if isinstance(each, dict))
+    if not isinstance(value, dict) or not depth:
+        return 0
+    return max((_most_text(each, depth - 1) for each in value.values()), default=0)
+
+
+def _text_in(value: Any, depth: int) -> int:
+    if isinstance(value, str):
+        return len(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(_text_in(each, depth - 1) for each in inner) if depth else 0
 
 
 def looks_like_json(text: str) -> bool:

@@ -13,16 +13,22 @@ from typing import Any
 from perpcs.tasks import Item
 
 EXCERPT_CHARS = 60
+MAX_MEMBERS = 20_000
+"""Files in an archive; archives with more are refused."""
+MAX_ARCHIVE_BYTES = 100_000_000
+"""What the readable files of an archive may unpack to, together."""
+MAX_CELLS = 2_000_000
+"""Cells of a workbook's sheet."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """How much of what a person gives is read. What is cut is said in ``Reading.notes``, never silently."""
 
-    max_bytes: int = 2_000_000
+    max_bytes: int = 20_000_000
     """Larger files and pastes are refused: half a JSON file is no JSON file."""
     max_rows: int = 2_000
-    """Rows after this many are counted and left out."""
+    """Of more rows the last, which are the newest, are read; the others are counted."""
     max_chars_per_field: int = 4_000
     """Longer fields are cut to this length."""
 
@@ -39,6 +45,8 @@ class Row:
     """The named fields; ``x`` and ``y`` where they had no names."""
     problem: tuple[str, str] | None = None
     """What is wrong and what to do, where the row cannot even be cut into fields."""
+    person: str = ""
+    """Whose text it is, where rows of several people may lie in one file."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class Reading:
     """The line number of each item, in the order of ``items``."""
     cut: int = 0
     """Rows past ``Limits.max_rows``, which were not looked at."""
+    fits: tuple[str, ...] = ()
+    """The names of all tasks for which most of the rows can be read."""
 
     def summary(self) -> str:
         """One sentence: how many items, how many rows kept out, how many cut."""

@@ -8,16 +8,18 @@ From a file of users one user is chosen and only the profile becomes rows.
 """
 
 import difflib
-import re
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perpcs.data.json_scan import Found, is_json_lines, read_document, read_lines
+from perpcs.data.dates import in_order
+from perpcs.data.fields import date_of
+from perpcs.data.json_scan import Found, is_json_lines, items_of, read_document, read_lines
 from perpcs.data.limits import Row, count
 from perpcs.errors import PerpcsError
+from perpcs.tasks import asked_task, no_emails
 
-_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LISTS = ("profile", "history", "items", "data")
 
 
@@ -40,13 +42,15 @@ def json_rows(text: str, user_id: str | None = None, first_user: bool = False) -
     as_lines, values = json_values(text)
     users = [found for found in values if isinstance(found, Found) and is_user(found.value)]
     if users:
-        chosen = users[0] if first_user else choose_user(users, user_id)
-        name = user_name(chosen.value)
-        elements = profile(chosen)
-        of = f", one of {count(len(users), 'user')} in the file" if len(users) > 1 else ""
+        if asked_task(input_of(users[0].value)) == "LaMP_6":
+            raise no_emails()
+        names = tuple(dict.fromkeys(user_name(user.value) for user in users))
+        name = names[0] if first_user else choose_name(names, user_id, "user")
+        elements = shared_profile([user for user in users if user_name(user.value) == name])
+        of = f", one of {count(len(names), 'user')} in the file" if len(names) > 1 else ""
         notes = [f"Read the history of user {_short(name)!r}{of}."]
-        if in_date_order(elements) != elements:
-            elements = in_date_order(elements)
+        starts = [found.start for found in elements]
+        if starts != sorted(starts):
             notes.append("Sorted by date, oldest first.")
         return JsonRows(map(_row, elements), tuple(notes), name)
     note = "Read as JSON, one item a line." if as_lines else "Read as JSON."
@@ -73,7 +77,7 @@ def json_values(text: str) -> tuple[bool, Sequence["Found | tuple[int, str, str]
         )
     if isinstance(value, dict) and not is_user(value):
         inner = next((document.member(name) for name in _LISTS if isinstance(value.get(name), list)), None)
-        return False, list(inner.elements()) if inner else [document]
+        return False, list(inner.elements()) if inner else items_of(document) or [document]
     if isinstance(value, list):
         return False, list(document.elements())
     return False, [document]
@@ -86,7 +90,16 @@ def users_named(text: str) -> tuple[str, ...]:
         PerpcsError: as ``json_values``.
     """
     values = json_values(text)[1]
-    return tuple(user_name(found.value) for found in values if isinstance(found, Found) and is_user(found.value))
+    users = (found.value for found in values if isinstance(found, Found) and is_user(found.value))
+    return tuple(dict.fromkeys(map(user_name, users)))
+
+
+def input_of(user: dict[str, Any]) -> str:
+    """The first question of a user in either layout; "" where there is none."""
+    queries = user.get("query")
+    first = queries[0] if isinstance(queries, list) and queries else user
+    given = first.get("input") if isinstance(first, dict) else None
+    return given if isinstance(given, str) else ""
 
 
 def is_user(value: Any) -> bool:
@@ -95,43 +108,59 @@ def is_user(value: Any) -> bool:
 
 
 def user_name(user: dict[str, Any]) -> str:
-    """The user's id; in LaMP's files a user is known by the id of the question."""
+    """The user's id; where LaMP's files name no user, a user is known by the id of the question."""
     name = user.get("user_id") if user.get("user_id") is not None else user.get("id")
     return name if isinstance(name, str) else ""
 
 
 def profile(user: Found) -> list[Found]:
-    """The elements of a user's profile with their places."""
+    """The elements of a user's profile with their places, oldest first where they have dates."""
     found = user.member("profile")
-    return list(found.elements()) if found else []
+    return in_date_order(list(found.elements()) if found else [])
+
+
+def shared_profile(user: Sequence[Found]) -> list[Found]:
+    """What lies before every question of one user: the items that all their profiles hold.
+
+    LaMP's time-based files repeat a user with each question, and the profile of a later one holds the earlier ones.
+    """
+    profiles = [profile(question) for question in user]
+    if len(profiles) == 1:
+        return profiles[0]
+    keys = [{_item_key(item) for item in items} for items in profiles]
+    shared = set.intersection(*keys)
+    return [item for item in min(profiles, key=len) if _item_key(item) in shared]
+
+
+def _item_key(item: Found) -> str:
+    named = item.value.get("id") if isinstance(item.value, dict) else None
+    return named if isinstance(named, str) and named else json.dumps(item.value, sort_keys=True)
 
 
 def in_date_order(elements: list[Found]) -> list[Found]:
-    """Oldest first, where every element has an ISO date; as they are otherwise. LaMP's profiles are not all sorted."""
-    dates = [found.value.get("date") if isinstance(found.value, dict) else None for found in elements]
-    if not all(isinstance(date, str) and _ISO_DATE.match(date) for date in dates):
-        return elements
-    return sorted(elements, key=lambda found: found.value["date"])
+    """Oldest first, where at least half of the elements have dates; as they are otherwise."""
+    order = in_order([date_of(each.value) if isinstance(each.value, dict) else None for each in elements])
+    return elements if order is None else [elements[place] for place in order]
 
 
-def choose_user(users: Sequence[Found], user_id: str | None) -> Found:
-    """The user of that id, or the only one.
+def choose_name(names: Sequence[str], wanted: str | None, noun: str = "name") -> str:
+    """The name that was wanted, or the only one.
 
     Raises:
-        PerpcsError: when there are several and no id is given, or none has it (with the nearest ids).
+        PerpcsError: when there are several and none is wanted, or none is the wanted one (with the nearest).
     """
-    names = [user_name(user.value) for user in users]
-    if user_id is None:
-        if len(users) == 1:
-            return users[0]
-        raise PerpcsError(f"The file holds {count(len(users), 'user')}: {_some(names)}.", "Choose one by its id.")
-    if user_id in names:
-        return users[names.index(user_id)]
-    near = difflib.get_close_matches(user_id[:60], [name[:60] for name in names], n=3)
+    if wanted is None:
+        if len(names) == 1:
+            return names[0]
+        do = "Choose one by its id." if noun == "user" else "Say which of them is you."
+        raise PerpcsError(f"The file holds {count(len(names), noun)}: {_some(names)}.", do)
+    if wanted in names:
+        return wanted
+    near = difflib.get_close_matches(wanted[:60], [name[:60] for name in names], n=3)
     hint = f"Did you mean {' or '.join(repr(_short(name)) for name in near)}? " if near else ""
     raise PerpcsError(
-        f"The file has no user {_short(user_id)!r}.",
-        f"{hint}It holds {count(len(users), 'user')}: {_some(names)}.",
+        f"The file has no {noun} {_short(wanted)!r}.",
+        f"{hint}It holds {count(len(names), noun)}: {_some(names)}.",
     )
 
 

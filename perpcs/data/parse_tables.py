@@ -1,4 +1,4 @@
-"""CSV and TSV to rows, with the physical line on which each record starts.
+"""CSV, TSV and other tables to rows, with the physical line on which each record starts.
 
 A cell is quoted only if its closing quote is followed by the end of the cell; otherwise its quotes are text. So a
 headline such as ``"Never again," she said`` survives in files that were written without quoting, and a quote that never
@@ -7,20 +7,25 @@ offsets and keeps its field limit in a global).
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import islice
 
-from perpcs.data.fields import field_names, is_header, x_noun, y_noun
-from perpcs.data.limits import Row, count
+from perpcs.data.fields import field_names, is_header, plain, x_noun, y_noun
+from perpcs.data.limits import Row, count, excerpt
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Task
 
-DELIMITERS = (",", ";", "\t")
-_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "": "line"}
+DELIMITERS = (",", ";", "\t", "|")
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "": "line"}
 _QUOTED = re.compile(r' *"((?:[^"]++|"")*+)" *')
+_SEP_LINE = re.compile(r'"?sep=(\\t|[^\w\s"]|\t)"?[ \t]*(?:\n|$)', re.IGNORECASE)
+_RULE = re.compile(r":?-*:?")
 _SAMPLE = 50
+_MOST_COLUMNS = 500
+_PREAMBLE = 20
+"""Records in which the header is looked for."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,18 @@ class Layout:
     delimiter: str
     """Empty where a record is one cell."""
     header: tuple[str, ...] = ()
+    skip: int = 0
+    """Records before the header."""
+    grid: "Grid | None" = None
 
     def note(self, task: Task | None) -> str:
         """One sentence for the person whose table it is."""
-        how = f"Read as {_NAMES[self.delimiter]} separated" if self.delimiter else "Read as one item a line"
+        named = _NAMES.get(self.delimiter, self.delimiter)
+        how = f"Read as {named} separated" if self.delimiter else "Read as one item a line"
+        if self.grid and self.grid.sheet:
+            how = f"Read the sheet {self.grid.sheet[:40]!r}"
+        if self.skip:
+            how += f", after {count(self.skip, 'line')} before the header"
         if self.header:
             return f"{how}, with the header {', '.join(self.header)[:80]}."
         if self.delimiter and task:
@@ -79,47 +92,115 @@ def records(text: str, delimiter: str) -> Iterator[Record]:
         pos, line = pos + 1, line + 1
 
 
-def find_header(text: str, prefer: str = ",", one_cell: bool = False) -> Layout | None:
-    """The layout, if the first record names fields of a task under one of the delimiters."""
-    for delimiter in sorted(DELIMITERS, key=lambda each: each != prefer):
-        first = next(records(text, delimiter), None)
-        if first and (len(first.cells) > 1 or one_cell) and is_header(first.cells):
-            return Layout(delimiter if len(first.cells) > 1 else "", tuple(cell.strip() for cell in first.cells))
+@dataclass(frozen=True)
+class Grid:
+    """A text cut into cells in one way, or a sheet of a workbook."""
+
+    delimiter: str
+    """What stands between cells; empty where a record is one cell."""
+    read: Callable[[], Iterable[Record]]
+    sheet: str = ""
+
+    @cached_property
+    def first(self) -> list[Record]:
+        """The first records, by which the layout is found."""
+        return list(islice(self.read(), _SAMPLE))
+
+
+def text_grids(text: str, prefer: str = ",") -> list[Grid]:
+    """The ways of cutting a text into cells, the preferred delimiter first. A line ``sep=;`` at the top settles it."""
+    if told := _SEP_LINE.match(text):
+        text = text[told.end() - 1 :]  # from the line break on, so that lines keep their numbers
+        delimiters: Sequence[str] = (told[1].replace("\\t", "\t"),)
+    else:
+        delimiters = sorted(DELIMITERS, key=lambda each: each != prefer)
+    return [Grid(each, partial(records, text, each)) for each in delimiters]
+
+
+def find_header(grids: Sequence[Grid], one_cell: bool = False, names: Iterable[str] = ()) -> Layout | None:
+    """The layout under which a record names fields of a task, or all of ``names``.
+
+    What stands before the header (a title, when it was exported) is skipped: records of fewer cells than it has.
+    """
+    wanted = set(names)
+    for grid in grids:
+        widest = 0
+        for place, record in enumerate(grid.first[:_PREAMBLE]):
+            if len(record.cells) > _MOST_COLUMNS:
+                break
+            cells = [cell.strip() for cell in record.cells]
+            filled = sum(map(bool, cells))
+            found = wanted <= set(map(plain, cells)) if wanted else is_header(cells)
+            if found and (filled > 1 or (one_cell and not place)) and (filled > widest or not place):
+                delimiter = grid.delimiter if len(cells) > 1 else ""
+                return Layout(delimiter, tuple(cells), place, grid if len(cells) > 1 else _whole_lines(grid))
+            widest = max(widest, filled)
     return None
 
 
-def find_layout(text: str, task: Task | None, prefer: str = ",") -> Layout:
+def find_layout(grids: Sequence[Grid], task: Task | None) -> Layout:
     """The layout of a text that is known to be a table.
 
     Raises:
-        PerpcsError: for a table of three or more columns without a header.
+        PerpcsError: for a table of three or more columns without a header that names fields we know.
     """
-    if layout := find_header(text, prefer, one_cell=True):
+    if layout := find_header(grids, one_cell=True):
         return layout
-    if task is not None and task.y_field is None:
-        return Layout("")
-    best, most, wide = prefer, 0, 0
-    for delimiter in sorted(DELIMITERS, key=lambda each: each != prefer):
-        widths = Counter(len(record.cells) for record in islice(records(text, delimiter), _SAMPLE))
-        if widths[2] > most:
-            best, most = delimiter, widths[2]
-        if len(widths) == 1 and widths.total() > 1:
-            wide = max(wide, *widths)
-    if not most and wide > 2:
+    if wide := widest(grids):
+        cells = ", ".join(repr(excerpt(cell, 24)) for cell in wide[:12] if cell.strip())
+        lacks = f"is {x_noun(task)}" + (f" or {y_noun(task)}" if task.y_field else "") if task else "is a field we know"
         raise PerpcsError(
-            f"The table has {wide} columns and no header that says which is which.",
+            f"The table has {len(wide)} columns, and no name in its first line {lacks}: {cells[:200]}.",
             f"Name the columns in its first line: {field_names(task) if task else 'text and title'}.",
         )
-    return Layout(best)
+    if task is not None and task.y_field is None and not _pairs(grids[0]):
+        return Layout("", grid=_whole_lines(grids[0]))
+    best, most = grids[0], 0
+    for grid in grids:
+        two = sum(len(record.cells) == 2 for record in grid.first)
+        if two > most:
+            best, most = grid, two
+    return Layout(best.delimiter, grid=best)
 
 
-def table_rows(text: str, layout: Layout, task: Task | None = None) -> Iterator[Row]:
+def widest(grids: Sequence[Grid]) -> list[str]:
+    """The first record of the way of cutting in which all records have the same three or more cells; else nothing."""
+    found: list[str] = []
+    for grid in grids:
+        head = grid.first
+        widths = {len(record.cells) for record in head}
+        if len(head) > 1 and len(widths) == 1 and widths.pop() > max(2, len(found)):
+            found = head[0].cells
+    return found
+
+
+def _pairs(grid: Grid) -> bool:
+    """Whether a table without a header pairs a text with a tweet: a tab between two cells in nearly every line."""
+    head = grid.first
+    return grid.delimiter == "\t" and sum(len(record.cells) == 2 for record in head) * 10 > len(head) * 9
+
+
+def _whole_lines(grid: Grid) -> Grid:
+    """The grid with each line as one cell, where it is of text."""
+    if isinstance(grid.read, partial):
+        return Grid("", partial(records, grid.read.args[0], ""))
+    return grid
+
+
+def table_rows(layout: Layout, task: Task | None = None) -> Iterator[Row]:
     """One row per record after the header; a record of the wrong width is a row with a problem."""
-    body = islice(records(text, layout.delimiter), 1 if layout.header else 0, None)
+    assert layout.grid is not None
+    body = islice(layout.grid.read(), layout.skip + 1 if layout.header else 0, None)
     names = layout.header or (("x",) if not layout.delimiter else ("x", "y"))
     x, y = (x_noun(task), y_noun(task)) if task else ("input", "answer")
     for record in body:
         cells = record.cells
+        if len(cells) == 1 < len(names) and (inner := _quoted_whole(record, layout.delimiter, len(names))):
+            cells = inner
+        if layout.delimiter == "|":
+            cells = [cell.strip() for cell in cells]
+            if all(_RULE.fullmatch(cell) for cell in cells):
+                continue
         while len(cells) > len(names) and not cells[-1].strip():
             cells.pop()
         fits = len(cells) <= len(names) and (layout.header or len(cells) == len(names))
@@ -131,8 +212,15 @@ def table_rows(text: str, layout: Layout, task: Task | None = None) -> Iterator[
             yield Row(record.line, record.raw, problem=problem)
         else:
             wanted = "its header names" if layout.header else f"{x} and {y} make"
-            do = f"Put double quotes around a text that holds a {_NAMES[layout.delimiter]}."
+            mark = _NAMES.get(layout.delimiter, layout.delimiter)
+            do = f"Put double quotes around a text that holds a {mark}."
             if len(cells) < len(names):
-                do = f"Write the {x}, a {_NAMES[layout.delimiter]}, then the {y}."
+                do = f"Write the {x}, a {mark}, then the {y}."
             problem = (f"The row has {count(len(cells), 'column')} where {wanted} {len(names)}.", do)
             yield Row(record.line, record.raw, problem=problem)
+
+
+def _quoted_whole(record: Record, delimiter: str, width: int) -> list[str]:
+    """The cells of a record that was quoted once more as a whole, as some exports write all rows but the header."""
+    inner = list(islice(records(record.cells[0], delimiter), 2)) if delimiter else []
+    return inner[0].cells if len(inner) == 1 and len(inner[0].cells) == width else []

@@ -10,12 +10,14 @@ ARROW = "=>"
 
 
 def pair_rows(text: str, task: Task | None = None) -> Iterator[Row]:
-    """One row per line that is not blank; a line that is not two parts is a row with a problem."""
+    """One row per line that is not blank; one that is not two parts is a text if the task has no y, else a problem."""
     x, y = (x_noun(task), y_noun(task)) if task else ("input", "answer")
     for number, line in _lines(text):
         parts = _split(line)
         if len(parts) == 2:
             yield Row(number, line, {"x": parts[0], "y": parts[1]})
+        elif task is not None and task.y_field is None:
+            yield Row(number, line, {"x": line})
         elif len(parts) < 2:
             wrong = f"The line has no {ARROW!r} and no tab between {x} and {y}."
             yield Row(number, line, problem=(wrong, f"Write the {x}, then {ARROW}, then the {y}, all on one line."))

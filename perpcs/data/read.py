@@ -1,26 +1,34 @@
 """What a person pasted or uploaded, read for a task: choose the parser by the content, then collect the rows.
 
-The name's ending is a hint and no more: a .csv that holds JSON is read as JSON, and a note says so.
+    zip, XLSX       opened; of an archive the files that are exports, or else all that can be read
+    an export       its reader in exports/, whatever the name
+    JSON            if it opens and decodes as JSON
+    a table         if a line names known fields, or the name ends in .csv or .tsv, or most lines have a tab
+    lines of text   if it is none of these and not structured in another way; such a text is refused by its name
 
-    pasted, .txt    JSON if it opens as JSON does; a table if it has a known header or most lines have a tab; else lines
-    .csv, .tsv      JSON if it opens and decodes as JSON; lines if most hold "=>"; else a table
-    .json, .jsonl   JSON if it opens with a bracket or brace; else as pasted
+The name's ending is a hint and no more: a .csv that holds JSON is read as JSON, and a note says so.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
 from perpcs.data.clean import decode, is_binary, prepare
 from perpcs.data.collect import collect
+from perpcs.data.exports import recognise
+from perpcs.data.exports.archive import is_zip, open_zip
+from perpcs.data.exports.given import REPLY, Given, left_out_note
+from perpcs.data.exports.unknown import refuse_structured
+from perpcs.data.exports.workbook import sheets_of
+from perpcs.data.fields import person_of
 from perpcs.data.json_scan import is_json_lines, looks_like_json, read_document
-from perpcs.data.limits import Limits, Reading, Row
-from perpcs.data.parse_json import json_rows, users_named
-from perpcs.data.parse_tables import find_header, find_layout, table_rows
+from perpcs.data.limits import Limits, Reading, Row, count
+from perpcs.data.markup import without_markup
+from perpcs.data.parse_json import choose_name, json_rows, users_named
+from perpcs.data.parse_tables import find_header, find_layout, table_rows, widest
 from perpcs.data.parse_text import ARROW, line_rows, pair_rows
-from perpcs.data.task_fit import guess_rows
+from perpcs.data.task_fit import fitting, guess_rows
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Task
 
@@ -39,6 +47,8 @@ _ENDINGS: dict[str, Kind] = {
 GUESS_ROWS = 200
 NORMAL = Limits()
 _KIND_NAMES = {"json": "JSON", "table": "a table", "text": "lines of text"}
+MISSING = frozenset(("nan", "null", "none", "<na>", "nat", "n/a", "#n/a"))
+"""What programs write where a cell is empty."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,25 @@ class Parsed:
     rows: Iterable[Row]
     notes: tuple[str, ...]
     user_id: str | None = None
+    people: tuple[str, ...] = ()
+    """Whose rows there were to choose from."""
+    export: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """What can be told of a text or a file before it is read for a task."""
+
+    people: tuple[str, ...] = ()
+    """Ids or names to choose from; none where it is one person's own history."""
+    asks: bool = False
+    """Whether the person must say which name is theirs, as in a chat; else any may be looked at."""
+    guess: tuple[Task, str] | None = None
+    """The task that fits best, with one sentence on why."""
+    replies: int = 0
+    """Posts that answer somebody's, which may be left out."""
+    fits: tuple[Task, ...] = ()
+    """All tasks for which most rows can be read."""
 
 
 def read_pasted(
@@ -55,8 +84,10 @@ def read_pasted(
     task: Task,
     limits: Limits = NORMAL,
     user_id: str | None = None,
+    replies: bool = True,
 ) -> Reading:
-    """The items of a pasted text: pairs ``input => output`` or with a tab, whole lines for free-text tasks, or JSON.
+    """The items of a pasted text: pairs ``input => output`` or with a tab, whole lines for free-text tasks, JSON, a
+    table, or an export of a site.
 
     Raises:
         PerpcsError: for an empty or too large text, broken JSON, another task's items, or when no line can be read.
@@ -67,7 +98,7 @@ def read_pasted(
     text, notes = prepare(text)
     if not text.strip():
         raise PerpcsError("There is no text.", "Paste at least one item.")
-    parsed = parse(text, task, user_id=user_id)
+    parsed = _without_replies(parse(Given(text), task, user_id), replies)
     return collect(parsed.rows, task, limits, (*notes, *parsed.notes))
 
 
@@ -77,83 +108,208 @@ def read_upload(
     task: Task,
     limits: Limits = NORMAL,
     user_id: str | None = None,
+    replies: bool = True,
 ) -> Reading:
-    """The items of an uploaded txt, csv, tsv, json or jsonl file, or the history of one user in a LaMP or Per-Pcs file.
+    """The items of an uploaded file: text, a table, JSON, a workbook, an export or a zip of them, or the history of one
+    user in a LaMP or Per-Pcs file.
 
     Raises:
         PerpcsError: for a file that is empty, too large, no text, or broken; for another task's items; for several
-            users without ``user_id`` or an unknown one; and when no row can be read.
+            people without ``user_id`` or an unknown one; and when no row can be read.
     """
-    return read_named(name, data, task, limits, user_id)[1]
+    return read_named(name, data, task, limits, user_id, replies)[1]
 
 
 def read_named(
-    name: str, data: bytes, task: Task, limits: Limits, user_id: str | None = None
+    name: str, data: bytes, task: Task, limits: Limits, user_id: str | None = None, replies: bool = True
 ) -> tuple[str | None, Reading]:
     """``read_upload`` with the id of the user whose history it is, where the file names its users."""
     _check_size(len(data), limits, "file")
-    text, encoding_notes = decode(data)
-    text, notes = prepare(text)
-    if not text.strip():
-        raise PerpcsError("The file is empty.", "Choose a file with at least one item in it.")
-    parsed = parse(text, task, name, user_id)
-    return parsed.user_id, collect(parsed.rows, task, limits, (*encoding_notes, *notes, *parsed.notes))
+    parsed = _without_replies(_parse_bytes(name, data, task, user_id), replies)
+    return parsed.user_id, collect(parsed.rows, task, limits, parsed.notes)
 
 
-def guess_task(given: str | bytes) -> tuple[Task, str] | None:
+def look(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
+    """Whose history it may be and which tasks it fits. Never raises: ``read_upload`` says what is wrong with a file."""
+    try:
+        parsed, asks = _look(given, name, user_id)
+        rows = list(parsed.rows)
+        replies = sum(bool(row.fields.get(REPLY)) for row in rows)
+        return Look(parsed.people, asks, guess_rows(rows[:GUESS_ROWS]), replies, fitting(rows[:GUESS_ROWS]))
+    except PerpcsError:
+        return Look()
+
+
+def guess_task(given: str | bytes, name: str = "") -> tuple[Task, str] | None:
     """The task that a pasted text or an uploaded file's bytes fit best, with one sentence on why; None if unclear.
 
     Never raises: what cannot be read fits no task. Of a file of users the first is looked at.
     """
-    try:
-        text = prepare(given if isinstance(given, str) else decode(given)[0])[0]
-        return guess_rows(list(islice(parse(text, None).rows, GUESS_ROWS)))
-    except PerpcsError:
-        return None
+    return look(given, name).guess
 
 
-def user_ids(given: str | bytes) -> tuple[str, ...]:
-    """The ids in a file or text of several users, to choose from; none where it is one person's own history.
+def user_ids(given: str | bytes, name: str = "") -> tuple[str, ...]:
+    """The ids or names in a file or text of several people, to choose from; none where it is one person's own history.
 
     Never raises: ``read_upload`` says what is wrong with a file.
     """
-    try:
-        text = prepare(given if isinstance(given, str) else decode(given)[0])[0]
-        return users_named(text) if looks_like_json(text) else ()
-    except PerpcsError:
-        return ()
+    return look(given, name).people
 
 
-def parse(text: str, task: Task | None, name: str = "", user_id: str | None = None) -> Parsed:
+def _without_replies(parsed: Parsed, replies: bool) -> Parsed:
+    """The rows without posts that answer somebody's, unless they are wanted."""
+    if replies:
+        return parsed
+    rows = list(parsed.rows)
+    kept = [row for row in rows if not row.fields.get(REPLY)]
+    return replace(parsed, rows=kept, notes=(*parsed.notes, f"Left out: {count(len(rows) - len(kept), 'answer')}."))
+
+
+def _look(given: str | bytes, name: str, user_id: str | None) -> tuple[Parsed, bool]:
+    parsed = _parse_bytes(name, given, None, user_id) if isinstance(given, bytes) else None
+    if parsed is None:
+        parsed = parse(Given(prepare(str(given))[0], name), None, user_id)
+    return parsed, parsed.export and len(parsed.people) > 1
+
+
+def _parse_bytes(name: str, data: bytes, task: Task | None, user_id: str | None) -> Parsed:
+    if is_zip(data):
+        kind, members = open_zip(data)
+        if kind == "workbook":
+            return parse(Given("", name, sheets=sheets_of(data)), task, user_id)
+        return _parse_members([(member.name, member.data) for member in members], task, user_id)
+    given, notes = _open(name, data)
+    parsed = parse(given, task, user_id)
+    return replace(parsed, notes=(*notes, *parsed.notes))
+
+
+def _open(name: str, data: bytes) -> tuple[Given, tuple[str, ...]]:
+    text, encoding_notes = decode(data)
+    text, notes = prepare(text)
+    if not text.strip():
+        raise PerpcsError("The file is empty.", "Choose a file with at least one item in it.")
+    return Given(text, name, data), (*encoding_notes, *notes)
+
+
+def _parse_members(members: list[tuple[str, bytes]], task: Task | None, user_id: str | None) -> Parsed:
+    """The rows of the files in an archive: of the exports among them, or else of all that can be read."""
+    found: list[tuple[str, Parsed]] = []
+    first_error: PerpcsError | None = None
+    for name, data in sorted(members):
+        try:
+            parsed = _parse_bytes(name, data, None, user_id) if not is_zip(data) or name.endswith(".xlsx") else None
+            rows = list(parsed.rows) if parsed else []
+        except PerpcsError as error:
+            first_error = first_error or error
+            continue
+        if parsed and rows and (parsed.export or guess_rows(rows[:GUESS_ROWS])):
+            found.append((name, replace(parsed, rows=rows)))
+    exports = [(name, parsed) for name, parsed in found if parsed.export] or found
+    if not exports:
+        raise PerpcsError(
+            f"No file of the archive can be read as a history{f': {first_error.wrong}' if first_error else '.'}",
+            "Give the one file with what you wrote: text, CSV, JSON or an export.",
+        )
+    names = ", ".join(PurePath(name).name for name, _ in exports[:5]) + (" and more" if len(exports) > 5 else "")
+    notes = [f"Read from the archive: {names}.", *(note for _, parsed in exports for note in parsed.notes)]
+    people = tuple(dict.fromkeys(person for _, parsed in exports for person in parsed.people))
+    rows = [row for _, parsed in exports for row in parsed.rows]
+    if len(people) > 1 and user_id not in people:
+        chosen = choose_name(people, user_id) if task else people[0]
+        rows = [row for row in rows if row.person in ("", chosen)]
+    return Parsed(rows, tuple(dict.fromkeys(notes)), user_id if user_id in people else None, people, export=True)
+
+
+def parse(given: Given, task: Task | None, user_id: str | None = None) -> Parsed:
     """Cut a prepared text into rows. Without a task nothing is asked of the person: of several users the first counts.
 
     Raises:
-        PerpcsError: for broken JSON, a table that needs a header, and as ``choose_user`` does.
+        PerpcsError: for broken JSON, a table that needs a header, structured text of no known kind, and as
+            ``choose_user`` does.
     """
+    if given.is_json and (users := users_named(given.text)):
+        found = json_rows(given.text, user_id, first_user=task is None)
+        return Parsed(found.rows, (*_said_of(given.name, "json"), *found.notes), found.user_id, users)
+    if (history := recognise(given)) is not None:
+        rows = list(history.rows)
+        notes = [f"Read as {history.what}."]
+        if note := left_out_note(history.left_out):
+            notes.append(note)
+        if not rows:
+            raise PerpcsError(
+                f"This is {history.what} with nothing that you wrote. {' '.join(notes[1:])}".strip(),
+                "Give another part of the export.",
+            )
+        return replace(_of_one(rows, notes, task, user_id), export=True)
+    if given.sheets:
+        layout = find_layout(given.grids, task)
+        return _of_one(map(_tidy, table_rows(layout, task)), [layout.note(task)], task, user_id)
+    kind = _kind(given, task, _ENDINGS.get(PurePath(given.name).suffix.lower()))
+    notes = list(_said_of(given.name, kind))
+    if kind == "json":
+        found = json_rows(given.text, user_id, first_user=task is None)
+        return _of_one(map(_tidy, found.rows), [*notes, *found.notes], task, user_id)
+    if kind == "table":
+        tsv = PurePath(given.name).suffix.lower() in (".tsv", ".tab") or _has_tabs(given.text)
+        layout = find_layout(sorted(given.grids, key=lambda grid: grid.delimiter != ("\t" if tsv else ",")), task)
+        cells = table_rows(layout, task)
+        return _of_one(map(_tidy, cells) if layout.header else cells, [*notes, layout.note(task)], task, user_id)
+    # Without a task, arrows and tabs are what tells pairs from free text.
+    pairs = _share(given.text, ARROW) >= 0.5 or _has_tabs(given.text, 0.5 if task is None else 0.9)
+    if task is not None and task.y_field is not None:
+        pairs = True
+    return Parsed(pair_rows(given.text, task) if pairs else line_rows(given.text), (*notes, "Read as one item a line."))
+
+
+def _said_of(name: str, kind: Kind) -> tuple[str, ...]:
+    """A note where the name's ending told something else than the content."""
     ending = PurePath(name).suffix.lower()
     told = _ENDINGS.get(ending)
-    kind = _kind(text, task, told)
-    notes = () if told in (None, "text", kind) else (f"The name ends in {ending}, but it holds {_KIND_NAMES[kind]}.",)
-    if kind == "json":
-        found = json_rows(text, user_id, first_user=task is None)
-        return Parsed(found.rows, (*notes, *found.notes), found.user_id)
-    if kind == "table":
-        layout = find_layout(text, task, prefer="\t" if ending in (".tsv", ".tab") or _has_tabs(text) else ",")
-        return Parsed(table_rows(text, layout, task), (*notes, layout.note(task)))
-    # Without a task, arrows and tabs are what tells pairs from free text.
-    pairs = task.y_field is not None if task else _share(text, ARROW) >= 0.5 or _has_tabs(text)
-    rows = pair_rows(text, task) if pairs else line_rows(text)
-    return Parsed(rows, (*notes, "Read as one item a line."))
+    return () if told in (None, "text", kind) else (f"The name ends in {ending}, but it holds {_KIND_NAMES[kind]}.",)
 
 
-def _kind(text: str, task: Task | None, told: Kind | None) -> Kind:
+def _of_one(rows: Iterable[Row], notes: list[str], task: Task | None, user_id: str | None) -> Parsed:
+    """The rows of the person who was chosen, where they are of several; without a task the first's.
+
+    Raises:
+        PerpcsError: for several people without a choice or with one who is not among them.
+    """
+    rows = list(rows)
+    whose = [row.person or person_of(row.fields) for row in rows]
+    people = tuple(dict.fromkeys(filter(None, whose)))
+    if len(people) < 2:
+        return Parsed(rows, tuple(notes))
+    chosen = people[0] if task is None and user_id is None else choose_name(people, user_id)
+    own = [row for row, person in zip(rows, whose, strict=True) if person == chosen]
+    notes.append(f"Only what {chosen[:60]!r} wrote is read: {len(own):,} of {len(rows):,}.")
+    return Parsed(own, tuple(notes), chosen, people)
+
+
+def _tidy(row: Row) -> Row:
+    """The row without cells that say they are empty, and without markup."""
+    fields: dict[str, Any] = {}
+    for name, value in row.fields.items():
+        if isinstance(value, str):
+            if value.strip().lower() in MISSING:
+                continue
+            value = without_markup(value)
+        fields[name] = value
+    return replace(row, fields=fields)
+
+
+def _kind(given: Given, task: Task | None, told: Kind | None) -> Kind:
+    text = given.text
     if told == "json" and text.lstrip()[:1] in ("[", "{"):
         return "json"
     if looks_like_json(text) and (_decodes(text) or not (told == "table" or _is_pair(text))):
         return "json"
     if told == "table":
-        return "text" if _share(text, ARROW) > 0.5 and not find_header(text) else "table"
-    if find_header(text):
+        return "text" if _share(text, ARROW) > 0.5 and not find_header(given.grids) else "table"
+    refuse_structured(given)
+    grids = given.grids
+    if find_header(grids, one_cell=text.lstrip().lower().startswith("sep=")):
+        return "table"
+    if ARROW not in text and widest([grid for grid in grids if grid.delimiter != ","]):
         return "table"
     pairs = task is None or task.y_field is not None
     return "table" if pairs and _has_tabs(text) else "text"
@@ -173,9 +329,9 @@ def _is_pair(text: str) -> bool:
     return ARROW in first or "\t" in first
 
 
-def _has_tabs(text: str) -> bool:
-    """Whether the text was copied from a spreadsheet: at least half of the lines have a tab, none an arrow."""
-    return _share(text, "\t") >= 0.5 and ARROW not in text
+def _has_tabs(text: str, share: float = 0.5) -> bool:
+    """Whether the text was copied from a spreadsheet: at least that share of the lines have a tab, none an arrow."""
+    return _share(text, "\t") >= share and ARROW not in text
 
 
 def _share(text: str, mark: str) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from perpcs import __version__
-from perpcs.data import read_users
+from perpcs.data import TARGETS, people_file, read_users, task_folder
 from perpcs.data.others import with_others
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
@@ -29,7 +29,6 @@ from perpcs.tasks import User, get_task
 
 Say = Callable[[str], None]
 
-TARGETS = "target_users.json"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -70,7 +69,9 @@ class Setting:
             PerpcsError: for a pool that is not of the small town, where no folder of users is given.
         """
         if self.users is not None:
-            return with_others(get_task(task), read_users(self.users / task / TARGETS, get_task(task))), {}
+            return with_others(
+                get_task(task), read_users(people_file(task_folder(self.users, task), TARGETS), get_task(task))
+            ), {}
         if not self.town:
             raise PerpcsError(
                 f"The pool {self.pool.manifest.name!r} is not of the small town, so nobody can be made up for it.",

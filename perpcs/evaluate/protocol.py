@@ -181,6 +181,7 @@ def evaluate(
     Raises:
         PerpcsError: for an unknown method, or people without queries or true answers.
     """
+    task = pool.labelled(task)
     people_with = [user for user in users if user.queries and user.history]
     if not people_with:
         raise PerpcsError("Nobody in the file has both a history and queries.", "Give users with `query` entries.")

@@ -383,7 +383,7 @@ class Engine:
             yield tuple(answers)
             if all(answer.done for answer in answers):
                 break
-        labels: list[dict[str, float]] = [{} for _ in rows]
+        task, labels = self.pool.labelled(task), [dict[str, float]() for _ in rows]
         if task.labels:
 
             def score(asked: Sequence[_Labelled]) -> Iterator[list[list[float]]]:

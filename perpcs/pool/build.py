@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
+from perpcs.data import labels_of
 from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model.base import BaseModel
 from perpcs.model.ia3 import make_pieces
@@ -357,6 +358,7 @@ def write_task(
         },
         encoder=settings.encoder,
         origin=part.origin,
+        labels=labels_of(task, [*part.base_users, *part.candidates]) if task.other_labels else (),
     )
 
 

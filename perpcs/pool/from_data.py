@@ -4,6 +4,8 @@
     FOLDER/sharer_candidates.json    the sharers are chosen from these people
     FOLDER/examples.json             example people of the app; optional, and may lie elsewhere as TASK.json
 
+or under the names that the releases of Per-Pcs and OPPU give these files.
+
 As in the paper (section 2.2) the base model learns the tasks from base users alone, by a LoRA. On the shipped base the
 pool keeps that update as it is, and it is merged when the pool is opened; any other base is stored merged and whole.
 """
@@ -16,7 +18,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from perpcs.data import read_users
+from perpcs.data import BASE_USERS, CANDIDATES, people_file, read_users
 from perpcs.data.others import with_others
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
@@ -48,7 +50,7 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
     learners: dict[str, list[User]] = {}
     for name, folder in recipe.sources.items():
         task = get_task(name)
-        candidates, adapters = folder / "sharer_candidates.json", folder / "base_users.json"
+        candidates, adapters = people_file(folder, CANDIDATES), people_file(folder, BASE_USERS)
         examples = recipe.examples / f"{name}.json" if recipe.examples else folder / "examples.json"
         learners[name] = with_others(task, read_users(adapters, task)) if adapters.exists() else []
         users = with_others(task, read_users(candidates, task))
@@ -85,7 +87,7 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
 
 def _adapt_stage(space: Workspace, recipe: Recipe, users: Mapping[str, Sequence[User]]) -> Stage:
     """Train one LoRA on base users of all tasks; without base users the model is taken as it is."""
-    files = {name: hash_file(recipe.sources[name] / "base_users.json") for name, some in users.items() if some}
+    files = {name: hash_file(people_file(recipe.sources[name], BASE_USERS)) for name, some in users.items() if some}
     settings = recipe.adaptation
     prompts = {name: get_task(name).version for name in files}
     lessons = _lessons_stage(space, recipe, files, prompts, users) if files else None

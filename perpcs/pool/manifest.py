@@ -76,6 +76,8 @@ class TaskPool:
     """What embedded the candidates, see ``perpcs.pool.embed``; empty where no embeddings are stored."""
     origin: str = ""
     """Who the sharers are, in a sentence; empty where nobody said."""
+    labels: tuple[str, ...] = ()
+    """The labels of the people's data, where the task may have others than LaMP's."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def read_manifest(folder: Path) -> Manifest:
                 f"The pool's pieces are of the kind {data['kind']!r}.", f"Known are {' and '.join(PIECE_KINDS)}."
             )
         data["positions"] = tuple(Position(**position) for position in data["positions"])
-        data["tasks"] = tuple(TaskPool(**task) for task in data["tasks"])
+        data["tasks"] = tuple(TaskPool(**{**task, "labels": tuple(task.get("labels", ()))}) for task in data["tasks"])
         return Manifest(**data)
     except (KeyError, TypeError, AttributeError) as error:
         raise PerpcsError("The pool's manifest.json lacks a field or has one too many.", "Build it again.") from error

@@ -29,6 +29,7 @@ from perpcs.pool.manifest import (
     read_manifest,
     read_sharers,
 )
+from perpcs.tasks import Task
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
 HYPERNET = "hypernet.safetensors"
@@ -136,6 +137,13 @@ class Pool:
 
     def task(self, name: str) -> TaskPool:
         return self.manifest.task(name)
+
+    def labelled(self, task: Task) -> Task:
+        """The task with the labels of the pool's people, among which an answer is chosen.
+
+        A pool that does not tell them is older than LaMP's own labels of news and holds news posts.
+        """
+        return task.with_labels(self.task(task.name).labels or task.other_labels)
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
         """The sharers of a task, in the order of the pieces.

@@ -6,7 +6,7 @@ task.py     what a Task is and how it renders prompts
 """
 
 from perpcs.tasks.items import Item, Query, User
-from perpcs.tasks.lamp import TASKS, get_task
+from perpcs.tasks.lamp import FOLDERS, TASKS, asked_task, get_task, no_emails
 from perpcs.tasks.task import Task
 
-__all__ = ["TASKS", "Item", "Query", "Task", "User", "get_task"]
+__all__ = ["FOLDERS", "TASKS", "Item", "Query", "Task", "User", "asked_task", "get_task", "no_emails"]

@@ -1,6 +1,8 @@
 """The table of tasks. Input formats follow LaMP (Salemi et al., 2024), prompts the sections of the paper's Table 6."""
 
-from perpcs.errors import unknown
+import re
+
+from perpcs.errors import PerpcsError, unknown
 from perpcs.tasks.task import Task
 
 MOVIE_TAGS = (
@@ -21,6 +23,24 @@ MOVIE_TAGS = (
     "true story",
 )
 NEWS_CATEGORIES = (
+    "women",
+    "religion",
+    "politics",
+    "style & beauty",
+    "entertainment",
+    "culture & arts",
+    "sports",
+    "science & technology",
+    "travel",
+    "business",
+    "crime",
+    "education",
+    "healthy living",
+    "parents",
+    "food & drink",
+)
+"""LaMP's own, as its questions list them."""
+NEWS_SECTIONS = (
     "politics",
     "entertainment",
     "world news",
@@ -37,6 +57,19 @@ NEWS_CATEGORIES = (
     "home & living",
     "wellness",
 )
+"""Of news posts by author: what the shipped pool's people wrote under."""
+FOLDERS = {
+    "citation": "LaMP_1",
+    "movie_tagging": "LaMP_2",
+    "LaMP_2M": "LaMP_2",
+    "news_categorize": "LaMP_2N",
+    "news_categorization": "LaMP_2N",
+    "product_rating": "LaMP_3",
+    "news_headline": "LaMP_4",
+    "scholarly_title": "LaMP_5",
+    "tweet_paraphrase": "LaMP_7",
+}
+"""What OPPU's and Per-Pcs's releases and LaMP's later files call the tasks."""
 
 _TABLE = (
     Task(
@@ -80,6 +113,7 @@ _TABLE = (
         y_field="category",
         query_pattern=r"^(?:Which category\b.*? )?article: (?P<x>.*)$",
         labels=NEWS_CATEGORIES,
+        other_labels=NEWS_SECTIONS,
         metric="accuracy",
         max_new_tokens=8,
     ),
@@ -133,15 +167,43 @@ _TABLE = (
     ),
 )
 
+_WORDINGS = (
+    (r"which reference is related\?|which of the following.*references", "LaMP_1"),
+    (r"Which tag does this movie relate to", "LaMP_2"),
+    (r"Which category does this article relate to", "LaMP_2N"),
+    (r"What is the score of the following review", "LaMP_3"),
+    (r"Generate a headline for the following article", "LaMP_4"),
+    (r"Generate a title for the following abstract", "LaMP_5"),
+    (r"Generate a subject for the following email", "LaMP_6"),
+    (r"Paraphrase the following (?:tweet|text)", "LaMP_7"),
+)
+
+
+def asked_task(input: str) -> str:
+    """The name of the task whose question a text is, by LaMP's wording; "" where it follows none."""
+    return next((name for pattern, name in _WORDINGS if re.search(pattern, input[:2000], re.IGNORECASE)), "")
+
+
+def no_emails() -> PerpcsError:
+    """Why LaMP_6 is not among the tasks."""
+    return PerpcsError(
+        "LaMP_6 (email subjects) is not among the tasks: its mails are the Avocado collection, which needs a licence, "
+        "and the papers leave it out.",
+        f"Choose one of: {', '.join(TASKS)}.",
+    )
+
+
 TASKS: dict[str, Task] = {task.name: task for task in _TABLE}
 
 
 def get_task(name: str) -> Task:
-    """The task of that name.
+    """The task of that name, LaMP's or that of a release's folder.
 
     Raises:
-        PerpcsError: for an unknown name, with the nearest known one.
+        PerpcsError: for an unknown name, with the nearest known one, and for LaMP_6 with the reason.
     """
-    if name in TASKS:
-        return TASKS[name]
+    if name in TASKS or name in FOLDERS:
+        return TASKS[FOLDERS.get(name, name)]
+    if name == "LaMP_6":
+        raise no_emails()
     raise unknown("task", name, TASKS)

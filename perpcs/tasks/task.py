@@ -15,7 +15,7 @@ The target is a space and the answer, so that prompt + target is the text a pers
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from zlib import crc32
 
@@ -43,6 +43,8 @@ class Task:
     query_pattern: str
     """Regular expression over a LaMP query input; group ``x`` and, for citations, ``option1`` and ``option2``."""
     labels: tuple[str, ...] = ()
+    other_labels: tuple[str, ...] = ()
+    """Labels under which other data of the task come; where there are any, data may also bring labels of their own."""
     metric: str = "rouge-L"
     max_new_tokens: int = 60
     """Room for an answer: the longest that the town writes take 47 tokens of its base model."""
@@ -57,6 +59,10 @@ class Task:
     def has_options(self) -> bool:
         """Whether a query is a choice between two texts that it names."""
         return "option1" in self.query_pattern
+
+    def with_labels(self, labels: Sequence[str]) -> "Task":
+        """The task as data with other labels define it; as it is for no labels."""
+        return replace(self, labels=tuple(labels), other_labels=()) if labels else self
 
     # ---- reading LaMP fields -------------------------------------------------------------------------------------
 
@@ -111,7 +117,7 @@ class Task:
         """
         if self.kind == "text" or not self.labels or self.history_instruction:
             return y
-        by_key = {label.lower(): label for label in self.labels}
+        by_key = {label.lower(): label for label in (*self.other_labels, *self.labels)}
         label = by_key.get(y.strip().lower())
         if label is None:
             raise PerpcsError(f"{y[:40]!r} is not a label of {self.name}.", f"Use one of: {', '.join(self.labels)}.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from perpcs.assembly.record import Assembly
-from perpcs.data import user_ids
+from perpcs.data import Look
 from perpcs.errors import PerpcsError
 from perpcs.figures.style import bytes_text
 from perpcs.tasks import TASKS
@@ -14,7 +14,7 @@ from perpcs.ui.choice import example_picker, pool_tasks, task_picker
 from perpcs.ui.errors import show_error
 from perpcs.ui.knobs import knobs
 from perpcs.ui.people import Person, find_example
-from perpcs.ui.reading import GUESS, LIMITS, Draft, as_lines, read_draft
+from perpcs.ui.reading import GUESS, LIMITS, Draft, as_lines, look_at, read_draft
 from perpcs.ui.run import start_assembly
 from perpcs.ui.state import SOURCES, Studio, forget, remember
 from perpcs.ui.strings import PRIVACY
@@ -22,7 +22,11 @@ from perpcs.ui.strings import PRIVACY
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
-UPLOADS = ["txt", "csv", "tsv", "json", "jsonl"]
+UPLOADS = [
+    *("txt", "csv", "tsv", "tab", "json", "jsonl", "ndjson", "js", "xml", "rss", "atom", "mbox", "eml", "bib", "md"),
+    *("xlsx", "zip"),
+]
+"""Endings that the chooser offers; what a file is, its content tells."""
 PREVIEW = 60
 
 
@@ -64,7 +68,7 @@ def _paste(engine: "Engine", record: Studio) -> None:
         key=key,
         height=150,
         placeholder="A text you were given => what you wrote for it\nThe next text => what you wrote for that",
-        help="One item per line, input => your answer. JSON, CSV with a header and spreadsheet rows work too.",
+        help="One item per line, input => your answer. JSON, tables, chats and other exports work too.",
     )
     if not record.text:
         st.button("Fill in a sample", on_click=fill_sample, args=(engine, record, key), key="sample", type="tertiary")
@@ -73,14 +77,59 @@ def _paste(engine: "Engine", record: Studio) -> None:
     _after_input(engine, record, read_given(record, "paste", record.text, tasks))
 
 
-def read_given(
-    record: Studio, source: str, given: str | tuple[str, bytes], tasks: tuple[str, ...], user_id: str | None = None
-) -> Draft:
-    """The parsed input; parsed again only if it has changed."""
-    wanted = (given, record.wanted_task, user_id)
+def read_given(record: Studio, source: str, given: str | tuple[str, bytes], tasks: tuple[str, ...]) -> Draft:
+    """The reading of what was given, of the person who is asked for where it is of several; read again only when
+    something about it has changed.
+    """
+    seen = looked_at(record, source, given)
+    user_id, replies = whose(record, source, seen), with_replies(record, source, seen)
+    wanted = (given, record.wanted_task, user_id, replies)
     if source not in record.drafts or record.drafts[source][0] != wanted:
-        record.drafts[source] = (wanted, read_draft(given, record.wanted_task, tasks, user_id))
+        record.drafts[source] = (wanted, read_draft(given, record.wanted_task, tasks, user_id, replies))
     return record.drafts[source][1]
+
+
+def looked_at(record: Studio, source: str, given: str | tuple[str, bytes]) -> Look:
+    """What can be asked about what was given; looked at again only when that has changed."""
+    if source not in record.looks or record.looks[source][0] != given:
+        record.looks[source] = (given, look_at(given))
+    return record.looks[source][1]
+
+
+def whose(record: Studio, source: str, seen: Look) -> str | None:
+    """Whose of several people's texts is to be read; None where there is nobody to choose from, or not yet chosen."""
+    if len(seen.people) < 2:
+        return None
+    return st.selectbox(
+        "Which of these is you?" if seen.asks else f"Whose history? The file holds {len(seen.people)} people.",
+        seen.people,
+        index=None if seen.asks else 0,
+        placeholder="Choose your name",
+        key=f"who-{source}-{record.generation}",
+    )
+
+
+def with_replies(record: Studio, source: str, seen: Look) -> bool:
+    """Whether posts that answer somebody's are read; asked where there are any."""
+    if not seen.replies:
+        return True
+    return st.checkbox(
+        f"With the {seen.replies:,} answers to others", True, key=f"replies-{source}-{record.generation}"
+    )
+
+
+def other_tasks(record: Studio, draft: Draft | None) -> None:
+    """One button for each other task as which the text can be read."""
+    if draft is None or not draft.others:
+        return
+    with st.container(horizontal=True):
+        for name in draft.others:
+            label = f"Read as {TASKS[name].title.lower()}"
+            st.button(label, on_click=_read_as, args=(record, name), key=f"as-{name}", type="tertiary")
+
+
+def _read_as(record: Studio, task: str) -> None:
+    record.wanted_task = st.session_state["wanted-task"] = task
 
 
 def fill_sample(engine: "Engine", record: Studio, key: str) -> None:
@@ -96,18 +145,13 @@ def _upload(engine: "Engine", record: Studio) -> None:
         "A file with your past items",
         type=UPLOADS,
         key=f"upload-{record.generation}",
-        help="txt, csv, tsv, json, jsonl, and files in the formats of LaMP and Per-Pcs.",
+        help="Text, tables, JSON, XLSX, exports of X, Mastodon, Bluesky, Reddit, Letterboxd, Goodreads, WhatsApp and "
+        "more, mbox, BibTeX, feeds, a zip of any of these, and files in the formats of LaMP and Per-Pcs.",
     )
     if file is None:
         _after_input(engine, record, None)
         return
-    data = file.getvalue()
-    people, chosen = user_ids(data), None
-    if len(people) > 1:
-        chosen = st.selectbox(
-            f"Whose history? The file contains {len(people)} people.", people, key=f"who-{record.generation}"
-        )
-    _after_input(engine, record, read_given(record, "upload", (file.name, data), tasks, chosen))
+    _after_input(engine, record, read_given(record, "upload", (file.name, file.getvalue()), tasks))
 
 
 def _saved(engine: "Engine", record: Studio) -> None:
@@ -139,6 +183,7 @@ def kind_picker(record: Studio, tasks: tuple[str, ...]) -> None:
 def _after_input(engine: "Engine", record: Studio, draft: Draft | None) -> None:
     """Counts, preview, bad rows, the button, settings, privacy: the same for a paste and a file."""
     counts(draft)
+    other_tasks(record, draft)
     if draft is not None and draft.error is not None:
         show_error(draft.error)
     ready = draft is not None and draft.ready

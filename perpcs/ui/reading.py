@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from perpcs.data import Limits, Reading, guess_task, read_pasted, read_upload
+from perpcs.data import Limits, Look, Reading, look, read_pasted, read_upload
 from perpcs.errors import PerpcsError
 from perpcs.tasks import TASKS, get_task
 
@@ -21,6 +21,8 @@ class Draft:
     """Why this task, if it was guessed."""
     reading: Reading | None = None
     error: PerpcsError | None = None
+    others: tuple[str, ...] = ()
+    """Other tasks of the pool as which most of it can be read."""
 
     @property
     def ready(self) -> bool:
@@ -28,35 +30,47 @@ class Draft:
 
 
 def read_draft(
-    given: str | tuple[str, bytes], wanted: str, known: tuple[str, ...], user_id: str | None = None
+    given: str | tuple[str, bytes],
+    wanted: str,
+    known: tuple[str, ...],
+    user_id: str | None = None,
+    replies: bool = True,
 ) -> Draft:
-    """Read a pasted text, or an uploaded (name, bytes).
+    """Read a pasted text, or an uploaded (name, bytes), of which ``user_id`` says who is meant.
 
     Args:
         wanted: a task's name, or ``GUESS``.
         known: tasks that the pool has sharers for.
+        replies: whether posts that answer somebody's count.
     """
     content = given if isinstance(given, str) else given[1]
     size = len(content.encode("utf-8", "surrogatepass")) if isinstance(content, str) else len(content)
     task, why = wanted, ""
+    seen = look_at(given, user_id)
     if wanted == GUESS:
-        guess = guess_task(content) if size <= LIMITS.max_bytes else None
-        if guess is None:
+        if seen.guess is None:
             task, why = known[0], "The kind of text is unclear, so the first one was used."
         else:
-            task, why = guess[0].name, guess[1]
-        if task not in known:
-            names = ", ".join(TASKS[name].title for name in known)
-            wrong = f"This looks like {TASKS[task].title.lower()}, but the pool has no sharers for it."
-            return Draft(size, task, why, error=PerpcsError(wrong, f"Choose a kind of text: {names}."))
+            task, why = seen.guess[0].name, seen.guess[1]
+    others = tuple(fit.name for fit in seen.fits if fit.name in known and fit.name != task)
+    if wanted == GUESS and task not in known:
+        names = ", ".join(TASKS[name].title for name in known)
+        wrong = f"This looks like {TASKS[task].title.lower()}, but the pool has no sharers for it."
+        return Draft(size, task, why, error=PerpcsError(wrong, f"Choose a kind of text: {names}."), others=others)
     try:
         if isinstance(given, str):
-            reading = read_pasted(given, get_task(task), user_id=user_id)
+            reading = read_pasted(given, get_task(task), user_id=user_id, replies=replies)
         else:
-            reading = read_upload(given[0], given[1], get_task(task), user_id=user_id)
+            reading = read_upload(given[0], given[1], get_task(task), user_id=user_id, replies=replies)
     except PerpcsError as error:
-        return Draft(size, task, why, error=error)
-    return Draft(size, task, why, reading)
+        return Draft(size, task, why, error=error, others=others)
+    return Draft(size, task, why, reading, others=others)
+
+
+def look_at(given: str | tuple[str, bytes], user_id: str | None = None) -> Look:
+    """Whose a pasted text or an uploaded (name, bytes) is and what it fits; nothing of what is too large to be read."""
+    name, content = ("", given) if isinstance(given, str) else given
+    return look(content, name, user_id) if len(content) <= LIMITS.max_bytes else Look()
 
 
 def as_lines(items: tuple, limit: int = 12) -> str:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from perpcs.data import user_ids
 from perpcs.errors import PerpcsError
 from perpcs.figures.steps import STEPS, steps_html
 from perpcs.personalizers.sharing import carried_to, revoke, share
@@ -91,6 +90,7 @@ def text_panel(engine: "Engine", record: Studio) -> None:
     give_history.kind_picker(record, pool_tasks(engine))
     draft = _uploaded(engine, record) if shown == "upload" else _pasted(engine, record)
     give_history.counts(draft)
+    give_history.other_tasks(record, draft)
     if draft is not None and draft.error is not None:
         show_error(draft.error)
     read = len(draft.reading.items) if draft and draft.reading else 0
@@ -135,13 +135,7 @@ def _uploaded(engine: "Engine", record: Studio) -> Draft | None:
     file = st.file_uploader("A file with your past items", give_history.UPLOADS, key=f"upload-{record.generation}")
     if file is None:
         return None
-    data, chosen = file.getvalue(), None
-    people = user_ids(data)
-    if len(people) > 1:
-        chosen = st.selectbox(
-            f"Whose history? The file holds {len(people)} people.", people, key=f"who-{record.generation}"
-        )
-    return give_history.read_given(record, "upload", (file.name, data), pool_tasks(engine), chosen)
+    return give_history.read_given(record, "upload", (file.name, file.getvalue()), pool_tasks(engine))
 
 
 def _train(engine: "Engine", record: Studio, draft: Draft) -> None:

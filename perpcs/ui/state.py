@@ -14,6 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from perpcs.assembly.options import PRESETS, RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.data import Look
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import SORTS
 from perpcs.personalizers.methods import DEFAULT, is_name
@@ -80,6 +81,8 @@ class Studio:
     wanted_task: str = GUESS
     drafts: dict[str, tuple[Any, Draft]] = field(default_factory=dict)
     """By source: what was read, and the reading of it."""
+    looks: dict[str, tuple[Any, Look]] = field(default_factory=dict)
+    """By source: what was given, and whose it may be."""
     loaded_file: str = ""
     """Id of the saved person's file that ``own`` came from."""
     own: Person | None = None

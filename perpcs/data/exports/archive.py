@@ -1,0 +1,88 @@
+"""Zip archives: which member is read, and how much. Nothing is unpacked to disk, and no archive within an archive."""
+
+import io
+import lzma
+import zlib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from perpcs.data.limits import MAX_ARCHIVE_BYTES, MAX_MEMBERS
+from perpcs.errors import PerpcsError
+
+_READ = {".js", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".xml", ".rss", ".atom", ".mbox", ".eml", ".bib"}
+_WORKBOOK = ".xlsx"
+_DOCUMENTS = {
+    "word/document.xml": "a Word document",
+    "ppt/presentation.xml": "a PowerPoint presentation",
+    "xl/workbook.bin": "a binary Excel workbook",
+    "content.xml": "an OpenDocument file",
+    "META-INF/container.xml": "an e-book",
+    "AndroidManifest.xml": "an Android app",
+    "data.pkl": "a pickle of Python, which can run code,",
+}
+_NOT_OURS = ("deleted", "orphaned", "__macosx", "likes")
+"""Folders of exports whose files are not the person's history."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive."""
+
+    name: str
+    data: bytes
+
+
+def is_zip(data: bytes) -> bool:
+    """Whether bytes open as a zip archive does."""
+    return data.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
+def open_zip(data: bytes) -> tuple[str, list[Member]]:
+    """("workbook", []) for XLSX, ("archive", the members that may be a history) for any other.
+
+    Raises:
+        PerpcsError: for a broken or encrypted archive, one that would unpack to too much, and documents by their name.
+    """
+    try:
+        with ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            _refuse(infos, archive)
+            if any(info.filename == "xl/workbook.xml" for info in infos):
+                return "workbook", []
+            return "archive", [
+                Member(info.filename, archive.open(info).read(info.file_size)) for info in infos if _is_wanted(info)
+            ]
+    except (BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError, OSError, RuntimeError, ValueError):
+        wrong = "The file opens like a zip archive or an Excel workbook, but it is broken."
+        raise PerpcsError(wrong, "Download it again, or unpack it and give the text, CSV or JSON file in it.") from None
+
+
+def _refuse(infos: list[ZipInfo], archive: ZipFile) -> None:
+    if len(infos) > MAX_MEMBERS:
+        raise PerpcsError(f"The archive holds more than {MAX_MEMBERS:,} files.", "Give the one file with your items.")
+    for info in infos:
+        kind = _DOCUMENTS.get(info.filename) or (
+            _DOCUMENTS["data.pkl"] if info.filename.endswith("/data.pkl") else None
+        )
+        if kind:
+            raise PerpcsError(f"The file is {kind} and not read here.", "Save it as text (UTF-8), CSV or JSON.")
+    if any(info.flag_bits & 1 for info in infos):
+        raise PerpcsError("The archive is encrypted.", "Unpack it, and give the file with your items.")
+    workbook = any(info.filename == "xl/workbook.xml" for info in infos)
+    wanted = [info for info in infos if workbook or _is_wanted(info)]
+    if sum(info.file_size for info in wanted) > MAX_ARCHIVE_BYTES:
+        wrong = f"The archive would unpack to more than {MAX_ARCHIVE_BYTES / 1e6:,.0f} MB of text."
+        raise PerpcsError(wrong, "Unpack it, and give the one file with your items.")
+    if workbook:
+        for info in wanted:
+            with archive.open(info) as member:
+                if b"<!ENTITY" in member.read(info.file_size).upper():
+                    raise PerpcsError("The workbook declares XML entities.", "Save it as CSV.")
+
+
+def _is_wanted(info: ZipInfo) -> bool:
+    path = PurePosixPath(info.filename.lower())
+    if info.is_dir() or path.name.startswith(".") or any(part in _NOT_OURS for part in path.parts[:-1]):
+        return False
+    return path.suffix in _READ or path.suffix == _WORKBOOK

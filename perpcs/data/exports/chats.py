@@ -1,0 +1,110 @@
+"""Chats of several people: WhatsApp, Telegram, Messenger and Instagram, Discord. The person says who they are."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from perpcs.data.exports.given import Given, History, row_of, text_at
+from perpcs.data.limits import Row
+from perpcs.data.markup import decoded_once
+
+_MARKS = "\u200e\u200f\u202a\u202c\ufeff"
+_DAY = r"\d{1,4}[./-] ?\d{1,2}[./-] ?\d{2,4}\.?"
+_TIME = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:[\s\u202f\u00a0]*(?:[apAP]\.?[\s\u00a0]?[mM]\.?))?"
+_MESSAGE = re.compile(
+    rf"[{_MARKS}]*(?:\[(?P<when>{_DAY},?\s{_TIME})\]\s|(?P<at>{_DAY},?\s{_TIME})\s[-–]\s)(?P<rest>.*)", re.DOTALL
+)
+_SAID = re.compile(rf"[{_MARKS}~\s]*([^:\n\"“”]{{1,60}}?)[{_MARKS}]*:(?:\s|$)(.*)", re.DOTALL)
+_OMITTED = re.compile(
+    r"<[^<>\n]{1,60}>|.*\((?:file attached|Datei angehängt|archivo adjunto|fichier joint)\)|null|POLL:.*"
+)
+_GONE = re.compile(
+    r"(?:This message was deleted|You deleted this message|Missed (?:voice|video) call|Waiting for this message.*|"
+    r"Diese Nachricht wurde gelöscht|Du hast diese Nachricht gelöscht|Se eliminó este mensaje|Eliminaste este mensaje|"
+    r"Ce message a été supprimé|Vous avez supprimé ce message|Questo messaggio è stato eliminato|"
+    r"Dit bericht is verwijderd|Mensagem apagada|Esta mensagem foi apagada|(?:image|video|audio|sticker|GIF|document|"
+    r"Contact card) omitted)\.?",
+    re.IGNORECASE,
+)
+_EDITED = re.compile(rf"[{_MARKS}\s]*<[^<>\n]*(?:edited|bearbeitet|edit[óò]|modifi)[^<>\n]*>$", re.IGNORECASE)
+
+
+def whatsapp(given: Given) -> History | None:
+    """A chat that WhatsApp exported without media, from Android or iOS."""
+    first = given.text.lstrip().split("\n", 1)[0]
+    if given.sheets or not _MESSAGE.match(first) or given.share(_MESSAGE) < 0.1:
+        return None
+    left_out: Counter[str] = Counter()
+
+    def rows() -> Iterator[Row]:
+        for line, when, rest in _messages(given.text):
+            said = _SAID.match(rest)
+            if not said:
+                left_out["notice of WhatsApp"] += 1
+                continue
+            text = _EDITED.sub("", said[2].rstrip())
+            # What iOS writes itself begins with a mark of direction.
+            written = text.strip(_MARKS + " \n")
+            if text.startswith(tuple(_MARKS)) or _OMITTED.fullmatch(written) or _GONE.fullmatch(written):
+                left_out["message without text"] += 1
+            elif written:
+                yield row_of(Row(line, rest), {"text": written, "date": when}, said[1].strip())
+
+    return History("a WhatsApp chat", rows(), left_out, asks=True)
+
+
+def _messages(text: str) -> Iterator[tuple[int, str, str]]:
+    """(line, when, what follows) of each message with the lines that continue it."""
+    line, when, lines = 0, "", list[str]()
+    for number, each in enumerate(text.split("\n"), start=1):
+        if found := _MESSAGE.match(each):
+            if lines:
+                yield line, when, "\n".join(lines)
+            line, when, lines = number, found["when"] or found["at"], [found["rest"]]
+        elif lines:
+            lines.append(each)
+    if lines:
+        yield line, when, "\n".join(lines)
+
+
+def chat_json(given: Given) -> History | None:
+    """JSON of Telegram, of Messenger and Instagram, and of a Discord channel."""
+    said = [(found, _said(found.value)) for found in given.objects]
+    if not any(each is not None for _, each in said):
+        return None
+    left_out: Counter[str] = Counter()
+
+    def rows() -> Iterator[Row]:
+        for found, each in said:
+            who, text, date = each or ("", "", None)
+            if text:
+                yield row_of(found, {"text": text, "date": date}, who)
+            else:
+                left_out["message without text"] += 1
+
+    return History("a chat", rows(), left_out, asks=True)
+
+
+def _said(value: dict[str, Any]) -> tuple[str, str, Any] | None:
+    """(who, what, when) of a message; None for what is none."""
+    if "sender_name" in value and "timestamp_ms" in value:
+        return (
+            decoded_once(text_at(value, "sender_name")),
+            decoded_once(text_at(value, "content")),
+            value["timestamp_ms"],
+        )
+    if value.get("type") in ("message", "service") and "date" in value and ("from" in value or "actor" in value):
+        if value["type"] == "service" or value.get("forwarded_from"):
+            return "", "", None
+        pieces = value.get("text")
+        pieces = pieces if isinstance(pieces, list) else [pieces]
+        text = "".join(piece if isinstance(piece, str) else text_at(piece, "text") for piece in pieces)
+        return text_at(value, "from"), text.strip(), value["date"]
+    if isinstance(value.get("author"), dict) and "content" in value and "timestamp" in value:
+        return (
+            text_at(value, "author", "name") or text_at(value, "author", "username"),
+            text_at(value, "content"),
+            (value["timestamp"]),
+        )
+    return None
