@@ -107,7 +107,7 @@ def test_bad_json_rows() -> None:
         (2, "The field 'text' holds a list, not text."),
         (3, "The field 'title' holds true or false, not text."),
         (4, "The item has no 'title'."),
-        (4, "The item has no 'title'."),
+        (4, "The element is not an object with fields."),
         (4, "The element is not an object with fields."),
     ]
 

@@ -50,7 +50,8 @@ def decode(data: bytes) -> tuple[str, tuple[str, ...]]:
         raise PerpcsError("The file is empty.", "Choose a file with at least one item in it.")
     for magic, kind in _MAGIC:
         if data.startswith(magic):
-            raise PerpcsError(f"The file is {kind}, not text.", _SAVE_AS)
+            do = "Unpack it, and give the file in it." if kind.endswith("archive") else _SAVE_AS
+            raise PerpcsError(f"The file is {kind}, not text.", do)
     if b"eroots" in data[:64] and b"gversion" in data[:128]:
         raise PerpcsError("The file is a Bluesky repository (CAR).", "Give its records as JSON instead.")
     text, notes = _decode_known(data) or _decode_guess(data)

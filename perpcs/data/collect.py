@@ -1,5 +1,6 @@
 """From rows to a Reading: every row becomes an item, a bad row with a reason, or is counted as past the limit."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from perpcs.data.dates import in_order
@@ -9,6 +10,8 @@ from perpcs.data.stars import is_between
 from perpcs.data.task_fit import certain_task, fitting, named_task
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Item, Task
+
+_REPOST = re.compile(r"RT @\w{1,30}:")
 
 
 def collect(rows: Iterable[Row], task: Task, limits: Limits, notes: Sequence[str] = ()) -> Reading:
@@ -31,6 +34,8 @@ def collect(rows: Iterable[Row], task: Task, limits: Limits, notes: Sequence[str
             if row.problem:
                 raise PerpcsError(*row.problem)
             item, cut_fields = to_item(row.fields, task, limits)
+            if task.y_field is None and _REPOST.match(item.x):
+                raise PerpcsError("It repeats somebody else's post.", "Leave reposts out.")
         except PerpcsError as error:
             bad.append(BadRow(row.line, error.wrong, error.do, excerpt(row.raw)))
             continue

@@ -44,12 +44,12 @@ DATE_NAMES = (
     *("created at", "created", "created utc", "published", "published at", "publish date", "pub date", "posted"),
     *("date", "datetime", "timestamp", "timestamp ms", "time", "unix review time", "review time", "review date"),
     *("date rated", "watched date", "date read", "date added", "issued", "publication date", "publication year"),
-    *("year", "update date", "submitted", "sent", "sent at"),
+    *("year", "update date", "submitted", "sent", "sent at", "ts"),
 )
 """From the most telling to the least: a review's own date before the year of what it reviews."""
 PERSON_NAMES = (
     *("sender", "sender name", "from", "user id", "reviewer id", "screen name", "username", "user name"),
-    *("author id", "reviewer name", "reviewer"),
+    *("author id", "reviewer name", "reviewer", "user"),
 )
 """Whose text a row is, where rows of several people lie in one file. An author alone may be that of a book."""
 _ABOUT = {"id", "author", "user", "url", "link", *DATE_NAMES, *PERSON_NAMES}
@@ -102,6 +102,11 @@ def is_header(cells: Iterable[str]) -> bool:
         return bool(known & {"text", *X_NAMES["LaMP_7"]} - {"note", "status", "article"})
     pair = bool(known & set(PLAIN_NAMES)) and bool(known & set(TWEET_NAMES))
     return bool(known & _LAMP_X) or pair or (has_x and (has_y or bool(known & _ABOUT)))
+
+
+def all_known(cells: Iterable[str]) -> bool:
+    """Whether every cell is the name of a field that we know."""
+    return all(plain(cell) in _LAMP_X | _LAMP_Y | _ALL_X | _ALL_Y | _ABOUT for cell in cells)
 
 
 def by_name(fields: Mapping[str, Any]) -> dict[str, Any]:

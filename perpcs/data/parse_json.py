@@ -172,7 +172,7 @@ def _row(found: "Found | tuple[int, str, str]") -> Row:
     value = found.value
     if isinstance(value, dict) and value:
         return Row(found.line, found.raw, value)
-    if isinstance(value, str):
+    if isinstance(value, str) and found.text[found.start] == '"':  # numbers are text here too, and no item
         return Row(found.line, found.raw, {"x": value})
     if isinstance(value, list) and len(value) == 2:
         return Row(found.line, found.raw, {"x": value[0], "y": value[1]})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 
-from perpcs.data.fields import field_names, is_header, plain, x_noun, y_noun
+from perpcs.data.fields import all_known, field_names, is_header, plain, x_noun, y_noun
 from perpcs.data.limits import Row, count, excerpt
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Task
@@ -23,6 +23,8 @@ _QUOTED = re.compile(r' *"((?:[^"]++|"")*+)" *')
 _SEP_LINE = re.compile(r'"?sep=(\\t|[^\w\s"]|\t)"?[ \t]*(?:\n|$)', re.IGNORECASE)
 _RULE = re.compile(r":?-*:?")
 _SAMPLE = 50
+_SURE = 5
+"""Within so many records a header of known names alone may be narrower than what stands before it."""
 _MOST_COLUMNS = 500
 _PREAMBLE = 20
 """Records in which the header is looked for."""
@@ -59,7 +61,7 @@ class Layout:
         if self.skip:
             how += f", after {count(self.skip, 'line')} before the header"
         if self.header:
-            return f"{how}, with the header {', '.join(self.header)[:80]}."
+            return f"{how}, with the header {', '.join(filter(None, self.header))[:80]}."
         if self.delimiter and task:
             return f"{how}, without a header: the first column is the {x_noun(task)}, the second the {y_noun(task)}."
         return f"{how}, without a header."
@@ -131,7 +133,8 @@ def find_header(grids: Sequence[Grid], one_cell: bool = False, names: Iterable[s
             cells = [cell.strip() for cell in record.cells]
             filled = sum(map(bool, cells))
             found = wanted <= set(map(plain, cells)) if wanted else is_header(cells)
-            if found and (filled > 1 or (one_cell and not place)) and (filled > widest or not place):
+            sure = not place or filled > widest or (place <= _SURE and all_known(filter(None, cells)))
+            if found and sure and (filled > 1 or (one_cell and not place)):
                 delimiter = grid.delimiter if len(cells) > 1 else ""
                 return Layout(delimiter, tuple(cells), place, grid if len(cells) > 1 else _whole_lines(grid))
             widest = max(widest, filled)
@@ -146,14 +149,15 @@ def find_layout(grids: Sequence[Grid], task: Task | None) -> Layout:
     """
     if layout := find_header(grids, one_cell=True):
         return layout
-    if wide := widest(grids):
+    free = task is not None and task.y_field is None and not _pairs(grids[0])
+    if wide := widest(grids) or (_two_wide(grids) if free else []):
         cells = ", ".join(repr(excerpt(cell, 24)) for cell in wide[:12] if cell.strip())
         lacks = f"is {x_noun(task)}" + (f" or {y_noun(task)}" if task.y_field else "") if task else "is a field we know"
         raise PerpcsError(
             f"The table has {len(wide)} columns, and no name in its first line {lacks}: {cells[:200]}.",
             f"Name the columns in its first line: {field_names(task) if task else 'text and title'}.",
         )
-    if task is not None and task.y_field is None and not _pairs(grids[0]):
+    if free:
         return Layout("", grid=_whole_lines(grids[0]))
     best, most = grids[0], 0
     for grid in grids:
@@ -172,6 +176,12 @@ def widest(grids: Sequence[Grid]) -> list[str]:
         if len(head) > 1 and len(widths) == 1 and widths.pop() > max(2, len(found)):
             found = head[0].cells
     return found
+
+
+def _two_wide(grids: Sequence[Grid]) -> list[str]:
+    """The first record where all records, three or more, have two cells: no prose has one comma in every line."""
+    heads = (grid.first for grid in grids)
+    return next((head[0].cells for head in heads if len(head) > 2 and all(len(each.cells) == 2 for each in head)), [])
 
 
 def _pairs(grid: Grid) -> bool:

@@ -135,7 +135,10 @@ def look(given: str | bytes, name: str = "", user_id: str | None = None) -> Look
         parsed, asks = _look(given, name, user_id)
         rows = list(parsed.rows)
         replies = sum(bool(row.fields.get(REPLY)) for row in rows)
-        return Look(parsed.people, asks, guess_rows(rows[:GUESS_ROWS]), replies, fitting(rows[:GUESS_ROWS]))
+        guess, fits = guess_rows(rows[:GUESS_ROWS]), fitting(rows[:GUESS_ROWS])
+        if guess is None and parsed.export and fits:
+            guess = fits[-1], "It is text that you wrote, without an answer to each."
+        return Look(parsed.people, asks, guess, replies, fits)
     except PerpcsError:
         return Look()
 

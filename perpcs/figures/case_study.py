@@ -1,4 +1,4 @@
-"""One person's weights beside what PEFT retrieval takes for them: two maps of the same pieces, on one scale each."""
+"""One person's weights next to PEFT retrieval's selection: two maps of the same pieces, each on its own scale."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ from perpcs.figures.style import (
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Weights (P, S) of both, and whom retrieval takes."""
+    """Weights (P, S) of both, and the sharers that retrieval selects."""
 
     name: str
     positions: tuple[str, ...]
@@ -41,17 +41,17 @@ class Case:
 
 
 def case_title(case: Case) -> str:
-    """The takeaway: how much of the weight lies on the sharers whose histories are most alike."""
+    """The main finding: how much of the weight is on the sharers with the most similar histories."""
     on, chance = 100 * case.weight_on_taken, 100 * case.by_chance
     return (
-        f"{case.name}: {on:.0f} % of Per-Pcs’s weight lies on the {len(case.taken)} sharers that PEFT retrieval takes; "
-        f"by chance it would be {chance:.0f} %"
+        f"{case.name}: {on:.0f} % of Per-Pcs’s weight is on the {len(case.taken)} sharers that PEFT retrieval selects "
+        f"({chance:.0f} % by chance)"
     )
 
 
-@lru_cache(maxsize=4)  # a page asks at every press
+@lru_cache(maxsize=4)  # a page asks at every click
 def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
-    """Two maps side by side; rows are positions, columns sharers, the most alike first; taken ones are ticked."""
+    """Two maps side by side; rows are positions, columns sharers, the most similar first; selected ones have a tick."""
     columns = sorted(range(len(case.sharers)), key=lambda s: (-case.likeness[s], s))
     names = short_names(case.sharers)
     figure = make_subplots(
@@ -100,7 +100,7 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
                     "line": {"width": 0.5, "color": muted(dark)},
                 },
                 hovertemplate=(
-                    "<b>%{customdata[0]}</b><br>sharer %{customdata[1]}, likeness %{customdata[3]}<br>"
+                    "<b>%{customdata[0]}</b><br>sharer %{customdata[1]}, similarity %{customdata[3]}<br>"
                     "weight %{customdata[2]}<extra></extra>"
                 ),
                 showlegend=False,
@@ -120,7 +120,7 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
     )
     figure.update_xaxes(
         range=[-0.7, len(columns) - 0.3],
-        title_text="sharers, the most alike history first",
+        title_text="sharers, most similar history first",
         tickvals=[x for x, s in enumerate(columns) if case.sharers[s] in case.taken],
         ticktext=["▲"] * len(case.taken),
         tickangle=0,
@@ -148,7 +148,7 @@ def case_csv(case: Case) -> str:
 
 
 def read_case(data: dict[str, object]) -> Case | None:
-    """The case of a ``case-study`` result; None where its arrays do not fit together."""
+    """The case of a ``case-study`` result; None if its arrays do not fit together."""
     try:
         positions, sharers, taken = (_names(data[key]) for key in ("positions", "sharers", "taken"))
         ours, theirs = (np.asarray(data[key], dtype=np.float64) for key in ("perpcs", "retrieval"))

@@ -1,6 +1,6 @@
-"""Quality against what it costs, and cost as it grows: figures of the Results page, from plain numbers.
+"""Quality against cost, and how cost grows: figures of the Results page, from plain numbers.
 
-A variant of a method has the method's colour and a mark of its own; its name stands beside it.
+A variant of a method has the method's colour and its own mark; its name is next to it.
 """
 
 import csv
@@ -27,11 +27,11 @@ _NAMES = {
     "random": "Random pieces",
     "p2p": "P2P",
     "oppu": "OPPU",
-    "majority": "Own majority",
+    "majority": "Majority answer",
     "oracle": "Oracle",
 }
 _PLUS = re.compile(r"\+(?=(?:rag|pag|pag-counted|random-history)(?:[:+]|$))")
-"""A plus inside of a router's name is none."""
+"""A plus inside a router's name does not count."""
 _MARKS = {
     "paper": "x",
     "gate": "diamond",
@@ -43,13 +43,13 @@ _MARKS = {
 }
 UNITS = {"nll": "nats per target token", "accuracy": "accuracy", "mae": "MAE, stars", "rouge-L": "ROUGE-L"}
 OURS = ("perpcs", "perpcs:newton", "perpcs:fit", "perpcs:gate", "perpcs:paper")
-"""Names under which a result may hold the method that is on by default, the wanted first."""
+"""Possible names of the default method in a result, in order of preference."""
 LOWER = ("nll", "mae")
-"""Measures of which less is better."""
+"""Measures for which lower is better."""
 
 
 def method_name(method: str) -> str:
-    """``perpcs:fit`` as ``Per-Pcs (fit)``; a wrong user's form says so; what a name shows beside stands behind a plus:
+    """``perpcs:fit`` as ``Per-Pcs (fit)``; the control of a wrong user says so; additions to the prompt follow a plus:
     ``perpcs+rag`` as ``Per-Pcs + Newton weights + RAG``.
     """
     if method.startswith("wrong:"):
@@ -66,7 +66,7 @@ def _part(part: str) -> str:
 
 
 def brief_name(method: str) -> str:
-    """The router alone where a method is Per-Pcs by one, for a legend that has little room."""
+    """The router alone if the method is Per-Pcs, for legends with little room."""
     wrong, plain = method.startswith("wrong:"), method.removeprefix("wrong:")
     if plain.partition(":")[0] != "perpcs":
         return method_name(method)
@@ -74,7 +74,7 @@ def brief_name(method: str) -> str:
 
 
 def ours_among(methods: Iterable[str]) -> str:
-    """The default method's name among those of a result, else the next one of ours; empty where there is none."""
+    """The default method's name among those of a result, else the next one of ours; empty if there is none."""
     there = tuple(methods)
     return next((name for name in OURS if name in there), "")
 
@@ -85,13 +85,13 @@ def mark_of(method: str) -> str:
 
 
 def colour_of(method: str) -> str:
-    """The method's colour, whatever its variant."""
+    """The method's colour, the same for all variants."""
     return method_colour(method.removeprefix("wrong:").partition(":")[0])
 
 
 @dataclass(frozen=True)
 class Point:
-    """One method: how good it is, with its interval, and what it costs a person."""
+    """One method: its quality with an interval, and its cost per person."""
 
     method: str
     mean: float
@@ -109,7 +109,7 @@ def cost_of(point: Point, cost: Cost) -> float:
 
 
 def front(points: Sequence[Point], measure: str, cost: Cost) -> list[Point]:
-    """The methods that nobody beats in both at once, cheapest first (Pareto)."""
+    """The methods that no other beats in both at once, cheapest first (the Pareto front)."""
     sign = 1.0 if measure in LOWER else -1.0
     kept: list[Point] = []
     for point in sorted(points, key=lambda one: (cost_of(one, cost), sign * one.mean)):
@@ -119,18 +119,18 @@ def front(points: Sequence[Point], measure: str, cost: Cost) -> list[Point]:
 
 
 def pareto_title(points: Sequence[Point], measure: str, cost: Cost) -> str:
-    """The takeaway: which methods are worth their price."""
+    """The main finding: which methods are worth their cost."""
     names = [method_name(point.method) for point in front(points, measure, cost)]
     listed = f"{'; '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
-    cheaper = "keeps fewer bytes" if cost == "bytes" else "is prepared sooner"
-    return f"No method {cheaper} and answers better than {listed}"
+    cheaper = "stores less" if cost == "bytes" else "is prepared faster"
+    return f"No other method {cheaper} and answers better than {listed}"
 
 
-@lru_cache(maxsize=32)  # a page asks at every press
+@lru_cache(maxsize=32)  # a page asks at every click
 def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: bool = False) -> go.Figure:
-    """Quality (upwards is better) over cost a person, with intervals; a line joins the front.
+    """Quality (higher is better) against cost per person, with intervals; a line joins the Pareto front.
 
-    Cost is on a logarithmic axis, on which 0 stands at its left end.
+    Cost is on a logarithmic axis, with 0 at its left end.
     """
     costs = [cost_of(point, cost) for point in points if cost_of(point, cost) > 0]
     least = min(costs, default=1.0)
@@ -172,7 +172,7 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
                 name=name,
                 hovertemplate=(
                     f"<b>{name}</b><br>{point.mean:.3f} [{point.low:.3f}, {point.high:.3f}] {UNITS[measure]}<br>"
-                    f"{text(cost_of(point, cost))} a person<extra></extra>"
+                    f"{text(cost_of(point, cost))} per person<extra></extra>"
                 ),
             )
         )
@@ -181,7 +181,7 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
     frame(figure, dark, 360)
     figure.update_xaxes(
         type="log",
-        title_text=f"{'bytes kept of' if cost == 'bytes' else 'seconds to prepare'} a person",
+        title_text=f"{'bytes stored per' if cost == 'bytes' else 'seconds to prepare a'} person",
         tickvals=[zero, *ticks],
         ticktext=["0", *map(text, ticks)],
     )
@@ -206,14 +206,14 @@ class Line:
     y: tuple[float, ...]
 
 
-@lru_cache(maxsize=32)  # a page asks at every press
+@lru_cache(maxsize=32)  # a page asks at every click
 def cost_figure(
     lines: tuple[Line, ...], x_title: str, *, kind: Cost, even_at: float | None = None, dark: bool = False
 ) -> go.Figure:
-    """Bytes or seconds of each method as people or items grow, both axes logarithmic.
+    """Bytes or seconds of each method against the number of people or items, both axes logarithmic.
 
     Args:
-        even_at: where two lines meet, marked; None = nowhere.
+        even_at: where two lines cross, to be marked; None = nowhere.
     """
     figure, text = go.Figure(), bytes_text if kind == "bytes" else seconds_text
     for line in lines:
@@ -243,7 +243,7 @@ def cost_figure(
     ys = [y for line in lines for y in line.y if y > 0]
     figure.update_xaxes(type="log", title_text=x_title, tickvals=xs, ticktext=[_short(x) for x in xs])
     ticks = _ticks(min(ys, default=1.0), max(ys, default=1.0))
-    what = "bytes kept" if kind == "bytes" else "seconds a person"
+    what = "bytes stored" if kind == "bytes" else "seconds per person"
     figure.update_yaxes(type="log", title_text=what, tickvals=ticks, ticktext=[text(value) for value in ticks])
     if even_at is not None and xs and xs[0] < even_at < xs[-1]:
         figure.add_vline(x=even_at, line={"color": muted(dark), "width": 1, "dash": "dot"})
@@ -251,12 +251,12 @@ def cost_figure(
 
 
 def storage_title(lines: Sequence[Line]) -> str:
-    """What the most people of the figure cost by each of the two methods."""
+    """The storage of each of the two methods for the largest number of people."""
     ours, theirs = (next(line for line in lines if line.method == name) for name in ("perpcs", "oppu"))
     times = theirs.y[-1] / ours.y[-1]
     return (
-        f"{_short(ours.x[-1])} people take {bytes_text(ours.y[-1])} by Per-Pcs and {bytes_text(theirs.y[-1])} by OPPU: "
-        f"{times:.2g} times as much"
+        f"{_short(ours.x[-1])} people take {bytes_text(ours.y[-1])} with Per-Pcs and {bytes_text(theirs.y[-1])} with "
+        f"OPPU: {times:.2g} times as much"
     )
 
 
@@ -275,7 +275,7 @@ def lines_csv(lines: Sequence[Line], x: str, y: str) -> str:
 
 @dataclass(frozen=True)
 class Band:
-    """A method's quality at each size of something, with its interval."""
+    """A method's quality at each size, with its interval."""
 
     method: str
     sizes: tuple[float, ...]
@@ -284,19 +284,19 @@ class Band:
     high: tuple[float, ...]
 
 
-@lru_cache(maxsize=32)  # a page asks at every press
+@lru_cache(maxsize=32)  # a page asks at every click
 def bands_figure(
     bands: tuple[Band, ...], x_title: str, *, percent: bool = False, base: float | None = None, dark: bool = False
 ) -> go.Figure:
-    """Nats per target token of each method as something grows; whiskers are 95 % intervals over people.
+    """Nats per target token of each method against a size; whiskers are 95 % intervals over people.
 
     Args:
-        percent: sizes are shares, on a plain axis; else they are counts, on a logarithmic one.
-        base: where the base model stands, as a dotted line; None = nowhere.
+        percent: sizes are shares, on a linear axis; otherwise counts, on a logarithmic one.
+        base: the base model's value, as a dotted line; None = no line.
     """
     figure = go.Figure()
     for place, band in enumerate(bands):
-        name, step = method_name(band.method), place - len(bands) / 2  # so that whiskers do not cover others
+        name, step = method_name(band.method), place - len(bands) / 2  # so that whiskers do not overlap
         shown = [f"{100 * size:.0f} %" if percent else f"{size:.0f}" for size in band.sizes]
         figure.add_trace(
             go.Scatter(
@@ -338,15 +338,17 @@ def bands_figure(
 
 
 def history_title(bands: Sequence[Band], theirs: str = "oppu") -> str:
-    """How long a history the other method needs to come as far as ours does with the fewest items."""
+    """How many items the other method needs to match ours with the fewest items."""
     by = {band.method: band for band in bands}
     ours = ours_among(by)
     if ours not in by or theirs not in by:
         return "Likelihood of people’s own answers as their histories grow"
     first, reached = by[ours].mean[0], by[theirs]
     enough = [count for count, mean in zip(reached.sizes, reached.mean, strict=True) if mean <= first]
-    few = f"{method_name(ours)} knows a person after {by[ours].sizes[0]:.0f} items as well as {method_name(theirs)}"
-    return f"{few} after {enough[0]:.0f}" if enough else f"{few} not even after {reached.sizes[-1]:.0f}"
+    mine, other, few = method_name(ours), method_name(theirs), f"{by[ours].sizes[0]:.0f}"
+    if enough:
+        return f"{mine} predicts as well after {few} items as {other} after {enough[0]:.0f}"
+    return f"{mine} predicts better after {few} items than {other} after {reached.sizes[-1]:.0f}"
 
 
 def bands_csv(bands: Iterable[Band], size: str = "items") -> str:
@@ -360,7 +362,7 @@ def bands_csv(bands: Iterable[Band], size: str = "items") -> str:
 
 
 def frame(figure: go.Figure, dark: bool, height: int) -> None:
-    """What all figures of the page have in common."""
+    """The layout shared by all figures of the page."""
     figure.update_layout(
         base_layout(
             dark,
@@ -377,7 +379,7 @@ def frame(figure: go.Figure, dark: bool, height: int) -> None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Powers of ten across a span; with their doubles and fivefolds where there are few of them."""
+    """Powers of ten across a range; also times 2 and 5 if there are only a few."""
     powers = [10.0**power for power in range(-3, 13)]
     for factors in ((1,), (1, 2, 5)):
         ticks = [f * power for power in powers for f in factors if low / 1.01 <= f * power <= high * 1.01]

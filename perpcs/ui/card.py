@@ -30,7 +30,7 @@ _METHODS = {
     "perpcs": ("Per-Pcs", "Per-Pcs"),
     "wrong": ("wrong user", "Per-Pcs, wrong user"),
     "oppu": ("OPPU", "OPPU"),
-    "majority": ("majority", "Own majority"),
+    "majority": ("majority", "Majority answer"),
     "oracle": ("oracle", "Oracle"),
 }
 _LINE = "border:0;border-bottom:1px solid color-mix(in srgb, currentColor 14%, transparent)"

@@ -1,4 +1,4 @@
-"""The Results page below its table: quality against cost, cost as it grows, one person chosen for in two ways."""
+"""The Results page below its table: quality against cost, scaling of cost, and one person's pieces by two methods."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -31,7 +31,7 @@ _COSTS: tuple[Cost, ...] = ("bytes", "seconds")
 
 
 def pareto_panel(engine: "Engine", record: Studio) -> None:
-    """R2: quality against what it costs, for the task of the open cell."""
+    """R2: quality against cost, for the task of the open cell."""
     finding = read_finding(card.RESULTS, "table1")
     found = columns(finding) if finding is not None else ()
     column = next((one for one in found if one.task == record.result[0]), None)
@@ -41,7 +41,7 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
     points = points_of(column, measure)
     if len(points) < 2:
         return
-    st.html('<h2 class="pp-part">Is it worth its price?</h2>')
+    st.html('<h2 class="pp-part">Is it worth its cost?</h2>')
     columns_ = st.columns(2, gap="large")
     for place, cost in zip(columns_, _COSTS, strict=True):
         with place:
@@ -50,14 +50,14 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
             chart(figures.pareto_figure(tuple(points), measure, cost, dark=is_dark()), f"pareto-{cost}", title)
     st.html(
         f'<p class="pp-quiet">{escape(title_of(column.task))}, n = {column.users} people. Whiskers: 95 % intervals '
-        "over people. The dotted line joins the methods that none beats in both. RAG and PAG keep the person’s text "
-        "itself and put it into every prompt.</p>"
+        "over people. The dotted line joins the methods that no other method beats in both. RAG and PAG store the "
+        "person’s text itself and put it into every prompt.</p>"
     )
     csv_button("points", figures.points_csv(points, measure), "CSV of both figures")
 
 
 def points_of(column: Column, measure: str) -> list[Point]:
-    """The methods of a task that somebody would use, as points."""
+    """The methods of a task that are not controls, as points."""
     points = []
     for name, cell in column.cells.items():
         value = cell.measures.get(measure)
@@ -69,7 +69,7 @@ def points_of(column: Column, measure: str) -> list[Point]:
 
 def cost_panel(engine: "Engine") -> None:
     """R2: bytes against people, seconds against history items."""
-    st.html('<h2 class="pp-part">What it costs as people and histories grow</h2>')
+    st.html('<h2 class="pp-part">How cost grows with people and history length</h2>')
     finding = finding_of(engine, "cost")
     if finding is None:
         return
@@ -77,7 +77,7 @@ def cost_panel(engine: "Engine") -> None:
     kept = lines_of(storage, "users", "bytes")
     took = lines_of(time, "items", "median_s")
     if len(kept) < 2 or not took:
-        show_error(PerpcsError("results/cost.json lacks its numbers.", f"Make it again with: {finding.command}."))
+        show_error(PerpcsError("results/cost.json has no numbers.", f"Make it again with: {finding.command}."))
         return
     left, right = st.columns(2, gap="large")
     with left:
@@ -88,10 +88,10 @@ def cost_panel(engine: "Engine") -> None:
         chart(figures.cost_figure(tuple(kept), "people", kind="bytes", even_at=at, dark=is_dark()), "storage", title)
         first = mapping(mapping(storage.get("methods")).get("perpcs"))
         once, person = (value if is_number(value) else 0 for value in (first.get("once"), first.get("person")))
-        meet = f" The dotted line: from {at:.0f} people on Per-Pcs keeps less." if at and at > 1 else ""
+        meet = f" Dotted line: from {at:.0f} people on, Per-Pcs stores less." if at and at > 1 else ""
         st.html(
-            f'<p class="pp-quiet">Per-Pcs keeps all pieces once, {bytes_text(once)}, and {bytes_text(person)} a '
-            f"person, a byte a weight; OPPU an adapter a person, as half floats.{meet}</p>"
+            f'<p class="pp-quiet">Per-Pcs stores all pieces once ({bytes_text(once)}) and {bytes_text(person)} per '
+            f"person (one byte per weight); OPPU stores one adapter per person, in half precision.{meet}</p>"
         )
         csv_button("storage", figures.lines_csv(kept, "people", "bytes"), "CSV of this figure")
     with right:
@@ -117,14 +117,14 @@ def cost_panel(engine: "Engine") -> None:
 
 
 def lines_of(part: Mapping[str, Any], x: str, y: str) -> list[Line]:
-    """The lines of one half of ``cost``; a malformed one is left out."""
+    """The lines of one half of ``cost``; malformed ones are left out."""
     sizes = _sizes(part.get(x))
     rows = {str(name): _sizes(mapping(row).get(y)) for name, row in mapping(part.get("methods")).items()}
     return [Line(name, sizes, values) for name, values in rows.items() if sizes and len(values) == len(sizes)]
 
 
 def _sizes(value: Any) -> tuple[float, ...]:
-    """A list of numbers above 0; empty where it is anything else."""
+    """A list of numbers above 0; empty for anything else."""
     if not isinstance(value, list) or not all(is_number(one) and one > 0 for one in value):
         return ()
     return tuple(float(one) for one in value)
@@ -132,14 +132,14 @@ def _sizes(value: Any) -> tuple[float, ...]:
 
 def history_panel(engine: "Engine", record: Studio) -> None:
     """Quality against the number of history items, for the task of the open cell."""
-    st.html('<h2 class="pp-part">How much must somebody have written?</h2>')
+    st.html('<h2 class="pp-part">How much history is needed?</h2>')
     finding = finding_of(engine, "history")
     if finding is None:
         return
     task, found = part_of(finding, record.result[0])
     bands = bands_of(found)
     if not bands:
-        show_error(PerpcsError("results/history.json lacks its numbers.", f"Make it again with: {finding.command}."))
+        show_error(PerpcsError("results/history.json has no numbers.", f"Make it again with: {finding.command}."))
         return
     title = figures.history_title(bands)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -147,15 +147,15 @@ def history_panel(engine: "Engine", record: Studio) -> None:
         chart(figures.bands_figure(tuple(bands), "history items", dark=is_dark()), "history", title)
     st.html(
         f'<p class="pp-quiet">{escape(title_of(task))}, n = {escape(str(found.get("users")))} people, the newest items '
-        "of each; the same queries at every size. Whiskers: 95 % intervals over people. Dotted: a control, made for "
-        "somebody else.</p>"
+        "of each; the same queries at every size. Whiskers: 95 % intervals over people. Dotted: the control, with "
+        "someone else’s weights.</p>"
     )
     csv_button("history", figures.bands_csv(bands), "CSV of this figure")
     made_by(finding)
 
 
 def bands_of(found: Mapping[str, Any], size: str = "items") -> list[Band]:
-    """The methods of a part of a result, at the sizes that it lists; a malformed one is left out."""
+    """The methods of a part of a result, at the sizes it lists; malformed ones are left out."""
     sizes, bands = _sizes(found.get(size)), []
     for name, row in mapping(found.get("methods")).items():
         listed = mapping(row).get("nll")
@@ -168,14 +168,14 @@ def bands_of(found: Mapping[str, Any], size: str = "items") -> list[Band]:
 
 
 def case_panel(engine: "Engine") -> None:
-    """One person's weights beside PEFT retrieval's choice."""
-    st.html('<h2 class="pp-part">One person, two ways to choose</h2>')
+    """One person's weights next to PEFT retrieval's selection."""
+    st.html('<h2 class="pp-part">One person, two ways to select pieces</h2>')
     finding = finding_of(engine, "case-study")
     if finding is None:
         return
     case = _case_of(finding)
     if case is None:
-        show_error(PerpcsError("results/case-study.json lacks its arrays.", f"Make it again with: {finding.command}."))
+        show_error(PerpcsError("results/case-study.json has no arrays.", f"Make it again with: {finding.command}."))
         return
     title = case_title(case)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -185,8 +185,8 @@ def case_panel(engine: "Engine") -> None:
     said = ", ".join(f"{escape(method_name(name))} {value:.2f}" for name, value in nll.items() if is_number(value))
     st.html(
         f'<p class="pp-quiet">{escape(about)} {escape(str(finding.data.get("items")))} history items. ▲ marks the '
-        "sharers that PEFT retrieval takes, the same at every position. Colour is weight, each map on its own "
-        f"scale; a dot is no weight. Held-out {term('NLL')}: {said} nats per target token.</p>"
+        "sharers that PEFT retrieval selects, the same at every position. Colour shows the weight, with a separate "
+        f"scale per map; a dot means no weight. Held-out {term('NLL')}: {said} nats per target token.</p>"
     )
     csv_button("case", case_csv(case), "CSV of both maps")
     made_by(finding)
@@ -194,5 +194,5 @@ def case_panel(engine: "Engine") -> None:
 
 @lru_cache(maxsize=4)
 def _case_of(finding: Finding) -> Case | None:
-    """The same object for the same reading of a file, so that its figure is drawn once."""
+    """The same object for the same file content, so that its figure is drawn once."""
     return read_case(dict(finding.data))

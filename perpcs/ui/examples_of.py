@@ -1,4 +1,4 @@
-"""What lies behind one cell of the results: the questions, the answers, the truth, and a way to ask it oneself."""
+"""What is behind one cell of the results: questions, answers, the truth, and a button to ask the question."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 4
 """Examples on the page at once."""
-_ASK = "As a typed question, answered for the person who is chosen there."
+_ASK = "Asks it as a typed question, for the person selected on Compare."
 
 
 def examples_panel(engine: "Engine", record: Studio, column: Column, method: str) -> None:
@@ -43,7 +43,7 @@ def examples_panel(engine: "Engine", record: Studio, column: Column, method: str
             low, high = f"{change.low:+.3f}", f"{change.high:+.3f}"
             rows.append((f"{change.mean:+.3f}", f"{term('NLL')} minus the base model’s<br>[{low}, {high}], paired"))
         if cell.bytes is not None and not method.startswith("wrong:"):
-            rows.append((bytes_text(cell.bytes), "kept of a person, mean"))
+            rows.append((bytes_text(cell.bytes), "stored per person, mean"))
             rows.append((seconds_text(cell.seconds), "to prepare a person, mean"))
         st.html(facts_html(rows, "This cell"))
     with right:
@@ -65,21 +65,21 @@ def _examples(engine: "Engine", record: Studio, column: Column, method: str) -> 
     found = examples(column, method)
     if not found:
         st.html(
-            '<p class="pp-note">No examples are kept with this number. Texts are kept for made-up people only, and '
-            "where the evaluation was made with them: <code>perpcs experiment table1 --again</code>.</p>"
+            '<p class="pp-note">No examples are stored with this number. Texts are stored for made-up people only, if '
+            "the evaluation included them: <code>perpcs experiment table1 --again</code>.</p>"
         )
         return
     pages_ = -(-len(found) // SHOWN)
     with st.container(horizontal=True, vertical_alignment="center"):
         first = min(record.result_page, pages_ - 1) * SHOWN
         st.html(
-            f'<p class="pp-quiet">{first + 1} to {min(first + SHOWN, len(found))} of {len(found)} kept examples</p>',
+            f'<p class="pp-quiet">{first + 1} to {min(first + SHOWN, len(found))} of {len(found)} stored examples</p>',
             width="content",
         )
         turn = {"on_click": _turn, "type": "tertiary"}
-        st.button("Earlier", key="earlier", args=(record, -1, pages_), disabled=first == 0, **turn)  # type: ignore[arg-type]
+        st.button("Previous", key="earlier", args=(record, -1, pages_), disabled=first == 0, **turn)  # type: ignore[arg-type]
         last = first + SHOWN >= len(found)
-        st.button("Later", key="later", args=(record, 1, pages_), disabled=last, **turn)  # type: ignore[arg-type]
+        st.button("Next", key="later", args=(record, 1, pages_), disabled=last, **turn)  # type: ignore[arg-type]
     for number, one in enumerate(found[first : first + SHOWN]):
         st.html(example_html(one, column.task, column.metric))
         if column.task in {part.task for part in engine.manifest.tasks} and st.button(
@@ -90,12 +90,12 @@ def _examples(engine: "Engine", record: Studio, column: Column, method: str) -> 
 
 
 def example_html(one: Shown, task: str, metric: str) -> str:
-    """Input, the answer with what differs from the truth, the truth, and the measures of both."""
+    """Input, the answer with its differences from the truth, the truth, and the measures."""
     text = " ".join(one.input.split())
     shown = escape(text if len(text) <= 420 else text[:420] + " …")
     options = "".join(f"<br>[{i}] {escape(option)}" for i, option in enumerate(one.options, start=1))
     if one.answer is None:
-        answer = "<em>not kept</em>"
+        answer = "<em>not stored</em>"
     elif TASKS[task].labels:
         answer = escape(one.answer or "(nothing)") + (" ✓" if one.answer == one.gold else " ✗")
     else:
@@ -112,7 +112,7 @@ def example_html(one: Shown, task: str, metric: str) -> str:
 
 
 def ask(record: Studio, one: Shown, task: str, method: str) -> None:
-    """Put the question to Compare as a typed one, with the cell's method beside the base model where Compare has it."""
+    """Ask the question on Compare as a typed one, with the base model and, if Compare has it, the cell's method."""
     stem = method.removeprefix("wrong:").partition(":")[0]
     record.task, record.typed, record.asked = task, one.input, None
     record.typed_options = (one.options[0], one.options[1]) if len(one.options) == 2 else ("", "")

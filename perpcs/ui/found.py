@@ -1,4 +1,4 @@
-"""What every part of the Results page shares: reading a result, saying what made it, its CSV."""
+"""Shared by all parts of the Results page: reading a result, naming its source, its CSV."""
 
 from collections.abc import Mapping
 from html import escape
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def finding_of(engine: "Engine", name: str) -> Finding | None:
-    """A result; where there is none, or it is of another pool, the page says so."""
+    """A result; if there is none, or it belongs to another pool, the page says so."""
     finding = read_finding(card.RESULTS, name)
     if finding is None:
         st.html(
@@ -25,22 +25,22 @@ def finding_of(engine: "Engine", name: str) -> Finding | None:
     elif finding.pool_hash != engine.pool_hash:
         st.html(
             f'<p class="pp-note">Measured with the pool {escape(finding.pool)} '
-            f"<code>{escape(finding.pool_hash[:8])}</code>, which is not the one that is open, "
+            f"<code>{escape(finding.pool_hash[:8])}</code>, not with the open one, "
             f"{escape(engine.manifest.name)} <code>{engine.pool_hash[:8]}</code>.</p>"
         )
     return finding
 
 
 def part_of(finding: Finding, wanted: str) -> tuple[str, Mapping[str, Any]]:
-    """The part of a result that is about the wanted task, else about its first one: the task and what was found."""
+    """The part of a result about the wanted task, else about its first one: the task and its data."""
     tasks = mapping(finding.data.get("tasks"))
     task = wanted if wanted in tasks else next(iter(tasks), "")
     return task, mapping(tasks.get(task))
 
 
 def made_by(finding: Finding) -> None:
-    where = f"results/{finding.experiment}.json, {finding.date}, commit {finding.commit[:13] or 'not known'}"
-    st.html(f'<p class="pp-quiet pp-made">{escape(where)}. Again: <code>{escape(finding.command)}</code></p>')
+    where = f"results/{finding.experiment}.json, {finding.date}, commit {finding.commit[:13] or 'unknown'}"
+    st.html(f'<p class="pp-quiet pp-made">{escape(where)}. Reproduce with: <code>{escape(finding.command)}</code></p>')
 
 
 def csv_button(name: str, text: str, label: str) -> None:

@@ -1,4 +1,4 @@
-"""The Results page's table: methods x tasks, what was published beside, and cells that open. It reads files only."""
+"""The Results page's table: methods x tasks, published numbers, and cells that open. It only reads files."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -44,19 +44,19 @@ _LISTEN = """export default function ({ setTriggerValue }) {
   }
   return () => { document.removeEventListener('click', heard); if (early) early.listens = false; };
 }"""
-"""A table's cells are plain buttons in HTML, which Streamlit does not listen to by itself. The listener is loaded after
-the table is there; what is pressed until then is remembered for it."""
+"""The table's cells are plain HTML buttons, which Streamlit does not handle itself. The listener is loaded after the
+table; clicks before that are remembered."""
 
 
 def table_panel(engine: "Engine", record: Studio) -> None:
-    """R1: methods x tasks; R3: what lies behind a cell."""
+    """R1: methods x tasks; R3: the examples behind a cell."""
     st.html("<h1>Results</h1>")
     finding = finding_of(engine, "table1")
     if finding is None:
         return
     found = columns(finding)
     if not found:
-        show_error(PerpcsError("results/table1.json holds no task.", f"Make it again with: {finding.command}."))
+        show_error(PerpcsError("results/table1.json contains no task.", f"Make it again with: {finding.command}."))
         return
     _settle(record, found)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
@@ -67,10 +67,10 @@ def table_panel(engine: "Engine", record: Studio) -> None:
         )
         record.measure = chosen or record.measure
     st.html(
-        f'<p class="pp-quiet">Means over held-out people, under them the {term("interval", "95 % interval")}. '
-        "<b>Bold</b>: ahead of every other method by an interval of the difference that excludes 0, person by person "
-        "where their own numbers are kept. Greedy answers. <b>published</b>: the paper’s number for that method, of "
-        "another model and other people. Press a cell for its examples.</p>"
+        f'<p class="pp-quiet">Means over held-out people, with the {term("interval", "95 % interval")} below. '
+        "<b>Bold</b>: significantly better than every other method (the interval of the difference excludes 0; paired "
+        "by person if individual results are stored). Greedy decoding. <b>published</b>: the paper’s number for that "
+        "method, with another model and other people. Click a cell to see its examples.</p>"
     )
     named, controls = methods(finding)
     table = st.container(key="results-table")
@@ -85,21 +85,21 @@ def table_panel(engine: "Engine", record: Studio) -> None:
 
 
 def table_title(found: tuple[Column, ...]) -> str:
-    """The takeaway: on how many tasks the default method is better than the base model, as far as intervals tell."""
+    """The main finding: on how many tasks the default method is significantly better than the base model."""
     for method in figures.OURS:
         there = [one.cells[method].minus_base for one in found if method in one.cells]
         known = [value for value in there if value is not None]
         if known:
             better = sum(value.high < 0 for value in known)
             return (
-                f"{method_name(method)} finds people’s own answers more likely than the base model does "
+                f"{method_name(method)} predicts people’s own answers significantly better than the base model "
                 f"on {better} of {len(known)} tasks"
             )
     return "Methods and tasks"
 
 
 def _settle(record: Studio, found: tuple[Column, ...]) -> None:
-    """A cell that is there, whatever the link said."""
+    """Make sure that the open cell exists, whatever the link says."""
     task, method = record.result
     column = next((one for one in found if one.task == task), None) or found[0]
     if column.task != task or method not in column.cells:
@@ -108,7 +108,7 @@ def _settle(record: Studio, found: tuple[Column, ...]) -> None:
 
 
 def _take_cell(record: Studio, found: tuple[Column, ...]) -> None:
-    """A press on a cell, as the browser tells it: believed only where there is such a cell."""
+    """A click on a cell, as reported by the browser; ignored if there is no such cell."""
     said = st.session_state["cells"].get("cell")
     task, _, method = str(said or "").partition("~")
     if any(one.task == task and method in one.cells for one in found):
@@ -124,7 +124,7 @@ def table_html(
     measure: str,
     chosen: tuple[str, str],
 ) -> str:
-    """The whole table. Measured, controls, references and what was published are four bodies of rows."""
+    """The whole table, with one body of rows each for methods, controls and references."""
     keys = {one.task: one.metric if measure == "metric" else "nll" for one in found}
     head = "".join(
         f'<th scope="col">{escape(title_of(one.task))}<small>{term(_NAMES[keys[one.task]])}, '
@@ -139,7 +139,7 @@ def table_html(
     references = list(dict.fromkeys(name for one in found for name in one.references))
     if references and measure == "metric":
         rows = [_plain(name, [_reference(one, name) for one in found]) for name in references]
-        body.append(_group("References that need no model", len(found), rows))
+        body.append(_group("References without a model", len(found), rows))
     return _table("Methods and tasks", head, body)
 
 
@@ -186,7 +186,7 @@ def _reference(column: Column, name: str) -> str:
 
 
 def published_panel(found: tuple[Column, ...]) -> None:
-    """All that the paper's table says of these tasks, marked as published: another base model, and real people."""
+    """The paper's numbers for these tasks, marked as published: another base model and other people."""
     with st.expander("The paper’s own table", icon=":material/menu_book:"):
         paper = published()
         st.html(
@@ -205,7 +205,7 @@ def published_html(found: tuple[Column, ...]) -> str:
     head = "".join(
         f'<th scope="col">{escape(title_of(one.task))}<small>{term(_NAMES[one.metric])}</small></th>' for one in found
     )
-    ours = {"perpcs": "perpcs:paper", "random": "random-history"}  # what the paper's table calls by the shorter names
+    ours = {"perpcs": "perpcs:paper", "random": "random-history"}  # the paper's table uses the shorter names
     body = "".join(
         _plain("+".join(ours.get(part, part) for part in name.split("+")), row) for name, row in cells.items()
     )
@@ -217,11 +217,11 @@ def _number(value: object) -> str:
 
 
 def _beside(task: str, metric: str, method: str) -> str:
-    """What the paper says of the same method, task and metric, for a line under the number; mostly nothing."""
+    """The published number for the same method, task and metric, as a line under the measured one; usually none."""
     stem, _, variant = method.partition(":")
     if (stem == "perpcs" and variant != "paper") or (stem == "rag" and variant not in ("", "1")):
-        return ""  # the table of the paper has no other router, and one retrieved item
-    stem = {"random-history": "random", "random": ""}.get(stem, stem)  # its "random" is the history's items
+        return ""  # the paper's table has no other router, and one retrieved item
+    stem = {"random-history": "random", "random": ""}.get(stem, stem)  # its "random" means random history items
     value = mapping(mapping(mapping(published().get("tasks")).get(task)).get(metric)).get(stem)
     return f"<small>published {value:.3f}</small>" if is_number(value) else ""
 

@@ -1,4 +1,4 @@
-"""The Results page's part on what a result hangs on: how many share, how much, who, and how is chosen among them."""
+"""The Results page's part on what performance depends on: how many share, how much, who, and how pieces are chosen."""
 
 from collections.abc import Mapping
 from html import escape
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def robustness_panel(engine: "Engine", record: Studio) -> None:
-    """R2: likelihood against the number of sharers and the share ratio, beside other sharers and other choices."""
-    st.html('<h2 class="pp-part">What does it hang on?</h2>')
+    """R2: likelihood against the number of sharers and the share ratio, with other sharers and other settings."""
+    st.html('<h2 class="pp-part">What does performance depend on?</h2>')
     finding = finding_of(engine, "robustness")
     if finding is None:
         return
@@ -34,7 +34,7 @@ def robustness_panel(engine: "Engine", record: Studio) -> None:
     base = read_measure(found.get("base"))
     sharers, ratios = (bands_of(mapping(found.get(part)), "x") for part in ("sharers", "share_ratio"))
     if base is None or not sharers or not ratios:
-        show_error(PerpcsError("results/robustness.json lacks its numbers.", f"Make it again with: {finding.command}."))
+        show_error(PerpcsError("results/robustness.json has no numbers.", f"Make it again with: {finding.command}."))
         return
     left, right = st.columns(2, gap="large")
     with left:
@@ -68,7 +68,7 @@ def _dots(dots: list[Dot], base: Measure, title: str, name: str) -> None:
 
 
 def _figure(title: str, figure: Any, name: str, csv: str) -> None:
-    """A figure under its takeaway, and its numbers."""
+    """A figure under its main finding, and its numbers."""
     st.html(f"<h3>{escape(title)}</h3>")
     chart(figure, name, title)
     csv_button(name, csv, "CSV of this figure")
@@ -85,7 +85,7 @@ def _note(finding: Finding, task: str, found: Mapping[str, Any]) -> None:
 
 
 def rule_dots(selection: Mapping[str, Any]) -> list[Dot]:
-    """A dot for each rule and router; what is malformed is left out."""
+    """A dot for each rule and router; malformed ones are left out."""
     dots = []
     for rule, name in RULES.items():
         for method, cell in mapping(mapping(selection.get("rules")).get(rule)).items():
@@ -96,7 +96,7 @@ def rule_dots(selection: Mapping[str, Any]) -> list[Dot]:
 
 
 def choice_dots(rows: Any) -> list[Dot]:
-    """A dot for each way to choose; what is malformed is left out."""
+    """A dot for each setting; malformed ones are left out."""
     dots = []
     for row in rows if isinstance(rows, list) else ():
         cell = mapping(row)

@@ -88,14 +88,13 @@ _DECODER = _Decoder(allow_inplace_modification=False)
 
 def papers_json(given: Given) -> History | None:
     """Lists of papers as JSON: CSL (Zotero, Crossref), Semantic Scholar, arXiv, and what has title and abstract."""
-    papers = [found for found in given.objects if _is_paper(found.value)]
-    if not papers or (len(papers) * 2 < len(given.objects) and not any(_MADE_OF & set(p.value) for p in papers)):
+    entries = [(found, _paper(found.value)) for found in given.objects]
+    if not any(_is_paper(paper) for _, paper in entries):
         return None
     left_out: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
-        for found in given.objects:
-            paper = found.value
+        for found, paper in entries:
             abstract = _one_line(paper.get("abstract") or (paper.get("summary") if _is_paper(paper) else ""))
             title = _one_line(paper.get("title"))
             if not abstract:
@@ -106,6 +105,12 @@ def papers_json(given: Given) -> History | None:
             yield row_of(found, {"abstract": abstract, "title": title, "date": date, "id": text_at(paper, "id")})
 
     return History("a list of papers", rows(), left_out)
+
+
+def _paper(value: dict[str, Any]) -> dict[str, Any]:
+    """The paper of an entry; lists of citations and of search results wrap it."""
+    names = ("paper", "citedPaper", "citingPaper", "_source")
+    return next((value[name] for name in names if isinstance(value.get(name), dict)), value)
 
 
 def _is_paper(value: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from html import unescape
 from typing import Any
 
 from perpcs.data.exports.given import REPLY, Given, History, at, row_of, text_at
-from perpcs.data.json_scan import Found
+from perpcs.data.json_scan import Found, read_document
 from perpcs.data.limits import Row
 from perpcs.data.markup import decoded_once, html_to_text
 from perpcs.errors import PerpcsError
@@ -31,6 +31,8 @@ def x_archive(given: Given) -> History | None:
     named = _YTD.fullmatch(given.script)
     if named and named[1] not in _YTD_POSTS:
         raise PerpcsError(f"This is {named[1]!r} of an X archive, which holds no posts.", "Give its data/tweets.js.")
+    if named and not given.is_json:
+        read_document(given.text)  # says where it breaks
     tweets = [(found, _tweet(found.value)) for found in given.objects]
     if not named and not any(_is_tweet(tweet) for _, tweet in tweets):
         return None
@@ -54,6 +56,8 @@ def _tweet(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_tweet(tweet: dict[str, Any]) -> bool:
+    if "edit_history_tweet_ids" in tweet or "conversation_id" in tweet:  # the second version of X's own interface
+        return isinstance(tweet.get("text"), str)
     text = isinstance(tweet.get("full_text"), str) or (isinstance(tweet.get("text"), str) and "entities" in tweet)
     return text and "created_at" in tweet and bool({"id_str", "entities", "retweeted", "lang"} & set(tweet))
 
