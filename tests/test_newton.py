@@ -16,6 +16,7 @@ from perpcs.assembly.newton import (
     left_out,
     newton_step,
     solve,
+    sureness,
 )
 from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import item_shares
@@ -88,6 +89,19 @@ def test_the_length_is_where_the_parabola_is_lowest_and_none_where_it_rises():
     assert best_length(np.array([-1.0, 0.5]), np.array([1.0, 1.0]), counts) == 0
     assert best_length(np.array([1.0, 1.0]), np.array([-1.0, -1.0]), counts) == FARTHEST
     assert [kept_out(n) for n in (1, 4, 5, 9, 10, 40)] == [0, 0, 1, 1, 2, 8]
+
+
+def test_a_fall_on_which_items_agree_is_sure_and_one_of_noise_is_not():
+    counts = np.full(8, 1 / 8)
+    assert sureness(np.full(8, 0.3), counts) == 1
+    assert sureness(np.array([1.0, -1.0] * 4), counts) == 0
+    assert sureness(np.full(8, -0.3), counts) == 0
+    drawn = 0.5 + np.random.default_rng(0).normal(size=8)
+    error = drawn.std(ddof=1) / 8**0.5
+    assert sureness(drawn, counts) == pytest.approx(1 - (error / drawn.mean()) ** 2)
+    assert sureness(drawn[:1], np.ones(1)) == 0
+    # Counts of any scale; an item that counts nothing is not there.
+    assert sureness(np.append(drawn, 99.0), np.append(np.full(8, 3.0), 0.0)) == pytest.approx(sureness(drawn, counts))
 
 
 def test_batches_and_padding_do_not_matter(base):

@@ -15,8 +15,9 @@ is solved for from the other folds' items, and with it
 
 whose slope is known and whose curvature c_j one forward pass at eta = 1 gives. lambda is the one of ``DAMPINGS`` whose
 held-out items ask for the same fall best (leave-one-out, in closed form); eta is where the parabola of all held-out
-items is lowest, and 0, the base model, where it rises from the start. The newest fifth of the history stays out of both
-and checks them (``Check``). Source: natural gradient, Amari 1998; leave-one-out of ridge regression, Allen 1974.
+items is lowest, and 0, the base model, where it rises from the start. It is then shortened by how much of the mean fall
+is noise (``sureness``). The newest fifth of the history stays out of all three and checks them (``Check``). Source:
+natural gradient, Amari 1998; leave-one-out of ridge regression, Allen 1974; positive-part shrinkage, Baranchik 1964.
 """
 
 from collections.abc import Callable, Sequence
@@ -137,7 +138,9 @@ def newton_step(
         apart = np.stack([solve(flat[:older][fold != f], damping, counts[:older][fold != f]) for f in range(FOLDS)])
         slope = np.einsum("nd,nd->n", flat[:older].astype(np.float64), apart[fold])
         tried = run(range(older), apart.reshape(FOLDS, P, S)[fold], on_batch=tell)
-        length = best_length(slope, tried - losses[:older] + slope, counts[:older])
+        bend = tried - losses[:older] + slope
+        length = best_length(slope, bend, counts[:older])
+        length *= sureness(length * slope - length**2 * bend, counts[:older])
     check = None
     if older < N:
         without = (length * solve(flat[:older], damping, counts[:older])).reshape(1, P, S)
@@ -157,6 +160,19 @@ def best_length(slope: np.ndarray, bend: np.ndarray, counts: np.ndarray) -> floa
     if rise <= 0:
         return 0.0
     return FARTHEST if curve <= 0 else min(FARTHEST, rise / (2 * curve))
+
+
+def sureness(falls: np.ndarray, counts: np.ndarray) -> float:
+    """How much of a mean fall over items is more than noise: 1 - (standard error / mean)^2, at least 0.
+
+    The positive-part James-Stein factor. The best length on a few items is too long on average, for the noise that made
+    it the best is in it; items that agree keep their step, and those that do not leave the base model as it is.
+    """
+    share = counts / counts.sum()
+    mean, items = float(share @ falls), 1 / float((share**2).sum())
+    if mean <= 0 or items <= 1:
+        return 0.0
+    return max(0.0, 1 - float(share @ (falls - mean) ** 2) / (items - 1) / mean**2)
 
 
 @torch.no_grad()
