@@ -1,5 +1,7 @@
 """Write with this model: own input on Assemble, answered beside the base model and RAG, and carried to Compare."""
 
+from html import escape
+
 import pytest
 from fakes import FakeEngine, put_in_place
 from test_pages import PASTE, open_page, paste, press, shown
@@ -63,9 +65,11 @@ def test_overview_shows_one_input_answered_by_every_model(fake):
     text = shown(app)
     assert "One article, 6 personal models" in text
     assert "Base 0" in text
+    assert escape(queries[0].x[:60]) in text
     assert all(f"{id} &lt;b&gt; 0" in text for id in people), "escaped"
     app.segmented_control(key="voices").set_value(1).run()
     assert "Base 1" in shown(app)
+    assert escape(queries[1].x[:60]) in shown(app), "ids of queries are those of one person only"
     assert "Base 0" not in shown(app)
 
 

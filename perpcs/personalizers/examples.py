@@ -71,6 +71,7 @@ def complete_examples(
             count += 1
             say(f"{part.task}: {example.name or example.id} assembled and answered for")
         shared = [_by_everybody(engine, task, models, example) for example in engine.examples(part.task)[:SHARED]]
+        shared.sort(key=lambda row: -len({row["base"], *row["texts"].values()}))  # the most different answers first
         write_json(
             answers_path(folder, part.task), {"pool_hash": engine.pool_hash, "answers": answers, "shared": shared}
         )

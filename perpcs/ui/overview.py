@@ -50,8 +50,9 @@ def _computed(engine: "Engine") -> str:
 def voices(engine: "Engine", record: Studio) -> None:
     """One input, answered by every example person's model; nothing if the pool stores no such answers."""
     shared, examples = engine.shared_answers(record.task), engine.examples(record.task)
-    names, queries = names_of(examples), {query.id: query for example in examples for query in example.queries}
-    shared = tuple(row for row in shared if row.query in queries and set(row.texts) <= set(names))
+    names = names_of(examples)
+    queries = {(example.id, query.id): query for example in examples for query in example.queries}
+    shared = tuple(row for row in shared if (row.asker, row.query) in queries and set(row.texts) <= set(names))
     if not shared:
         return
     noun = TASKS[record.task].input_label.rstrip(":").lower()
@@ -71,7 +72,7 @@ def voices(engine: "Engine", record: Studio) -> None:
     cards = [("Base model", "The same for everyone", row.base, "base")]
     cards += [(names[id], abouts[id], text, "perpcs") for id, text in row.texts.items()]
     st.html(
-        f'<div class="pp-quote">{escape(shorten(queries[row.query].x, 300, placeholder=" …"))}</div>'
+        f'<div class="pp-quote">{escape(shorten(queries[row.asker, row.query].x, 300, placeholder=" …"))}</div>'
         + '<ul class="pp-voices">'
         + "".join(
             f'<li style="--m:{method_colour(method)}"><small><b>{escape(name)}</b> {escape(about)}</small>'
