@@ -171,7 +171,7 @@ def test_tables_of_experiments_hold_every_method_and_condition():
         "| base model | 1.000 |",
         "| 1 sharers | 0.800 |",
         "| 50% of each one's pieces | 0.700 |",
-        "| all of them | 0.600 |",
+        "| all sharers | 0.600 |",
     ):
         assert line in text
     assert "| fit: default | 0.600 |  |" in text

@@ -103,7 +103,7 @@ def test_altered_networks_and_networks_of_another_profile_are_refused(pool_folde
     path = pool_folder / HYPERNET
     data = path.read_bytes()
     sign(pool_folder, data, version=0)
-    with pytest.raises(PerpcsError, match="profiles of another wording"):
+    with pytest.raises(PerpcsError, match="another version of the profiles"):
         lora_of(Pool(pool_folder), TASK, ITEMS)
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(PerpcsError, match="altered"):

@@ -37,7 +37,7 @@ def test_the_front_holds_who_is_beaten_by_nobody():
 
 def test_storage_says_how_many_times():
     lines = [Line("perpcs", (1.0, 1000.0), (100.0, 2000.0)), Line("oppu", (1.0, 1000.0), (80.0, 80_000.0))]
-    assert storage_title(lines) == "1,000 people take 2.0 KB by Per-Pcs and 80.0 KB by OPPU: 40 times as much"
+    assert storage_title(lines) == "1,000 people take 2.0 KB with Per-Pcs and 80.0 KB with OPPU: 40 times as much"
     assert cost_figure(tuple(lines), "people", kind="bytes").layout.xaxis.type == "log"
     assert time_title([Line("oppu", (4.0, 64.0), (0.5, 6.5))]) == "64 history items take OPPU 6.5 s"
     near = cost_figure((Line("oppu", (4.0, 64.0), (0.5, 6.5)),), "items", kind="seconds")
@@ -50,8 +50,8 @@ def band(method, *means):
 
 def test_the_history_title_says_what_the_other_method_needs():
     fit = band("perpcs:fit", 0.4, 0.3, 0.2)
-    assert "after 3 items as well as OPPU after 10" in history_title([fit, band("oppu", 0.9, 0.4, 0.1)])
-    assert "not even after 50" in history_title([fit, band("oppu", 0.9, 0.8, 0.41)])
+    assert "as well after 3 items as OPPU after 10" in history_title([fit, band("oppu", 0.9, 0.4, 0.1)])
+    assert "better after 3 items than OPPU after 50" in history_title([fit, band("oppu", 0.9, 0.8, 0.41)])
     assert "grow" in history_title([fit])
 
 

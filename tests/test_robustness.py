@@ -81,21 +81,25 @@ def test_what_a_smaller_pool_keeps_of_the_gain_is_said():
     fit, gate = band("perpcs:fit", 0.4, 0.3, 0.2), band("perpcs:gate", 0.8, 0.7, 0.6)
     said = gain_title([fit, gate], 1.0, "With 3 of 50 sharers")
     kept = "Per-Pcs (fit) keeps 75 %, Per-Pcs (distilled gates) keeps 50 %"
-    assert said == f"With 3 of 50 sharers, of what all bring: {kept}"
-    assert "Per-Pcs (fit) keeps nothing" in gain_title([band("perpcs:fit", 1.2, 0.3, 0.2)], 1.0, "With 3 of 50 sharers")
-    assert "nothing is gained" in gain_title([fit], 0.1, "With 3 of 50 sharers")
+    assert said == f"With 3 of 50 sharers, {kept} of its gain"
+    assert "Per-Pcs (fit) keeps none of its gain" in gain_title(
+        [band("perpcs:fit", 1.2, 0.3, 0.2)], 1.0, "With 3 of 50 sharers"
+    )
+    assert "there is no gain" in gain_title([fit], 0.1, "With 3 of 50 sharers")
 
 
-def test_dots_of_rules_and_choices_say_which_are_surely_better():
+def test_dots_of_rules_and_choices_say_which_are_significantly_better():
     cell = {"mean": 0.5, "low": 0.4, "high": 0.6, "n_users": 4}
     rules = {"all": {"perpcs:fit": cell}, "random": {"perpcs:fit": {**cell, "mean": 0.6}, "perpcs:gate": None}}
     dots = rule_dots({"rules": {**rules, "active": {"perpcs:fit": {**cell, "mean": 0.7}}}})
     assert [(dot.name, dot.mean) for dot in dots] == [
-        ("all of them", 0.5),
+        ("all sharers", 0.5),
         ("the most active", 0.7),
-        ("drawn at random", 0.6),
+        ("random ones", 0.6),
     ]
-    assert rules_title(dots, 10).startswith("Of 10 sharers, drawn at random serve Per-Pcs (fit) best (0.60), the most")
+    assert rules_title(dots, 10) == (
+        "With 10 sharers, Per-Pcs (fit) does best with random ones (0.60) and worst with the most active (0.70)"
+    )
     less, more = (
         {"mean": sign * 0.2, "low": sign * 0.2 - 0.1, "high": sign * 0.2 + 0.1, "n_users": 4} for sign in (-1, 1)
     )
@@ -110,13 +114,15 @@ def test_dots_of_rules_and_choices_say_which_are_surely_better():
         ("fit: shorter", "worse"),
         ("fit: other", ""),
     ]
-    assert choices_title(found) == "Surely better than the default: fit: longer; surely worse: fit: shorter"
-    assert choices_title(found[:1]) == "No other choice is surely better"
+    assert (
+        choices_title(found) == "Significantly better than the default: fit: longer; significantly worse: fit: shorter"
+    )
+    assert choices_title(found[:1]) == "No other setting is significantly better than the default"
     figure = dots_figure(tuple(found), 0.7)
     assert list(figure.layout.yaxis.ticktext) == [dot.name for dot in found]
     assert list(figure.data[0].y) == [0, 1, 2, 3]
     assert not figure.layout.showlegend, "every row names its method"
-    both = dots_figure((*dots, Dot("all of them", "perpcs:gate", 0.8, 0.7, 0.9)), 0.7)
+    both = dots_figure((*dots, Dot("all sharers", "perpcs:gate", 0.8, 0.7, 0.9)), 0.7)
     assert both.layout.showlegend
     assert both.data[0].y[0] < 0 < both.data[1].y[0], "two methods on one row stand apart"
     assert [shape.x0 for shape in figure.layout.shapes] == [0.7]

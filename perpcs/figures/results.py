@@ -345,14 +345,12 @@ def history_title(bands: Sequence[Band], theirs: str = "oppu") -> str:
         return "Likelihood of people’s own answers as their histories grow"
     first, reached = by[ours].mean[0], by[theirs]
     enough = [count for count, mean in zip(reached.sizes, reached.mean, strict=True) if mean <= first]
-    mine, other, few = method_name(ours), method_name(theirs), f"{by[ours].sizes[0]:.0f}"
-    if enough:
-        return f"{mine} predicts as well after {few} items as {other} after {enough[0]:.0f}"
-    return f"{mine} predicts better after {few} items than {other} after {reached.sizes[-1]:.0f}"
+    how, to, last = ("as well", "as", enough[0]) if enough else ("better", "than", reached.sizes[-1])
+    few, other = f"{by[ours].sizes[0]:.0f} items", f"{method_name(theirs)} after {last:.0f}"
+    return f"{method_name(ours)} predicts {how} after {few} {to} {other}"
 
 
 def bands_csv(bands: Iterable[Band], size: str = "items") -> str:
-    """The figure's numbers."""
     rows = (
         (band.method, f"{count:g}", f"{mean:.6g}", f"{low:.6g}", f"{high:.6g}")
         for band in bands

@@ -254,7 +254,7 @@ def test_pages_and_terms_are_reached_by_keyboard(studio, open_tab):
         assert name in reached, reached
     tab.locator(".pp-term", has_text="base model").first.focus()
     shown = tab.evaluate("() => getComputedStyle(document.activeElement, '::after').content")
-    assert "the same for everybody" in shown
+    assert "the same for everyone" in shown
 
 
 @pytest.mark.parametrize("page", ["assemble", "compare"])
