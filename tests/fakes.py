@@ -23,6 +23,7 @@ from perpcs.personalizers.method import Prepared, Progress
 from perpcs.personalizers.methods import parse, title_of
 from perpcs.pool.candidates import Candidates, only_sharers
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
+from perpcs.pool.portraits import Portraits
 from perpcs.positions import Position
 from perpcs.tasks import Item, Query, Task, get_task
 
@@ -135,6 +136,7 @@ class FakeEngine:
         self.calls: list[tuple[Any, ...]] = []
         self.stored: dict[tuple[str, str, str], dict[str, Answer]] = {}
         self.shared_by_task: dict[str, tuple[Shared, ...]] = {}
+        self.portraits_by_task: dict[str, Portraits] = {}
         self._examples = {name: _examples(name) for name in tasks}
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
@@ -167,6 +169,9 @@ class FakeEngine:
     def likeness(self, task: str, items: Sequence[Item]) -> np.ndarray:
         self.calls.append(("likeness", task))
         return _random("likeness", *(item.x for item in items)).uniform(0, 1, SHARERS)
+
+    def portraits(self, task: str) -> Portraits:
+        return self.portraits_by_task.get(task, Portraits())
 
     def recognised(self, task: str) -> np.ndarray | None:
         return _random("recognised", task).uniform(0, 0.2, (SHARERS, len(self.manifest.positions)))

@@ -38,6 +38,7 @@ from perpcs.personalizers.turns import Turns
 from perpcs.pool.candidates import Candidates
 from perpcs.pool.contribute import Say, Trained
 from perpcs.pool.manifest import Example, Manifest, Sharer
+from perpcs.pool.portraits import Portraits, stored_portraits
 from perpcs.pool.profile_writer import pool_writer
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task
@@ -135,11 +136,7 @@ class Engine:
             return likeness(self.pool, task, items).numpy()
 
     def held_out_loss(self, assembly: Assembly, queries: Sequence[Query]) -> float | None:
-        """Nats per target token of a person's own answers, which lie after the history; None where there are none.
-
-        Raises:
-            PerpcsError: when the person belongs to another pool.
-        """
+        """Nats per target token of a person's own answers, which lie after the history; None where there are none."""
         self.check(assembly)
         with self.turns.turn():
             return held_out_loss(self.base, self.pool, assembly, queries)
@@ -162,6 +159,10 @@ class Engine:
     def recognised(self, task: str) -> np.ndarray | None:
         """How probable the gates find each sharer's own piece on the sharer's own text, (S, P), as stored."""
         return stored_recognised(self.pool, task)
+
+    def portraits(self, task: str) -> Portraits:
+        """Who each sharer is in a few words, as stored with the pool; empty portraits where nothing is."""
+        return stored_portraits(self.pool, task)
 
     # ---- work --------------------------------------------------------------------------------------------------
 
@@ -228,11 +229,7 @@ class Engine:
             return make_adapter(self.base, self.pool, assembly, rank)
 
     def export(self, assembly: Assembly, folder: Path, rank: int | None = None) -> Adapter:
-        """The same, written to a folder; it is made if it is not there.
-
-        Raises:
-            PerpcsError: as above, or when the folder lies inside the pool or cannot be written.
-        """
+        """The same, written to a folder, which may not lie inside the pool."""
         refuse_inside(self.pool, folder)
         made = self.adapter(assembly, rank)
         made.save(folder)
