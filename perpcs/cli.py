@@ -47,7 +47,7 @@ def pool_folder(name: str) -> Path:
 
 def run_assemble(options: argparse.Namespace) -> None:
     from perpcs.assembly.check import fit_sentence
-    from perpcs.assembly.options import option_helps, router_options
+    from perpcs.assembly.routers import option_helps, router_options
     from perpcs.data import read_history_file
     from perpcs.personalizers.engine import Engine
     from perpcs.tasks import get_task
@@ -309,8 +309,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_routing(parser: argparse.ArgumentParser) -> None:
-    """One option for each field of RouterOptions, with the field's docstring as help; None keeps the preset's value."""
-    from perpcs.assembly.options import option_arguments
+    """One flag for each option of any router, with its docstring as help; None keeps the preset's value."""
+    from perpcs.assembly.routers import option_arguments
 
     for name, (kind, choices, help) in option_arguments().items():
         flag, text = f"--{name.replace('_', '-')}", help.replace("%", "%%")

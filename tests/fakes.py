@@ -8,14 +8,15 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
-from perpcs.assembly.options import ACTIVATIONS, RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import decided_by, flat_options, make_router
+from perpcs.assembly.routers.router import Router
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.examples import Shared
@@ -34,7 +35,7 @@ TERMS = (
     ("football", "goal", "league"),
     ("garden", "roses", "bees"),
 )
-ROUTED = RouterOptions(router="prototype")
+ROUTED = make_router(router="prototype")
 """How stored people were assembled: so that votes and weights belong together, and no model is needed to say why."""
 TRAINING = 12
 """Steps that a fake OPPU takes."""
@@ -198,7 +199,7 @@ class FakeEngine:
         task: Task,
         items: Sequence[Item],
         *,
-        options: RouterOptions,
+        options: Router,
         user: str = "me",
         on_position: Callable[[Step], None] | None = None,
     ) -> Assembly:
@@ -229,17 +230,17 @@ class FakeEngine:
             scores = _random(position, sharer, *words).normal(0, 1, len(words) + 1)
             found.append(ItemTokens(index, (*words, END), tuple(scores.tolist())))
         router = str(assembly.router["router"])
-        stands_in = router not in ACTIVATIONS
+        stands_in = decided_by(router) != "votes"
         return TokenScores("prototype" if stands_in else router, stands_in, tuple(found))
 
     def update_norms(self, assembly: Assembly) -> np.ndarray:
         return np.abs(assembly.weights).sum(axis=1) / 10
 
-    def _assemble(self, task: str, items: Sequence[Item], options: RouterOptions, user: str) -> Assembly:
+    def _assemble(self, task: str, items: Sequence[Item], options: Router, user: str) -> Assembly:
         sharers = self.sharers(task)
-        positions, k = tuple(p.label for p in self.manifest.positions), options.k
+        positions, k = tuple(p.label for p in self.manifest.positions), getattr(options, "k", 3)
         clusters = np.array([sharer.cluster for sharer in sharers])
-        taste = _random("sharers", options.router).normal(0, 0.5, (len(positions), SHARERS))
+        taste = _random("sharers", options.name).normal(0, 0.5, (len(positions), SHARERS))
         choices = np.zeros((len(items), len(positions), k), np.int16)
         votes = np.zeros(choices.shape, np.float16)
         total = np.zeros((len(positions), SHARERS), np.float32)
@@ -247,7 +248,7 @@ class FakeEngine:
             near = next((c for c, terms in enumerate(TERMS) if terms[0] in item.x), 0)
             score = taste + 0.9 * (clusters == near) + _random(item.x, item.y).normal(0, 0.25, taste.shape)
             order = np.argsort(-score, axis=1)[:, :k]
-            top = np.take_along_axis(score, order, 1) / (0.35 * options.temperature)
+            top = np.take_along_axis(score, order, 1) / (0.35 * getattr(options, "temperature", 0.1))
             weight = np.exp(top - top.max(1, keepdims=True))
             choices[i], votes[i] = order, weight / weight.sum(1, keepdims=True)
             total += score.astype(np.float32)
@@ -261,7 +262,7 @@ class FakeEngine:
             sharers=tuple(s.id for s in sharers),
             pool=self.manifest.name,
             pool_hash=self.pool_hash,
-            router={**asdict(options), "without": list(options.without)},
+            router=flat_options(options),
             tokens=31 * len(items),
             seconds=0.41,
             user=user,

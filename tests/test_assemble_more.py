@@ -111,7 +111,7 @@ def test_an_item_of_a_fitted_person_cannot_be_subtracted(fake):
     name, _, items, options = fake.calls[-1]
     ada = fake.examples("LaMP_4")[0].history
     assert (name, items) == ("assemble", ada[1:])
-    assert options.router == "newton"
+    assert options.name == "newton"
     assert "Without item 1," in shown(app)
     app.segmented_control(key="sort").set_value("total").run()
     assert len(fake.calls) == calls + 1
@@ -132,7 +132,7 @@ def test_the_numbers_are_those_of_the_record(fake):
 
 def test_peft_retrieval_is_asked_when_it_is_asked_for(fake):
     app = press(open_page("assemble", view="numbers"), "retrieval")
-    assert [call[3].router for call in fake.calls] == ["retrieval"]
+    assert [call[3].name for call in fake.calls] == ["retrieval"]
     ada = fake.examples("LaMP_4")[0]
     options = fake.calls[0][3]
     share = agreement(

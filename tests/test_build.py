@@ -15,7 +15,7 @@ import torch
 import town
 from town import build_arguments
 
-from perpcs.assembly.options import router_options
+from perpcs.assembly.routers import router_options
 from perpcs.cli import main
 from perpcs.cli_build import LOOKED_FOR
 from perpcs.data import read_users

@@ -2,13 +2,12 @@
 
 import dataclasses
 import time
-from dataclasses import asdict, replace
 
 import pytest
 from fakes import TRAINING, FakeEngine, put_in_place
 from test_pages import by_key, open_page, press, shown
 
-from perpcs.assembly.options import PRESETS
+from perpcs.assembly.routers import PRESETS, changed, flat_options
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, method_colour
 from perpcs.personalizers.answer import Answer
@@ -109,15 +108,19 @@ def test_the_published_gates_are_one_press_away(fake):
 
 def test_the_assembled_model_is_called_by_what_made_its_weights():
     def title(**changes):
-        return title_of("perpcs+rag", asdict(replace(PRESETS["default"], **changes)))
+        return title_of("perpcs+rag", flat_options(changed(PRESETS["default"], **changes)))
 
     assert title() == title_of("perpcs+rag") == "Per-Pcs + Newton weights + RAG"
     assert title(router="fit") == "Per-Pcs (fit) + RAG"
     assert title(router="gate") == "Per-Pcs (distilled gates) + RAG"
     assert title(router="gate", gates="trained") == "Per-Pcs (trained gates) + RAG"
-    assert title_of("perpcs", asdict(PRESETS["paper"])) == title_of("perpcs:paper") == "Per-Pcs (gates, as published)"
-    assert title_of("perpcs", asdict(replace(PRESETS["paper"], seed=3))) == title_of("perpcs:paper")
-    assert title_of("perpcs:gate", asdict(PRESETS["default"])) == "Per-Pcs (distilled gates)"
+    assert (
+        title_of("perpcs", flat_options(PRESETS["paper"]))
+        == title_of("perpcs:paper")
+        == "Per-Pcs (gates, as published)"
+    )
+    assert title_of("perpcs", flat_options(changed(PRESETS["paper"], seed=3))) == title_of("perpcs:paper")
+    assert title_of("perpcs:gate", flat_options(PRESETS["default"])) == "Per-Pcs (distilled gates)"
 
 
 @pytest.mark.parametrize(

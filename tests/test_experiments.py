@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import router_options
+from perpcs.assembly.routers import router_options
 from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Setting, command_of

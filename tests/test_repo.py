@@ -17,7 +17,7 @@ LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "evalua
 GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet")
 """Below all layers: they import only one another."""
 RECORDS = (
-    *("perpcs.assembly.explain", "perpcs.assembly.kept", "perpcs.assembly.names", "perpcs.assembly.options"),
+    *("perpcs.assembly.explain", "perpcs.assembly.kept", "perpcs.assembly.names", "perpcs.assembly.routers"),
     "perpcs.assembly.record",
     *("perpcs.pool.manifest", "perpcs.tasks"),
 )

@@ -5,7 +5,7 @@ import pytest
 from test_results_figures import band
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import router_options
+from perpcs.assembly.routers import router_options
 from perpcs.data.smalltown import write_town
 from perpcs.evaluate.experiment import Setting
 from perpcs.evaluate.experiments import robustness

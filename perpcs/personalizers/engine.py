@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from perpcs.assembly.assemble import Step, assemble
-from perpcs.assembly.blind import likeness
+from perpcs.assembly.assemble import assemble
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
 from perpcs.assembly.kept import kept_size
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.model_free import likeness
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers.router import Router, Step
 from perpcs.assembly.tokens import token_scores
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
@@ -184,7 +184,7 @@ class Engine:
         task: Task,
         items: Sequence[Item],
         *,
-        options: RouterOptions | None = None,
+        options: Router | None = None,
         user: str = "me",
         on_position: Callable[[Step], None] | None = None,
     ) -> Assembly:

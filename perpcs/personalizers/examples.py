@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perpcs.assembly.options import RouterOptions, router_options
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import make_router
+from perpcs.assembly.routers.router import Router
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
 from perpcs.personalizers.answer import Answer
@@ -41,7 +42,7 @@ STORED = ("base", "random-history", "rag", "rag:4", "pag", "retrieval", "perpcs"
 
 
 def complete_examples(
-    engine: "Engine", options: RouterOptions | None = None, tasks: Collection[str] = (), say: Say = lambda line: None
+    engine: "Engine", options: Router | None = None, tasks: Collection[str] = (), say: Say = lambda line: None
 ) -> int:
     """Assemble every example person of a pool, answer their first queries by several methods, store both; how many
     people.
@@ -102,7 +103,7 @@ def recognised(engine: "Engine", task: Task, histories: Mapping[str, Sequence[It
     Args:
         histories: every sharer's items, by the sharer's id.
     """
-    options = router_options(router="gate", selector="all")
+    options = make_router("gate", selector="all")
     names = [sharer.id for sharer in engine.sharers(task.name)]
     return np.stack(
         [

@@ -18,11 +18,11 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from perpcs.assembly.names import made_by, router_name
-from perpcs.assembly.options import BLIND, option_arguments
+from perpcs.assembly.routers import deciding
 from perpcs.errors import PerpcsError, unknown
 from perpcs.personalizers.method import Call, Method, Person, Prepared, Setting, Shown, Watch
 
-ROUTERS = tuple(router for router in option_arguments()["router"][1] if router not in BLIND)
+ROUTERS = deciding("votes", "loss")
 
 
 _K = ("1", "2", "4")  # items shown

@@ -1,6 +1,5 @@
 """The right side of Assemble: the map of the current person, or the assembly in progress."""
 
-from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,8 +8,8 @@ import streamlit as st
 
 from perpcs.assembly.check import fit_check, is_checked
 from perpcs.assembly.names import made_by
-from perpcs.assembly.options import PRESETS
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import PRESETS, flat_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
 from perpcs.figures.order import SORTS, modules_of, rows_of
@@ -156,14 +155,14 @@ def fit_html(person: Person) -> str:
 
 def _other_router(engine: "Engine", record: Studio, person: Person) -> None:
     """Reassembles the same history with the published gates, or with the default again."""
-    published = made_by(person.assembly.router) == made_by(asdict(PRESETS["paper"]))
+    published = made_by(person.assembly.router) == made_by(flat_options(PRESETS["paper"]))
     preset = "default" if published else "paper"
     if st.button(
         "With Newton weights" if published else "With the published gates",
         icon=":material/swap_horiz:",
         key="other-router",
         type="tertiary",
-        help=f"Assemble the same history with {made_by(asdict(PRESETS[preset]))} and compare both side by side.",
+        help=f"Assemble the same history with {made_by(flat_options(PRESETS[preset]))} and compare both side by side.",
     ):
         user = record.example if person.kind == "example" else "me"
         start_assembly(engine, record, person.task, person.history, user=user, options=PRESETS[preset])

@@ -1,7 +1,6 @@
 """In numbers: how the mix changes from layer to layer, who is used, and what PEFT retrieval would select."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.explain import OVER_USED, Usage, agreement, usage
-from perpcs.assembly.options import PRESETS
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import router_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import short_names
 from perpcs.figures.strip import Panel, strip, strip_csv
@@ -85,8 +84,7 @@ def _retrieval(engine: "Engine", record: Studio, person: Person) -> np.ndarray |
     assembly = person.assembly
     if record.kept.get("retrieval-asked", ("", False))[0] != assembly.fingerprint or not person.history:
         return None
-    k = int(assembly.router.get("k", PRESETS["default"].k))
-    options = replace(PRESETS["default"], router="retrieval", k=k)
+    options = router_options(router="retrieval", k=assembly.router.get("k"))
 
     def whole_sharers() -> np.ndarray:
         return engine.assemble(get_task(person.task), person.history, options=options).weights

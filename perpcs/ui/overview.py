@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from perpcs.assembly.check import fit_sentence, is_checked
-from perpcs.assembly.options import BY_LOSS, PRESETS
+from perpcs.assembly.routers import PRESETS, decided_by
 from perpcs.errors import PerpcsError
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
@@ -41,7 +41,7 @@ def claim(engine: "Engine") -> None:
 
 def _computed(engine: "Engine") -> str:
     """What is computed for a newcomer by the default router, with the size of this pool."""
-    text = escape(computed(PRESETS["default"].router))
+    text = escape(computed(PRESETS["default"].name))
     size = f"{len(engine.manifest.positions)} positions × {engine.manifest.tasks[0].sharers} sharers"
     text = text.replace("each sharer’s piece", f"each {term('sharer')}’s {term('piece')}")
     return text.replace("each position.", f"each {term('position')} ({size}).")
@@ -165,7 +165,7 @@ def method(engine: "Engine") -> None:
         f'<div class="pp-prose"><p>Each {term("sharer")} adapted the {term("base model")} to their own text. The '
         f"adapter is split into {term('piece', 'pieces')}, one per {term('position')}. Each piece comes with a "
         f"{term('gate')} and a {term('prototype')}: vectors that say which words it suits.</p>"
-        f"{_routing(PRESETS['default'].router)}"
+        f"{_routing(PRESETS['default'].name)}"
         "</div>"
     )
     right.html(
@@ -197,7 +197,7 @@ def _routing(router: str) -> str:
             "change.</p>"
             "<p>The paper’s own method, trained gates, is one click away on Assemble and Compare.</p>"
         )
-    if router in BY_LOSS:
+    if decided_by(router) == "loss":
         return (
             f"<p>The model reads your {history} a few times, forwards and backwards. Each pass shows how much the loss "
             f"on your own words would fall with the {weight} of each {piece}; the weights alone take a small step in "

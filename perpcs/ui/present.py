@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from perpcs.assembly.options import PRESETS
+from perpcs.assembly.routers import PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, takeaway
 from perpcs.figures.order import short_names
@@ -102,7 +102,7 @@ def _go(record: Studio, name: str) -> None:
 
 def _claim(show: Show) -> None:
     st.html(
-        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">{escape(computed(PRESETS["default"].router))} No '
+        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">{escape(computed(PRESETS["default"].name))} No '
         f"network is trained. The personal model is that table: {bytes_text(show.engine.user_bytes)}.</p>"
     )
 

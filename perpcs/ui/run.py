@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from perpcs.assembly.options import ACTIVATIONS, RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import same_routing
+from perpcs.assembly.routers.router import Router
 from perpcs.figures.live import live_map
 from perpcs.figures.order import column_order
 from perpcs.figures.style import seconds_text
@@ -50,7 +51,7 @@ def start_assembly(
     items: Sequence[Item],
     *,
     user: str,
-    options: RouterOptions | None = None,
+    options: Router | None = None,
     page: str = "assemble",
 ) -> None:
     """Start assembling; the previous assembly stays until the new one is complete.
@@ -62,7 +63,7 @@ def start_assembly(
     if record.work is not None:
         record.work.stop()
     options, items = options or record.options, tuple(items)
-    together = options.router not in ACTIVATIONS  # all positions change at every step
+    together = options.decided_by != "votes"  # all positions change at every step
 
     def do(report: Any) -> Assembly:
         def on_position(step: Any) -> None:
@@ -164,6 +165,6 @@ def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
 def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None:
     """Keep the previous model for comparison; show the comparison at once if the settings have changed."""
     record.before = before
-    if before is not None and before.assembly.router != after.router:
+    if before is not None and not same_routing(before.assembly.router, after.router):
         record.view = "difference"
         st.session_state.pop("view", None)

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import changed
 from perpcs.figures.order import short_names
 from perpcs.pool.candidates import STRATEGIES, Candidates, would_share
 from perpcs.ui.card import table_html
@@ -74,7 +75,7 @@ def _button(engine: "Engine", record: Studio, person: Person | None, only: Seque
     if st.button(label, key=key, icon=":material/refresh:", disabled=busy):
         sharers = engine.sharers(record.task)
         left_out = tuple(sharer.id for number, sharer in enumerate(sharers) if number not in set(only))
-        options = replace(record.options, without=left_out)
+        options = changed(record.options, without=left_out)
         record.remade = Before(key_of(person, record), person.assembly, len(only))
         user = record.example if person.kind == "example" else "me"
         start_assembly(engine, record, person.task, person.history, user=user, options=options, page="sharers")

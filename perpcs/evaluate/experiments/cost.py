@@ -12,7 +12,7 @@ from typing import Any
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.kept import kept_size
-from perpcs.assembly.options import router_options
+from perpcs.assembly.routers import make_router
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Experiment, Setting, machine
@@ -74,7 +74,7 @@ def _seconds(setting: Setting, name: str, history: Sequence[Item], counts: Seque
     settings = PieceSettings(**pool.task(name).training.get("pieces", {}))
 
     def by(router: str) -> Callable[[Sequence[Item]], object]:
-        return lambda items: assemble(base, pool, task, items, options=router_options("default", router=router))
+        return lambda items: assemble(base, pool, task, items, options=make_router(router))
 
     def train(items: Sequence[Item]) -> object:
         return train_pieces(base, encode_histories(base, task, [User("me", tuple(items))]), ["me"], settings)
