@@ -32,7 +32,7 @@ _NAMES = {
     "uniform": "control: all pieces alike",
     "random": "control: random pieces",
 }
-_MEASURES = {"label": ("accuracy",), "rating": ("mae", "rmse"), "text": ("rouge-L", "exact")}
+_MEASURES = {"label": ("accuracy",), "rating": ("mae", "rmse"), "text": ("rouge-L", "style")}
 
 
 def table(result: dict[str, Any]) -> list[str]:

@@ -143,7 +143,7 @@ def test_tables_show_every_method():
     from benchmarks.tables import table
 
     cell = {"mean": 0.5, "low": 0.4, "high": 0.6, "n_users": 3}
-    row = {"nll": cell, "rouge-L": cell, "exact": cell, "bytes": 642.0, "prepare_seconds": 1.5}
+    row = {"nll": cell, "rouge-L": cell, "style": cell, "bytes": 642.0, "prepare_seconds": 1.5}
     methods = {"base": row, "perpcs:gate": {**row, "nll_minus_base": cell}, "wrong:perpcs:gate": row}
     lines = table({"task": "LaMP_4", "methods": methods, "references": {"oracle": {"rouge-L": cell}}})
     assert len(lines) == 2 + 4

@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 from perpcs.tasks import Task
+from perpcs.tasks.style import style_match
 
 
 def score_person(task: Task, answers: Sequence[str], golds: Sequence[str]) -> dict[str, float]:
-    """The measures of one person's answers: accuracy and F1, MAE and RMSE, or ROUGE-1 and ROUGE-L."""
+    """The measures of one person's answers: accuracy and F1, MAE and RMSE, or ROUGE-1, ROUGE-L and style."""
     if task.kind == "text":
         pairs = [rouge(answer, gold) for answer, gold in zip(answers, golds, strict=True)]
         exact = [answer == gold for answer, gold in zip(answers, golds, strict=True)]
@@ -20,6 +21,7 @@ def score_person(task: Task, answers: Sequence[str], golds: Sequence[str]) -> di
             "rouge-1": _mean([pair["rouge1"] for pair in pairs]),
             "rouge-L": _mean([pair["rougeL"] for pair in pairs]),
             "exact": _mean(exact),
+            "style": _mean([style_match(answer, gold) for answer, gold in zip(answers, golds, strict=True)]),
         }
     invalid = _mean([answer not in task.labels for answer in answers])
     right = _mean([answer == gold for answer, gold in zip(answers, golds, strict=True)])

@@ -41,7 +41,7 @@ _MARKS = {
     "fit": "hexagon",
     "fit+own": "star",
 }
-UNITS = {"nll": "nats per target token", "accuracy": "accuracy", "mae": "MAE, stars", "rouge-L": "ROUGE-L"}
+UNITS = {"nll": "nats per target token", "mae": "MAE, stars", "rouge-L": "ROUGE-L"}
 OURS = ("perpcs", "perpcs:newton", "perpcs:fit", "perpcs:gate", "perpcs:paper")
 """Possible names of the default method in a result, in order of preference."""
 LOWER = ("nll", "mae")
@@ -148,7 +148,7 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
             name="front",
         )
     )
-    text = bytes_text if cost == "bytes" else seconds_text
+    text, unit = bytes_text if cost == "bytes" else seconds_text, UNITS.get(measure, measure)
     for point in points:
         name = method_name(point.method)
         figure.add_trace(
@@ -171,7 +171,7 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
                 },
                 name=name,
                 hovertemplate=(
-                    f"<b>{name}</b><br>{point.mean:.3f} [{point.low:.3f}, {point.high:.3f}] {UNITS[measure]}<br>"
+                    f"<b>{name}</b><br>{point.mean:.3f} [{point.low:.3f}, {point.high:.3f}] {unit}<br>"
                     f"{text(cost_of(point, cost))} per person<extra></extra>"
                 ),
             )
@@ -185,7 +185,7 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
         tickvals=[zero, *ticks],
         ticktext=["0", *map(text, ticks)],
     )
-    figure.update_yaxes(title_text=UNITS[measure], autorange="reversed" if measure in LOWER else True)
+    figure.update_yaxes(title_text=unit, autorange="reversed" if measure in LOWER else True)
     return figure
 
 

@@ -37,7 +37,7 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
     column = next((one for one in found if one.task == record.result[0]), None)
     if finding is None or column is None:
         return
-    measure = column.metric if record.measure == "metric" else "nll"
+    measure = column.metric if record.measure == "metric" else record.measure
     points = points_of(column, measure)
     if len(points) < 2:
         return

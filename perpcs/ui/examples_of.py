@@ -35,7 +35,7 @@ def examples_panel(engine: "Engine", record: Studio, column: Column, method: str
         _pick(record, column, method)
         cell = column.cells[method]
         rows = [
-            (f"{value.mean:.3f}", f"{UNITS[name]}<br>[{value.low:.3f}, {value.high:.3f}], n = {value.people}")
+            (f"{value.mean:.3f}", f"{UNITS.get(name, name)}<br>[{value.low:.3f}, {value.high:.3f}], n = {value.people}")
             for name, value in cell.measures.items()
         ]
         if cell.minus_base is not None:
@@ -102,7 +102,7 @@ def example_html(one: Shown, task: str, metric: str) -> str:
         answer = diff_html(one.answer, one.gold) if one.answer else "(nothing)"
     numbers = [
         f"{value:.2f} {unit}"
-        for value, unit in ((one.score, UNITS[metric]), (one.nll, UNITS["nll"]))
+        for value, unit in ((one.score, UNITS.get(metric, metric)), (one.nll, UNITS["nll"]))
         if value is not None
     ]
     return (

@@ -21,8 +21,8 @@ from perpcs.ui.strings import term
 if TYPE_CHECKING:
     from perpcs.personalizers.engine import Engine
 
-MEASURES = {"metric": "The task’s metric", "nll": "Likelihood (NLL)"}
-_NAMES = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L", "nll": "NLL"}
+MEASURES = {"metric": "The task’s metric", "nll": "Likelihood (NLL)", "style": "Style"}
+_NAMES = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L", "nll": "NLL", "style": "style"}
 _EARLY = """<script>if (!window.perpcsCells) {
   window.perpcsCells = { pressed: null, listens: false };
   document.addEventListener('click', event => {
@@ -125,7 +125,9 @@ def table_html(
     chosen: tuple[str, str],
 ) -> str:
     """The whole table, with one body of rows each for methods, controls and references."""
-    keys = {one.task: one.metric if measure == "metric" else "nll" for one in found}
+    keys = {one.task: one.metric if measure == "metric" else measure for one in found}
+    if measure == "style":
+        found = tuple(one for one in found if any("style" in cell.measures for cell in one.cells.values()))
     head = "".join(
         f'<th scope="col">{escape(title_of(one.task))}<small>{term(_NAMES[keys[one.task]])}, '
         f"{'lower' if keys[one.task] in figures.LOWER else 'higher'} is better<br>n = {one.users} people, "

@@ -242,7 +242,7 @@ def from_link(link: Mapping[str, str]) -> Studio:
 
 def _take_choices(record: Studio, link: Mapping[str, str]) -> None:
     """What a link says of Results and Sharers; the pages keep what they know and replace the rest."""
-    if link.get("measure") in ("metric", "nll"):
+    if link.get("measure") in ("metric", "nll", "style"):
         record.measure = link["measure"]
     task, mark, method = link.get("result", "").partition("~")
     if mark and len(task) < 20 and len(method) < 60:

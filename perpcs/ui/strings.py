@@ -29,6 +29,8 @@ TERMS = {
     "oracle": "Knows the rules each made-up person follows; it misses only the random slips built into them.",
     "accuracy": "Share of answers that equal the person's own label; higher is better.",
     "MAE": "Mean absolute error between the predicted and the true rating, in stars; lower is better.",
+    "style": "Share of six traits in which an answer is like the person’s own: casing, length, opening, end mark, "
+    "punctuation inside, emoji or hashtags; higher is better.",
     "ROUGE-L": "F-measure of the longest common subsequence of words with the true answer, 0 to 1; higher is better.",
     "NLL": "Negative log-likelihood of the true answer, in nats per target token; lower is better.",
     "interval": "The people were resampled many times, with replacement; 95 % of the resampled means lie in it.",

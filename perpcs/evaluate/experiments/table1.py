@@ -17,8 +17,8 @@ from perpcs.files import write_json
 from perpcs.tasks import Task, User, get_task
 
 METHODS = (
-    *("base", "rag", "rag:4", "pag", "retrieval:3", "uniform"),
-    *("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "wrong:perpcs:fit"),
+    *("base", "rag", "rag:4", "pag", "retrieval", "uniform"),
+    *("perpcs", "perpcs:paper", "perpcs:gate", "wrong:perpcs"),
     *("p2p", "oppu", "wrong:oppu"),
 )
 CONTROLS = ("wrong:", "uniform", "random")
@@ -27,6 +27,8 @@ SHUFFLED = ":shuffled"
 """A method that was given somebody else's profile is a control too."""
 LOWER = ("nll", "mae")
 """Measures of which less is better."""
+STYLE = "style"
+"""How much of the person's style an answer has, see ``perpcs.tasks.style``; text tasks alone have it."""
 EXAMPLES = 3
 """Queries a person whose texts are kept."""
 
@@ -95,14 +97,14 @@ def column(stored: Mapping[str, Any], task: Task, file: str, users: Sequence[Use
     values = {name: person_values(task, stored["examples"][name]) for name in stored["methods"]}
     cells = {
         name: {
-            "measures": {key: row[key] for key in (task.metric, "nll") if key in row},
+            "measures": {key: row[key] for key in (task.metric, "nll", STYLE) if key in row},
             "minus_base": row.get("nll_minus_base"),
             "bytes": row["bytes"],
             "prepare_seconds": row["prepare_seconds"],
         }
         for name, row in stored["methods"].items()
     }
-    best = {measure: best_of(cells, values, measure) for measure in (task.metric, "nll")}
+    best = {measure: best_of(cells, values, measure) for measure in (task.metric, "nll", STYLE)}
     return {
         "metric": task.metric,
         "users": stored["users"],
