@@ -10,8 +10,8 @@ from test_pages import by_key, open_page, press, shown
 from perpcs.assembly.routers import PRESETS, changed, flat_options
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, method_colour
-from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.methods import METHODS, is_name, title_of
+from perpcs.serve.answer import Answer
 from perpcs.ui import asking
 from perpcs.ui.answers import Asked, columns_of
 from perpcs.ui.ask import MENU
@@ -29,7 +29,7 @@ def fake(monkeypatch):
 
 
 def person_of(engine):
-    return example_person(engine, "LaMP_4", engine.examples("LaMP_4")[0])
+    return example_person(engine, "LaMP_4", engine.pool.examples("LaMP_4")[0])
 
 
 def asked_of(engine, methods, **more):
@@ -77,7 +77,7 @@ def test_a_method_that_cannot_answer_says_so_in_its_column_and_the_others_answer
 
 
 def test_stored_answers_are_shown_for_the_methods_that_have_them(fake):
-    fake.stored["LaMP_4", "ada", "q0"] = {"rag": Answer("rag", "RAG", "a prompt", "stored rag", done=True)}
+    fake.stored.answered["LaMP_4", "ada", "q0"] = {"rag": Answer("rag", "RAG", "a prompt", "stored rag", done=True)}
     text = shown(open_page("compare", methods="rag,oppu"))
     assert "stored rag" in text
     assert "precomputed" in text
@@ -258,7 +258,7 @@ def test_one_question_is_answered_for_all_example_people_in_one_batch(fake):
     press(app, "ask")
     answered = [call for call in fake.calls if call[0] == "answer"]
     assert [call[3] for call in answered] == [("perpcs",) * 6]
-    assert [call[3] for call in fake.calls if call[0] == "prepare"] == [e.id for e in fake.examples("LaMP_4")]
+    assert [call[3] for call in fake.calls if call[0] == "prepare"] == [e.id for e in fake.pool.examples("LaMP_4")]
     text = shown(app)
     for name in ("Ada", "Bruno", "Cleo", "Dario", "Elif", "Fay"):
         assert name in text

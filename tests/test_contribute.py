@@ -16,12 +16,12 @@ from perpcs.assembly.carry import carried
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, write_atomic, write_json
-from perpcs.personalizers.sharing import carried_to, revoke, share
 from perpcs.pool import contribute, copies
 from perpcs.pool.contribute import Leaving, add, chosen, id_of, leaving, new_code, settings_of
 from perpcs.pool.manifest import Sharer, contributed
 from perpcs.pool.store import Pool
 from perpcs.pool.validate import validate
+from perpcs.serve.sharing import carried_to, revoke, share
 from perpcs.tasks import Item, get_task
 
 TASK = "LaMP_4"

@@ -147,7 +147,7 @@ def test_what_is_shown_goes_with_what_is_carried(tiny_town: Path, tmp_path: Path
 def test_what_is_measured_is_what_the_app_answers_with(tiny_town: Path, tmp_path: Path) -> None:
     """The engine's answer to a query is the evaluation's, whatever the method."""
     from perpcs.data import read_users
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
     task, pool = get_task("LaMP_4"), Pool(tiny_town)
     base = pool.base("cpu", "float64")

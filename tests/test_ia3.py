@@ -18,11 +18,11 @@ from perpcs.files import write_json
 from perpcs.model.basis import Scaling, adapted, people
 from perpcs.model.ia3 import Scalings
 from perpcs.model.likelihood import target_nll
-from perpcs.personalizers.engine import Engine
 from perpcs.pool.manifest import read_json, read_manifest
 from perpcs.pool.store import Pool
 from perpcs.pool.train import PieceSettings, train_gates, train_pieces
 from perpcs.pool.validate import validate
+from perpcs.serve.engine import Engine
 
 IA3 = PieceSettings(kind="ia3", rank=1, alpha=1.0, epochs=2, batch=2, rate=2e-2)
 CLOSE = {"atol": 1e-9, "rtol": 1e-9}

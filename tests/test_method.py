@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_pages import by_key, open_page, press, shown
 
-from perpcs.assembly.activations import Keys, normalise
+from perpcs.assembly.activations import normalise
+from perpcs.assembly.router import Keys
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.selection import select
 from perpcs.assembly.toy import Toy, numbers, run, with_number
@@ -91,7 +92,7 @@ def fake(monkeypatch):
 
 def test_the_equation_has_the_examples_numbers_and_no_model_runs(fake):
     text = shown(open_page("method"))
-    record = fake.example_assembly("LaMP_4", "ada")
+    record = fake.stored.assembly("LaMP_4", "ada")
     layer = method.layer_of(fake, record, "Ada")
     assert f"The same at {layer.label}, for Ada" in text
     for _, weight in layer.top:
@@ -104,7 +105,7 @@ def test_the_equation_has_the_examples_numbers_and_no_model_runs(fake):
 
 
 def test_an_ia3_layer_is_told_as_scalings(fake):
-    layer = method.layer_of(fake, fake.example_assembly("LaMP_4", "ada"), "Ada")._replace(scaling=True)
+    layer = method.layer_of(fake, fake.stored.assembly("LaMP_4", "ada"), "Ada")._replace(scaling=True)
     assert "⊙" in layer_html(layer)
     assert "<i>A</i>" not in layer_html(layer)
 

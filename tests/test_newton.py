@@ -18,8 +18,8 @@ from perpcs.assembly.newton import (
     solve,
     sureness,
 )
+from perpcs.assembly.options import item_shares
 from perpcs.assembly.routers import make_router
-from perpcs.assembly.routers.options import item_shares
 from perpcs.model.text import encode_pair
 from perpcs.tasks import get_task
 

@@ -38,8 +38,8 @@ from perpcs.model.basis import (
     together,
 )
 from perpcs.model.likelihood import label_log_probs, target_nll
-from perpcs.personalizers.engine import Engine
 from perpcs.pool.store import Pool
+from perpcs.serve.engine import Engine
 from perpcs.tasks import Query
 
 CLOSE = {"atol": 1e-10, "rtol": 1e-10}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from test_assembly import CLOSE, NAIVE, SHARP, encode, np_close, some_shared
 from tiny import ITEMS, SHARERS, random_task_pieces, route
 
+from perpcs.assembly.options import Selecting
 from perpcs.assembly.routers import PRESETS, changed, make_router, router_options
-from perpcs.assembly.routers.options import Selecting
 from perpcs.assembly.selection import select
 from perpcs.errors import PerpcsError
 

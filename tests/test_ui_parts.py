@@ -23,13 +23,13 @@ def test_a_guess_that_the_pool_does_not_have_is_told():
 
 
 def test_as_lines_reads_back():
-    items = FakeEngine().examples("LaMP_4")[0].history
+    items = FakeEngine().pool.examples("LaMP_4")[0].history
     draft = read_draft(as_lines(items, limit=99), "LaMP_4", ("LaMP_4",))
     assert [item.y for item in draft.reading.items] == [item.y for item in items]
 
 
 def test_a_cell_that_is_not_in_the_pool_is_no_cell():
-    record = FakeEngine().example_assembly("LaMP_4", "ada")
+    record = FakeEngine().stored.assembly("LaMP_4", "ada")
     assert piece_of(record, ("layer 1, k_proj", "s002")) == (5, 2)
     assert piece_of(record, ("layer 1, k_proj", "s999")) is None
     assert piece_of(record, None) is None
@@ -38,7 +38,7 @@ def test_a_cell_that_is_not_in_the_pool_is_no_cell():
 def test_work_stops_when_told_and_the_engine_notices():
     made = FakeEngine(delay=0.02)
     record = Studio(task="LaMP_4")
-    run.start_assembly(made, record, "LaMP_4", made.examples("LaMP_4")[0].history, user="me")
+    run.start_assembly(made, record, "LaMP_4", made.pool.examples("LaMP_4")[0].history, user="me")
     work = record.work
     while not work.reports:
         time.sleep(0.005)

@@ -16,7 +16,7 @@ import torch
 from tiny_model import train_tokenizer
 from torch import Tensor, nn
 
-from perpcs.assembly.routers.router import History
+from perpcs.assembly.router import History
 from perpcs.files import hash_file, write_json
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces

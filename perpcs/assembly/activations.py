@@ -24,34 +24,20 @@ cache, and nothing after the last position: that position's adapter ends the pas
 import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from perpcs.assembly.routers.by_activations import ByActivations, Scoring
-from perpcs.assembly.routers.options import item_shares
-from perpcs.assembly.routers.router import History, Routed
+from perpcs.assembly.options import Scoring, item_shares
+from perpcs.assembly.router import ByActivations, History, Keys, Routed
 from perpcs.assembly.selection import gumbel, select, width
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import Pieces, Update
 from perpcs.model.ia3 import Scalings
 from perpcs.model.text import pad_right, target_mask
 from perpcs.pool.store import TaskPieces
-
-
-@dataclass(frozen=True)
-class Keys:
-    """What the activations of one position are compared with. S sharers, n inputs."""
-
-    rows: Tensor
-    """Normalised keys, (S, n), in float32 or more; zero for a piece that is not shared, so that it scores 0."""
-    centre: Tensor | None = None
-    """Subtracted from activations, (n,)."""
-    spread: Tensor | None = None
-    """Activations are divided by it, (n,)."""
 
 
 class _PassEnds(Exception):

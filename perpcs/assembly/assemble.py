@@ -11,8 +11,8 @@ import torch
 from perpcs.assembly.kept import rounded
 from perpcs.assembly.model_free import likeness
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import History, Router, Step
 from perpcs.assembly.routers import PRESETS, flat_options
-from perpcs.assembly.routers.router import History, Router, Step
 from perpcs.errors import PerpcsError, unknown
 from perpcs.model.base import BaseModel
 from perpcs.model.text import encode_pair

@@ -10,14 +10,13 @@ model. Neither is in the paper; what they reach stands in docs/RESULTS.md.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from perpcs.assembly.routers.fit import Fit
-from perpcs.assembly.routers.gradient import Gradient
-from perpcs.assembly.routers.options import item_shares
-from perpcs.assembly.routers.router import History, Routed
+from perpcs.assembly.options import Selecting, item_shares
+from perpcs.assembly.router import History, Routed
 from perpcs.assembly.selection import gumbel, select
 from perpcs.model.base import BaseModel
 from perpcs.model.gains import item_gains, no_gains, on_one_basis
@@ -34,7 +33,29 @@ _NAMED = 3
 """Pieces that a record names of an item where the router keeps no k best."""
 
 
-def surest_pieces(history: History, options: Gradient) -> Routed:
+class FitOptions(Protocol):
+    """What a fit needs to know; the router `fit` says what each means."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def shrink(self) -> float: ...
+
+    @property
+    def signed(self) -> str: ...
+
+    @property
+    def least(self) -> float: ...
+
+    @property
+    def half_life(self) -> int: ...
+
+
+def surest_pieces(history: History, options: Selecting, half_life: int) -> Routed:
     """The router `gradient`: the k pieces whose mean gain is surest share a position by softmax."""
     N, P, S = history.shape
     passes, weights = len(history.batches()), np.zeros((P, S))
@@ -43,7 +64,7 @@ def surest_pieces(history: History, options: Gradient) -> Routed:
         batch_tokens=history.batch_tokens,
         on_batch=lambda number: history.tell(number, passes + 1, weights),
     )
-    shares, noise = item_shares(N, options.half_life), gumbel(options, (1, P, S))
+    shares, noise = item_shares(N, half_life), gumbel(options, (1, P, S))
     for p, mask in enumerate(history.pieces.mask.cpu()):
         scores = torch.from_numpy(sureness(gains[:, p], shares))[None]
         picked, weight = select(scores, mask, options, None if noise is None else noise[:, p])
@@ -52,7 +73,7 @@ def surest_pieces(history: History, options: Gradient) -> Routed:
     return Routed(weights, gains.mean(axis=0), *named_pieces(gains, options.k))
 
 
-def fit_history(history: History, options: Fit, of: int | None = None) -> Routed:
+def fit_history(history: History, options: FitOptions, of: int | None = None) -> Routed:
     """The router `fit`.
 
     Args:
@@ -109,7 +130,7 @@ def fit_weights(
     base: BaseModel,
     task: TaskPieces,
     encoded: Sequence[Encoded],
-    options: Fit,
+    options: FitOptions,
     on_step: Callable[[int, np.ndarray], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights after a few steps of descent on them alone, each over a few items.
@@ -163,7 +184,7 @@ def fit_weights(
     return w.detach().cpu().numpy(), gains
 
 
-def pull_of(encoded: Sequence[Encoded], options: Fit) -> float:
+def pull_of(encoded: Sequence[Encoded], options: FitOptions) -> float:
     """What a squared weight counts beside a mean loss over target tokens."""
     return options.shrink / sum(len(one.targets) for one in encoded)
 

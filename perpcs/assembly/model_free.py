@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from perpcs.assembly.routers.options import Selecting
-from perpcs.assembly.routers.router import History, Routed
+from perpcs.assembly.options import Selecting
+from perpcs.assembly.router import History, Routed
 from perpcs.assembly.selection import gumbel, select
 from perpcs.errors import PerpcsError
 from perpcs.pool.embed import embed_users

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perpcs.assembly.check import FEWEST as FEWEST_TO_CHECK
+from perpcs.assembly.options import kept_out
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import people
 from perpcs.model.gains import batches_of_gains, no_gains
@@ -149,11 +149,6 @@ def newton_step(
         after = run(range(older, N), without.repeat(N - older, 0), on_batch=tell) if length else losses[older:]
         check = Check(losses[older:], after)
     return Step((length * whole).reshape(P, S), damping, length, check)
-
-
-def kept_out(items: int) -> int:
-    """How many of the newest items check the rest: a fifth, one at least, none of fewer than ``FEWEST_TO_CHECK``."""
-    return max(1, items // 5) if items >= FEWEST_TO_CHECK else 0
 
 
 def best_length(slope: np.ndarray, bend: np.ndarray, counts: np.ndarray) -> float:

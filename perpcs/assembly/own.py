@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perpcs.assembly.descent import fit_batches, pull_of
-from perpcs.assembly.routers.fit_own import FitOwn
-from perpcs.assembly.routers.options import item_shares
-from perpcs.assembly.routers.router import History
+from perpcs.assembly.descent import FitOptions, fit_batches, pull_of
+from perpcs.assembly.options import item_shares
+from perpcs.assembly.router import History
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import Factors, OwnPiece, Update, as_list
 from perpcs.model.likelihood import target_nll
@@ -42,11 +41,17 @@ def own_piece(own: np.ndarray, positions: Sequence[Position]) -> OwnPiece | None
 
 @torch.enable_grad()
 def train_own(
-    history: History, weights: np.ndarray, options: FitOwn, on_step: Callable[[int], None] | None = None
+    history: History,
+    weights: np.ndarray,
+    options: FitOptions,
+    rate: float,
+    on_step: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Train a rank-1 piece at every position beside fixed weights (P, S).
 
     Args:
+        options: those of the fit.
+        rate: learning rate of the first step; it decays to 0.
         on_step: told the number of the step.
 
     Returns:
@@ -67,9 +72,9 @@ def train_own(
 
     count = torch.from_numpy(item_shares(len(encoded), options.half_life) * len(encoded)).to(like)
     pull = pull_of(encoded, options)
-    optimiser = torch.optim.Adam([*A, *B], lr=options.own_rate, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam([*A, *B], lr=rate, betas=(0.9, 0.99))
     for step, rows in enumerate(batches):
-        optimiser.param_groups[0]["lr"] = options.own_rate * (1 - step / len(batches))
+        optimiser.param_groups[0]["lr"] = rate * (1 - step / len(batches))
         nll, tokens = target_nll(base, [encoded[row] for row in rows], adapter)
         loss = (nll * count[list(rows)]).sum() / (tokens * count[list(rows)]).sum()
         (loss + pull * torch.stack([b.square().sum() for b in B]).sum()).backward()

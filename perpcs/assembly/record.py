@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from perpcs.assembly.kept import kept_size
+from perpcs.assembly.options import item_shares
 from perpcs.assembly.routers import decided_by
-from perpcs.assembly.routers.options import item_shares
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from perpcs.assembly.routers.options import Selecting
+from perpcs.assembly.options import Selecting
 
 
 def width(options: Selecting, sharers: int) -> int:

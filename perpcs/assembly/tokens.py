@@ -19,8 +19,8 @@ from torch import Tensor
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import ByActivations
 from perpcs.assembly.routers import make_router
-from perpcs.assembly.routers.by_activations import ByActivations
 from perpcs.assembly.routers.prototype import Prototype
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel

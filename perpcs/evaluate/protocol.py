@@ -30,10 +30,10 @@ from perpcs.model.likelihood import label_likelihoods, label_tokens, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers.method import Person, Prepared, Setting, Writer
-from perpcs.personalizers.rows import row_updates
 from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
 from perpcs.pool.target import versions
+from perpcs.serve.batch_updates import row_updates
 from perpcs.tasks import Task, User
 
 Say = Callable[[str], None]

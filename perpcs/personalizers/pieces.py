@@ -10,8 +10,8 @@ from typing import Any
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS, flat_options, make_router, same_routing
-from perpcs.assembly.routers.router import Router
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.method import Call, Person, Prepared, Progress
 

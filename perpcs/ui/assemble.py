@@ -33,7 +33,7 @@ from perpcs.ui.theme import is_dark
 from perpcs.ui.write_box import is_writing, write_box
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _ALL = "all"
 
@@ -68,7 +68,7 @@ def _nothing_yet(engine: "Engine", record: Studio) -> None:
         "upload": "Choose a file on the left, check what was read, and click Assemble.",
         "saved": "Choose the file of a saved model on the left.",
     }
-    size = f"{len(engine.manifest.positions)} positions × {engine.manifest.task(record.task).sharers} sharers"
+    size = f"{len(engine.pool.manifest.positions)} positions × {engine.pool.manifest.task(record.task).sharers} sharers"
     st.html(
         f'<div class="pp-empty"><h3>Your map will appear here</h3><p>{wanted.get(record.source, "")}</p>'
         f'<p class="pp-quiet">{size}, one weight each: {bytes_text(engine.user_bytes)}.</p></div>'
@@ -91,7 +91,7 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
 @st.fragment
 def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
     """The map, its controls and the open view: a click on them reruns this part alone, not the whole page."""
-    assembly, sharers = person.assembly, engine.sharers(person.task)
+    assembly, sharers = person.assembly, engine.pool.sharers(person.task)
     with st.container(horizontal=True, vertical_alignment="bottom", key="map-controls"):
         modules = [_ALL, *modules_of(assembly.positions)]
         remember("module", record.module if record.module in modules else _ALL)

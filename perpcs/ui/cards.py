@@ -6,9 +6,9 @@ from string import ascii_uppercase
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import bytes_text, method_colour, seconds_text
 from perpcs.figures.worddiff import diff_html, rouge_l, shared_words
-from perpcs.personalizers.answer import Answer
-from perpcs.personalizers.marks import Marks, marks_of
 from perpcs.personalizers.methods import title_of
+from perpcs.serve.answer import Answer
+from perpcs.serve.marks import Marks, marks_of
 from perpcs.tasks import TASKS
 from perpcs.ui.answers import Asked, Column
 from perpcs.ui.give_history import items_html

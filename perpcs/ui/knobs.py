@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import streamlit as st
 
+from perpcs.assembly.options import option_names
 from perpcs.assembly.routers import (
     PRESETS,
     all_options,
@@ -16,12 +17,11 @@ from perpcs.assembly.routers import (
     option_help,
     option_type,
 )
-from perpcs.assembly.routers.options import option_names
 from perpcs.errors import PerpcsError
 from perpcs.ui.state import Studio, remember
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _PRESET_NAMES = {
     "default": "Default: Newton weights",
@@ -75,7 +75,7 @@ def knobs(engine: "Engine", record: Studio) -> None:
         )
         for name in ("router", *option_names(type(record.options))):
             if applies(name, record.options):
-                _knob(record, name, [sharer.id for sharer in engine.sharers(record.task)])
+                _knob(record, name, [sharer.id for sharer in engine.pool.sharers(record.task)])
         st.html('<p class="pp-quiet">Applies from the next assembly on.</p>')
 
 

@@ -23,7 +23,7 @@ from perpcs.ui.strings import term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def numbers_panel(engine: "Engine", record: Studio, person: Person) -> None:
@@ -108,15 +108,15 @@ def _sharers(engine: "Engine", record: Studio, person: Person) -> None:
         f'<p class="pp-quiet">{term("dormant", "Dormant")}: no weight anywhere. {term("over-used", "Over-used")}: more '
         f"than {OVER_USED:g} times an even share, {100 * OVER_USED / len(names):.1f} % of all weight.</p>"
     )
-    examples = engine.examples(person.task)
+    examples = engine.pool.examples(person.task)
     if not examples:
         return
     try:
         everybody = worked_out(
             record,
             "usage",
-            (engine.pool_hash, person.task),
-            lambda: usage([engine.example_assembly(person.task, example.id).weights for example in examples]),
+            (engine.pool.hash, person.task),
+            lambda: usage([engine.stored.assembly(person.task, example.id).weights for example in examples]),
         )
     except PerpcsError as error:
         show_error(error)

@@ -33,7 +33,7 @@ from perpcs.ui.strings import CLAIM, computed, term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ def _claim(show: Show) -> None:
 def _story(step: int, show: Show) -> None:
     person, assembly = show.person, show.person.assembly
     query = person.queries[0] if person.queries else None
-    answers = show.engine.example_answers(person.task, show.record.example, query.id) if query else {}
+    answers = show.engine.stored.answers(person.task, show.record.example, query.id) if query else {}
     told = Story(
         name=person.name,
         history=person.history,
         assembly=assembly,
-        sharers=show.engine.sharers(person.task),
+        sharers=show.engine.pool.sharers(person.task),
         user_bytes=show.engine.user_bytes,
         query=query,
         answers=tuple(
@@ -129,9 +129,9 @@ def _story(step: int, show: Show) -> None:
 
 def _size(show: Show) -> None:
     engine = show.engine
-    ratio = ratio_text(engine.user_bytes, engine.adapter_bytes)
+    ratio = ratio_text(engine.user_bytes, engine.pool.manifest.adapter_bytes)
     st.html(f'<h1>A personal model is {ratio} of a full adapter</h1><p class="pp-lede">The areas are to scale.</p>')
-    st.html(size_html(engine.user_bytes, engine.adapter_bytes))
+    st.html(size_html(engine.user_bytes, engine.pool.manifest.adapter_bytes))
 
 
 # ---- assemble --------------------------------------------------------------------------------------------------------
@@ -141,14 +141,14 @@ def _map(show: Show) -> None:
     person = show.person
     title = takeaway(person.assembly, person.name)
     st.html(f"<h1>{escape(title)}</h1>")
-    figure = assembly_map(person.assembly, show.engine.sharers(person.task), sort=show.record.sort, dark=is_dark())
+    figure = assembly_map(person.assembly, show.engine.pool.sharers(person.task), sort=show.record.sort, dark=is_dark())
     figure.update_annotations(font_size=16)
     figure.update_xaxes(tickfont_size=15)
     chart(figure, "present-map", title, buttons=False)
 
 
 def _piece(show: Show) -> None:
-    assembly, manifest = show.person.assembly, show.engine.manifest
+    assembly, manifest = show.person.assembly, show.engine.pool.manifest
     facts = piece_facts(assembly, *largest_piece(assembly))
     st.html(f"<h1>The strongest piece: {escape(facts.label)}, sharer {escape(facts.sharer_name)}</h1>")
     rows = (
@@ -202,7 +202,7 @@ def _question(show: Show) -> None:
 def _answers(show: Show) -> None:
     person = show.person
     query = person.queries[0] if person.queries else None
-    rows = show.engine.example_answers(person.task, show.record.example, query.id) if query else {}
+    rows = show.engine.stored.answers(person.task, show.record.example, query.id) if query else {}
     st.html(f"<h1>Three answers, and {escape(person.name)}’s own</h1>")
     gold = query.gold if query else None
     if gold:

@@ -13,8 +13,8 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS
-from perpcs.assembly.routers.router import Router
 from perpcs.data import Look
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import SORTS

@@ -19,7 +19,7 @@ from perpcs.ui.state import Studio
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 @dataclass
@@ -39,7 +39,7 @@ def key_of(person: Person, record: Studio) -> tuple[str, str, str]:
 
 def subset_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     """The selected sharers, the button, and the difference from before."""
-    sharers = engine.sharers(record.task)
+    sharers = engine.pool.sharers(record.task)
     names = short_names([sharer.id for sharer in sharers])
     st.html("<h2>With these sharers only</h2>")
     st.session_state["only"] = list(record.only)
@@ -73,7 +73,7 @@ def _button(engine: "Engine", record: Studio, person: Person | None, only: Seque
         return
     busy = record.work is not None
     if st.button(label, key=key, icon=":material/refresh:", disabled=busy):
-        sharers = engine.sharers(record.task)
+        sharers = engine.pool.sharers(record.task)
         left_out = tuple(sharer.id for number, sharer in enumerate(sharers) if number not in set(only))
         options = changed(record.options, without=left_out)
         record.remade = Before(key_of(person, record), person.assembly, len(only))

@@ -19,7 +19,7 @@ from perpcs.ui.state import Studio, worked_out
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 MOST_SECONDS = 20.0
 """A run that took longer is not repeated for a what-if, because it cannot be stopped."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from perpcs.assembly.routers.options import Recent, number
-from perpcs.assembly.routers.router import History, Routed, Router
+from perpcs.assembly.options import Recent, number
+from perpcs.assembly.router import History, Routed, Router
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from perpcs.assembly.options import number
+from perpcs.assembly.router import History, Routed
 from perpcs.assembly.routers.fit import Fit, settled
-from perpcs.assembly.routers.options import number
-from perpcs.assembly.routers.router import History, Routed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,5 +22,8 @@ class FitOwn(Fit):
 
         options, of = settled(self, history.texts), 2 * self.steps
         fitted = fit_history(history, options, of=of)
-        own = train_own(history, fitted.weights, options, lambda n: history.tell(self.steps + n, of, fitted.weights))
+        own = train_own(
+            *(history, fitted.weights, options, self.own_rate),
+            on_step=lambda step: history.tell(self.steps + step, of, fitted.weights),
+        )
         return replace(fitted, own=own)

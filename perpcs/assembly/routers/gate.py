@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from perpcs.assembly.routers.by_activations import Scoring
+from perpcs.assembly.router import Keys
+from perpcs.assembly.routers.scored import Scored
 
 if TYPE_CHECKING:
-    from perpcs.assembly.activations import Keys
     from perpcs.pool.store import TaskPieces
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate(Scoring):
+class Gate(Scored):
     name = "gate"
     short = "distilled gates"
     decided_by = "votes"
@@ -20,7 +20,7 @@ class Gate(Scoring):
     """Distilled: fitted to predict which pieces lower the loss of people who do not share (not in the paper). Trained:
     trained on their owners' own words, as published. A pool without distilled gates has only trained ones."""
 
-    def keys(self, pieces: "TaskPieces") -> "list[Keys]":
+    def keys(self, pieces: "TaskPieces") -> list[Keys]:
         from perpcs.assembly.activations import scored_keys
 
         gates = pieces.distilled if self.gates == "distilled" and pieces.distilled else pieces.gates

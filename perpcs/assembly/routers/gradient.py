@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from perpcs.assembly.routers.options import Recent, Selecting
-from perpcs.assembly.routers.router import History, Routed
+from perpcs.assembly.options import Recent, Selecting
+from perpcs.assembly.router import History, Routed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,4 +15,4 @@ class Gradient(Selecting, Recent):
     def route(self, history: History) -> Routed:
         from perpcs.assembly.descent import surest_pieces
 
-        return surest_pieces(history, self)
+        return surest_pieces(history, self, self.half_life)

@@ -3,20 +3,20 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perpcs.assembly.routers.by_activations import Scoring
+from perpcs.assembly.router import Keys
+from perpcs.assembly.routers.scored import Scored
 
 if TYPE_CHECKING:
-    from perpcs.assembly.activations import Keys
     from perpcs.pool.store import TaskPieces
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prototype(Scoring):
+class Prototype(Scored):
     name = "prototype"
     short = "prototypes"
     decided_by = "votes"
 
-    def keys(self, pieces: "TaskPieces") -> "list[Keys]":
+    def keys(self, pieces: "TaskPieces") -> list[Keys]:
         from perpcs.assembly.activations import scored_keys
 
         return scored_keys(pieces, pieces.prototypes, self, dual=False)

@@ -5,8 +5,8 @@ from zlib import crc32
 
 import numpy as np
 
-from perpcs.assembly.routers.options import Options, Selecting, number
-from perpcs.assembly.routers.router import History, Routed
+from perpcs.assembly.options import Options, Selecting, number
+from perpcs.assembly.router import History, Routed
 
 
 @dataclass(frozen=True, kw_only=True)

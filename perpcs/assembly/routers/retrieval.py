@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from perpcs.assembly.routers.options import Selecting
-from perpcs.assembly.routers.router import History, Routed
+from perpcs.assembly.options import Selecting
+from perpcs.assembly.router import History, Routed
 
 
 @dataclass(frozen=True, kw_only=True)

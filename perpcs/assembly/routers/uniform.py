@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perpcs.assembly.routers.options import Options, Selecting
-from perpcs.assembly.routers.router import History, Routed
+from perpcs.assembly.options import Options, Selecting
+from perpcs.assembly.router import History, Routed
 
 
 @dataclass(frozen=True, kw_only=True)

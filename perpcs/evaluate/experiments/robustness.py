@@ -13,9 +13,9 @@ import numpy as np
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.model_free import likeness
+from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS, applies, changed, make_router
 from perpcs.assembly.routers.fit import Fit, settled
-from perpcs.assembly.routers.router import Router
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Experiment, Setting
 from perpcs.evaluate.intervals import paired, summary

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from perpcs.assembly.options import Recent, Selecting
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -49,6 +51,39 @@ class Router(Protocol):
         Raises:
             PerpcsError: when the pool lacks what the router needs.
         """
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the activations of one position are compared with. S sharers, n inputs."""
+
+    rows: "Tensor"
+    """Normalised keys, (S, n), in float32 or more; zero for a piece that is not shared, so that it scores 0."""
+    centre: "Tensor | None" = None
+    """Subtracted from activations, (n,)."""
+    spread: "Tensor | None" = None
+    """Activations are divided by it, (n,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByActivations(Selecting, Recent):
+    """A router that scores activations, and so any single word."""
+
+    def keys(self, pieces: "TaskPieces") -> list[Keys]:
+        """What the activations of each position are compared with, computed once an assembly."""
+        raise NotImplementedError
+
+    def item_scores(self, x: "Tensor", keys: Keys, mask: "Tensor") -> "Tensor":
+        """Scores of every piece for every item: activations x (b, t, n), target mask (b, t) -> (b, S)."""
+        raise NotImplementedError
+
+    def token_scores(self, v: "Tensor", keys: Keys, sharer: int) -> "Tensor":
+        """What each of an item's target tokens v (m, n) adds to the item's score of one piece, (m,)."""
+        raise NotImplementedError
+
+    def scale(self, n: int) -> float:
+        """What the temperature is multiplied with where inputs have n numbers."""
+        return 1.0
 
 
 @dataclass(frozen=True)

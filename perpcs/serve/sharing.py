@@ -1,4 +1,4 @@
-"""Sharing and revoking with everything that hangs on a pool: the model's turns, and its example people.
+"""Sharing and revoking with what hangs on a pool: its example people.
 
 Example people's stored assemblies and answers name the hash of the pool they were made with. When somebody joins a
 copy, they are carried over without the newcomer, who is named among the sharers left out; when somebody leaves, what
@@ -7,10 +7,7 @@ where the weights stayed as they were.
 """
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,27 +15,10 @@ from perpcs.assembly.carry import carried
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
-from perpcs.personalizers.examples import answers_path
-from perpcs.pool.contribute import Leaving, Say, Trained, add, remove, train_person
+from perpcs.pool.contribute import Leaving, add, remove
 from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
-from perpcs.tasks import Item, Task
-
-if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
-
-
-def train_in_turns(engine: "Engine", task: Task, items: Sequence[Item], id: str, say: Say) -> Trained:
-    """Train a person's pieces; after every step whoever waits for the model has a turn."""
-    with ExitStack() as turn:
-        turn.enter_context(engine.turns.turn())
-
-        def step(what: str, done: int, of: int) -> None:
-            turn.close()
-            say(what, done, of)
-            turn.enter_context(engine.turns.turn())
-
-        return train_person(engine.base, engine.pool, task, items, id, step)
+from perpcs.serve.stored import answers_path
 
 
 def share(source: Path, given: Leaving, target: Path) -> Pool:

@@ -110,6 +110,33 @@ class Selecting(Options):
         return unused
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Options):
+    """How activations are compared with keys; ``perpcs/assembly/activations.py`` does it."""
+
+    normalise: Literal["cosine", "layernorm"] = "cosine"
+    """How gate and activation are normalised before taking their product."""
+    centre: bool = True
+    """First subtract the mean over sharers from keys and activations (not in the paper)."""
+    standardise: bool = True
+    """After centring, divide each dimension by its spread over sharers (not in the paper)."""
+    reduce: Literal["sum", "mean", "pooled"] = "pooled"
+    """The sum or mean of the token scores, or a single score of the mean activation (pooled: not in the paper)."""
+    sqrt_n: bool = False
+    """Whether a cosine score is divided by sqrt(n) before the softmax, as in the paper."""
+
+
+# ---- the items of a history ------------------------------------------------------------------------------------------
+
+FEWEST_TO_CHECK = 5
+"""Items that a history needs before any are held out."""
+
+
+def kept_out(items: int) -> int:
+    """How many of the newest items check the rest: a fifth, one at least, none of fewer than ``FEWEST_TO_CHECK``."""
+    return max(1, items // 5) if items >= FEWEST_TO_CHECK else 0
+
+
 def item_shares(items: int, half_life: int) -> np.ndarray:
     """How much each of so many items counts, oldest first: halved every ``half_life`` items back, alike where it is
     0."""
