@@ -224,12 +224,12 @@ def test_two_sessions_look_at_two_pools(fake, monkeypatch, folder, tmp_path):
     engine.opening.clear()
     first, second = open_page("share"), open_page("share", pool="other")
     assert fake.pool.hash[:8] in shown(first)
-    assert made[other].pool_hash[:8] in shown(second)
+    assert made[other].pool.hash[:8] in shown(second)
     assert second.query_params["pool"] in ("other", ["other"])
     first.session_state["studio"].live[("LaMP_4", "ada")] = "of the old pool"
     radio = next(one for one in first.radio if one.label == "Open a pool")
     radio.set_value("other").run()
-    assert made[other].pool_hash[:8] in shown(first)
+    assert made[other].pool.hash[:8] in shown(first)
     assert first.session_state["studio"].live == {}
 
 
