@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.router import Router
+from perpcs.assembly.router import Router, Step
 from perpcs.assembly.routers import decided_by, flat_options, make_router
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.method import Prepared, Progress
@@ -43,16 +43,6 @@ TRAINING = 12
 ORIGIN = "A made-up person, drawn from a seed."
 NAMES = ("Ada", "Bruno", "Cleo", "Dario", "Elif", "Fay")
 STYLES = ("asks a question", "shouts", "puts the number first", "rhymes", "stays dry", "ends with a wink")
-
-
-@dataclass(frozen=True)
-class Step:
-    position: int
-    positions: int
-    batch: int
-    batches: int
-    weights: np.ndarray
-    seconds: float
 
 
 def _random(*words: object) -> np.random.Generator:

@@ -1,12 +1,11 @@
 """Parts of the pages without a page around them: guesses, cells, work that stops, terms, and the fake engine itself."""
 
-import dataclasses
 import inspect
 import json
 import time
 
 import pytest
-from fakes import FakeEngine, Step
+from fakes import FakeEngine
 from streamlit.testing.v1 import AppTest
 
 from perpcs.ui import run, strings
@@ -92,30 +91,29 @@ def test_every_term_is_defined_and_escaped():
 
 
 def test_the_fake_has_the_surface_of_the_real_engine():
-    from perpcs.assembly import assemble
-    from perpcs.personalizers import engine as real
+    from perpcs.pool.store import Pool
+    from perpcs.serve.engine import Engine
+    from perpcs.serve.queue import Queue
+    from perpcs.serve.stored import Stored
 
-    for name in (
-        "assemble",
-        "prepare",
-        "answer",
-        "answer_rows",
-        "ahead",
-        "check",
-        "sharers",
-        "examples",
-        "example_assembly",
-        "example_answers",
-        "token_scores",
-        "update_norms",
+    fake = FakeEngine()
+    for real, made, names in (
+        (Engine, FakeEngine, "assemble prepare answer answer_rows check token_scores update_norms"),
+        (Pool, type(fake.pool), "sharers examples candidates"),
+        (Stored, type(fake.stored), "assembly answers shared recognised"),
+        (Queue, type(fake.queue), "ahead"),
     ):
-        ours = list(inspect.signature(getattr(FakeEngine, name)).parameters)
-        assert ours == list(inspect.signature(getattr(real.Engine, name)).parameters), name
-    assert [f.name for f in dataclasses.fields(Step)] == [f.name for f in dataclasses.fields(assemble.Step)]
-    facts = "manifest pool_hash device why_device pool_bytes user_bytes adapter_bytes waiting"
-    for name in facts.split():
-        assert hasattr(real.Engine, name)
-        assert hasattr(FakeEngine(), name)
+        for name in names.split():
+            ours = list(inspect.signature(getattr(made, name)).parameters)
+            assert ours == list(inspect.signature(getattr(real, name)).parameters), name
+    for real, made, names in (
+        (Engine, fake, "pool_bytes user_bytes"),
+        (Pool, fake.pool, "hash"),
+        (Queue, fake.queue, "waiting"),
+    ):
+        for name in names.split():
+            assert hasattr(real, name)
+            assert hasattr(made, name)
 
 
 CHAT = "31/12/2023, 18:22 - Ann: where is the boat\n31/12/2023, 18:23 - Bo: by the lock\n"
