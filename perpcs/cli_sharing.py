@@ -95,7 +95,7 @@ def run_revoke(options: argparse.Namespace) -> None:
     from perpcs.assembly.record import Assembly
     from perpcs.pool.contribute import id_of
     from perpcs.pool.store import Pool
-    from perpcs.serve.sharing import carried_to, revoke
+    from perpcs.serve.sharing import migrated_to, revoke
 
     before, target = Pool(Path(options.pool)).hash, Path(options.pool)
     people = {path: Assembly.load(Path(path)) for path in options.user}
@@ -105,5 +105,5 @@ def run_revoke(options: argparse.Namespace) -> None:
     pool = revoke(target, options.id)
     print(f"{id_of(options.id)} is no longer in {options.pool}.")
     for path, person in people.items():
-        carried_to(pool, person).save(Path(path))
+        migrated_to(pool, person).save(Path(path))
         print(f"{path}: what this sharer held goes to the others.")

@@ -240,9 +240,6 @@ class FakeEngine:
         self.calls.append(("likeness", task))
         return _random("likeness", *(item.x for item in items)).uniform(0, 1, SHARERS)
 
-    def held_out_loss(self, assembly: Assembly, queries: Sequence[Query]) -> float | None:
-        return 0.1 * assembly.distinct_sharers() if queries else None
-
     def check(self, assembly: Assembly) -> None:
         if assembly.pool_hash != self.pool.hash:
             raise PerpcsError("This person was assembled from another pool.", "Open the pool it was made with.")
@@ -393,11 +390,16 @@ class FakeEngine:
         )
 
 
+def _held_out_loss(engine: FakeEngine, assembly: Assembly, queries: Sequence[Query]) -> float | None:
+    return 0.1 * assembly.distinct_sharers() if queries else None
+
+
 def put_in_place(monkeypatch: Any, made: FakeEngine) -> Iterator[FakeEngine]:
     """The body of a fixture: pages open this engine, and nobody waits for pictures."""
-    from perpcs.ui import compare, engine, run
+    from perpcs.ui import compare, engine, run, subset
 
     monkeypatch.setattr(engine, "open_engine", lambda folder: made)
+    monkeypatch.setattr(subset, "held_out_loss", _held_out_loss)
     monkeypatch.setattr(run, "TICK", 0.001)
     monkeypatch.setattr(compare, "TICK", 0.001)
     engine.opening.clear()

@@ -13,7 +13,7 @@ import torch
 from tiny import FAMILIES, ITEMS, RANK, SHARERS, load_tiny, merge, plain_model, random_ids, random_task_pieces, route
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.kept import rounded
+from perpcs.assembly.quantise import rounded
 from perpcs.assembly.routers import PRESETS, changed, make_router
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import _ADAPTER

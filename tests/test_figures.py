@@ -280,11 +280,8 @@ def test_the_story_shows_stored_answers_and_else_the_persons_own():
 
 
 def test_a_persons_text_cannot_break_out_of_the_story():
-    evil = (
-        ENGINE.pool.examples(TASK)[1]
-        .history[0]
-        .__class__(x="<img src=x onerror=alert(1)>", y="<script>alert(1)</script>")
-    )
+    item = ENGINE.pool.examples(TASK)[1].history[0]
+    evil = item.__class__(x="<img src=x onerror=alert(1)>", y="<script>alert(1)</script>")
     html = story_html(story(history=(evil,), name="<b>x"))
     assert "<script" not in html
     assert "<img" not in html

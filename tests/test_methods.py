@@ -8,14 +8,14 @@ import pytest
 import torch
 from tiny import ITEMS, RANK, SHARERS, exact, load_tiny, plain_model, random_ids, random_weights
 
-from perpcs.assembly.kept import rounded
+from perpcs.assembly.quantise import rounded
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece, adapted, fixed
 from perpcs.personalizers import oppu
 from perpcs.personalizers.method import Person, Prepared, Setting, Shown
 from perpcs.personalizers.methods import METHODS, known_names, names_in, parse, prepare, title_of
-from perpcs.personalizers.shown import text_bytes
+from perpcs.personalizers.prompting import text_bytes
 from perpcs.pool.profile_writer import NEW_TOKENS, ModelWriter, profile_request
 from perpcs.pool.store import Pool
 from perpcs.serve.batch_updates import row_updates

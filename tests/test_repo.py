@@ -18,7 +18,7 @@ LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "serve"
 GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet")
 """Below all layers: they import only one another."""
 RECORDS = (
-    *("perpcs.assembly.explain", "perpcs.assembly.kept", "perpcs.assembly.names"),
+    *("perpcs.assembly.explain", "perpcs.assembly.quantise", "perpcs.assembly.names"),
     "perpcs.assembly.record",
     *("perpcs.pool.manifest", "perpcs.tasks"),
 )

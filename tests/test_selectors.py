@@ -15,8 +15,8 @@ from tiny import ITEMS, SHARERS, random_task_pieces, route
 
 from perpcs.assembly.activations import amplified
 from perpcs.assembly.assemble import assemble, restricted
-from perpcs.assembly.kept import rounded
 from perpcs.assembly.options import Selecting, item_shares
+from perpcs.assembly.quantise import rounded
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import Step
 from perpcs.assembly.routers import applies, changed, flat_options, make_router, option_arguments, router_options

@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from perpcs.assembly.kept import rounded
 from perpcs.assembly.model_free import likeness
+from perpcs.assembly.quantise import rounded
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import History, Router, Step
 from perpcs.assembly.routers import PRESETS, flat_options

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from perpcs.assembly.kept import kept_size
 from perpcs.assembly.options import item_shares
+from perpcs.assembly.quantise import quantised_size
 from perpcs.assembly.routers import decided_by
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
@@ -70,7 +70,7 @@ class Assembly:
     @property
     def kept_bytes(self) -> int:
         """What has to be kept to answer as this person: a byte a weight, and the own piece as half floats."""
-        return kept_size(self.weights.size) + 2 * self.own.size
+        return quantised_size(self.weights.size) + 2 * self.own.size
 
     @property
     def fingerprint(self) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
-from perpcs.assembly.kept import kept_size
 from perpcs.assembly.model_free import likeness
+from perpcs.assembly.quantise import quantised_size
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import Router, Step
 from perpcs.assembly.tokens import token_scores
@@ -27,7 +27,6 @@ from perpcs.model.basis import fixed
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_prompt
-from perpcs.personalizers.heldout import held_out_loss
 from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
 from perpcs.personalizers.methods import parse, prepare, title_of
 from perpcs.pool.contribute import Say, Trained, train_person
@@ -84,7 +83,9 @@ class Engine:
     @cached_property
     def user_bytes(self) -> int:
         """Bytes of a person's weights as they are kept, for the task with most sharers."""
-        return kept_size(len(self.pool.manifest.positions) * max(part.sharers for part in self.pool.manifest.tasks))
+        return quantised_size(
+            len(self.pool.manifest.positions) * max(part.sharers for part in self.pool.manifest.tasks)
+        )
 
     def shared(self, task: str) -> np.ndarray:
         """Which pieces each sharer shares, bool (P, S)."""
@@ -98,16 +99,6 @@ class Engine:
         """
         with self.queue.turn():
             return likeness(self.pool, task, items).numpy()
-
-    def held_out_loss(self, assembly: Assembly, queries: Sequence[Query]) -> float | None:
-        """Nats per target token of a person's own answers, which lie after the history; None where there are none.
-
-        Raises:
-            PerpcsError: when the person belongs to another pool.
-        """
-        self.check(assembly)
-        with self.queue.turn():
-            return held_out_loss(self.base, self.pool, assembly, queries)
 
     # ---- work --------------------------------------------------------------------------------------------------
 

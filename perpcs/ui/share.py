@@ -13,7 +13,7 @@ from perpcs.pool.contribute import STEPS as TRAINING
 from perpcs.pool.copies import is_copy, new_name, recover_all
 from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
-from perpcs.serve.sharing import carried_to, revoke, share
+from perpcs.serve.sharing import migrated_to, revoke, share
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import give_history
 from perpcs.ui.choice import pool_tasks
@@ -280,7 +280,7 @@ def _take_back(engine: "Engine", record: Studio, code: str) -> None:
         before = copy.hash
         pool = revoke(copy.folder, code)
         if record.own is not None and record.own.assembly.pool_hash == before:
-            record.own = replace(record.own, assembly=carried_to(pool, record.own.assembly))
+            record.own = replace(record.own, assembly=migrated_to(pool, record.own.assembly))
         record.live.clear()
         if record.sharing is not None and record.sharing.code == code:
             _forget(record)

@@ -82,6 +82,15 @@ def _button(engine: "Engine", record: Studio, person: Person | None, only: Seque
         st.rerun()
 
 
+def held_out_loss(engine: "Engine", assembly: Assembly, queries: Sequence[Query]) -> float | None:
+    """Nats per target token of a person's own answers, which lie after the history; None where there are none."""
+    from perpcs.evaluate.held_out import held_out_loss
+
+    engine.check(assembly)
+    with engine.queue.turn():
+        return held_out_loss(engine.base, engine.pool, assembly, queries)
+
+
 def _difference(engine: "Engine", record: Studio, person: Person) -> None:
     """Before and after, if this person was reassembled here."""
     before = record.remade
@@ -89,7 +98,7 @@ def _difference(engine: "Engine", record: Studio, person: Person) -> None:
         return
     now = person.assembly
     if before.losses is None:
-        losses = [engine.held_out_loss(one, person.queries) for one in (before.assembly, now)]
+        losses = [held_out_loss(engine, one, person.queries) for one in (before.assembly, now)]
         before.losses = losses[0], losses[1]
     rows = []
     for name, one, loss in zip(

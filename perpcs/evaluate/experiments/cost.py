@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.kept import kept_size
+from perpcs.assembly.quantise import quantised_size
 from perpcs.assembly.routers import make_router
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
@@ -35,7 +35,7 @@ def run(setting: Setting) -> dict[str, Any]:
     counts = [count for count in ITEMS if count <= len(history)]
     timings = _seconds(setting, name, history, counts)
     manifest = setting.pool.manifest
-    weights = kept_size(len(manifest.positions) * setting.pool.task(name).sharers)
+    weights = quantised_size(len(manifest.positions) * setting.pool.task(name).sharers)
     once = (setting.pool.folder / name / PIECES).stat().st_size
     return {
         "task": name,

@@ -18,9 +18,9 @@ from perpcs.assembly.routers import PRESETS, applies, changed, make_router
 from perpcs.assembly.routers.fit import Fit, settled
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Experiment, Setting
+from perpcs.evaluate.held_out import held_out_loss
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.protocol import person_nll, prepare
-from perpcs.personalizers.heldout import held_out_loss
 from perpcs.pool.select import most_active
 from perpcs.tasks import User, get_task
 

@@ -1,4 +1,4 @@
-"""How well an assembled person foretells their held-out answers: one number, to compare two assemblies of them by."""
+"""Held-out loss of an assembled person: one number, to compare two assemblies of the same person by."""
 
 from collections.abc import Sequence
 

@@ -6,7 +6,7 @@ import torch
 from tiny import ITEMS, route
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.kept import kept_size, pack_weights, rounded, unpack_weights
+from perpcs.assembly.quantise import pack_weights, quantised_size, rounded, unpack_weights
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.routers.fit import settled
 from perpcs.model.basis import people
@@ -24,7 +24,7 @@ def test_weights_come_back_within_half_a_step(low, size):
     weights = size * np.random.default_rng(0).uniform(low, 1, (16, 40)).astype(np.float32)
     weights[3] = 0
     raw = pack_weights(weights)
-    assert len(raw) == kept_size(weights.size) == 642
+    assert len(raw) == quantised_size(weights.size) == 642
     back = unpack_weights(raw, weights.shape)
     step = np.abs(weights).max() / (127 if low else 255)
     assert np.abs(back - weights).max() <= 0.51 * step + 1e-3 * size
