@@ -12,6 +12,7 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import changed
 from perpcs.figures.order import short_names
 from perpcs.pool.candidates import STRATEGIES, Candidates, would_share
+from perpcs.tasks import Query
 from perpcs.ui.card import table_html
 from perpcs.ui.people import Person
 from perpcs.ui.run import start_assembly
