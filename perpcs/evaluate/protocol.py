@@ -21,8 +21,7 @@ from perpcs import __version__
 from perpcs.assembly.routers import PRESETS, flat_options, same_routing
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.intervals import paired, summary
-from perpcs.evaluate.metrics import score_person
+from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, fixed
 from perpcs.model.decode import decode, text_of
