@@ -13,9 +13,9 @@ from pathlib import Path
 
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, write_result
 from perpcs.cli import pool_folder
-from perpcs.personalizers.engine import Engine
-from perpcs.personalizers.marks import marks_of
 from perpcs.personalizers.method import Prepared
+from perpcs.serve.engine import Engine
+from perpcs.serve.marks import marks_of
 from perpcs.tasks import Query, get_task
 
 METHODS = ("base", "perpcs")
@@ -47,7 +47,7 @@ def main() -> None:
 
 def answered(engine: Engine, name: str, texts: list[str]) -> list[dict[str, object]]:
     """Every input with the answers of all methods for one example person."""
-    task, people = get_task(name), engine.examples(name)
+    task, people = get_task(name), engine.pool.examples(name)
     rows: list[dict[str, object]] = []
     ready: dict[tuple[int, str], Prepared] = {}
     for number, text in enumerate(texts):

@@ -24,8 +24,8 @@ import torch
 
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, take_turns, write_result, writers
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import router_options
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import make_router
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, people
 from perpcs.model.decode import decode
@@ -73,7 +73,7 @@ def measure_task(base: BaseModel, pool: Pool, task: Task, *, items: int, users: 
     """All numbers of one task."""
     history = writers(pool, task, 1, items)[0][0]
     many = writers(pool, task, users, SHORT_HISTORY)
-    dense = router_options("default", router="uniform")  # no piece is without weight: the most that serving can cost
+    dense = make_router("uniform")  # no piece is without weight: the most that serving can cost
     assemblies = [assemble(base, pool, task, own, options=dense) for own, _ in many]
     queries = [query for _, query in many]
     return {
@@ -95,7 +95,7 @@ def assembling(base: BaseModel, pool: Pool, task: Task, history: Sequence[Item],
             base.hidden(ids)
 
     def by(router: str) -> Assembly:
-        options = router_options("default", router=router)
+        options = make_router(router)
         return assemble(base, pool, task, history, options=options, batch_tokens=BATCH_TOKENS)
 
     whole, newton, forward = take_turns((lambda: by("prototype"), lambda: by("newton"), plain), repeats)

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, take_turns, write_result, writers
-from perpcs.personalizers.engine import Engine
 from perpcs.personalizers.method import Prepared
+from perpcs.serve.engine import Engine
 from perpcs.tasks import Query, get_task
 
 PACKAGES = ("torch", "transformers")
@@ -34,7 +34,9 @@ def measure(folder: Path, *, people: int = 16, repeats: int = 5) -> dict[str, An
     settings = {"people": people, "repeats": repeats, "threads": torch.get_num_threads(), "device": "cpu"}
     result = about("classroom", engine.pool, settings, PACKAGES)
     result["goals"] = {"together_over_in_turn": {"at most": 0.5}}
-    result["tasks"] = {part.task: measure_task(engine, part.task, people, repeats) for part in engine.manifest.tasks}
+    result["tasks"] = {
+        part.task: measure_task(engine, part.task, people, repeats) for part in engine.pool.manifest.tasks
+    }
     return result
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from benchmarks.common import RESULTS
-from perpcs.evaluate.intervals import paired
+from perpcs.evaluate.metrics import paired
 from perpcs.evaluate.protocol import person_losses
 from perpcs.figures.robust import RULES
 from perpcs.tasks import TASKS

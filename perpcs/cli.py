@@ -47,9 +47,9 @@ def pool_folder(name: str) -> Path:
 
 def run_assemble(options: argparse.Namespace) -> None:
     from perpcs.assembly.check import fit_sentence
-    from perpcs.assembly.options import option_helps, router_options
+    from perpcs.assembly.routers import option_helps, router_options
     from perpcs.data import read_history_file
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
     from perpcs.tasks import get_task
 
     task = get_task(options.task)
@@ -69,7 +69,7 @@ def run_assemble(options: argparse.Namespace) -> None:
         "seconds": person.seconds,
         "bytes": person.kept_bytes,
         "file_bytes": size,
-        "adapter_bytes": engine.adapter_bytes,
+        "adapter_bytes": engine.pool.manifest.adapter_bytes,
         "effective_sharers": dict(zip(person.positions, person.effective_sharers().round(2).tolist(), strict=True)),
         "top_sharers": person.top_sharers(),
         "check": person.extra.get("check"),
@@ -85,14 +85,16 @@ def run_assemble(options: argparse.Namespace) -> None:
     names = ", ".join(f"{name} {share:.0%}" for name, share in person.top_sharers(3))
     print(f"Most weight: {names}.")
     print(fit_sentence(person))
-    print(f"Saved to {options.out}: {size:,} bytes; a LoRA of their own would be {engine.adapter_bytes:,}.")
+    print(
+        f"Saved to {options.out}: {size:,} bytes; a LoRA of their own would be {engine.pool.manifest.adapter_bytes:,}."
+    )
 
 
 def run_generate(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from perpcs.personalizers import terminal
     from perpcs.personalizers.methods import names_in
+    from perpcs.serve import terminal
 
     names = names_in(options.methods)  # a misspelt name is told before a model is loaded
     who = terminal.somebody(options.user, options.history, options.task)
@@ -110,8 +112,8 @@ def run_generate(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     from perpcs.assembly.export import refuse_inside
-    from perpcs.personalizers import terminal
     from perpcs.personalizers.methods import parse
+    from perpcs.serve import terminal
 
     parse(options.method)
     who = terminal.somebody(options.user, options.history, options.task)
@@ -123,13 +125,13 @@ def run_export(options: argparse.Namespace) -> None:
         from perpcs.model.base import save_plain
 
         save_plain(engine.base, Path(options.out) / "base")
-    labels = [position.label for position in engine.manifest.positions]
+    labels = [position.label for position in engine.pool.manifest.positions]
     if options.json:
         facts = {
             "user": who.person.id,
             "task": who.task.name,
             "method": options.method,
-            "base": engine.manifest.base,
+            "base": engine.pool.manifest.base,
             "bytes": made.bytes,
             "ranks": dict(zip(labels, made.ranks, strict=True)),
             "error": made.error,
@@ -138,7 +140,7 @@ def run_export(options: argparse.Namespace) -> None:
         print(json.dumps(facts, indent=1))
         return
     ranks = [rank for rank in made.ranks if rank]
-    kind = {"lora": "a LoRA", "ia3": "an (IA)3"}[engine.manifest.kind]
+    kind = {"lora": "a LoRA", "ia3": "an (IA)3"}[engine.pool.manifest.kind]
     print(f"Wrote {who.person.id} to {options.out} as {kind} adapter for peft: {made.bytes:,} bytes.")
     print(f"Layers adapted: {len(ranks)} of {len(made.ranks)}, of rank {min(ranks)} to {max(ranks)}.")
     if made.error:
@@ -309,8 +311,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_routing(parser: argparse.ArgumentParser) -> None:
-    """One option for each field of RouterOptions, with the field's docstring as help; None keeps the preset's value."""
-    from perpcs.assembly.options import option_arguments
+    """One flag for each option of any router, with its docstring as help; None keeps the preset's value."""
+    from perpcs.assembly.routers import option_arguments
 
     for name, (kind, choices, help) in option_arguments().items():
         flag, text = f"--{name.replace('_', '-')}", help.replace("%", "%%")

@@ -9,8 +9,8 @@ from perpcs.errors import PerpcsError
 from perpcs.positions import PIECE_KINDS
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
     from perpcs.pool.build import TaskPeople
+    from perpcs.serve.engine import Engine
 
 
 LOOKED_FOR = 8  # newest items of a sharer on which the gates are asked whose they are
@@ -61,7 +61,6 @@ def add_commands(commands: Any, pools: Path) -> None:
 def run_build(options: argparse.Namespace, pools: Path) -> None:
     from perpcs.data import task_folder
     from perpcs.data.smalltown import write_pool_people
-    from perpcs.personalizers.engine import Engine
     from perpcs.pool.build import Settings
     from perpcs.pool.distil import DistilSettings
     from perpcs.pool.from_data import build_from_data
@@ -76,6 +75,7 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
     )
     from perpcs.pool.stages import Workspace
     from perpcs.pool.train import GateSettings, PieceSettings
+    from perpcs.serve.engine import Engine
     from perpcs.tasks import get_task
 
     def say(line: str) -> None:
@@ -126,8 +126,8 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
 
 def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[str], None]) -> None:
     """What only the finished pool can tell: how well its sharers are recognised, and its example people."""
-    from perpcs.personalizers.examples import complete_examples, store_recognised
-    from perpcs.personalizers.samples import store_sampled
+    from perpcs.serve.complete_examples import complete_examples, store_recognised
+    from perpcs.serve.samples import store_sampled
 
     for part in people:
         histories = {user.id: user.history for user in part.candidates}

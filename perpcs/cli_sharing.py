@@ -40,10 +40,10 @@ def add_commands(
 
 def run_share(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -> None:
     from perpcs.data import read_history_file
-    from perpcs.personalizers.engine import Engine
-    from perpcs.personalizers.sharing import share
     from perpcs.pool.contribute import chosen, id_of, leaving, new_code
     from perpcs.pool.stages import throttled
+    from perpcs.serve.engine import Engine
+    from perpcs.serve.sharing import share
     from perpcs.tasks import get_task
 
     task = get_task(options.task)
@@ -56,7 +56,7 @@ def run_share(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -
         tell(lambda: f"{what}: {done} of {of}")
 
     mask = chosen(
-        engine.manifest.positions,
+        engine.pool.manifest.positions,
         id_of(code),
         ratio=options.ratio,
         seed=options.seed,
@@ -93,9 +93,9 @@ def run_share(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -
 
 def run_revoke(options: argparse.Namespace) -> None:
     from perpcs.assembly.record import Assembly
-    from perpcs.personalizers.sharing import carried_to, revoke
     from perpcs.pool.contribute import id_of
     from perpcs.pool.store import Pool
+    from perpcs.serve.sharing import migrated_to, revoke
 
     before, target = Pool(Path(options.pool)).hash, Path(options.pool)
     people = {path: Assembly.load(Path(path)) for path in options.user}
@@ -105,5 +105,5 @@ def run_revoke(options: argparse.Namespace) -> None:
     pool = revoke(target, options.id)
     print(f"{id_of(options.id)} is no longer in {options.pool}.")
     for path, person in people.items():
-        carried_to(pool, person).save(Path(path))
+        migrated_to(pool, person).save(Path(path))
         print(f"{path}: what this sharer held goes to the others.")

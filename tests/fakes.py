@@ -1,4 +1,4 @@
-"""A fake engine with the surface of perpcs.personalizers.engine.Engine: deterministic, no torch, answers in no time.
+"""A fake engine with the surface of perpcs.serve.engine.Engine: deterministic, no torch, answers in no time.
 
 6 layers x 4 modules = 24 positions, 40 sharers in 5 clusters, 2 tasks (headlines, movie tags), 6 people each.
 ``delay`` seconds pass at every position and every word, so that stopping and watching can be tested.
@@ -8,23 +8,25 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
-from perpcs.assembly.options import ACTIVATIONS, RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import Router, Step
+from perpcs.assembly.routers import decided_by, flat_options, make_router
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.answer import Answer
-from perpcs.personalizers.examples import Shared
 from perpcs.personalizers.method import Prepared, Progress
 from perpcs.personalizers.methods import parse, title_of
 from perpcs.pool.candidates import Candidates, only_sharers
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
 from perpcs.pool.portraits import Portraits
 from perpcs.positions import Position
+from perpcs.serve.answer import Answer
+from perpcs.serve.stored import Shared
 from perpcs.tasks import Item, Query, Task, get_task
 
 LAYERS, MODULES, SHARERS, WIDTH, RANK = 6, ("q_proj", "k_proj", "v_proj", "o_proj"), 40, 192, 8
@@ -35,23 +37,13 @@ TERMS = (
     ("football", "goal", "league"),
     ("garden", "roses", "bees"),
 )
-ROUTED = RouterOptions(router="prototype")
+ROUTED = make_router(router="prototype")
 """How stored people were assembled: so that votes and weights belong together, and no model is needed to say why."""
 TRAINING = 12
 """Steps that a fake OPPU takes."""
 ORIGIN = "A made-up person, drawn from a seed."
 NAMES = ("Ada", "Bruno", "Cleo", "Dario", "Elif", "Fay")
 STYLES = ("asks a question", "shouts", "puts the number first", "rhymes", "stays dry", "ends with a wink")
-
-
-@dataclass(frozen=True)
-class Step:
-    position: int
-    positions: int
-    batch: int
-    batches: int
-    weights: np.ndarray
-    seconds: float
 
 
 def _random(*words: object) -> np.random.Generator:
@@ -104,10 +96,10 @@ def _examples(task: str) -> tuple[Example, ...]:
     return tuple(people)
 
 
-class FakeEngine:
-    """See the module's docstring."""
+class FakePool:
+    """What a pool says of itself, its sharers and its example people."""
 
-    def __init__(self, delay: float = 0.0, waiting: int = 0, tasks: Sequence[str] = ("LaMP_4", "LaMP_2")) -> None:
+    def __init__(self, tasks: Sequence[str]) -> None:
         positions = tuple(
             Position(layer, module, f"model.layers.{layer}.self_attn.{module}", WIDTH, WIDTH)
             for layer in range(LAYERS)
@@ -127,16 +119,7 @@ class FakeEngine:
             licence="CC0-1.0",
             users={"base": 300, "candidates": 120},
         )
-        self.pool_hash = "5eed" * 16
-        self.device, self.why_device = "cpu", "No GPU was found."
-        self.pool_bytes = 14_200_000
-        self.user_bytes = len(positions) * SHARERS + 2
-        self.adapter_bytes = len(positions) * RANK * 2 * WIDTH * 2
-        self.delay, self.waiting, self.stopped = delay, waiting, threading.Event()
-        self.calls: list[tuple[Any, ...]] = []
-        self.stored: dict[tuple[str, str, str], dict[str, Answer]] = {}
-        self.shared_by_task: dict[str, tuple[Shared, ...]] = {}
-        self.portraits_by_task: dict[str, Portraits] = {}
+        self.hash = "5eed" * 16
         self._examples = {name: _examples(name) for name in tasks}
 
     def sharers(self, task: str) -> tuple[Sharer, ...]:
@@ -161,8 +144,100 @@ class FakeEngine:
         items = np.concatenate([own.items, 30 + np.arange(80)])
         return Candidates(np.concatenate([own.xy, others]), clusters, items, own.sharers)
 
+    def examples(self, task: str) -> tuple[Example, ...]:
+        return self._examples[task]
+
+
+class FakeStored:
+    """Stored people are assembled by the fake; answers and shared answers are what a test puts there."""
+
+    def __init__(self, pool: FakePool) -> None:
+        self.pool = pool
+        self.answered: dict[tuple[str, str, str], dict[str, Answer]] = {}
+        self.shared_by_task: dict[str, tuple[Shared, ...]] = {}
+        self.portraits_by_task: dict[str, Portraits] = {}
+
+    def assembly(self, task: str, id: str) -> Assembly:
+        for example in self.pool.examples(task):
+            if example.id == id:
+                return assembled(self.pool, task, example.history, ROUTED, example.id)
+        raise PerpcsError(f"There is no example {id!r}.", "Choose another example.")
+
+    def answers(self, task: str, id: str, query: str) -> dict[str, Answer]:
+        return self.answered.get((task, id, query), {})
+
+    def shared(self, task: str) -> tuple[Shared, ...]:
+        return self.shared_by_task.get(task, ())
+
+    def portraits(self, task: str) -> Portraits:
+        return self.portraits_by_task.get(task, Portraits())
+
+    def recognised(self, task: str) -> np.ndarray | None:
+        return _random("recognised", task).uniform(0, 0.2, (SHARERS, len(self.pool.manifest.positions)))
+
+
+class FakeQueue:
+    """So many wait, whoever asks."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+
+    def ahead(self, thread: int | None) -> int:
+        return self.waiting
+
+
+def assembled(pool: FakePool, task: str, items: Sequence[Item], options: Router, user: str) -> Assembly:
+    """A person as the fake assembles them."""
+    sharers = pool.sharers(task)
+    positions, k = tuple(p.label for p in pool.manifest.positions), getattr(options, "k", 3)
+    clusters = np.array([sharer.cluster for sharer in sharers])
+    taste = _random("sharers", options.name).normal(0, 0.5, (len(positions), SHARERS))
+    choices = np.zeros((len(items), len(positions), k), np.int16)
+    votes = np.zeros(choices.shape, np.float16)
+    total = np.zeros((len(positions), SHARERS), np.float32)
+    for i, item in enumerate(items):
+        near = next((c for c, terms in enumerate(TERMS) if terms[0] in item.x), 0)
+        score = taste + 0.9 * (clusters == near) + _random(item.x, item.y).normal(0, 0.25, taste.shape)
+        order = np.argsort(-score, axis=1)[:, :k]
+        top = np.take_along_axis(score, order, 1) / (0.35 * getattr(options, "temperature", 0.1))
+        weight = np.exp(top - top.max(1, keepdims=True))
+        choices[i], votes[i] = order, weight / weight.sum(1, keepdims=True)
+        total += score.astype(np.float32)
+    record = Assembly(
+        weights=np.zeros(total.shape, np.float32),
+        scores=total / len(items),
+        choices=choices,
+        votes=votes,
+        task=task,
+        positions=positions,
+        sharers=tuple(s.id for s in sharers),
+        pool=pool.manifest.name,
+        pool_hash=pool.hash,
+        router=flat_options(options),
+        tokens=31 * len(items),
+        seconds=0.41,
+        user=user,
+    )
+    record.weights[:] = record.item_weights().mean(axis=0)
+    if not record.additive:  # a descent gives every piece a weight of either sign
+        record.weights[:] = _random(task, len(items)).normal(0, 0.2, record.weights.shape)
+    return record
+
+
+class FakeEngine:
+    """See the module's docstring."""
+
+    def __init__(self, delay: float = 0.0, waiting: int = 0, tasks: Sequence[str] = ("LaMP_4", "LaMP_2")) -> None:
+        self.pool = FakePool(tasks)
+        self.stored, self.queue = FakeStored(self.pool), FakeQueue(waiting)
+        self.base = SimpleNamespace(device="cpu", why="No GPU was found.")
+        self.pool_bytes = 14_200_000
+        self.user_bytes = len(self.pool.manifest.positions) * SHARERS + 2
+        self.delay, self.stopped = delay, threading.Event()
+        self.calls: list[tuple[Any, ...]] = []
+
     def shared(self, task: str) -> np.ndarray:
-        mask = np.ones((len(self.manifest.positions), SHARERS), dtype=bool)
+        mask = np.ones((len(self.pool.manifest.positions), SHARERS), dtype=bool)
         mask[0, 1] = False
         return mask
 
@@ -170,32 +245,8 @@ class FakeEngine:
         self.calls.append(("likeness", task))
         return _random("likeness", *(item.x for item in items)).uniform(0, 1, SHARERS)
 
-    def portraits(self, task: str) -> Portraits:
-        return self.portraits_by_task.get(task, Portraits())
-
-    def recognised(self, task: str) -> np.ndarray | None:
-        return _random("recognised", task).uniform(0, 0.2, (SHARERS, len(self.manifest.positions)))
-
-    def held_out_loss(self, assembly: Assembly, queries: Sequence[Query]) -> float | None:
-        return 0.1 * assembly.distinct_sharers() if queries else None
-
-    def examples(self, task: str) -> tuple[Example, ...]:
-        return self._examples[task]
-
-    def example_assembly(self, task: str, id: str) -> Assembly:
-        for example in self._examples[task]:
-            if example.id == id:
-                return self._assemble(task, example.history, ROUTED, example.id)
-        raise PerpcsError(f"There is no example {id!r}.", "Choose another example.")
-
-    def example_answers(self, task: str, id: str, query: str) -> dict[str, Answer]:
-        return self.stored.get((task, id, query), {})
-
-    def shared_answers(self, task: str) -> tuple[Shared, ...]:
-        return self.shared_by_task.get(task, ())
-
     def check(self, assembly: Assembly) -> None:
-        if assembly.pool_hash != self.pool_hash:
+        if assembly.pool_hash != self.pool.hash:
             raise PerpcsError("This person was assembled from another pool.", "Open the pool it was made with.")
 
     def assemble(
@@ -203,12 +254,12 @@ class FakeEngine:
         task: Task,
         items: Sequence[Item],
         *,
-        options: RouterOptions,
+        options: Router,
         user: str = "me",
         on_position: Callable[[Step], None] | None = None,
     ) -> Assembly:
         self.calls.append(("assemble", task.name, tuple(items), options))
-        done = self._assemble(task.name, items, options, user)
+        done = assembled(self.pool, task.name, items, options, user)
         weights, start = np.zeros_like(done.weights), time.monotonic()
         for p in range(len(done.positions)):
             time.sleep(self.delay)
@@ -234,50 +285,11 @@ class FakeEngine:
             scores = _random(position, sharer, *words).normal(0, 1, len(words) + 1)
             found.append(ItemTokens(index, (*words, END), tuple(scores.tolist())))
         router = str(assembly.router["router"])
-        stands_in = router not in ACTIVATIONS
+        stands_in = decided_by(router) != "votes"
         return TokenScores("prototype" if stands_in else router, stands_in, tuple(found))
 
     def update_norms(self, assembly: Assembly) -> np.ndarray:
         return np.abs(assembly.weights).sum(axis=1) / 10
-
-    def _assemble(self, task: str, items: Sequence[Item], options: RouterOptions, user: str) -> Assembly:
-        sharers = self.sharers(task)
-        positions, k = tuple(p.label for p in self.manifest.positions), options.k
-        clusters = np.array([sharer.cluster for sharer in sharers])
-        taste = _random("sharers", options.router).normal(0, 0.5, (len(positions), SHARERS))
-        choices = np.zeros((len(items), len(positions), k), np.int16)
-        votes = np.zeros(choices.shape, np.float16)
-        total = np.zeros((len(positions), SHARERS), np.float32)
-        for i, item in enumerate(items):
-            near = next((c for c, terms in enumerate(TERMS) if terms[0] in item.x), 0)
-            score = taste + 0.9 * (clusters == near) + _random(item.x, item.y).normal(0, 0.25, taste.shape)
-            order = np.argsort(-score, axis=1)[:, :k]
-            top = np.take_along_axis(score, order, 1) / (0.35 * options.temperature)
-            weight = np.exp(top - top.max(1, keepdims=True))
-            choices[i], votes[i] = order, weight / weight.sum(1, keepdims=True)
-            total += score.astype(np.float32)
-        record = Assembly(
-            weights=np.zeros(total.shape, np.float32),
-            scores=total / len(items),
-            choices=choices,
-            votes=votes,
-            task=task,
-            positions=positions,
-            sharers=tuple(s.id for s in sharers),
-            pool=self.manifest.name,
-            pool_hash=self.pool_hash,
-            router={**asdict(options), "without": list(options.without)},
-            tokens=31 * len(items),
-            seconds=0.41,
-            user=user,
-        )
-        record.weights[:] = record.item_weights().mean(axis=0)
-        if not record.additive:  # a descent gives every piece a weight of either sign
-            record.weights[:] = _random(task, len(items)).normal(0, 0.2, record.weights.shape)
-        return record
-
-    def ahead(self, thread: int | None) -> int:
-        return self.waiting
 
     def prepare(
         self,
@@ -309,7 +321,7 @@ class FakeEngine:
             finds=(lambda query: history[:2],) if shows else (),
             profile="Likes questions." if stem == "pag" else "",
             text_bytes=sum(len(item.x) for item in history) if shows else 0,
-            other_bytes={"perpcs": self.user_bytes, "oppu": self.adapter_bytes}.get(stem, 0),
+            other_bytes={"perpcs": self.user_bytes, "oppu": self.pool.manifest.adapter_bytes}.get(stem, 0),
             text_leaves=shows,
             seconds={"perpcs": 0.41, "oppu": 9.0}.get(stem, 0.0),
             curve={"training": tuple(curve)} if curve else {},
@@ -383,11 +395,16 @@ class FakeEngine:
         )
 
 
+def _held_out_loss(engine: FakeEngine, assembly: Assembly, queries: Sequence[Query]) -> float | None:
+    return 0.1 * assembly.distinct_sharers() if queries else None
+
+
 def put_in_place(monkeypatch: Any, made: FakeEngine) -> Iterator[FakeEngine]:
     """The body of a fixture: pages open this engine, and nobody waits for pictures."""
-    from perpcs.ui import compare, engine, run
+    from perpcs.ui import compare, engine, run, subset
 
     monkeypatch.setattr(engine, "open_engine", lambda folder: made)
+    monkeypatch.setattr(subset, "held_out_loss", _held_out_loss)
     monkeypatch.setattr(run, "TICK", 0.001)
     monkeypatch.setattr(compare, "TICK", 0.001)
     engine.opening.clear()

@@ -14,9 +14,9 @@ from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
 from perpcs.pool import adapt as module
 from perpcs.pool.adapt import AdaptSettings, Delta, adapt, base_lessons, encode_lessons
-from perpcs.pool.build import Settings, newest
 from perpcs.pool.from_data import _save_merged
 from perpcs.pool.store import DELTA, packed, rounded, unpacked
+from perpcs.pool.task_stages import Settings, newest
 from perpcs.tasks import Item, Query, User, get_task
 
 TASK = get_task("LaMP_4")

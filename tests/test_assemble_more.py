@@ -48,17 +48,17 @@ def test_the_words_that_pulled_a_piece_are_shaded(fake):
     assert "Highest scores:" in text
     name, task, position, sharer, which = fake.calls[0]
     assert (name, task, position, sharer) == ("token_scores", "LaMP_4", 10, 7)
-    record = fake.example_assembly("LaMP_4", "ada")
+    record = fake.stored.assembly("LaMP_4", "ada")
     voters = {i for i in range(record.n_items) if 7 in record.choices[i, 10]}
     assert voters <= set(which) or len(voters) > len(which)
-    assert fake.examples("LaMP_4")[0].history[which[0]].y.split()[0] in text
+    assert fake.pool.examples("LaMP_4")[0].history[which[0]].y.split()[0] in text
     app.segmented_control(key="sort").set_value("total").run()
     assert len(fake.calls) == 1  # a click elsewhere reads nothing again
 
 
 def test_a_saved_person_has_no_words(fake):
     app = open_page("assemble", source="saved", view="words")
-    text = fake.example_assembly("LaMP_4", "ada").to_json()
+    text = fake.stored.assembly("LaMP_4", "ada").to_json()
     app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
     assert "there are no words to shade" in shown(app)
     assert fake.calls == []
@@ -75,7 +75,7 @@ def test_where_the_router_scores_no_words_it_is_said_what_stands_in(fake):
 
 def test_leaving_an_item_out_says_what_would_move(fake):
     app = open_page("assemble", view="whatif")
-    record = fake.example_assembly("LaMP_4", "ada")
+    record = fake.stored.assembly("LaMP_4", "ada")
     influence = item_influence(record)
     first = int(np.argmax(influence))
     text = shown(app)
@@ -109,9 +109,9 @@ def test_an_item_of_a_fitted_person_cannot_be_subtracted(fake):
     calls = len(fake.calls)
     press(app, "without-item")
     name, _, items, options = fake.calls[-1]
-    ada = fake.examples("LaMP_4")[0].history
+    ada = fake.pool.examples("LaMP_4")[0].history
     assert (name, items) == ("assemble", ada[1:])
-    assert options.router == "newton"
+    assert options.name == "newton"
     assert "Without item 1," in shown(app)
     app.segmented_control(key="sort").set_value("total").run()
     assert len(fake.calls) == calls + 1
@@ -122,7 +122,7 @@ def test_an_item_of_a_fitted_person_cannot_be_subtracted(fake):
 
 def test_the_numbers_are_those_of_the_record(fake):
     app = open_page("assemble", view="numbers")
-    record, text = fake.example_assembly("LaMP_4", "ada"), shown(app)
+    record, text = fake.stored.assembly("LaMP_4", "ada"), shown(app)
     assert f"{np.median(record.effective_sharers()):.1f}effective sharers" in text.replace(" effective", "effective")
     dormant = int((record.weights == 0).all(axis=0).sum())
     assert f"{dormant} of 40 sharers are dormant here" in text
@@ -132,11 +132,11 @@ def test_the_numbers_are_those_of_the_record(fake):
 
 def test_peft_retrieval_is_asked_when_it_is_asked_for(fake):
     app = press(open_page("assemble", view="numbers"), "retrieval")
-    assert [call[3].router for call in fake.calls] == ["retrieval"]
-    ada = fake.examples("LaMP_4")[0]
+    assert [call[3].name for call in fake.calls] == ["retrieval"]
+    ada = fake.pool.examples("LaMP_4")[0]
     options = fake.calls[0][3]
     share = agreement(
-        fake.example_assembly("LaMP_4", "ada").weights, fake._assemble("LaMP_4", ada.history, options, "me").weights
+        fake.stored.assembly("LaMP_4", "ada").weights, fake._assemble("LaMP_4", ada.history, options, "me").weights
     )
     assert f"{100 * share.mean():.0f} %" in shown(app)
     app.segmented_control(key="sort").set_value("total").run()
@@ -181,7 +181,7 @@ def test_an_example_assembled_again_is_laid_beside_the_precomputed_one(fake):
 def test_two_people_side_by_side(fake):
     app = press(open_page("assemble", view="difference"), "pin")
     next(radio for radio in app.radio if radio.label == "Example person").set_value("cleo").run()
-    one, other = (fake.example_assembly("LaMP_4", id).weights for id in ("ada", "cleo"))
+    one, other = (fake.stored.assembly("LaMP_4", id).weights for id in ("ada", "cleo"))
     assert f"Ada and Cleo share {100 * agreement(one, other).mean():.0f} % of the mix" in shown(app)
     app.segmented_control(key="task").set_value("LaMP_2").run()
     assert "was assembled for another kind of text" in shown(app)

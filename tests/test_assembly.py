@@ -10,21 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import (
-    FAMILIES,
-    ITEMS,
-    RANK,
-    SHARERS,
-    load_tiny,
-    merge,
-    plain_model,
-    random_ids,
-    random_task_pieces,
-)
+from tiny import FAMILIES, ITEMS, RANK, SHARERS, load_tiny, merge, plain_model, random_ids, random_task_pieces, route
 
-from perpcs.assembly.assemble import assemble, route
-from perpcs.assembly.kept import rounded
-from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.assembly.assemble import assemble
+from perpcs.assembly.quantise import rounded
+from perpcs.assembly.routers import PRESETS, changed, make_router
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import _ADAPTER
 from perpcs.model.text import Encoded, encode_pair
@@ -33,7 +23,7 @@ from perpcs.tasks import get_task
 
 TASK = get_task("LaMP_4")
 CLOSE = {"atol": 1e-10, "rtol": 1e-10}
-SHARP = RouterOptions(
+SHARP = make_router(
     router="gate", normalise="layernorm", centre=True, standardise=False, reduce="mean", temperature=0.1
 )
 """Weights far from uniform, so that what chooses them is seen."""
@@ -108,12 +98,12 @@ NAIVE = {
     "paper": (replace(PRESETS["paper"], temperature=0.05), paper_score, math.sqrt),
     "reference_code": (replace(PRESETS["reference_code"], temperature=0.2), reference_score, lambda n: 1.0),
     "centred": (
-        RouterOptions(router="gate", normalise="cosine", centre=True, standardise=False, reduce="pooled", sqrt_n=False),
+        make_router(router="gate", normalise="cosine", centre=True, standardise=False, reduce="pooled", sqrt_n=False),
         centred_score,
         lambda n: 1.0,
     ),
     "standardised": (
-        RouterOptions(router="prototype", normalise="cosine", centre=True, standardise=True, reduce="pooled"),
+        make_router(router="prototype", normalise="cosine", centre=True, standardise=True, reduce="pooled"),
         standardised_score,
         lambda n: 1.0,
     ),
@@ -203,7 +193,11 @@ def test_later_positions_see_personal_activations(tiny_base):
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_many_items_are_the_mean_of_assemblies_of_one_item(family, preset, tiny_base):
     base = tiny_base(family)
-    task, encoded, options = random_task_pieces(base, some_shared(base)), encode(base), replace(PRESETS[preset], k=2)
+    task, encoded, options = (
+        random_task_pieces(base, some_shared(base)),
+        encode(base),
+        changed(PRESETS[preset], router="gate", k=2),
+    )
     whole = route(base, task, encoded, options)
     alone = [route(base, task, [item], options) for item in encoded]
     np.testing.assert_allclose(whole.weights, np.mean([one.weights for one in alone], axis=0), **np_close(1e-10))

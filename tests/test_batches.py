@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perpcs.personalizers.batches import MOST_ROWS, Batches
-from perpcs.personalizers.engine import Engine
 from perpcs.personalizers.method import Prepared
-from perpcs.personalizers.turns import Turns
+from perpcs.serve.batches import MOST_ROWS, Batches
+from perpcs.serve.engine import Engine
+from perpcs.serve.queue import Queue
 from perpcs.tasks import Query, get_task
 
 
@@ -34,13 +34,13 @@ class Counting:
             yield [[row] * step for row in rows]
 
 
-def ask_all(turns: Turns, asks: Sequence[object]) -> None:
+def ask_all(queue: Queue, asks: Sequence[object]) -> None:
     """Run every callable in a thread of its own; all of them wait before the first gets its turn."""
     threads = [threading.Thread(target=ask) for ask in asks]
-    with turns.turn():
+    with queue.turn():
         for count, thread in enumerate(threads, start=2):
             thread.start()
-            while turns.waiting < count:
+            while queue.waiting < count:
                 pass
     for thread in threads:
         thread.join()
@@ -53,23 +53,23 @@ def answered(
 
 
 def test_requests_that_wait_together_share_every_step() -> None:
-    turns, begin, found = Turns(), Counting(), {}
-    batches: Batches[int, int] = Batches(turns)
+    queue, begin, found = Queue(), Counting(), {}
+    batches: Batches[int, int] = Batches(queue)
 
     def ask(rows: tuple[int, ...]) -> None:
         found[rows] = answered(batches, rows, begin)
 
-    ask_all(turns, [lambda rows=rows: ask(rows) for rows in ((1, 2), (3,), (4, 5))])
+    ask_all(queue, [lambda rows=rows: ask(rows) for rows in ((1, 2), (3,), (4, 5))])
     assert begin.begun == [[1, 2, 3, 4, 5]]
     assert begin.steps == begin.length, "one step serves all"
     for rows, snapshots in found.items():
         assert snapshots[-1] == [[row] * 3 for row in rows]
-    assert turns.waiting == 0
+    assert queue.waiting == 0
 
 
 def test_a_batch_that_has_begun_takes_nobody_in() -> None:
-    turns, begin = Turns(), Counting()
-    batches: Batches[int, int] = Batches(turns)
+    queue, begin = Queue(), Counting()
+    batches: Batches[int, int] = Batches(queue)
     first = batches.answer("a", [1], begin)
     assert next(first)[0] == [[1]]
     assert answered(batches, [2], begin) == [[[2]], [[2, 2]], [[2, 2, 2]]]
@@ -78,18 +78,18 @@ def test_a_batch_that_has_begun_takes_nobody_in() -> None:
 
 
 def test_other_kinds_and_too_many_rows_make_other_batches() -> None:
-    turns, begin = Turns(), Counting()
-    batches: Batches[int, int] = Batches(turns)
+    queue, begin = Queue(), Counting()
+    batches: Batches[int, int] = Batches(queue)
     many = list(range(MOST_ROWS - 1))
     asks = [("a", many), ("b", [100]), ("a", [101]), ("a", [102])]
-    ask_all(turns, [lambda kind=kind, rows=rows: answered(batches, rows, begin, kind) for kind, rows in asks])
+    ask_all(queue, [lambda kind=kind, rows=rows: answered(batches, rows, begin, kind) for kind, rows in asks])
     assert sorted(map(len, begin.begun)) == [1, 1, MOST_ROWS]
     assert [*many, 101] in begin.begun
 
 
 def test_who_leaves_stops_nobody_and_drives_nothing_on() -> None:
-    turns, begin = Turns(), Counting(length=50)
-    batches: Batches[int, int] = Batches(turns)
+    queue, begin = Queue(), Counting(length=50)
+    batches: Batches[int, int] = Batches(queue)
     one, other = batches.answer("a", [1], begin), batches.answer("a", [2], begin)
     seen: dict[int, list[list[int]]] = {}
 
@@ -100,7 +100,7 @@ def test_who_leaves_stops_nobody_and_drives_nothing_on() -> None:
                 break
         steps.close()  # type: ignore[attr-defined]
 
-    ask_all(turns, [lambda: work(1, one, 1), lambda: work(2, other, 1000)])
+    ask_all(queue, [lambda: work(1, one, 1), lambda: work(2, other, 1000)])
     assert begin.begun == [[1, 2]] or begin.begun == [[2, 1]]
     assert len(seen[1][0]) < 50
     assert seen[2] == [[2] * 50]
@@ -109,29 +109,29 @@ def test_who_leaves_stops_nobody_and_drives_nothing_on() -> None:
     before = begin.steps
     leaves.close()  # type: ignore[attr-defined]
     assert begin.steps == before
-    assert turns.waiting == 0
+    assert queue.waiting == 0
 
 
 def test_what_goes_wrong_is_told_to_everybody() -> None:
-    turns, begin, heard = Turns(), Counting(fails_at=2), []
-    batches: Batches[int, int] = Batches(turns)
+    queue, begin, heard = Queue(), Counting(fails_at=2), []
+    batches: Batches[int, int] = Batches(queue)
 
     def ask(row: int) -> None:
         with pytest.raises(ValueError, match="no more memory"):
             answered(batches, [row], begin)
         heard.append(row)
 
-    ask_all(turns, [lambda row=row: ask(row) for row in range(3)])
+    ask_all(queue, [lambda row=row: ask(row) for row in range(3)])
     assert sorted(heard) == [0, 1, 2]
-    assert turns.waiting == 0
+    assert queue.waiting == 0
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_sixteen_people_who_ask_at_once_get_the_tokens_they_get_alone(tiny_town: Path, temperature: float) -> None:
     """In float64, with weights strong enough to differ, other lengths and other seeds; all in one batch."""
     engine, task = Engine.open(tiny_town, "cpu", "float64"), get_task("LaMP_4")
-    example = engine.examples(task.name)[0]
-    record = engine.example_assembly(task.name, example.id)
+    example = engine.pool.examples(task.name)[0]
+    record = engine.stored.assembly(task.name, example.id)
     random = np.random.default_rng(1)
     people = [
         Prepared(method="perpcs", task=task, weights=random.normal(0, 2, record.weights.shape).astype(np.float32))
@@ -158,6 +158,6 @@ def test_sixteen_people_who_ask_at_once_get_the_tokens_they_get_alone(tiny_town:
 
     engine._batches._join = joined  # type: ignore[method-assign, assignment]
     together: dict[int, str] = {}
-    ask_all(engine.turns, [lambda who=who: together.__setitem__(who, answer(who)) for who in range(16)])
+    ask_all(engine.queue, [lambda who=who: together.__setitem__(who, answer(who)) for who in range(16)])
     assert [together[who] for who in range(16)] == alone
     assert len(set(begun)) == 1

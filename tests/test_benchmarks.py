@@ -118,8 +118,8 @@ def tiny_pool_with_examples(tmp_path_factory):
 
     from perpcs.data.smalltown import describe, make_people, release_fields
     from perpcs.files import write_json
-    from perpcs.personalizers.engine import Engine
-    from perpcs.personalizers.examples import complete_examples
+    from perpcs.serve.complete_examples import complete_examples
+    from perpcs.serve.engine import Engine
 
     folder = write_tiny_pool(tmp_path_factory.mktemp("pools") / "tiny")
     for task in ("LaMP_4", "LaMP_2"):

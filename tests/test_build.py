@@ -15,14 +15,13 @@ import torch
 import town
 from town import build_arguments
 
-from perpcs.assembly.options import router_options
+from perpcs.assembly.routers import router_options
 from perpcs.cli import main
 from perpcs.cli_build import LOOKED_FOR
 from perpcs.data import read_users
 from perpcs.data.smalltown import make_people, release_fields
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
-from perpcs.personalizers.engine import Engine
 from perpcs.pool.build import Settings
 from perpcs.pool.candidates import would_share
 from perpcs.pool.from_data import build_from_data
@@ -31,6 +30,7 @@ from perpcs.pool.stages import Workspace
 from perpcs.pool.store import Pool
 from perpcs.pool.train import PieceSettings
 from perpcs.pool.validate import validate
+from perpcs.serve.engine import Engine
 from perpcs.tasks import get_task
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def test_the_tiny_town_says_whom_profiles_would_choose_and_how_well_sharers_are_
         assert len(set(chosen.tolist())) == len(chosen) <= part.sharers
     engine, task = Engine.open(tiny_town, "cpu", "float32"), get_task("LaMP_4")
     people = read_users(tiny_town.parent / "data" / "LaMP_4" / "sharer_candidates.json", task)
-    found = engine.recognised("LaMP_4")
+    found = engine.stored.recognised("LaMP_4")
     assert found is not None
     assert found.shape == (part.sharers, len(pool.manifest.positions))
     assert np.all((found >= 0) & (found <= 1))

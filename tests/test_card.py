@@ -16,7 +16,7 @@ from perpcs.figures.curve import ALL, curve_csv, curve_figure, curve_lines, curv
 from perpcs.figures.style import METHOD_COLOURS, paper
 from perpcs.ui import card
 
-HASH = FakeEngine().pool_hash
+HASH = FakeEngine().pool.hash
 CURVE = [
     {"step": 200, "loss": 4.3, "held_out": 4.1, "groups": {"LaMP_4 bare": 4.0, "LaMP_4 1 item": 3.0, "LaMP_2 bare": 2}},
     {
@@ -204,7 +204,7 @@ def test_lines_stand_out_and_take_no_methods_colour(dark):
 
 
 def test_facts_are_those_of_the_card():
-    manifest = dataclasses.replace(FakeEngine().manifest, card=CARD, users={"base": {"LaMP_4": 2200}})
+    manifest = dataclasses.replace(FakeEngine().pool.manifest, card=CARD, users={"base": {"LaMP_4": 2200}})
     assert rows.people_rows(manifest, {"LaMP_4": 6}) == [
         ("News headlines", "2,200", "120", "40", "6"),
         ("Movie tagging", "–", "120", "40", "–"),
@@ -220,7 +220,7 @@ def test_facts_are_those_of_the_card():
 
 def test_a_pool_from_data_tells_what_it_was_taken_from():
     base = {"from": "some/model", "adaptation": {"rank": 8, "epochs": 1}, "pairs": 30, "losses": [2.0, 1.5]}
-    manifest = dataclasses.replace(FakeEngine().manifest, card={"base": base})
+    manifest = dataclasses.replace(FakeEngine().pool.manifest, card={"base": base})
     told = " ".join(rows.base_sentences(manifest))
     assert "Based on some/model." in told
     assert "one LoRA of rank 8 in 1 epoch, merged" in told
@@ -230,7 +230,7 @@ def test_a_pool_from_data_tells_what_it_was_taken_from():
 
 
 def test_tasks_that_were_trained_otherwise_are_told_apart():
-    manifest = FakeEngine().manifest
+    manifest = FakeEngine().pool.manifest
     one, other = manifest.tasks
     same = {"pieces": {"epochs": 3, "rate": 0.002}, "gates": {"steps": 60}}
     alike = dataclasses.replace(
@@ -263,7 +263,7 @@ def with_hypernet(manifest, said):
 
 
 def test_what_the_network_of_p2p_does_for_new_people_is_told():
-    manifest = FakeEngine().manifest
+    manifest = FakeEngine().pool.manifest
     assert rows.hypernet_rows(with_hypernet(manifest, LEARNED)) == [
         ("News headlines", "22 new people", "0.693", "0.629", "–"),
         ("News headlines", "23 from new clusters", "0.705", "0.673", "0.720"),
@@ -279,7 +279,7 @@ def test_what_the_network_of_p2p_does_for_new_people_is_told():
 
 
 def overview_of(made, monkeypatch, folder, pool_card):
-    made.manifest = dataclasses.replace(made.manifest, card=pool_card)
+    made.pool.manifest = dataclasses.replace(made.pool.manifest, card=pool_card)
     monkeypatch.setattr(card, "RESULTS", folder)
     return open_page()
 
@@ -309,7 +309,7 @@ def test_the_card_with_quality(fake, monkeypatch, tmp_path):  # noqa: F811
 
 
 def test_the_card_shows_the_network_of_p2p(fake, monkeypatch, tmp_path):  # noqa: F811
-    fake.manifest = with_hypernet(fake.manifest, LEARNED)
+    fake.pool.manifest = with_hypernet(fake.pool.manifest, LEARNED)
     text = shown(overview_of(fake, monkeypatch, tmp_path, CARD))
     assert "P2P’s network" in text
     assert "23 from new clusters" in text

@@ -2,17 +2,16 @@
 
 import dataclasses
 import time
-from dataclasses import asdict, replace
 
 import pytest
 from fakes import TRAINING, FakeEngine, put_in_place
 from test_pages import by_key, open_page, press, shown
 
-from perpcs.assembly.options import PRESETS
+from perpcs.assembly.routers import PRESETS, changed, flat_options
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, method_colour
-from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.methods import METHODS, is_name, title_of
+from perpcs.serve.answer import Answer
 from perpcs.ui import asking
 from perpcs.ui.answers import Asked, columns_of
 from perpcs.ui.ask import MENU
@@ -30,7 +29,7 @@ def fake(monkeypatch):
 
 
 def person_of(engine):
-    return example_person(engine, "LaMP_4", engine.examples("LaMP_4")[0])
+    return example_person(engine, "LaMP_4", engine.pool.examples("LaMP_4")[0])
 
 
 def asked_of(engine, methods, **more):
@@ -78,7 +77,7 @@ def test_a_method_that_cannot_answer_says_so_in_its_column_and_the_others_answer
 
 
 def test_stored_answers_are_shown_for_the_methods_that_have_them(fake):
-    fake.stored["LaMP_4", "ada", "q0"] = {"rag": Answer("rag", "RAG", "a prompt", "stored rag", done=True)}
+    fake.stored.answered["LaMP_4", "ada", "q0"] = {"rag": Answer("rag", "RAG", "a prompt", "stored rag", done=True)}
     text = shown(open_page("compare", methods="rag,oppu"))
     assert "stored rag" in text
     assert "precomputed" in text
@@ -109,15 +108,19 @@ def test_the_published_gates_are_one_press_away(fake):
 
 def test_the_assembled_model_is_called_by_what_made_its_weights():
     def title(**changes):
-        return title_of("perpcs+rag", asdict(replace(PRESETS["default"], **changes)))
+        return title_of("perpcs+rag", flat_options(changed(PRESETS["default"], **changes)))
 
     assert title() == title_of("perpcs+rag") == "Per-Pcs + Newton weights + RAG"
     assert title(router="fit") == "Per-Pcs (fit) + RAG"
     assert title(router="gate") == "Per-Pcs (distilled gates) + RAG"
     assert title(router="gate", gates="trained") == "Per-Pcs (trained gates) + RAG"
-    assert title_of("perpcs", asdict(PRESETS["paper"])) == title_of("perpcs:paper") == "Per-Pcs (gates, as published)"
-    assert title_of("perpcs", asdict(replace(PRESETS["paper"], seed=3))) == title_of("perpcs:paper")
-    assert title_of("perpcs:gate", asdict(PRESETS["default"])) == "Per-Pcs (distilled gates)"
+    assert (
+        title_of("perpcs", flat_options(PRESETS["paper"]))
+        == title_of("perpcs:paper")
+        == "Per-Pcs (gates, as published)"
+    )
+    assert title_of("perpcs", flat_options(changed(PRESETS["paper"], seed=3))) == title_of("perpcs:paper")
+    assert title_of("perpcs:gate", flat_options(PRESETS["default"])) == "Per-Pcs (distilled gates)"
 
 
 @pytest.mark.parametrize(
@@ -255,7 +258,7 @@ def test_one_question_is_answered_for_all_example_people_in_one_batch(fake):
     press(app, "ask")
     answered = [call for call in fake.calls if call[0] == "answer"]
     assert [call[3] for call in answered] == [("perpcs",) * 6]
-    assert [call[3] for call in fake.calls if call[0] == "prepare"] == [e.id for e in fake.examples("LaMP_4")]
+    assert [call[3] for call in fake.calls if call[0] == "prepare"] == [e.id for e in fake.pool.examples("LaMP_4")]
     text = shown(app)
     for name in ("Ada", "Bruno", "Cleo", "Dario", "Elif", "Fay"):
         assert name in text

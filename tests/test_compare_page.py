@@ -4,8 +4,8 @@ import pytest
 from fakes import FakeEngine, put_in_place
 from test_pages import PASTE, open_page, paste, press, shown
 
-from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.methods import DEFAULT
+from perpcs.serve.answer import Answer
 from perpcs.ui import strings
 
 
@@ -45,7 +45,7 @@ def test_answers_of_another_question_are_not_shown(fake):
 
 def test_stored_answers_are_shown_at_once_and_named_so(fake):
     rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True, tokens=2) for m in DEFAULT}
-    fake.stored["LaMP_4", "ada", "q0"] = rows
+    fake.stored.answered["LaMP_4", "ada", "q0"] = rows
     text = shown(open_page("compare"))
     assert "stored perpcs" in text
     assert "precomputed" in text
@@ -56,7 +56,7 @@ def test_stored_answers_are_shown_at_once_and_named_so(fake):
 
 def test_stored_answers_do_not_stand_in_for_a_new_assembly(fake):
     rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True) for m in DEFAULT}
-    fake.stored["LaMP_4", "ada", "q0"] = rows
+    fake.stored.answered["LaMP_4", "ada", "q0"] = rows
     app = press(open_page("assemble"), "watch")
     app.switch_page("../../pages/compare.py").run()
     assert "stored perpcs" not in shown(app)
@@ -75,7 +75,7 @@ def test_the_visitors_own_person_is_asked_with_their_own_words(fake):
 
 def test_a_saved_person_has_no_rag(fake):
     app = open_page("assemble", source="saved")
-    text = fake.example_assembly("LaMP_4", "dario").to_json()
+    text = fake.stored.assembly("LaMP_4", "dario").to_json()
     app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
     app.switch_page("../../pages/compare.py").run()
     assert strings.NO_TEXT in shown(app)

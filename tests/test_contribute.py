@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import load, load_file, save
 from tiny import write_tiny_pool
 
-from perpcs.assembly.carry import carried
+from perpcs.assembly.migrate import migrated
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, write_atomic, write_json
-from perpcs.personalizers.sharing import carried_to, revoke, share
 from perpcs.pool import contribute, copies
 from perpcs.pool.contribute import Leaving, add, chosen, id_of, leaving, new_code, settings_of
 from perpcs.pool.manifest import Sharer, contributed
 from perpcs.pool.store import Pool
 from perpcs.pool.validate import validate
+from perpcs.serve.sharing import migrated_to, revoke, share
 from perpcs.tasks import Item, get_task
 
 TASK = "LaMP_4"
@@ -339,7 +339,7 @@ def test_who_used_a_revoked_piece_is_renormalised(source, given, tmp_path):
     assert np.array_equal(now.item_weights(), law.item_weights()[:, :, :5])
     assert now.extra["without"] == [given.sharer.id]
     assert not (pool.folder / TASK / "answers.json").exists()  # these answers were given with the piece
-    assert carried_to(pool, user).to_json() == now.to_json()
+    assert migrated_to(pool, user).to_json() == now.to_json()
 
 
 def test_an_example_of_another_pool_is_dropped(source, given, tmp_path):
@@ -351,7 +351,7 @@ def test_an_example_of_another_pool_is_dropped(source, given, tmp_path):
 
 def test_carrying_keeps_choices_at_their_sharers():
     person = an_assembly_of(("a", "b", "c"))
-    moved = carried(person, ("c", "new", "a"), "p", "h")
+    moved = migrated(person, ("c", "new", "a"), "p", "h")
     for item in range(2):
         for rank in range(2):
             who = person.sharers[person.choices[item, 0, rank]]

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import ITEMS, SHARERS, load_tiny, merged_model, random_task_pieces, save_tiny, write_tiny_pool
+from tiny import ITEMS, SHARERS, load_tiny, merged_model, random_task_pieces, route, save_tiny, write_tiny_pool
 
-from perpcs.assembly.assemble import assemble, descend
+from perpcs.assembly.assemble import assemble
 from perpcs.assembly.descent import fit_weights, item_gradients, pull_of, sureness
-from perpcs.assembly.kept import rounded
-from perpcs.assembly.options import RouterOptions, settled
+from perpcs.assembly.quantise import rounded
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import make_router
+from perpcs.assembly.routers.fit import settled
 from perpcs.errors import PerpcsError
 from perpcs.model.gains import on_one_basis
 from perpcs.model.likelihood import target_nll
@@ -20,7 +21,7 @@ from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 
 TASK = get_task("LaMP_4")
-FIT = RouterOptions(router="fit", steps=12)
+FIT = make_router(router="fit", steps=12)
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
@@ -113,10 +114,10 @@ def test_unsigned_weights_never_fall_below_zero(base):
 
 
 def test_weights_may_fall_below_zero_where_answers_are_texts():
-    options = RouterOptions()
+    options = make_router("fit")
     assert (settled(options, texts=True).signed, settled(options, texts=False).signed) == ("always", "never")
     for said in ("always", "never"):
-        told = RouterOptions(signed=said)
+        told = make_router("fit", signed=said)
         assert settled(told, texts=True) == settled(told, texts=False) == told
 
 
@@ -152,7 +153,7 @@ def test_items_that_no_step_comes_to_ask_for_nothing(base):
 def test_a_piece_that_is_not_shared_gets_nothing(base, router):
     mask = torch.ones(len(base.positions), SHARERS, dtype=torch.bool)
     mask[1, 2] = mask[3] = False
-    found = descend(base, random_task_pieces(base, mask), encode(base), RouterOptions(router=router, steps=3))
+    found = route(base, random_task_pieces(base, mask), encode(base), make_router(router=router, steps=3))
     assert found.weights[1, 2] == 0
     assert not found.weights[3].any()
     assert found.weights[0].any()
@@ -163,7 +164,7 @@ def test_a_piece_that_is_not_shared_gets_nothing(base, router):
 def test_the_gradient_router_takes_the_k_pieces_whose_mean_gradient_is_surest(base):
     """A mean is as sure as it is large beside its standard error, with one made-up item of no gain among the others."""
     task, encoded = random_task_pieces(base), encode(base)
-    found = descend(base, task, encoded, RouterOptions(router="gradient", k=2))
+    found = route(base, task, encoded, make_router(router="gradient", k=2))
     gains = item_gradients(base, task, encoded)
     n, mean = len(gains), gains.mean(axis=0)
     for p in range(len(base.positions)):
@@ -177,7 +178,7 @@ def test_a_person_is_assembled_saved_and_loaded(router, tmp_path):
     pool = Pool(write_tiny_pool(tmp_path / "pool"))
     base = pool.base("cpu", "float64")
     steps = []
-    options = RouterOptions(router=router, steps=4)
+    options = make_router(router=router, steps=4)
     person = assemble(base, pool, TASK, ITEMS, options=options, on_position=steps.append)
     assert person.router["router"] == router
     assert not person.additive
@@ -191,7 +192,7 @@ def test_a_person_is_assembled_saved_and_loaded(router, tmp_path):
 )
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(PerpcsError):
-        RouterOptions(router="fit", **wrong)
+        make_router(router="fit", **wrong)
 
 
 def test_sureness_is_a_mean_in_standard_errors():
@@ -216,20 +217,20 @@ def test_a_person_who_writes_texts_has_weights_below_zero_and_one_who_labels_has
     pool = Pool(write_tiny_pool(tmp_path / "pool"))
     base = pool.base("cpu", "float64")
     found = {
-        said: assemble(base, pool, TASK, ITEMS, options=RouterOptions(router="fit", steps=6, signed=said)).weights.min()
+        said: assemble(base, pool, TASK, ITEMS, options=make_router(router="fit", steps=6, signed=said)).weights.min()
         for said in ("texts", "always", "never")
     }
     assert get_task(TASK.name).kind == "text"
     assert found["texts"] == found["always"] < 0 == found["never"]
     labels = replace(TASK, kind="label", labels=("a", "b"))
-    assert assemble(base, pool, labels, ITEMS, options=RouterOptions(router="fit", steps=6)).weights.min() == 0
+    assert assemble(base, pool, labels, ITEMS, options=make_router(router="fit", steps=6)).weights.min() == 0
 
 
 @pytest.mark.parametrize("router", ["newton", "gradient", "fit", "fit+own", "gate", "prototype", "arrow"])
 def test_every_router_runs_on_a_base_in_bfloat16(router, tmp_path):
     folder = write_tiny_pool(tmp_path / "pool")
     pool = Pool(folder)
-    options = RouterOptions(router=router, steps=6, least=0.0)
+    options = make_router(router=router, steps=6, least=0.0)
     exact, rough = (
         assemble(pool.base("cpu", dtype), pool, TASK, ITEMS, options=options) for dtype in ("float64", "bfloat16")
     )

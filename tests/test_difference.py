@@ -26,8 +26,8 @@ from perpcs.figures.tokens import mean_score, strongest, token_html, tokens_csv,
 from perpcs.figures.vector import difference_svg, map_svg
 
 ENGINE = FakeEngine()
-ADA, CLEO = (ENGINE.example_assembly("LaMP_4", id) for id in ("ada", "cleo"))
-PEOPLE = ENGINE.sharers("LaMP_4")
+ADA, CLEO = (ENGINE.stored.assembly("LaMP_4", id) for id in ("ada", "cleo"))
+PEOPLE = ENGINE.pool.sharers("LaMP_4")
 LABELS = ADA.positions
 WORDS = TokenScores(
     "gate",

@@ -7,11 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 from sklearn.linear_model import Ridge
-from tiny import ITEMS, random_pieces, random_task_pieces, write_tiny_pool
+from tiny import ITEMS, random_pieces, random_task_pieces, route, write_tiny_pool
 
-from perpcs.assembly.assemble import route
 from perpcs.assembly.descent import item_gradients
-from perpcs.assembly.options import PRESETS, RouterOptions
+from perpcs.assembly.routers import PRESETS, make_router, router_options
 from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model.basis import Pieces
 from perpcs.model.gains import item_gains, target_inputs
@@ -184,7 +183,7 @@ def test_the_router_takes_the_gates_that_it_is_told_to(distilled_pool):
     encoded = encode(base)
     with_, without = (pool.pieces(task, base.device, base.dtype) for task in ("LaMP_4", "LaMP_2"))
     assert without.distilled is None
-    by = {gates: RouterOptions(router="gate", gates=gates) for gates in ("distilled", "trained")}
+    by = {gates: make_router(router="gate", gates=gates) for gates in ("distilled", "trained")}
     run = {name: route(base, with_, encoded, options).weights for name, options in by.items()}
     swapped = replace(with_, gates=with_.distilled, distilled=None)
     np.testing.assert_array_equal(run["distilled"], route(base, swapped, encoded, by["trained"]).weights)
@@ -195,7 +194,7 @@ def test_the_router_takes_the_gates_that_it_is_told_to(distilled_pool):
 
 def test_the_published_presets_keep_to_trained_gates():
     assert PRESETS["paper"].gates == PRESETS["reference_code"].gates == "trained"
-    assert PRESETS["default"].gates == "distilled"
+    assert router_options("default", router="gate").gates == "distilled"
 
 
 def test_a_contributor_gets_one_and_takes_it_along(distilled_pool, tmp_path):

@@ -10,10 +10,10 @@ import pytest
 
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.answer import Answer
-from perpcs.personalizers.engine import Engine
-from perpcs.personalizers.turns import Turns
 from perpcs.pool.manifest import Example
+from perpcs.serve.answer import Answer
+from perpcs.serve.engine import Engine
+from perpcs.serve.queue import Queue
 from perpcs.tasks import Item, Query, get_task
 
 
@@ -30,7 +30,7 @@ def last(snapshots: Iterator[tuple[Answer, ...]]) -> tuple[Answer, ...]:
 def ask(
     engine: Engine, example: Example, methods: Sequence[str], task: str = "LaMP_4", **more: object
 ) -> tuple[Answer, ...]:
-    assembly = engine.example_assembly(task, example.id)
+    assembly = engine.stored.assembly(task, example.id)
     snapshots = engine.answer(
         get_task(task), example.queries[0], methods, history=example.history, assembly=assembly, **more
     )
@@ -38,7 +38,7 @@ def ask(
 
 
 def test_all_methods_in_one_batch_answer_as_each_alone(engine: Engine) -> None:
-    example = engine.examples("LaMP_4")[0]
+    example = engine.pool.examples("LaMP_4")[0]
     names = ["base", "random-history", "rag:2", "pag:1", "retrieval", "perpcs", "oppu", "perpcs+rag", "wrong:perpcs"]
     together = ask(engine, example, names, max_new_tokens=12)
     for name, answer in zip(names, together, strict=True):
@@ -49,8 +49,8 @@ def test_all_methods_in_one_batch_answer_as_each_alone(engine: Engine) -> None:
 
 
 def test_a_person_without_weight_gets_the_base_models_answer(engine: Engine) -> None:
-    example = engine.examples("LaMP_4")[0]
-    record = engine.example_assembly("LaMP_4", example.id)
+    example = engine.pool.examples("LaMP_4")[0]
+    record = engine.stored.assembly("LaMP_4", example.id)
     nobody = replace(record, weights=np.zeros_like(record.weights))
     base, empty = last(
         engine.answer(get_task("LaMP_4"), example.queries[0], ["base", "perpcs"], assembly=nobody, max_new_tokens=12)
@@ -60,8 +60,8 @@ def test_a_person_without_weight_gets_the_base_models_answer(engine: Engine) -> 
 
 def test_strong_weights_change_the_answer(engine: Engine) -> None:
     """The control of the test above: weights do reach the model."""
-    example = engine.examples("LaMP_4")[0]
-    record = engine.example_assembly("LaMP_4", example.id)
+    example = engine.pool.examples("LaMP_4")[0]
+    record = engine.stored.assembly("LaMP_4", example.id)
     strong = replace(record, weights=record.weights * 40)
     base, changed = last(
         engine.answer(get_task("LaMP_4"), example.queries[0], ["base", "perpcs"], assembly=strong, max_new_tokens=12)
@@ -70,7 +70,7 @@ def test_strong_weights_change_the_answer(engine: Engine) -> None:
 
 
 def test_sampling_is_seeded_and_the_same_for_every_column(engine: Engine) -> None:
-    example = engine.examples("LaMP_4")[0]
+    example = engine.pool.examples("LaMP_4")[0]
     one = ask(engine, example, ["base", "base"], max_new_tokens=10, temperature=1.0, seed=5)
     again = ask(engine, example, ["base"], max_new_tokens=10, temperature=1.0, seed=5)
     other = ask(engine, example, ["base"], max_new_tokens=10, temperature=1.0, seed=6)
@@ -79,7 +79,7 @@ def test_sampling_is_seeded_and_the_same_for_every_column(engine: Engine) -> Non
 
 
 def test_labels_have_probabilities_and_an_invalid_answer_stays_invalid(engine: Engine) -> None:
-    example = engine.examples("LaMP_2")[0]
+    example = engine.pool.examples("LaMP_2")[0]
     answers = ask(engine, example, ["base", "perpcs"], task="LaMP_2")
     for answer in answers:
         assert set(answer.labels) == set(get_task("LaMP_2").labels)
@@ -88,7 +88,7 @@ def test_labels_have_probabilities_and_an_invalid_answer_stays_invalid(engine: E
 
 
 def test_rag_shows_an_item_of_the_history_and_says_that_text_leaves(engine: Engine) -> None:
-    example = engine.examples("LaMP_4")[0]
+    example = engine.pool.examples("LaMP_4")[0]
     base, rag, perpcs = ask(engine, example, ["base", "rag", "perpcs"], max_new_tokens=2)
     assert rag.text_leaves
     assert rag.retrieved[0] in example.history
@@ -100,11 +100,11 @@ def test_rag_shows_an_item_of_the_history_and_says_that_text_leaves(engine: Engi
 
 
 def test_closing_an_answer_gives_the_turn_back(engine: Engine) -> None:
-    example = engine.examples("LaMP_4")[0]
+    example = engine.pool.examples("LaMP_4")[0]
     snapshots = engine.answer(get_task("LaMP_4"), example.queries[0], ["base"])
     next(snapshots)
     snapshots.close()  # type: ignore[attr-defined]
-    assert engine.waiting == 0
+    assert engine.queue.waiting == 0
     assert ask(engine, example, ["base"], max_new_tokens=2)[0].done
 
 
@@ -113,15 +113,15 @@ def test_stopping_an_assembly_gives_the_turn_back(engine: Engine) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.assemble(get_task("LaMP_4"), engine.examples("LaMP_4")[0].history, on_position=stop)
-    assert engine.waiting == 0
+        engine.assemble(get_task("LaMP_4"), engine.pool.examples("LaMP_4")[0].history, on_position=stop)
+    assert engine.queue.waiting == 0
 
 
 def test_twenty_people_at_once_get_their_own_answers(engine: Engine) -> None:
     """Threads of different people, with weights strong enough to differ, against single runs."""
     task = get_task("LaMP_2")
-    example = engine.examples(task.name)[0]
-    record = engine.example_assembly(task.name, example.id)
+    example = engine.pool.examples(task.name)[0]
+    record = engine.stored.assembly(task.name, example.id)
     random = np.random.default_rng(0)
     people = [replace(record, weights=random.normal(0, 3, record.weights.shape).astype(np.float32)) for _ in range(20)]
 
@@ -148,8 +148,8 @@ def test_twenty_people_at_once_get_their_own_answers(engine: Engine) -> None:
 
 def test_the_wrong_person_is_another_example_with_their_own_assembly(engine: Engine) -> None:
     task = get_task("LaMP_4")
-    one, other = engine.examples(task.name)
-    mine, theirs = (engine.example_assembly(task.name, example.id) for example in (one, other))
+    one, other = engine.pool.examples(task.name)
+    mine, theirs = (engine.stored.assembly(task.name, example.id) for example in (one, other))
     for asks, gets in (((one, mine), theirs), ((other, theirs), mine)):
         example, record = asks
         wrong = engine.prepare(task, "wrong:perpcs", example.history, user=example.id, assembly=record)
@@ -160,7 +160,7 @@ def test_the_wrong_person_is_another_example_with_their_own_assembly(engine: Eng
 
 
 def test_what_is_prepared_serves_many_queries(engine: Engine) -> None:
-    task, example = get_task("LaMP_4"), engine.examples("LaMP_4")[0]
+    task, example = get_task("LaMP_4"), engine.pool.examples("LaMP_4")[0]
     ready = engine.prepare(task, "oppu+rag:1", example.history, user=example.id)
     asked = [(ready, query) for query in example.queries[:3]]
     together = last(engine.answer_rows(task, asked, max_new_tokens=8))
@@ -172,7 +172,7 @@ def test_what_is_prepared_serves_many_queries(engine: Engine) -> None:
 
 
 def test_a_person_of_another_pool_is_refused(engine: Engine) -> None:
-    record = engine.example_assembly("LaMP_4", engine.examples("LaMP_4")[0].id)
+    record = engine.stored.assembly("LaMP_4", engine.pool.examples("LaMP_4")[0].id)
     with pytest.raises(PerpcsError, match="was assembled from the pool 'elsewhere'"):
         engine.check(replace(record, pool="elsewhere", pool_hash="0" * 64))
 
@@ -189,8 +189,8 @@ def test_methods_say_what_they_lack(engine: Engine) -> None:
 
 def test_a_stored_example_is_what_the_engine_assembles(tiny_town: Path) -> None:
     engine = Engine.open(tiny_town, "cpu", "float32")
-    example = engine.examples("LaMP_2")[0]
-    stored = engine.example_assembly("LaMP_2", example.id)
+    example = engine.pool.examples("LaMP_2")[0]
+    stored = engine.stored.assembly("LaMP_2", example.id)
     again = engine.assemble(get_task("LaMP_2"), example.history, user=example.id)
     assert stored.sharers == again.sharers
     np.testing.assert_allclose(stored.weights, again.weights, atol=1e-4)
@@ -198,43 +198,43 @@ def test_a_stored_example_is_what_the_engine_assembles(tiny_town: Path) -> None:
 
 
 def test_turns_are_served_in_the_order_of_arrival() -> None:
-    turns, order, threads = Turns(), [], []
-    with turns.turn():
+    queue, order, threads = Queue(), [], []
+    with queue.turn():
         for index in range(5):
 
             def work(index: int = index) -> None:
-                with turns.turn():
+                with queue.turn():
                     order.append(index)
 
             thread = threading.Thread(target=work)
             thread.start()
-            while turns.waiting < index + 2:
+            while queue.waiting < index + 2:
                 pass
             threads.append(thread)
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3, 4]
-    assert turns.waiting == 0
+    assert queue.waiting == 0
 
 
 def test_long_work_lets_others_go_first_between_its_steps() -> None:
-    turns, order = Turns(), []
+    queue, order = Queue(), []
 
     def short() -> None:
-        with turns.turn():
+        with queue.turn():
             order.append("short")
 
     thread = threading.Thread(target=short)
-    with turns.turn() as turn:
+    with queue.turn() as turn:
         turn.pass_on()  # nobody waits: it goes on at once
         thread.start()
-        while turns.waiting < 2:
+        while queue.waiting < 2:
             pass
-        assert turns.ahead(thread.ident) == 1
+        assert queue.ahead(thread.ident) == 1
         order.append("one step")
         turn.pass_on()
         order.append("another")
     thread.join()
     assert order == ["one step", "short", "another"]
-    assert turns.waiting == 0
+    assert queue.waiting == 0
     assert turn.waited > 0

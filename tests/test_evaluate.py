@@ -1,17 +1,19 @@
 """The ruler: measures against hand-made numbers, intervals, invalid answers, and what a result file holds."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
 from perpcs.cli import main
 from perpcs.data import read_users
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.intervals import paired, summary
-from perpcs.evaluate.metrics import macro_f1, rouge, score_person
+from perpcs.evaluate.metrics import macro_f1, paired, rouge, score_person, summary
 from perpcs.evaluate.protocol import answer_all, evaluate, prepare
-from perpcs.figures.worddiff import rouge_l
 from perpcs.pool.store import Pool
 from perpcs.tasks import User, get_task
 
@@ -44,6 +46,7 @@ def test_macro_f1_equals_scikit_learn_over_the_true_labels() -> None:
     said = ["a", "a", "a", "c", "b", "x"]
     labels = sorted(set(golds))
     assert macro_f1(said, golds) == pytest.approx(f1_score(golds, said, labels=labels, average="macro"))
+    assert macro_f1(said, golds) == pytest.approx((2 / 3 + 2 / 3 + 1) / 3), "of a, b and c; nobody is x"
 
 
 def test_rouge_of_equal_strings_is_one_in_any_script() -> None:
@@ -53,18 +56,23 @@ def test_rouge_of_equal_strings_is_one_in_any_script() -> None:
     assert rouge("no words alike", "Council approves bridge")["rouge1"] == 0
 
 
-@pytest.mark.parametrize(
-    ("answer", "truth"),
-    [
-        ("Bridge opens at last", "At last, the bridge opens"),
-        ("", "a b"),
-        ("same", "same"),
-        ("x y", "a b"),
-        ("Ä ö", "ä"),
-    ],
-)
-def test_a_columns_metric_is_the_evaluations(answer: str, truth: str) -> None:
-    assert rouge_l(answer, truth) == pytest.approx(rouge(answer, truth)["rougeL"])
+WORDS = st.lists(st.sampled_from(["a", "b", "c", "A", "Ä", "ä", "straße", "7", "λ", "?"]), max_size=9).map(" ".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(WORDS, WORDS)
+@example("Bridge opens at last", "At last, the bridge opens")
+@example("", "a b")
+@example("same", "same")
+@example("x y", "a b")
+@example("Ä ö", "ä")
+def test_rouge_is_that_of_the_package_over_words_of_any_script(answer: str, truth: str) -> None:
+    class Words:
+        def tokenize(self, text: str) -> list[str]:
+            return re.findall(r"\w+", text.lower())
+
+    scores = RougeScorer(["rouge1", "rougeL"], tokenizer=Words()).score(truth, answer)
+    assert rouge(answer, truth) == {name: score.fmeasure for name, score in scores.items()}
 
 
 def test_intervals_hold_the_mean_and_shrink_with_people() -> None:
@@ -147,7 +155,7 @@ def test_what_is_shown_goes_with_what_is_carried(tiny_town: Path, tmp_path: Path
 def test_what_is_measured_is_what_the_app_answers_with(tiny_town: Path, tmp_path: Path) -> None:
     """The engine's answer to a query is the evaluation's, whatever the method."""
     from perpcs.data import read_users
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
     task, pool = get_task("LaMP_4"), Pool(tiny_town)
     base = pool.base("cpu", "float64")

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import router_options
+from perpcs.assembly.routers import router_options
 from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Setting, command_of
 from perpcs.evaluate.experiments import case_study, cost, history, separation
+from perpcs.evaluate.held_out import held_out_loss
 from perpcs.evaluate.protocol import evaluate
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
-from perpcs.personalizers.heldout import held_out_loss
 from perpcs.pool.candidates import read_candidates
 from perpcs.pool.manifest import Sharer
 from perpcs.pool.store import Pool

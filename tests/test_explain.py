@@ -23,8 +23,8 @@ from perpcs.assembly.explain import (
     without_positions,
 )
 from perpcs.assembly.export import update_norms
-from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import make_router
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 
@@ -189,7 +189,7 @@ def test_own_piece_probabilities_of_all_sharers_are_a_distribution():
 def test_update_norms_are_those_of_the_merged_matrix(tmp_path, kind):
     pool = Pool(write_tiny_pool(tmp_path, kind=kind, rank=1 if kind == "ia3" else 2))
     base, task = pool.base("cpu", "float64"), get_task("LaMP_4")
-    person = assemble(base, pool, task, ITEMS, options=RouterOptions(router="prototype"))
+    person = assemble(base, pool, task, ITEMS, options=make_router(router="prototype"))
     pieces = pool.pieces("LaMP_4", "cpu", torch.float64)
     found = update_norms(base, pieces, person)
     for p, position in enumerate(base.positions):

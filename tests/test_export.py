@@ -28,8 +28,8 @@ from perpcs.errors import PerpcsError
 from perpcs.files import zipped
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import adapted, people
-from perpcs.personalizers.engine import Engine
 from perpcs.pool.store import Pool
+from perpcs.serve.engine import Engine
 
 TASK = "LaMP_4"
 EMPTY = 3

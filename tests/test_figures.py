@@ -48,8 +48,8 @@ from perpcs.figures.worddiff import diff_html, shared_words, word_diff
 
 ENGINE = FakeEngine()
 TASK = "LaMP_4"
-ASSEMBLY = ENGINE.example_assembly(TASK, "bruno")
-PEOPLE = ENGINE.sharers(TASK)
+ASSEMBLY = ENGINE.stored.assembly(TASK, "bruno")
+PEOPLE = ENGINE.pool.sharers(TASK)
 
 
 def luminance(colour: str) -> float:
@@ -254,7 +254,7 @@ def test_a_weight_below_zero_has_another_shape_and_has_a_place_in_the_legend():
 
 
 def story(**changes) -> Story:
-    example = ENGINE.examples(TASK)[1]
+    example = ENGINE.pool.examples(TASK)[1]
     parts = {
         "name": "Bruno",
         "history": example.history,
@@ -281,9 +281,8 @@ def test_the_story_shows_stored_answers_and_else_the_persons_own():
 
 
 def test_a_persons_text_cannot_break_out_of_the_story():
-    evil = (
-        ENGINE.examples(TASK)[1].history[0].__class__(x="<img src=x onerror=alert(1)>", y="<script>alert(1)</script>")
-    )
+    item = ENGINE.pool.examples(TASK)[1].history[0]
+    evil = item.__class__(x="<img src=x onerror=alert(1)>", y="<script>alert(1)</script>")
     html = story_html(story(history=(evil,), name="<b>x"))
     assert "<script" not in html
     assert "<img" not in html

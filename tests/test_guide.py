@@ -6,8 +6,8 @@ import pytest
 from fakes import FakeEngine, put_in_place
 from test_pages import ROOT, open_page, press, shown
 
-from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.methods import DEFAULT
+from perpcs.serve.answer import Answer
 from perpcs.ui.present import SCREENS
 from perpcs.ui.state import Studio, from_link, to_link
 from perpcs.ui.tour import current, start_tour
@@ -80,7 +80,7 @@ def test_targets_by_key_are_keys_of_the_program(page):
 
 def test_the_presentation_is_walked_from_its_start_to_its_end(fake):
     rows = {m: Answer(m, m, "a prompt", f"stored {m}", done=True, tokens=2) for m in DEFAULT}
-    fake.stored["LaMP_4", "ada", "q0"] = rows
+    fake.stored.answered["LaMP_4", "ada", "q0"] = rows
     app = press(open_page(), "present-start")
     seen = []
     for number, screen in enumerate(SCREENS, start=1):

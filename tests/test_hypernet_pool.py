@@ -22,8 +22,9 @@ from perpcs.pool import profiles
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
 from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profiles_stage
 from perpcs.pool.manifest import read_manifest, write_manifest
-from perpcs.pool.stages import Workspace
+from perpcs.pool.stages import Stage, Workspace
 from perpcs.pool.store import HYPERNET, Pool
+from perpcs.pool.task_stages import Choice
 
 
 def sign(folder, data, shape=SHAPE, version=profiles.VERSION):
@@ -155,7 +156,7 @@ def test_an_evaluation_gives_everybody_their_own_lora_and_the_controls_another(p
 
 def test_the_stages_run_once_and_give_what_the_pool_opens(tiny_base, told, tmp_path):
     base, users = tiny_base(), [user(9, name=f"p{number}") for number in range(12)]
-    chosen = ("choose-x", tmp_path, {"clusters": [number % 4 for number in range(12)]})
+    chosen = Stage("choose-x", tmp_path, Choice([], [number % 4 for number in range(12)], [], []))
     brief, said, found = replace(QUICK, steps=2), [], []
     for _ in range(2):
         space = Workspace(tmp_path / "work", said.append)
@@ -163,16 +164,16 @@ def test_the_stages_run_once_and_give_what_the_pool_opens(tiny_base, told, tmp_p
         found.append(hypernet_stage(space, base, "base-x", [Learners(TASK, users, embedded, chosen)], brief))
     assert found[0] == found[1]
     assert said[-2:] == ["profiles-LaMP_4: done before", "hypernet: done before"]
-    _, folder, facts = found[0]
+    folder, facts = found[0].folder, found[0].result
     assert [file.name for file in sorted(folder.iterdir())] == ["done.json", HYPERNET]
     read_hypernet((folder / HYPERNET).read_bytes(), base.positions, HypernetShape(**facts["shape"]))
     assert facts["tasks"]["LaMP_4"]["held_out"] == {"people": 1, "clusters": 3}
     both = [Learners(TASK, users, embedded, chosen)] * 2
     other = hypernet_stage(space, base, "base-x", both, brief)
-    assert other[2]["tasks"]["LaMP_4"]["held_out"] == {"people": 2, "clusters": 6}
-    assert other[0] != found[0][0]
+    assert other.result["tasks"]["LaMP_4"]["held_out"] == {"people": 2, "clusters": 6}
+    assert other.key != found[0].key
     other = hypernet_stage(space, base, "base-x", both[:1], replace(brief, seed=1))
-    assert other[0] != found[0][0]
+    assert other.key != found[0].key
 
 
 def test_drawn_profiles_look_like_real_ones_and_are_nobodys():

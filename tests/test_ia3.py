@@ -8,21 +8,21 @@ import pytest
 import torch
 from test_assembly import SHARP, TASK, encode, np_close
 from test_train import GATES, IDS, histories
-from tiny import FAMILIES, ITEMS, SHARERS, load_tiny, plain_model, random_ids, random_weights, write_tiny_pool
+from tiny import FAMILIES, ITEMS, SHARERS, load_tiny, plain_model, random_ids, random_weights, route, write_tiny_pool
 
-from perpcs.assembly.assemble import assemble, weigher
+from perpcs.assembly.assemble import assemble
 from perpcs.assembly.export import CONFIG, TENSORS
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
 from perpcs.model.basis import Scaling, adapted, people
 from perpcs.model.ia3 import Scalings
 from perpcs.model.likelihood import target_nll
-from perpcs.personalizers.engine import Engine
 from perpcs.pool.manifest import read_json, read_manifest
 from perpcs.pool.store import Pool
 from perpcs.pool.train import PieceSettings, train_gates, train_pieces
 from perpcs.pool.validate import validate
+from perpcs.serve.engine import Engine
 
 IA3 = PieceSettings(kind="ia3", rank=1, alpha=1.0, epochs=2, batch=2, rate=2e-2)
 CLOSE = {"atol": 1e-9, "rtol": 1e-9}
@@ -80,12 +80,12 @@ def test_gathered_pieces_are_shared_pieces_with_zeros(opened):
 def test_every_router_assembles_from_them(router, opened):
     pool, base = opened
     task, encoded = pool.pieces("LaMP_4", "cpu", torch.float64), encode(base)
-    options = replace(SHARP, router=router, steps=6)
-    found = weigher(options)(base, task, encoded, options)
+    options = changed(SHARP, router=router, steps=6)
+    found = route(base, task, encoded, options)
     assert np.isfinite(found.weights).all()
     assert found.weights.any()
     if router in ("gate", "prototype"):
-        again = weigher(options)(base, task, encoded, options, batch_tokens=90)
+        again = route(base, task, encoded, options, batch_tokens=90)
         np.testing.assert_allclose(found.weights, again.weights, **np_close(1e-9))
     if router == "fit":
         weights = torch.from_numpy(found.weights)[None].expand(len(encoded), -1, -1)
@@ -98,7 +98,7 @@ def test_every_router_assembles_from_them(router, opened):
 def test_arrows_need_low_rank_pieces(opened):
     pool, base = opened
     with pytest.raises(PerpcsError, match="scaling vectors"):
-        assemble(base, pool, TASK, ITEMS, options=RouterOptions(router="arrow"))
+        assemble(base, pool, TASK, ITEMS, options=make_router(router="arrow"))
 
 
 def test_sharers_trained_together_are_each_one_alone(model_folder):
@@ -145,7 +145,7 @@ def test_an_exported_person_is_what_peft_makes_of_it(family, tmp_path):
     pool = Pool(tmp_path / "pool")
     base = load_tiny(tmp_path / "pool" / "base")
     engine = Engine(pool, base)
-    person = engine.assemble(TASK, ITEMS, options=RouterOptions(router="fit", steps=4))
+    person = engine.assemble(TASK, ITEMS, options=make_router(router="fit", steps=4))
     weights = person.weights.copy()
     weights[1] = 0
     person = replace(person, weights=weights)

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_pages import by_key, open_page, press, shown
 
-from perpcs.assembly.options import RouterOptions
-from perpcs.assembly.routers import Keys, item_scores, normalise, select
+from perpcs.assembly.activations import normalise
+from perpcs.assembly.router import Keys
+from perpcs.assembly.routers import make_router
+from perpcs.assembly.selection import select
 from perpcs.assembly.toy import Toy, numbers, run, with_number
 from perpcs.evaluate.effects import effects
 from perpcs.figures.formula import SYMBOLS, layer_html, toy_html
@@ -24,7 +26,7 @@ from perpcs.ui.pages import TITLES
 
 def really(toy: Toy):
     """The toy by the program's own router and layer, in float64: scores, weights and outputs of both positions."""
-    options = RouterOptions(
+    options = make_router(
         router="gate", centre=False, standardise=False, reduce="mean", k=toy.k, temperature=toy.temperature
     )
     x, steps = torch.tensor([[toy.x]], dtype=torch.float64), []
@@ -32,8 +34,8 @@ def really(toy: Toy):
         A = torch.tensor([[piece.A] for piece in place.pieces], dtype=torch.float64)
         B = torch.tensor([[[entry] for entry in piece.B] for piece in place.pieces], dtype=torch.float64)
         gates = torch.tensor([piece.g for piece in place.pieces], dtype=torch.float64)
-        scores = item_scores(x, Keys(normalise(gates, options), None, None), torch.ones(1, 1), options)
-        index, weight = select(scores, torch.ones(2, dtype=torch.bool), 2, options)
+        scores = options.item_scores(x, Keys(normalise(gates, options), None, None), torch.ones(1, 1))
+        index, weight = select(scores, torch.ones(2, dtype=torch.bool), options)
         y = x @ torch.tensor(place.W, dtype=torch.float64).T
         x = y + Pieces([A], [B], toy.scale).gathered(0, index, weight).added(x, y)
         steps.append((scores[0], torch.zeros(2).double().scatter(0, index[0], weight[0]), x[0, 0]))
@@ -90,7 +92,7 @@ def fake(monkeypatch):
 
 def test_the_equation_has_the_examples_numbers_and_no_model_runs(fake):
     text = shown(open_page("method"))
-    record = fake.example_assembly("LaMP_4", "ada")
+    record = fake.stored.assembly("LaMP_4", "ada")
     layer = method.layer_of(fake, record, "Ada")
     assert f"The same at {layer.label}, for Ada" in text
     for _, weight in layer.top:
@@ -103,7 +105,7 @@ def test_the_equation_has_the_examples_numbers_and_no_model_runs(fake):
 
 
 def test_an_ia3_layer_is_told_as_scalings(fake):
-    layer = method.layer_of(fake, fake.example_assembly("LaMP_4", "ada"), "Ada")._replace(scaling=True)
+    layer = method.layer_of(fake, fake.stored.assembly("LaMP_4", "ada"), "Ada")._replace(scaling=True)
     assert "⊙" in layer_html(layer)
     assert "<i>A</i>" not in layer_html(layer)
 

@@ -8,18 +8,18 @@ import pytest
 import torch
 from tiny import ITEMS, RANK, SHARERS, exact, load_tiny, plain_model, random_ids, random_weights
 
-from perpcs.assembly.kept import rounded
+from perpcs.assembly.quantise import rounded
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece, adapted, fixed
 from perpcs.personalizers import oppu
-from perpcs.personalizers.engine import Engine
 from perpcs.personalizers.method import Person, Prepared, Setting, Shown
 from perpcs.personalizers.methods import METHODS, known_names, names_in, parse, prepare, title_of
-from perpcs.personalizers.rows import row_updates
-from perpcs.personalizers.shown import text_bytes
+from perpcs.personalizers.prompting import text_bytes
 from perpcs.pool.profile_writer import NEW_TOKENS, ModelWriter, profile_request
 from perpcs.pool.store import Pool
+from perpcs.serve.batch_updates import row_updates
+from perpcs.serve.engine import Engine
 from perpcs.tasks import Item, Query, get_task
 
 TASK = get_task("LaMP_4")
@@ -156,7 +156,7 @@ def test_twenty_threads_that_ask_for_different_people_get_their_own(engine, base
     for thread in threads:
         thread.join()
     assert found == alone
-    assert engine.waiting == 0
+    assert engine.queue.waiting == 0
 
 
 # ---- what is shown --------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_progress_is_told_and_stopping_gives_the_turn_back(engine):
 
     with pytest.raises(KeyboardInterrupt):
         engine.prepare(TASK, "oppu", ADA.history, watch=watch)
-    assert engine.waiting == 0
+    assert engine.queue.waiting == 0
     assert [one.step for one in told] == [1, 2, 3]
     assert told[0].steps == 6
     assert told[0].losses["training"] > 0

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tiny import ITEMS, SHARERS, load_tiny, random_task_pieces, save_tiny
+from tiny import ITEMS, SHARERS, load_tiny, random_task_pieces, route, save_tiny
 
-from perpcs.assembly.assemble import descend, read_gains
 from perpcs.assembly.newton import (
     DAMPINGS,
     FARTHEST,
@@ -15,16 +14,17 @@ from perpcs.assembly.newton import (
     kept_out,
     left_out,
     newton_step,
+    read_gains,
     solve,
     sureness,
 )
-from perpcs.assembly.options import RouterOptions
-from perpcs.assembly.record import item_shares
+from perpcs.assembly.options import item_shares
+from perpcs.assembly.routers import make_router
 from perpcs.model.text import encode_pair
 from perpcs.tasks import get_task
 
 TASK = get_task("LaMP_4")
-NEWTON = RouterOptions(router="newton")
+NEWTON = make_router(router="newton")
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,8 @@ def test_a_fall_on_which_items_agree_is_sure_and_one_of_noise_is_not():
 
 def test_batches_and_padding_do_not_matter(base):
     task, encoded = random_task_pieces(base), encode(base, ALIKE)
-    whole = descend(base, task, encoded, NEWTON)
-    apart = descend(base, task, encoded, NEWTON, batch_tokens=1)
+    whole = route(base, task, encoded, NEWTON)
+    apart = route(base, task, encoded, NEWTON, batch_tokens=1)
     assert np.abs(whole.weights).max() > 0
     assert apart.weights == pytest.approx(whole.weights, rel=1e-7, abs=1e-12)
     assert apart.extra == whole.extra
@@ -124,7 +124,7 @@ def test_a_piece_that_nobody_shares_gets_nothing(base):
     mask = torch.ones(len(base.positions), SHARERS, dtype=torch.bool)
     mask[:, 2] = False
     mask[1] = False
-    found = descend(base, random_task_pieces(base, mask), encode(base, ALIKE), NEWTON)
+    found = route(base, random_task_pieces(base, mask), encode(base, ALIKE), NEWTON)
     assert (found.weights[~mask.numpy()] == 0).all()
     assert (found.weights[mask.numpy()] != 0).any()
 
@@ -147,6 +147,6 @@ def test_the_check_compares_the_newest_items_with_weights_from_the_older_ones(ba
 
 
 def test_one_item_is_enough(base):
-    found = descend(base, random_task_pieces(base), encode(base)[:1], NEWTON)
+    found = route(base, random_task_pieces(base), encode(base)[:1], NEWTON)
     assert np.abs(found.weights).max() > 0
     assert "check" not in found.extra

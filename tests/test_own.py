@@ -16,14 +16,15 @@ from tiny import (
     random_pieces,
     random_task_pieces,
     random_weights,
+    route,
     save_tiny,
 )
 from torch import nn
 
-from perpcs.assembly.assemble import assemble, descend
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.assemble import assemble
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import (
     AdaptedLinear,
@@ -37,12 +38,12 @@ from perpcs.model.basis import (
     together,
 )
 from perpcs.model.likelihood import label_log_probs, target_nll
-from perpcs.personalizers.engine import Engine
 from perpcs.pool.store import Pool
+from perpcs.serve.engine import Engine
 from perpcs.tasks import Query
 
 CLOSE = {"atol": 1e-10, "rtol": 1e-10}
-BOTH = RouterOptions(router="fit+own", steps=4, own_rate=0.02)
+BOTH = make_router(router="fit+own", steps=4, own_rate=0.02)
 
 
 def doubles(*shape):
@@ -122,16 +123,16 @@ def loss_of(base, task, encoded, found, own):
 def test_the_own_piece_lowers_the_loss_and_leaves_the_fitted_weights(tiny_base):
     base = tiny_base("llama")
     task, encoded = random_task_pieces(base), encode(base)
-    fitted = descend(base, task, encoded, replace(BOTH, router="fit"))
-    found = descend(base, task, encoded, BOTH)
+    fitted = route(base, task, encoded, changed(BOTH, router="fit"))
+    found = route(base, task, encoded, BOTH)
     np.testing.assert_allclose(found.weights, fitted.weights, **np_close(1e-12))
     assert fitted.own is None
     assert found.own.dtype == np.float16
     assert found.own.shape == (sum(p.n + p.d for p in base.positions),)
     person = record_with(found.own)
-    own = own_updates([own_piece(person, base.positions)] * len(encoded), "cpu", torch.float64)
+    own = own_updates([own_piece(person.own, base.positions)] * len(encoded), "cpu", torch.float64)
     assert loss_of(base, task, encoded, found, own) < loss_of(base, task, encoded, found, []) - 1e-3
-    assert np.array_equal(found.own, descend(base, task, encoded, BOTH).own)
+    assert np.array_equal(found.own, route(base, task, encoded, BOTH).own)
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in base.model.parameters())
 
 
@@ -188,6 +189,6 @@ def test_label_probabilities_see_the_own_piece(tiny_base):
 
 def test_an_own_piece_of_other_layers_is_an_error(tiny_base):
     with pytest.raises(PerpcsError, match="does not fit"):
-        own_piece(record_with(np.zeros(7, np.float16)), tiny_base("llama").positions)
-    assert own_piece(record_with(np.zeros(0, np.float16)), tiny_base("llama").positions) is None
+        own_piece(record_with(np.zeros(7, np.float16)).own, tiny_base("llama").positions)
+    assert own_piece(record_with(np.zeros(0, np.float16)).own, tiny_base("llama").positions) is None
     assert RANK > 1  # so that a rank of 1 is not the shared pieces' by chance

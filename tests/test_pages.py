@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeEngine, put_in_place
 from streamlit.testing.v1 import AppTest
 
-from perpcs.assembly.options import PRESETS, RouterOptions, option_helps
+from perpcs.assembly.routers import PRESETS, flat_options, option_helps
 from perpcs.errors import PerpcsError
 from perpcs.tasks import get_task
 from perpcs.ui import engine, strings
@@ -75,14 +75,14 @@ def test_every_page_says_what_it_runs_on(fake, page):
 
 
 def test_the_queue_is_told(fake):
-    fake.waiting = 2
+    fake.queue.waiting = 2
     assert "2 people ahead of you" in shown(open_page())
 
 
 def test_ones_own_work_stands_in_nobodys_way(fake, monkeypatch):
-    fake.waiting = 3
+    fake.queue.waiting = 3
     work = Work(lambda report: time.sleep(0.3))
-    monkeypatch.setattr(fake, "ahead", lambda thread: {work.thread: 1}[thread])
+    monkeypatch.setattr(fake.queue, "ahead", lambda thread: {work.thread: 1}[thread])
     assert engine.people_ahead(fake, work) == "1 person ahead of you", "two came later"
     work.join()
     assert engine.people_ahead(fake, work) == engine.people_ahead(fake) == "3 people ahead of you"
@@ -168,7 +168,7 @@ def test_the_doors_lead_to_filled_pages(fake):
 def test_an_example_is_there_at_once_and_no_model_runs(fake):
     app = open_page("assemble")
     text = shown(app)
-    record = fake.example_assembly("LaMP_4", "ada")
+    record = fake.stored.assembly("LaMP_4", "ada")
     assert f"Ada’s model uses {record.distinct_sharers()} of 40 sharers" in text
     assert "precomputed" in text
     assert "items selected it" in text
@@ -180,7 +180,7 @@ def test_watching_ends_in_the_same_state_as_not_watching(fake):
     app = press(open_page("assemble"), "watch")
     studio = app.session_state["studio"]
     assert "assembled here on cpu in 0.41 s" in shown(app)
-    ada = fake.examples("LaMP_4")[0]
+    ada = fake.pool.examples("LaMP_4")[0]
     unwatched = fake.assemble(get_task("LaMP_4"), ada.history, options=PRESETS["default"], user="ada")
     assert (studio.live[("LaMP_4", "ada")].weights == unwatched.weights).all()
     assert studio.work is None
@@ -227,13 +227,13 @@ def test_the_published_gates_are_one_press_away_and_both_runs_are_laid_side_by_s
 
 def test_the_fit_check_is_said_in_one_line(fake, monkeypatch):
     assert "Not checked on held-out items" in shown(open_page("assemble"))
-    stored = fake.example_assembly
+    stored = fake.stored.assembly
     found = {"damping": 1.0, "length": 0.7, "check": {"before": [3.0, 2.0], "after": [2.5, 1.6]}}
 
     def checked(task, id):
-        return dataclasses.replace(stored(task, id), router=dataclasses.asdict(PRESETS["default"]), extra=found)
+        return dataclasses.replace(stored(task, id), router=flat_options(PRESETS["default"]), extra=found)
 
-    monkeypatch.setattr(fake, "example_assembly", checked)
+    monkeypatch.setattr(fake.stored, "assembly", checked)
     text = shown(open_page("assemble"))
     assert "Per-Pcs + Newton weights" in text
     assert "Fit check on Ada’s newest 2 items" in text
@@ -269,13 +269,13 @@ def test_the_knobs_reach_the_engine(fake):
 
 
 def test_every_option_has_a_knob_with_a_help_text():
-    names = {field.name for field in dataclasses.fields(RouterOptions)}
+    names = set(option_helps())
     assert set(option_helps()) == names
     assert all(len(text) > 20 for text in option_helps().values())
 
 
 def test_people_without_a_name_are_told_apart():
-    people = [dataclasses.replace(person, name="") for person in FakeEngine().examples("LaMP_4")]
+    people = [dataclasses.replace(person, name="") for person in FakeEngine().pool.examples("LaMP_4")]
     assert list(names_of(people).values()) == [f"Person {letter}" for letter in "ABCDEF"]
 
 
@@ -324,13 +324,13 @@ def test_a_saved_person_comes_back(fake):
 
 def test_votes_of_a_saved_person_name_items_by_number(fake):
     app = open_page("assemble", source="saved")
-    text = fake.example_assembly("LaMP_4", "ada").to_json()
+    text = fake.stored.assembly("LaMP_4", "ada").to_json()
     app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
     assert "text not in the file" in shown(app)
 
 
 def test_a_file_of_another_pool_is_refused(fake):
-    foreign = dataclasses.replace(fake.example_assembly("LaMP_4", "ada"), pool_hash="other")
+    foreign = dataclasses.replace(fake.stored.assembly("LaMP_4", "ada"), pool_hash="other")
     app = open_page("assemble", source="saved")
     app.file_uploader[0].set_value(("me.json", foreign.to_json().encode(), "application/json")).run()
     assert "This person was assembled from another pool." in shown(app)

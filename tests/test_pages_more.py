@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, put_in_place
+from fakes import FakeEngine, assembled, put_in_place
 from test_pages import by_key, open_page, press, shown
 
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.routers import make_router
 from perpcs.figures.assembly_map import assembly_map
 from perpcs.figures.piece import piece_facts, selected_pieces, weight_equation
 from perpcs.ui import engine, paint
@@ -73,15 +73,15 @@ def test_a_sample_fills_in_the_references_too(fake):
 
 
 def fitted(fake):
-    example = fake.examples("LaMP_4")[0]
-    return fake._assemble("LaMP_4", example.history, RouterOptions(router="fit"), "ada")
+    example = fake.pool.examples("LaMP_4")[0]
+    return assembled(fake.pool, "LaMP_4", example.history, make_router(router="fit"), "ada")
 
 
 def test_only_the_knobs_of_the_router_are_shown(fake):
     app = open_page("assemble")
     assert "knob-steps" not in [element.key for element in app.slider]
     app.selectbox(key="knob-router").set_value("fit").run()
-    assert app.slider(key="knob-steps").value == RouterOptions().steps
+    assert app.slider(key="knob-steps").value == make_router("fit").steps
     assert "knob-shrink" in [element.key for element in app.select_slider]
     assert "knob-centre" not in [element.key for element in app.checkbox]
     app.selectbox(key="knob-router").set_value("gate").run()
@@ -96,7 +96,7 @@ def test_a_fitted_person_is_watched_and_shown(fake):
     press(app, "watch")
     app.segmented_control(key="view").set_value("piece").run()  # what a changed knob did stood open
     text = shown(app)
-    assert fake.calls[-1][3].router == "fit"
+    assert fake.calls[-1][3].name == "fit"
     assert "items it is among the 3 that help most here" in text
     assert any("steps from" in latex.value for latex in app.get("latex")) or "20 steps" in text
 
@@ -104,7 +104,7 @@ def test_a_fitted_person_is_watched_and_shown(fake):
 def test_every_piece_of_a_fitted_person_is_selected_and_signs_differ_in_shape(fake):
     person = fitted(fake)
     assert selected_pieces(person).all()
-    figure = assembly_map(person, fake.sharers("LaMP_4"))
+    figure = assembly_map(person, fake.pool.sharers("LaMP_4"))
     marks = next(trace for trace in figure.data if trace.name == "selected piece")
     assert set(marks.marker.symbol) == {"square", "diamond"}
     assert marks.marker.cmin == -marks.marker.cmax == -np.abs(person.weights).max()
@@ -113,8 +113,8 @@ def test_every_piece_of_a_fitted_person_is_selected_and_signs_differ_in_shape(fa
 
 @pytest.mark.parametrize("router", ["newton", "fit", "gradient"])
 def test_the_equation_of_a_weight_by_loss_holds_its_number(fake, router):
-    example = fake.examples("LaMP_4")[0]
-    person = fake._assemble("LaMP_4", example.history, RouterOptions(router=router), "ada")
+    example = fake.pool.examples("LaMP_4")[0]
+    person = assembled(fake.pool, "LaMP_4", example.history, make_router(router=router), "ada")
     facts = piece_facts(person, 3, 7)
     assert f"{facts.weight:.3f}" in weight_equation(facts)
     assert facts.selected

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tiny import ITEMS
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import make_router
 from perpcs.errors import PerpcsError
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 
-ROUTED = RouterOptions(router="prototype", temperature=0.2)
+ROUTED = make_router(router="prototype", temperature=0.2)
 """Weights are the mean of votes, so what follows from votes can be checked."""
 
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -12,12 +13,12 @@ TOP = {
     *("LICENSE", "pyproject.toml", "requirements.txt", "requirements-base.txt"),
     *("requirements-dev.txt", ".streamlit", ".ci", ".gitignore"),
 }
-LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "evaluate")
+LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "serve", "evaluate")
 """From the bottom to the top: a module imports from its own layer and from those before it."""
 GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet")
 """Below all layers: they import only one another."""
 RECORDS = (
-    *("perpcs.assembly.explain", "perpcs.assembly.kept", "perpcs.assembly.names", "perpcs.assembly.options"),
+    *("perpcs.assembly.explain", "perpcs.assembly.quantise", "perpcs.assembly.names"),
     "perpcs.assembly.record",
     *("perpcs.pool.manifest", "perpcs.pool.portraits", "perpcs.tasks"),
 )
@@ -93,6 +94,25 @@ def test_imports_run_downward():
                 if upward or within(name, ("perpcs.figures", "perpcs.ui", "perpcs.cli")):
                     wrong.append(f"{path} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_modules_import_each_other():
+    """Not inside a function either, and not for types alone. Importing a module also runs the packages it is in."""
+    graph = {}
+    for path in modules("perpcs"):
+        own = dotted(path)
+        outer = {name for imports in imported(path) & NAMES for name in packages(imports)} - {*packages(own), own}
+        graph[own] = (imported(path) & NAMES | outer) - {own}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
+
+
+def packages(name):
+    """The packages below ``perpcs`` that a module is in."""
+    parts = name.split(".")
+    return {".".join(parts[:depth]) for depth in range(2, len(parts))}
 
 
 def test_the_ground_imports_nothing_above_it():

@@ -214,7 +214,7 @@ def results(monkeypatch, tmp_path, fake):
             "examples": {"people": people, "answers": answers},
         }
     head = {"kind": "perpcs-experiment", "date": "2026-11-24", "commit": "abc", "pool": "people"}
-    head |= {"pool_hash": fake.pool_hash}
+    head |= {"pool_hash": fake.pool.hash}
     times = {name: {"median_s": [0.1, 0.4]} for name in ("perpcs:gate", "perpcs:fit", "oppu")}
     sizes = {"perpcs": {"once": 100, "person": 2, "bytes": [102, 200]}, "oppu": {"bytes": [10, 500]}}
     files = {

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_assembly import CLOSE, NAIVE, SHARP, encode, np_close, some_shared
-from tiny import ITEMS, SHARERS, random_task_pieces
+from tiny import ITEMS, SHARERS, random_task_pieces, route
 
-from perpcs.assembly.assemble import route
-from perpcs.assembly.options import PRESETS, RouterOptions, router_options
-from perpcs.assembly.routers import item_scores, routing_keys, select
+from perpcs.assembly.options import Selecting
+from perpcs.assembly.routers import PRESETS, changed, make_router, router_options
+from perpcs.assembly.selection import select
 from perpcs.errors import PerpcsError
 
 # ---- selection ------------------------------------------------------------------------------------------------------
@@ -23,7 +23,7 @@ from perpcs.errors import PerpcsError
 def test_pieces_that_are_not_shared_are_never_chosen(preset, tiny_base):
     base = tiny_base("llama")
     mask = some_shared(base)
-    found = route(base, random_task_pieces(base, mask), encode(base), replace(PRESETS[preset], k=3))
+    found = route(base, random_task_pieces(base, mask), encode(base), changed(PRESETS[preset], router="gate", k=3))
     hidden = ~mask.numpy()
     assert not found.weights[hidden].any()
     assert not found.scores[hidden].any()
@@ -59,7 +59,7 @@ def test_what_a_hidden_piece_holds_does_not_matter(tiny_base):
             (task.pieces.Bt[p], other.pieces.Bt[p]),
         ):
             theirs[mask[p]] = mine[mask[p]]
-    for options in (SHARP, replace(SHARP, router="prototype"), *(rule[0] for rule in NAIVE.values())):
+    for options in (SHARP, changed(SHARP, router="prototype"), *(rule[0] for rule in NAIVE.values())):
         one, two = route(base, task, encoded, options), route(base, other, encoded, options)
         np.testing.assert_allclose(one.weights, two.weights, **np_close(1e-10))
         np.testing.assert_allclose(one.scores, two.scores, **np_close(1e-10))
@@ -74,9 +74,9 @@ def test_what_a_hidden_piece_holds_does_not_matter(tiny_base):
     temperature=st.floats(0.05, 5),
 )
 def test_selection_is_top_k_and_softmax(scores, shared, k, cosine, temperature):
-    options = RouterOptions(k=k, temperature=temperature, sqrt_n=cosine)
+    options = make_router("gate", k=k, temperature=temperature, sqrt_n=cosine)
     table = torch.tensor(scores, dtype=torch.float64)
-    index, weight = select(table, torch.tensor(shared), 16, options)
+    index, weight = select(table, torch.tensor(shared), options, scale=options.scale(16))
     assert index.shape == weight.shape == (len(scores), min(k, 6))
     for row, mine in enumerate(scores):
         best = sorted((s for s in range(6) if shared[s]), key=lambda s: (-mine[s], s))[:k]
@@ -90,7 +90,7 @@ def test_selection_is_top_k_and_softmax(scores, shared, k, cosine, temperature):
 def test_equal_scores_keep_the_order_of_the_sharers():
     """Of many too: sorting of a few numbers is stable by chance."""
     shared = torch.arange(500) % 3 > 0
-    index, weight = select(torch.zeros(2, 500), shared, 16, RouterOptions(k=4))
+    index, weight = select(torch.zeros(2, 500), shared, Selecting(k=4))
     assert index.tolist() == [[1, 2, 4, 5]] * 2
     torch.testing.assert_close(weight, torch.full((2, 4), 0.25))
 
@@ -98,7 +98,7 @@ def test_equal_scores_keep_the_order_of_the_sharers():
 def test_the_prototype_router_compares_with_prototypes(tiny_base):
     base = tiny_base("llama")
     task, encoded, plain = random_task_pieces(base), encode(base), replace(SHARP, centre=False)
-    by_prototype = route(base, task, encoded, replace(plain, router="prototype"))
+    by_prototype = route(base, task, encoded, changed(plain, router="prototype"))
     swapped = replace(task, gates=task.prototypes, prototypes=task.gates)
     np.testing.assert_array_equal(by_prototype.weights, route(base, swapped, encoded, plain).weights)
     assert not np.allclose(by_prototype.weights, route(base, task, encoded, plain).weights, atol=1e-3)
@@ -110,7 +110,7 @@ def test_what_all_keys_have_in_common_is_nothing_once_centred(rule, tiny_base):
     task, encoded, options = (
         random_task_pieces(base, some_shared(base)),
         encode(base),
-        replace(NAIVE[rule][0], router="gate"),
+        changed(NAIVE[rule][0], router="gate"),
     )
     whole = route(base, task, encoded, options).weights
     # The same vector added to every gate; prototypes are left, because activations are centred on them.
@@ -124,13 +124,13 @@ def test_scores_of_a_model_in_half_precision_are_kept_in_float32(tiny_base):
     task = random_task_pieces(base)
     low = replace(task, gates=[gate.bfloat16() for gate in task.gates])
     low = replace(low, prototypes=[prototype.bfloat16() for prototype in task.prototypes])
-    key = routing_keys(low, SHARP)[0]
+    key = SHARP.keys(low)[0]
     assert key.rows.dtype == torch.float32
     x = torch.randn(2, 5, base.positions[0].n)
     mask = torch.tensor([[0, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
-    found = item_scores(x.bfloat16(), key, mask, SHARP)
+    found = SHARP.item_scores(x.bfloat16(), key, mask)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, item_scores(x, key, mask, SHARP), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(found, SHARP.item_scores(x, key, mask), atol=0.05, rtol=0.05)
 
 
 # ---- options --------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ BAD_OPTIONS = (
 def test_options_out_of_range_are_refused_by_name(bad):
     ((name, value),) = bad.items()
     with pytest.raises(PerpcsError) as caught:
-        RouterOptions(**bad)
+        make_router(**bad)
     assert name in caught.value.wrong
     assert str(value) in caught.value.wrong
 

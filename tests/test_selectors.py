@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from test_assembly import CLOSE, SHARP, TASK, encode, np_close, some_shared
-from tiny import ITEMS, SHARERS, random_task_pieces
+from tiny import ITEMS, SHARERS, random_task_pieces, route
 
-from perpcs.assembly import assemble as assembling
-from perpcs.assembly.assemble import assemble, descend, restricted, route, weigher
-from perpcs.assembly.kept import rounded
-from perpcs.assembly.options import RouterOptions, applies, option_arguments, router_options
-from perpcs.assembly.record import Assembly, item_shares
-from perpcs.assembly.routers import amplified, gumbel, item_scores, routing_keys, select
+from perpcs.assembly.activations import amplified
+from perpcs.assembly.assemble import assemble, restricted
+from perpcs.assembly.options import Selecting, item_shares
+from perpcs.assembly.quantise import rounded
+from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import Step
+from perpcs.assembly.routers import applies, changed, flat_options, make_router, option_arguments, router_options
+from perpcs.assembly.selection import gumbel, select
 from perpcs.cli import build_parser
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
@@ -46,9 +48,9 @@ def softmax(values, temperature):
     attention=st.booleans(),
 )
 def test_top_p_keeps_the_fewest_that_hold_the_share(scores, shared, p, temperature, attention):
-    options = RouterOptions(selector="top_p", p=p, temperature=temperature, attention=attention)
+    options = Selecting(selector="top_p", p=p, temperature=temperature, attention=attention)
     table = torch.tensor([scores], dtype=torch.float64)
-    index, weight = select(table, torch.tensor(shared), 16, options)
+    index, weight = select(table, torch.tensor(shared), options)
     assert index.shape == weight.shape == (1, 6)
     order = sorted((s for s in range(6) if shared[s]), key=lambda s: (-scores[s], s))
     kept, held = [], 0.0
@@ -65,28 +67,28 @@ def test_top_p_keeps_the_fewest_that_hold_the_share(scores, shared, p, temperatu
 
 def test_all_is_a_softmax_over_every_shared_piece():
     scores, shared = torch.tensor([[3.0, 1.0, 2.0, 0.0]]), torch.tensor([True, True, False, True])
-    index, weight = select(scores, shared, 16, RouterOptions(selector="all", k=1, temperature=2.0))
+    index, weight = select(scores, shared, Selecting(selector="all", k=1, temperature=2.0))
     assert index[0, :3].tolist() == [0, 1, 3]
     torch.testing.assert_close(weight[0], torch.tensor([*softmax([3, 1, 0], 2.0), 0.0]))
 
 
 def test_without_attention_the_kept_pieces_weigh_alike():
     scores = torch.tensor([[0.0, 5.0, 1.0, 4.0, 2.0, 3.0]])
-    index, weight = select(scores, EVERYBODY, 16, RouterOptions(k=3, attention=False))
+    index, weight = select(scores, EVERYBODY, Selecting(k=3, attention=False))
     assert index.tolist() == [[1, 3, 5]]
     torch.testing.assert_close(weight, torch.full((1, 3), 1 / 3))
 
 
 def test_samples_come_as_often_as_the_softmax_says_and_are_never_the_same_twice():
     scores = torch.tensor([[0.0, 1.0, 2.0, 0.5, -1.0, 1.5]], dtype=torch.float64)
-    options = RouterOptions(selector="sample", k=1, temperature=0.7, seed=4)
+    options = Selecting(selector="sample", k=1, temperature=0.7, seed=4)
     noise = gumbel(options, (20_000, 6))
-    index, weight = select(scores.expand(20_000, -1), EVERYBODY, 16, options, noise)
+    index, weight = select(scores.expand(20_000, -1), EVERYBODY, options, noise)
     shares = torch.bincount(index[:, 0], minlength=6) / 20_000
     expected = torch.tensor(softmax(scores[0].tolist(), 0.7))
     torch.testing.assert_close(shares, expected, atol=0.012, rtol=0)
     assert (weight == 1).all()
-    index, weight = select(scores.expand(500, -1), EVERYBODY, 16, replace(options, k=4), noise[:500])
+    index, weight = select(scores.expand(500, -1), EVERYBODY, replace(options, k=4), noise[:500])
     assert all(len(set(row)) == 4 for row in index.tolist())
     torch.testing.assert_close(weight.sum(1), torch.ones(500, dtype=torch.float64))
 
@@ -123,7 +125,7 @@ def record(found, base, **router):
         sharers=tuple(f"s{s}" for s in range(SHARERS)),
         pool="tiny",
         pool_hash="0",
-        router={**asdict(SHARP), **router},
+        router={**flat_options(SHARP), **router},
     )
 
 
@@ -146,15 +148,15 @@ def test_an_arrow_points_where_the_piece_amplifies_most(tiny_base):
 def test_an_arrow_scores_by_size_alone_token_by_token(tiny_base):
     base = tiny_base("llama")
     task = random_task_pieces(base, some_shared(base))
-    options = replace(SHARP, router="arrow")
-    key = routing_keys(task, options)[0]
+    options = changed(SHARP, router="arrow")
+    key = options.keys(task)[0]
     x = torch.randn(1, 4, base.positions[0].n, dtype=torch.float64)
     mask = torch.tensor([[0, 1, 0, 1]])
-    found = item_scores(x, key, mask, options)
+    found = options.item_scores(x, key, mask)
     tokens = torch.nn.functional.normalize(x[0, [1, 3]], dim=1)
     torch.testing.assert_close(found[0], (tokens @ key.rows.T).abs().mean(0), **CLOSE)
     x[0, 3] *= -5
-    torch.testing.assert_close(item_scores(x, key, mask, options), found, **CLOSE)
+    torch.testing.assert_close(options.item_scores(x, key, mask), found, **CLOSE)
 
 
 # ---- controls and PEFT retrieval ------------------------------------------------------------------------------------
@@ -163,9 +165,7 @@ def test_an_arrow_scores_by_size_alone_token_by_token(tiny_base):
 def test_uniform_takes_every_shared_piece_alike_and_nobody_votes(tiny_base):
     base = tiny_base("llama")
     mask = some_shared(base)
-    found = weigher(RouterOptions(router="uniform"))(
-        base, random_task_pieces(base, mask), encode(base), RouterOptions(router="uniform")
-    )
+    found = route(base, random_task_pieces(base, mask), encode(base), make_router(router="uniform"))
     expected = mask.double() / mask.sum(1, keepdim=True).clamp(min=1)
     np.testing.assert_allclose(found.weights, expected, atol=1e-6)
     assert found.index.shape == (len(ITEMS), len(base.positions), 0)
@@ -174,17 +174,16 @@ def test_uniform_takes_every_shared_piece_alike_and_nobody_votes(tiny_base):
 def test_random_pieces_are_k_shared_ones_drawn_anew_for_every_history(tiny_base):
     base = tiny_base("llama")
     mask = some_shared(base)
-    task, options = random_task_pieces(base, mask), RouterOptions(router="random", k=2)
-    draw = weigher(options)
-    one = draw(base, task, encode(base), options).weights
-    assert np.array_equal(one, draw(base, task, encode(base), options).weights)
+    task, options = random_task_pieces(base, mask), make_router(router="random", k=2)
+    one = route(base, task, encode(base), options).weights
+    assert np.array_equal(one, route(base, task, encode(base), options).weights)
     assert not one[~mask.numpy()].any()
     for p, row in enumerate(one):
         count = min(2, int(mask[p].sum()))
         assert sorted(row[row > 0].tolist()) == pytest.approx([1 / count] * count if count else [])
-    assert not np.array_equal(one, draw(base, task, encode(base, ITEMS[:3]), options).weights)
+    assert not np.array_equal(one, route(base, task, encode(base, ITEMS[:3]), options).weights)
     other = replace(options, seed=3)
-    assert not np.array_equal(one, draw(base, task, encode(base), other).weights)
+    assert not np.array_equal(one, route(base, task, encode(base), other).weights)
 
 
 @pytest.fixture
@@ -199,7 +198,7 @@ def pool_with_embeddings(tiny_pool_folder, tmp_path, monkeypatch):
     part["files"][EMBEDDINGS] = hash_file(folder / "LaMP_4" / EMBEDDINGS)
     write_json(folder / "manifest.json", manifest)
     monkeypatch.setattr(
-        "perpcs.assembly.blind.embed_users", lambda histories, encoder: torch.tensor([[0.0, 3.0, 0.0, 4.0, 0.0]])
+        "perpcs.assembly.model_free.embed_users", lambda histories, encoder: torch.tensor([[0.0, 3.0, 0.0, 4.0, 0.0]])
     )
     return Pool(folder)
 
@@ -207,7 +206,7 @@ def pool_with_embeddings(tiny_pool_folder, tmp_path, monkeypatch):
 def test_peft_retrieval_takes_the_same_whole_sharers_at_every_position(pool_with_embeddings):
     pool = pool_with_embeddings
     base = pool.base("cpu", "float64")
-    person = assemble(base, pool, TASK, ITEMS, options=RouterOptions(router="retrieval", k=2, temperature=0.5))
+    person = assemble(base, pool, TASK, ITEMS, options=make_router(router="retrieval", k=2, temperature=0.5))
     expected = np.zeros(SHARERS)
     expected[[3, 1]] = softmax([0.8, 0.6], 0.5)
     expected = rounded(np.tile(expected, (len(base.positions), 1)))
@@ -221,16 +220,16 @@ def test_peft_retrieval_takes_the_same_whole_sharers_at_every_position(pool_with
 def test_a_pool_without_embeddings_cannot_be_searched(tiny_pool_folder):
     pool = Pool(tiny_pool_folder)
     with pytest.raises(PerpcsError, match="stores no embeddings"):
-        assemble(pool.base("cpu", "float64"), pool, TASK, ITEMS, options=RouterOptions(router="retrieval"))
+        assemble(pool.base("cpu", "float64"), pool, TASK, ITEMS, options=make_router(router="retrieval"))
 
 
 def test_routers_that_look_away_run_no_model(tiny_pool_folder, monkeypatch):
     pool = Pool(tiny_pool_folder)
     base = pool.base("cpu", "float64")
     monkeypatch.setattr(type(base), "hidden", lambda *args: pytest.fail("the model was run"))
-    steps: list[assembling.Step] = []
+    steps: list[Step] = []
     person = assemble(
-        base, pool, TASK, ITEMS, options=RouterOptions(router="random"), on_position=lambda step: steps.append(step)
+        base, pool, TASK, ITEMS, options=make_router(router="random"), on_position=lambda step: steps.append(step)
     )
     np.testing.assert_array_equal(rounded(steps[-1].weights), person.weights)
 
@@ -261,9 +260,9 @@ def test_recent_items_count_more_whoever_routes(tiny_base):
     expected = item_shares(len(encoded) - 1, 2) @ np.delete(person.item_weights().reshape(len(encoded), -1), 1, axis=0)
     np.testing.assert_allclose(person.without_item(1).ravel(), expected, atol=1e-6)
     # The same as an item repeated: a fit whose items count 1 : 2 is that of a history with the newer one twice.
-    fit = RouterOptions(router="fit", steps=3, shrink=0.0)
-    drifted = descend(base, task, encoded[:2], replace(fit, half_life=1)).weights
-    doubled = descend(base, task, [encoded[0], encoded[1], encoded[1]], fit).weights
+    fit = make_router(router="fit", steps=3, shrink=0.0)
+    drifted = route(base, task, encoded[:2], replace(fit, half_life=1)).weights
+    doubled = route(base, task, [encoded[0], encoded[1], encoded[1]], fit).weights
     np.testing.assert_allclose(drifted, doubled, **np_close(1e-9))
 
 
@@ -271,7 +270,7 @@ def test_a_share_ratio_and_sharers_left_out_restrict_everybody_alike(tiny_pool_f
     pool = Pool(tiny_pool_folder)
     base = pool.base("cpu", "float64")
     whole = pool.pieces("LaMP_4", "cpu", torch.float64)
-    options = RouterOptions(share_ratio=0.5, without=["s1"], seed=3, router="uniform")
+    options = make_router(share_ratio=0.5, without=["s1"], seed=3, router="uniform")
     left = restricted(pool, "LaMP_4", whole, options)
     paths = [position.path for position in base.positions]
     expected = share_mask(paths, [f"s{s}" for s in range(SHARERS)], 0.5, 3)
@@ -282,9 +281,9 @@ def test_a_share_ratio_and_sharers_left_out_restrict_everybody_alike(tiny_pool_f
         person = assemble(base, pool, TASK, history, options=options)
         np.testing.assert_array_equal(person.weights > 0, expected)
     with pytest.raises(PerpcsError, match="Unknown sharer 's9'"):
-        restricted(pool, "LaMP_4", whole, RouterOptions(without=("s9",)))
+        restricted(pool, "LaMP_4", whole, make_router(without=("s9",)))
     with pytest.raises(PerpcsError, match="No piece is left"):
-        restricted(pool, "LaMP_4", whole, RouterOptions(without=tuple(f"s{s}" for s in range(SHARERS))))
+        restricted(pool, "LaMP_4", whole, make_router(without=tuple(f"s{s}" for s in range(SHARERS))))
 
 
 def test_a_revoked_sharers_weight_goes_to_the_others_at_each_position(tiny_base):
@@ -313,7 +312,7 @@ def test_a_revoked_sharers_weight_goes_to_the_others_at_each_position(tiny_base)
 
 def test_options_that_change_nothing_are_not_asked_for():
     def asked(**options):
-        return {name for name in option_arguments() if applies(name, RouterOptions(**options))}
+        return {name for name in option_arguments() if applies(name, make_router(**options))}
 
     assert {"k", "steps", "rate"} & asked(router="gate") == {"k"}
     assert {"k", "p"} & asked(router="gate", selector="top_p") == {"p"}
@@ -331,4 +330,4 @@ def test_the_command_line_takes_every_option():
     found = router_options("default", **{name: given_[name] for name in option_arguments()})
     assert (found.selector, found.p, found.attention, found.half_life) == ("top_p", 0.5, False, 3)
     assert (found.share_ratio, found.without, found.seed, found.sqrt_n) == (0.4, ("s1", "s2"), 5, True)
-    assert found.k == RouterOptions().k
+    assert found.k == make_router("gate").k

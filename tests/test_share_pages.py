@@ -16,11 +16,11 @@ from test_pages import ROOT, open_page, press, shown
 from tiny import write_tiny_pool
 
 from perpcs.files import hash_file
-from perpcs.personalizers.sharing import share as share_into
 from perpcs.pool.contribute import MIN_ITEMS, Trained, check_items, id_of, leaving
 from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
 from perpcs.pool.train import TrainedPieces
+from perpcs.serve.sharing import share as share_into
 from perpcs.tasks import get_task
 from perpcs.ui import engine, pools, sharing, watching
 
@@ -34,7 +34,7 @@ class SharingEngine(FakeEngine):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.pool = Pool(folder)
-        self.manifest, self.pool_hash = replace(self.pool.manifest, title="Tiny"), self.pool.hash
+        self.pool.manifest = replace(self.pool.manifest, title="Tiny")
         self.trained_on: list[tuple] = []
         self.hold = 0.0
 
@@ -45,12 +45,12 @@ class SharingEngine(FakeEngine):
             for done in range(1, 4):
                 say(step, done, 3)
                 time.sleep(self.hold)
-        positions, random = self.manifest.positions, torch.Generator().manual_seed(0)
-        A = [torch.randn(1, self.manifest.rank, p.n, generator=random) for p in positions]
-        B = [torch.randn(1, p.d, self.manifest.rank, generator=random) for p in positions]
+        positions, random = self.pool.manifest.positions, torch.Generator().manual_seed(0)
+        A = [torch.randn(1, self.pool.manifest.rank, p.n, generator=random) for p in positions]
+        B = [torch.randn(1, p.d, self.pool.manifest.rank, generator=random) for p in positions]
         keys = [torch.randn(1, p.n, generator=random) for p in positions]
         pieces = TrainedPieces(A, B, [[2.0, 1.0]])
-        return Trained(task.name, id, len(items), pieces, keys, keys, None, self.manifest.base_hash)
+        return Trained(task.name, id, len(items), pieces, keys, keys, None, self.pool.manifest.base_hash)
 
 
 @pytest.fixture(scope="module")
@@ -223,13 +223,13 @@ def test_two_sessions_look_at_two_pools(fake, monkeypatch, folder, tmp_path):
     monkeypatch.setattr(engine, "open_engine", made.__getitem__)
     engine.opening.clear()
     first, second = open_page("share"), open_page("share", pool="other")
-    assert fake.pool_hash[:8] in shown(first)
-    assert made[other].pool_hash[:8] in shown(second)
+    assert fake.pool.hash[:8] in shown(first)
+    assert made[other].pool.hash[:8] in shown(second)
     assert second.query_params["pool"] in ("other", ["other"])
     first.session_state["studio"].live[("LaMP_4", "ada")] = "of the old pool"
     radio = next(one for one in first.radio if one.label == "Open a pool")
     radio.set_value("other").run()
-    assert made[other].pool_hash[:8] in shown(first)
+    assert made[other].pool.hash[:8] in shown(first)
     assert first.session_state["studio"].live == {}
 
 
@@ -249,26 +249,26 @@ def test_a_copy_that_was_changed_is_opened_anew(fake, monkeypatch, tmp_path):
 
 
 def test_a_pool_that_is_gone_or_broken_leads_back(fake, monkeypatch, tmp_path, folder):
-    assert fake.pool_hash[:8] in shown(open_page("share", pool="gone"))
+    assert fake.pool.hash[:8] in shown(open_page("share", pool="gone"))
     broken = write_tiny_pool(tmp_path / "shared" / "broken")
     (broken / "LaMP_4" / "pieces.safetensors").write_bytes(b"")
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
     monkeypatch.setattr(engine, "open_engine", lambda path: fake if path == folder else Engine.open(path, "cpu"))
     app = open_page("share", pool="broken")
     assert "altered" in shown(app)
-    assert fake.pool_hash[:8] in shown(press(app, "own-pool"))
+    assert fake.pool.hash[:8] in shown(press(app, "own-pool"))
 
 
 def test_a_base_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch, folder):
-    from perpcs.pool import fit
+    from perpcs.pool import memory_check
     from perpcs.pool.store import Pool
 
-    count, _ = fit.parameters(folder / "base")
+    count, _ = memory_check.parameters(folder / "base")
     assert count == sum(p.numel() for p in Pool(folder).base("cpu", "float32").model.parameters())
-    monkeypatch.setattr(fit, "free_memory", lambda: math.ceil(1.3 * 4 * count))
-    fit.check_fits(folder, "cpu")
-    monkeypatch.setattr(fit, "free_memory", lambda: 4 * count)
+    monkeypatch.setattr(memory_check, "free_memory", lambda: math.ceil(1.3 * 4 * count))
+    memory_check.check_fits(folder, "cpu")
+    monkeypatch.setattr(memory_check, "free_memory", lambda: 4 * count)
     monkeypatch.setenv("PERPCS_POOL", str(folder))
     engine.opening.clear()
     text = shown(open_page())
@@ -278,7 +278,7 @@ def test_a_base_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch,
 
 
 def test_free_memory_is_a_number_of_bytes():
-    from perpcs.pool.fit import free_memory
+    from perpcs.pool.memory_check import free_memory
 
     found = free_memory()
     assert found is None or found > 1_000_000

@@ -178,7 +178,7 @@ def test_placing_by_likeness_asks_the_encoder_once(fake):
 
 
 def test_strategies_choose_as_many_as_share_and_the_most_active_are_the_most_active(fake):
-    candidates = fake.candidates("LaMP_4")
+    candidates = fake.pool.candidates("LaMP_4")
     for name in ("cluster", "active", "random"):
         chosen = would_share(candidates, name)
         assert len(set(chosen.tolist())) == 40
@@ -193,19 +193,19 @@ def test_strategies_choose_as_many_as_share_and_the_most_active_are_the_most_act
 def test_a_card_says_how_well_its_sharer_is_recognised(fake, monkeypatch):
     text = shown(open_page("sharers"))
     assert "Recognition" in text
-    found = np.full((40, len(fake.manifest.positions)), 0.01)
+    found = np.full((40, len(fake.pool.manifest.positions)), 0.01)
     found[5] = 0.25
-    monkeypatch.setattr(fake, "recognised", lambda task: found)
-    text = shown(open_page("sharers", star=fake.sharers("LaMP_4")[5].id))
+    monkeypatch.setattr(fake.stored, "recognised", lambda task: found)
+    text = shown(open_page("sharers", star=fake.pool.sharers("LaMP_4")[5].id))
     assert "25.0 %" in text
     assert "0 of 40 sharers are recognised better" in text
     assert "even2.5 %" in text
-    monkeypatch.setattr(fake, "recognised", lambda task: None)
+    monkeypatch.setattr(fake.stored, "recognised", lambda task: None)
     assert "Recognition" not in shown(open_page("sharers"))
 
 
 def test_a_person_stands_among_the_sharers_they_are_close_to(fake):
-    candidates = fake.candidates("LaMP_4")
+    candidates = fake.pool.candidates("LaMP_4")
     alone = np.zeros(40)
     alone[7] = 1.0
     assert place_among(candidates, alone) == pytest.approx(tuple(candidates.xy[7]))

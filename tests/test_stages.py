@@ -32,8 +32,8 @@ def test_a_done_stage_is_not_run_again_and_gives_the_same_result(tmp_path):
     first = Workspace(tmp_path, said.append).stage("pieces", {"knobs": Knobs()}, work)
     second = Workspace(tmp_path, said.append).stage("pieces", {"knobs": Knobs()}, work)
     assert first == second
-    assert first[2] == {"numbers": [1, 2], "note": "é"}  # as JSON gives it back, the first time too
-    assert runs == [first[1]]
+    assert first.result == {"numbers": [1, 2], "note": "é"}  # as JSON gives it back, the first time too
+    assert runs == [first.folder]
     assert said[-1] == "pieces: done before"
 
 
@@ -52,9 +52,9 @@ def test_a_stage_killed_in_the_middle_runs_again_in_its_folder(error, tmp_path):
         with pytest.raises(error):
             space.stage("base", 1, work)
         assert not list(tmp_path.glob("*/done.json"))
-    assert space.stage("base", 1, work)[2] == 3
+    assert space.stage("base", 1, work).result == 3
     assert seen == [False, True, True]  # what was made before the kill is still there to go on from
-    assert space.stage("base", 1, work)[2] == 3
+    assert space.stage("base", 1, work).result == 3
     assert len(seen) == 3
 
 
@@ -65,7 +65,7 @@ def test_any_changed_input_is_another_stage(tmp_path):
     assert len(set(keys)) == len(keys)
     assert space.key("x", {"a": 1, "b": 2}) == space.key("x", {"b": 2, "a": 1})
     assert space.key("x", 1) != space.key("y", 1)
-    results = [space.stage("x", value, lambda folder, n=n: n)[2] for n, value in enumerate(inputs)]
+    results = [space.stage("x", value, lambda folder, n=n: n).result for n, value in enumerate(inputs)]
     assert results == list(range(len(inputs)))
     space.forget()
     assert not tmp_path.exists()

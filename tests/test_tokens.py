@@ -9,8 +9,8 @@ from tiny import ITEMS, write_tiny_pool
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.explain import END
-from perpcs.assembly.options import RouterOptions
-from perpcs.assembly.tokens import scoring_options, target_texts, token_scores
+from perpcs.assembly.routers import make_router
+from perpcs.assembly.tokens import scoring_router, target_texts, token_scores
 from perpcs.errors import PerpcsError
 from perpcs.model.text import encode_pair
 from perpcs.pool.store import Pool
@@ -40,7 +40,7 @@ ROUTERS = [
 @pytest.mark.parametrize("position", [0, LATE])
 def test_an_items_token_scores_make_the_score_that_it_chose_by(tiny_pool, options, position):
     base, pool = tiny_pool
-    person = assemble(base, pool, TASK, ITEMS, options=RouterOptions(**options))
+    person = assemble(base, pool, TASK, ITEMS, options=make_router(**options))
     for sharer in (0, 3):
         found = token_scores(base, pool, TASK, ITEMS, person, position, sharer, range(len(ITEMS)))
         total = np.sum if options.get("reduce") == "sum" else np.mean
@@ -53,7 +53,7 @@ def test_an_items_token_scores_make_the_score_that_it_chose_by(tiny_pool, option
 
 def test_an_item_reads_alone(tiny_pool):
     base, pool = tiny_pool
-    person = assemble(base, pool, TASK, ITEMS, options=RouterOptions(router="prototype"))
+    person = assemble(base, pool, TASK, ITEMS, options=make_router(router="prototype"))
     all_of_them = token_scores(base, pool, TASK, ITEMS, person, LATE, 2, range(len(ITEMS)))
     one = token_scores(base, pool, TASK, ITEMS, person, LATE, 2, [4])
     assert one.items[0].item == 4
@@ -64,10 +64,10 @@ def test_an_item_reads_alone(tiny_pool):
 @pytest.mark.parametrize("router", ["fit", "gradient", "uniform"])
 def test_routers_that_score_no_token_have_the_prototype_stand_in(tiny_pool, router):
     base, pool = tiny_pool
-    person = assemble(base, pool, TASK, ITEMS, options=RouterOptions(router=router, steps=2))
+    person = assemble(base, pool, TASK, ITEMS, options=make_router(router=router, steps=2))
     found = token_scores(base, pool, TASK, ITEMS, person, LATE, 1, [0, 1])
     assert (found.router, found.stands_in) == ("prototype", True)
-    assert scoring_options(person)[0].router == "prototype"
+    assert scoring_router(person)[0].name == "prototype"
     other = dataclasses.replace(person, weights=person.weights * 0)
     assert found.items[0].scores != token_scores(base, pool, TASK, ITEMS, other, LATE, 1, [0, 1]).items[0].scores
 
@@ -75,7 +75,7 @@ def test_routers_that_score_no_token_have_the_prototype_stand_in(tiny_pool, rout
 def test_the_tokens_are_the_persons_own_words_in_order(tiny_pool):
     base, pool = tiny_pool
     items = [*ITEMS, Item("A café by the sea.", "Naïve café 🦓 wins")]
-    person = assemble(base, pool, TASK, items, options=RouterOptions(router="prototype"))
+    person = assemble(base, pool, TASK, items, options=make_router(router="prototype"))
     found = token_scores(base, pool, TASK, items, person, 0, 0, range(len(items)))
     for item, tokens in zip(items, found.items, strict=True):
         assert len(tokens.tokens) == len(tokens.scores)
@@ -96,7 +96,7 @@ def test_texts_belong_to_the_target_tokens(tiny_pool, room):
 
 def test_another_history_is_refused(tiny_pool):
     base, pool = tiny_pool
-    person = assemble(base, pool, TASK, ITEMS, options=RouterOptions(router="prototype"))
+    person = assemble(base, pool, TASK, ITEMS, options=make_router(router="prototype"))
     with pytest.raises(PerpcsError, match="was assembled from 6"):
         token_scores(base, pool, TASK, ITEMS[:2], person, 0, 0, [0])
 
@@ -104,6 +104,6 @@ def test_another_history_is_refused(tiny_pool):
 def test_the_model_keeps_no_trace(tiny_pool):
     base, pool = tiny_pool
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
-    person = assemble(base, pool, TASK, ITEMS, options=RouterOptions(router="prototype"))
+    person = assemble(base, pool, TASK, ITEMS, options=make_router(router="prototype"))
     token_scores(base, pool, TASK, ITEMS, person, LATE, 0, [0])
     assert all(torch.equal(tensor, before[name]) for name, tensor in base.model.state_dict().items())

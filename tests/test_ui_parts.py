@@ -1,12 +1,11 @@
 """Parts of the pages without a page around them: guesses, cells, work that stops, terms, and the fake engine itself."""
 
-import dataclasses
 import inspect
 import json
 import time
 
 import pytest
-from fakes import FakeEngine, Step
+from fakes import FakeEngine
 from streamlit.testing.v1 import AppTest
 
 from perpcs.ui import run, strings
@@ -23,13 +22,13 @@ def test_a_guess_that_the_pool_does_not_have_is_told():
 
 
 def test_as_lines_reads_back():
-    items = FakeEngine().examples("LaMP_4")[0].history
+    items = FakeEngine().pool.examples("LaMP_4")[0].history
     draft = read_draft(as_lines(items, limit=99), "LaMP_4", ("LaMP_4",))
     assert [item.y for item in draft.reading.items] == [item.y for item in items]
 
 
 def test_a_cell_that_is_not_in_the_pool_is_no_cell():
-    record = FakeEngine().example_assembly("LaMP_4", "ada")
+    record = FakeEngine().stored.assembly("LaMP_4", "ada")
     assert piece_of(record, ("layer 1, k_proj", "s002")) == (5, 2)
     assert piece_of(record, ("layer 1, k_proj", "s999")) is None
     assert piece_of(record, None) is None
@@ -38,7 +37,7 @@ def test_a_cell_that_is_not_in_the_pool_is_no_cell():
 def test_work_stops_when_told_and_the_engine_notices():
     made = FakeEngine(delay=0.02)
     record = Studio(task="LaMP_4")
-    run.start_assembly(made, record, "LaMP_4", made.examples("LaMP_4")[0].history, user="me")
+    run.start_assembly(made, record, "LaMP_4", made.pool.examples("LaMP_4")[0].history, user="me")
     work = record.work
     while not work.reports:
         time.sleep(0.005)
@@ -92,30 +91,29 @@ def test_every_term_is_defined_and_escaped():
 
 
 def test_the_fake_has_the_surface_of_the_real_engine():
-    from perpcs.assembly import assemble
-    from perpcs.personalizers import engine as real
+    from perpcs.pool.store import Pool
+    from perpcs.serve.engine import Engine
+    from perpcs.serve.queue import Queue
+    from perpcs.serve.stored import Stored
 
-    for name in (
-        "assemble",
-        "prepare",
-        "answer",
-        "answer_rows",
-        "ahead",
-        "check",
-        "sharers",
-        "examples",
-        "example_assembly",
-        "example_answers",
-        "token_scores",
-        "update_norms",
+    fake = FakeEngine()
+    for real, made, names in (
+        (Engine, FakeEngine, "assemble prepare answer answer_rows check token_scores update_norms"),
+        (Pool, type(fake.pool), "sharers examples candidates"),
+        (Stored, type(fake.stored), "assembly answers shared recognised"),
+        (Queue, type(fake.queue), "ahead"),
     ):
-        ours = list(inspect.signature(getattr(FakeEngine, name)).parameters)
-        assert ours == list(inspect.signature(getattr(real.Engine, name)).parameters), name
-    assert [f.name for f in dataclasses.fields(Step)] == [f.name for f in dataclasses.fields(assemble.Step)]
-    facts = "manifest pool_hash device why_device pool_bytes user_bytes adapter_bytes waiting"
-    for name in facts.split():
-        assert hasattr(real.Engine, name)
-        assert hasattr(FakeEngine(), name)
+        for name in names.split():
+            ours = list(inspect.signature(getattr(made, name)).parameters)
+            assert ours == list(inspect.signature(getattr(real, name)).parameters), name
+    for real, made, names in (
+        (Engine, fake, "pool_bytes user_bytes"),
+        (Pool, fake.pool, "hash"),
+        (Queue, fake.queue, "waiting"),
+    ):
+        for name in names.split():
+            assert hasattr(real, name)
+            assert hasattr(made, name)
 
 
 CHAT = "31/12/2023, 18:22 - Ann: where is the boat\n31/12/2023, 18:23 - Bo: by the lock\n"

@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeEngine, put_in_place
 from test_pages import PASTE, open_page, paste, press, shown
 
-from perpcs.personalizers.examples import Shared
+from perpcs.serve.stored import Shared
 from perpcs.ui.write_box import METHODS
 
 
@@ -49,15 +49,15 @@ def test_answers_of_another_person_are_not_shown(fake):
     app = write(open_page("assemble"), "Ferries stop at noon.")
     assert cards(app) == len(METHODS)
     (people,) = (radio for radio in app.radio if "Bruno" in radio.options)
-    people.set_value(fake.examples("LaMP_4")[1].id).run()
-    assert app.session_state["studio"].example == fake.examples("LaMP_4")[1].id
+    people.set_value(fake.pool.examples("LaMP_4")[1].id).run()
+    assert app.session_state["studio"].example == fake.pool.examples("LaMP_4")[1].id
     assert cards(app) == 0
 
 
 def test_overview_shows_one_input_answered_by_every_model(fake):
-    people = [example.id for example in fake.examples("LaMP_4")]
-    queries = [example.queries[0] for example in fake.examples("LaMP_4")[:2]]
-    fake.shared_by_task["LaMP_4"] = tuple(
+    people = [example.id for example in fake.pool.examples("LaMP_4")]
+    queries = [example.queries[0] for example in fake.pool.examples("LaMP_4")[:2]]
+    fake.stored.shared_by_task["LaMP_4"] = tuple(
         Shared(people[at], query.id, f"Base {at}", {id: f"{id} <b> {at}" for id in people})
         for at, query in enumerate(queries)
     )

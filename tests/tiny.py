@@ -16,6 +16,7 @@ import torch
 from tiny_model import train_tokenizer
 from torch import Tensor, nn
 
+from perpcs.assembly.router import History
 from perpcs.files import hash_file, write_json
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
@@ -250,3 +251,8 @@ def write_tiny_pool(
     )
     write_manifest(folder, manifest)
     return folder
+
+
+def route(base, pieces, encoded, router, **more):
+    """What a router makes of encoded items."""
+    return router.route(History(base, pieces, encoded, **more))

@@ -1,10 +1,10 @@
 """A tiny pool of the small town, built once a test run by the command a user would type."""
 
-import fcntl
 import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from tiny_model import train_tiny_base
 
 from perpcs.cli import main
@@ -22,8 +22,7 @@ def tiny_town(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build(tmp_path_factory.mktemp("town"))
     folder = tmp_path_factory.getbasetemp().parent / "town"  # of all workers
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits, and finds it done
+    with FileLock(folder / "lock"):  # whoever comes second waits, and finds it done
         return build(folder)
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from perpcs.assembly.options import FEWEST_TO_CHECK
 from perpcs.assembly.record import Assembly
 
-FEWEST = 5
-"""Items that a history needs before any are held out (``perpcs.assembly.newton.kept_out``)."""
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 """97.5 % quantiles of Student's t with 1, 2, 3 ... degrees of freedom."""
 
@@ -93,8 +92,8 @@ def fit_sentence(assembly: Assembly, whose: str = "your") -> str:
         return f"Not checked on held-out items: the router “{router}” does not support this; newton does."
     check = fit_check(assembly)
     if check is None:
-        few = assembly.n_items < FEWEST
-        return f"Too few items to check ({FEWEST} are needed)." if few else "The record contains no check."
+        few = assembly.n_items < FEWEST_TO_CHECK
+        return f"Too few items to check ({FEWEST_TO_CHECK} are needed)." if few else "The record contains no check."
     items = f"{whose} newest {'item' if check.items == 1 else f'{check.items} items'} (held out)"
     if not check.moved:
         return (

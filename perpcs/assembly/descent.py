@@ -1,4 +1,4 @@
-"""Routers that look at the loss instead of the activations: `gradient` and `fit`; `newton` has a file of its own.
+"""Routing by the loss instead of the activations: `gradient` and `fit`; `newton` has a file of its own.
 
     gradient    g_ips = - d loss_i / d w_ps at w = 0     one forward and one backward pass give it for every piece
     fit         w <- max(0, w - rate * Adam(d (loss of a few items + shrink / T * sum w^2) / d w))   a few steps, from 0
@@ -10,12 +10,14 @@ model. Neither is in the paper; what they reach stands in docs/RESULTS.md.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from perpcs.assembly.options import RouterOptions
-from perpcs.assembly.record import item_shares
+from perpcs.assembly.options import Selecting, item_shares
+from perpcs.assembly.router import History, Routed
+from perpcs.assembly.selection import gumbel, select
 from perpcs.model.base import BaseModel
 from perpcs.model.gains import item_gains, no_gains, on_one_basis
 from perpcs.model.likelihood import target_nll
@@ -27,6 +29,71 @@ _BATCH = 8
 _SURE = 20.0
 """Standard errors that count as 1 beside a temperature: then the default temperature suits gates and gradients."""
 _BETAS = (0.9, 0.99)
+_NAMED = 3
+"""Pieces that a record names of an item where the router keeps no k best."""
+
+
+class FitOptions(Protocol):
+    """What a fit needs to know; the router `fit` says what each means."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def shrink(self) -> float: ...
+
+    @property
+    def signed(self) -> str: ...
+
+    @property
+    def least(self) -> float: ...
+
+    @property
+    def half_life(self) -> int: ...
+
+
+def surest_pieces(history: History, options: Selecting, half_life: int) -> Routed:
+    """The router `gradient`: the k pieces whose mean gain is surest share a position by softmax."""
+    N, P, S = history.shape
+    passes, weights = len(history.batches()), np.zeros((P, S))
+    gains = item_gradients(
+        *(history.base, history.pieces, history.items),
+        batch_tokens=history.batch_tokens,
+        on_batch=lambda number: history.tell(number, passes + 1, weights),
+    )
+    shares, noise = item_shares(N, half_life), gumbel(options, (1, P, S))
+    for p, mask in enumerate(history.pieces.mask.cpu()):
+        scores = torch.from_numpy(sureness(gains[:, p], shares))[None]
+        picked, weight = select(scores, mask, options, None if noise is None else noise[:, p])
+        weights[p, picked[0].numpy()] = weight[0].numpy()
+    history.tell(passes, passes + 1, weights)
+    return Routed(weights, gains.mean(axis=0), *named_pieces(gains, options.k))
+
+
+def fit_history(history: History, options: FitOptions, of: int | None = None) -> Routed:
+    """The router `fit`.
+
+    Args:
+        options: with ``signed`` decided (``settled``).
+        of: steps of the whole work, where more follow than those of the fit.
+    """
+    weights, gains = fit_weights(
+        *(history.base, history.pieces, history.items, options),
+        on_step=lambda step, now: history.tell(step, of or options.steps, now),
+    )
+    return Routed(weights, gains.mean(axis=0), *named_pieces(gains))
+
+
+def named_pieces(gains: np.ndarray, k: int = _NAMED) -> tuple[np.ndarray, np.ndarray]:
+    """Of each item the k pieces that would help it most, (N, P, k), and their shares of what these help it."""
+    k = min(k, gains.shape[2])
+    index = np.argsort(-gains, axis=2, kind="stable")[:, :, :k]
+    gain = np.maximum(np.take_along_axis(gains, index, axis=2), 0)
+    share = gain / np.maximum(gain.sum(axis=2, keepdims=True), 1e-12)
+    return np.where(gain > 0, index, -1).astype(np.int16), share.astype(np.float16)
 
 
 def item_gradients(
@@ -63,7 +130,7 @@ def fit_weights(
     base: BaseModel,
     task: TaskPieces,
     encoded: Sequence[Encoded],
-    options: RouterOptions,
+    options: FitOptions,
     on_step: Callable[[int, np.ndarray], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights after a few steps of descent on them alone, each over a few items.
@@ -117,7 +184,7 @@ def fit_weights(
     return w.detach().cpu().numpy(), gains
 
 
-def pull_of(encoded: Sequence[Encoded], options: RouterOptions) -> float:
+def pull_of(encoded: Sequence[Encoded], options: FitOptions) -> float:
     """What a squared weight counts beside a mean loss over target tokens."""
     return options.shrink / sum(len(one.targets) for one in encoded)
 

@@ -83,7 +83,7 @@ def make_adapter(base: BaseModel, pool: Pool, assembly: Assembly, rank: int | No
     Raises:
         PerpcsError: when the rank is below 1, or the person has no weight at all.
     """
-    return adapter_of(base, pool, assembly.task, assembly.weights, own_piece(assembly, base.positions), rank)
+    return adapter_of(base, pool, assembly.task, assembly.weights, own_piece(assembly.own, base.positions), rank)
 
 
 def adapter_of(
@@ -227,7 +227,7 @@ def update_norms(base: BaseModel, task: TaskPieces, assembly: Assembly) -> np.nd
     (P,), Frobenius norms, s and an own piece included.
     """
     weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask.cpu()
-    own = own_piece(assembly, base.positions)
+    own = own_piece(assembly.own, base.positions)
     out = np.zeros(len(base.positions))
     for p, position in enumerate(base.positions):
         layer: Any = base.model.get_submodule(position.path).base

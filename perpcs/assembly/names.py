@@ -7,20 +7,12 @@ any other             Per-Pcs (fit)
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-from perpcs.assembly.options import PRESETS
+from perpcs.assembly.routers import PRESETS, ROUTERS, flat_options
 
-SHORT = {
-    "newton": "Newton weights",
-    "paper": "gates, as published",
-    "reference_code": "gates, as in the released code",
-    "gate": "distilled gates",
-    "prototype": "prototypes",
-}
-"""By router or preset; any other keeps its own name."""
-DEFAULT = PRESETS["default"].router
+_PRESET_NAMES = {"paper": "gates, as published", "reference_code": "gates, as in the released code"}
+DEFAULT = PRESETS["default"].name
 _FREE = ("share_ratio", "without", "seed", "half_life")
 """Options that may differ from a preset's without making it another method."""
 
@@ -28,7 +20,7 @@ _FREE = ("share_ratio", "without", "seed", "half_life")
 def short_name(detail: str) -> str:
     """``fit``, ``Newton weights``, ``gates, as published``; the empty string is the default."""
     detail = detail or DEFAULT
-    return SHORT.get(detail, detail)
+    return ROUTERS[detail].short if detail in ROUTERS else _PRESET_NAMES.get(detail, detail)
 
 
 def router_name(detail: str) -> str:
@@ -47,7 +39,7 @@ def made_by(router: Mapping[str, Any]) -> str:
     if kind != "gate" or router.get("gates", "distilled") != "trained":
         return router_name(kind)
     for name in ("paper", "reference_code"):
-        wanted = {key: value for key, value in asdict(PRESETS[name]).items() if key not in _FREE}
+        wanted = {key: value for key, value in flat_options(PRESETS[name]).items() if key not in _FREE}
         if all(router.get(key, value) == value for key, value in wanted.items()):
             return router_name(name)
     return "Per-Pcs (trained gates)"

@@ -23,13 +23,15 @@ natural gradient, Amari 1998; leave-one-out of ridge regression, Allen 1974; pos
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from perpcs.assembly.check import FEWEST as FEWEST_TO_CHECK
+from perpcs.assembly.options import kept_out
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import people
+from perpcs.model.gains import batches_of_gains, no_gains
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import Encoded, length_batches
 from perpcs.pool.store import TaskPieces
@@ -149,11 +151,6 @@ def newton_step(
     return Step((length * whole).reshape(P, S), damping, length, check)
 
 
-def kept_out(items: int) -> int:
-    """How many of the newest items check the rest: a fifth, one at least, none of fewer than ``FEWEST_TO_CHECK``."""
-    return max(1, items // 5) if items >= FEWEST_TO_CHECK else 0
-
-
 def best_length(slope: np.ndarray, bend: np.ndarray, counts: np.ndarray) -> float:
     """eta at which the sum over items of - eta slope + eta^2 bend is lowest, within 0 and ``FARTHEST``."""
     rise, curve = float(counts @ slope), float(counts @ bend)
@@ -197,3 +194,36 @@ def item_losses(
         if on_batch:
             on_batch(number)
     return found
+
+
+def read_gains(
+    base: BaseModel,
+    task: TaskPieces,
+    encoded: Sequence[Encoded],
+    batch_tokens: int,
+    tell: Callable[[int, np.ndarray], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gains (N, P, S), 0 for a piece that is not shared, and losses (N,) of the base model.
+
+    Args:
+        tell: told after every batch its number, and the weights that the items read so far ask for.
+    """
+    P, S, N = len(base.positions), task.pieces.sharers, len(encoded)
+    gains, losses, mask = no_gains(base, N, S), np.zeros(N), task.mask.cpu().numpy()
+    read: list[int] = []
+    batches = batches_of_gains(base, task.pieces, encoded, batch_tokens=batch_tokens)
+    for number, (rows, own, loss) in enumerate(batches):
+        gains[rows], losses[rows] = own * mask, loss
+        read += rows
+        damping, length = UNTRIED
+        tell(number, (length * solve(gains[read].reshape(len(read), P * S), damping)).reshape(P, S))
+    return gains, losses
+
+
+def newton_record(step: Step) -> dict[str, Any]:
+    """What a record keeps of a Newton step beside its weights."""
+    kept: dict[str, Any] = {"damping": step.damping, "length": round(step.length, 4)}
+    if step.check is not None:
+        rows = (step.check.before, step.check.after)
+        kept["check"] = {name: np.round(row, 4).tolist() for name, row in zip(("before", "after"), rows, strict=True)}
+    return kept

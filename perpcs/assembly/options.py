@@ -1,41 +1,119 @@
-"""The settings of an assembly, as one flat record shared by the command line, the app and the stored record.
+"""Options that several routers share, in groups; a router is a frozen dataclass that inherits the groups it needs.
 
-Presets: ``paper`` follows section 2.5 of Per-Pcs exactly, ``reference_code`` the scoring of its released code
-(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/RESULTS.md).
+The docstring of a field is its help text on the command line and in the app; its type makes the flag and the control;
+``number`` adds the range that its values must lie in.
 """
 
 import ast
 import inspect
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from perpcs.errors import PerpcsError, unknown
+import numpy as np
 
-FITS = ("fit", "fit+own")
-BY_LOSS = ("newton", "gradient", *FITS)
-"""Routers that use the loss; their weights are not the mean of the items' votes."""
-BLIND = ("retrieval", "uniform", "random")
-"""Routers that never run the model: whole sharers by similarity, and two controls."""
+from perpcs.errors import PerpcsError
 
 
 @dataclass(frozen=True)
-class RouterOptions:
-    """How pieces are scored and selected. Field docstrings are the help texts of the command line and the app."""
+class Limits:
+    """The numbers that an option may be."""
 
-    router: Literal[
-        "newton", "gate", "prototype", "arrow", "gradient", "fit", "fit+own", "retrieval", "uniform", "random"
-    ] = "newton"
-    """How the weights are found. From the loss: one damped Gauss-Newton step on the weights (newton), the gradient by
-    each weight (gradient), or some steps of gradient descent on the weights (fit), then also on a rank-1 piece of your
-    own (fit+own). From activations: compare those of the target tokens with each piece's gate, with its owner's mean
-    activation (prototype), or with the direction the piece amplifies most (arrow). Without the model: whole sharers
-    with similar histories (retrieval), or as controls all pieces equally (uniform) or at random."""
-    gates: Literal["distilled", "trained"] = "distilled"
-    """Distilled: fitted to predict which pieces lower the loss of people who do not share (not in the paper). Trained:
-    trained on their owners' own words, as published. A pool without distilled gates has only trained ones."""
+    low: float
+    high: float = float("inf")
+    above: bool = False
+    """Whether ``low`` itself is left out."""
+    below: bool = False
+    """Whether ``high`` itself is left out."""
+
+    def hold(self, value: float) -> bool:
+        return (value > self.low if self.above else value >= self.low) and (
+            value < self.high if self.below else value <= self.high
+        )
+
+    def sentence(self, whole: bool) -> str:
+        if whole:
+            return f"Use a whole number from {self.low:,} to {self.high:,}."
+        low = f"above {self.low}" if self.above else f"of at least {self.low}"
+        high = "" if self.high == float("inf") else f" and {'below' if self.below else 'at most'} {self.high}"
+        return f"Use a number {low}{high}."
+
+
+def number(default: float, low: float, high: float = float("inf"), *, above: bool = False, below: bool = False) -> Any:
+    """A field for a number from ``low`` to ``high``; ``above`` and ``below`` leave out the end."""
+    return field(default=default, metadata={"limits": Limits(low, high, above, below)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every router says of itself, and takes: which pieces there are to choose from."""
+
+    name: ClassVar[str]
+    """As on the command line and in records."""
+    short: ClassVar[str]
+    """As in the titles of pages and figures: ``distilled gates``."""
+    decided_by: ClassVar[str]
+    """What makes the weights: the items' ``votes``, the ``loss``, or the ``router`` alone, without a pass of the model.
+    """
+
+    share_ratio: float = number(1.0, 0, 1, above=True)
+    """Share of each sharer's pieces that may be used; they are drawn once and are the same for everyone."""
+    without: tuple[str, ...] = ()
+    """Ids of sharers whose pieces are left out."""
+    seed: int = number(0, 0, 2**31 - 1)
+    """Seed of all random draws: sampling, the random router, the share ratio."""
+
+    def __post_init__(self) -> None:
+        for name in option_names(type(self)):
+            check_option(type(self), name, getattr(self, name))
+        object.__setattr__(self, "without", tuple(self.without))  # JSON only has lists
+
+    def idle(self) -> set[str]:
+        """Options that have no effect, given the others."""
+        return set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent(Options):
+    """How much older items count."""
+
+    half_life: int = number(0, 0, 1_000_000)
+    """An item this many items older than another counts half as much; 0 = all count equally."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selecting(Options):
+    """How scores become weights; ``perpcs/assembly/selection.py`` does it."""
+
+    selector: Literal["top_k", "top_p", "sample", "all"] = "top_k"
+    """Which pieces an item keeps: the k best (top_k), the best that together have a share p of the softmax (top_p), k
+    drawn from the softmax without replacement (sample), or all."""
+    k: int = number(3, 1, 10_000)
+    """Number of pieces each item keeps at each position."""
+    p: float = number(0.9, 0, 1, above=True)
+    """Top-p: the minimum share of the softmax that the kept pieces have together."""
+    attention: bool = True
+    """Whether the kept pieces are weighted by their scores; if not, equally (an ablation in the paper)."""
+    temperature: float = number(0.1, 0, above=True)
+    """Scores are divided by it before the softmax; if small, the best piece gets all the weight."""
+
+    def idle(self) -> set[str]:
+        unused = super().idle()
+        if self.selector not in ("top_k", "sample"):
+            unused.add("k")
+        if self.selector != "top_p":
+            unused.add("p")
+        if not self.attention and self.selector not in ("top_p", "sample"):
+            unused.add("temperature")
+        return unused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Options):
+    """How activations are compared with keys; ``perpcs/assembly/activations.py`` does it."""
+
     normalise: Literal["cosine", "layernorm"] = "cosine"
     """How gate and activation are normalised before taking their product."""
     centre: bool = True
@@ -46,169 +124,83 @@ class RouterOptions:
     """The sum or mean of the token scores, or a single score of the mean activation (pooled: not in the paper)."""
     sqrt_n: bool = False
     """Whether a cosine score is divided by sqrt(n) before the softmax, as in the paper."""
-    selector: Literal["top_k", "top_p", "sample", "all"] = "top_k"
-    """Which pieces an item keeps: the k best (top_k), the best that together have a share p of the softmax (top_p), k
-    drawn from the softmax without replacement (sample), or all."""
-    k: int = 3
-    """Number of pieces each item keeps at each position."""
-    p: float = 0.9
-    """Top-p: the minimum share of the softmax that the kept pieces have together."""
-    attention: bool = True
-    """Whether the kept pieces are weighted by their scores; if not, equally (an ablation in the paper)."""
-    temperature: float = 0.1
-    """Scores are divided by it before the softmax; if small, the best piece gets all the weight."""
-    half_life: int = 0
-    """An item this many items older than another counts half as much; 0 = all count equally."""
-    steps: int = 20
-    """Fit: number of gradient steps, each on eight items."""
-    rate: float = 0.1
-    """Fit: learning rate of the first step; it decays to 0."""
-    shrink: float = 3.0
-    """Fit: how strongly weights are pulled towards 0 (the base model). The pull is the same for any history: it stops
-    overfitting on a few items or labels, and matters little for a long history."""
-    signed: Literal["texts", "always", "never"] = "texts"
-    """Fit: when weights may be negative, which subtracts a piece instead of adding it: only for tasks whose answers are
-    texts, always, or never."""
-    least: float = 0.25
-    """Fit with negative weights: halfway through, pieces with less than this share of the largest weight at their
-    position are dropped. Without negative weights, many end at 0 anyway."""
-    own_rate: float = 0.004
-    """Fit+own: learning rate of the first step of your own piece; it decays to 0."""
-    share_ratio: float = 1.0
-    """Share of each sharer's pieces that may be used; they are drawn once and are the same for everyone."""
-    without: tuple[str, ...] = ()
-    """Ids of sharers whose pieces are left out."""
-    seed: int = 0
-    """Seed of all random draws: sampling, the random router, the share ratio."""
-
-    def __post_init__(self) -> None:
-        for name, kind in _kinds().items():
-            value = getattr(self, name)
-            allowed = get_args(kind) if get_origin(kind) is Literal else (True, False) if kind is bool else None
-            if allowed and value not in allowed:
-                raise PerpcsError(f"{name} is {value!r}.", f"Use one of: {', '.join(map(str, allowed))}.")
-            if name in _WHOLE and (not isinstance(value, int) or isinstance(value, bool) or not _within(name, value)):
-                low, high = _WHOLE[name]
-                raise PerpcsError(f"{name} is {value}.", f"Use a whole number from {low} to {high:,}.")
-        if not (self.rate > 0 and self.own_rate > 0 and self.shrink >= 0):
-            raise PerpcsError(
-                "A rate or the shrinkage is out of range.", "Use a rate above 0 and a shrinkage of at least 0."
-            )
-        if not self.temperature > 0:
-            raise PerpcsError(f"The temperature is {self.temperature}.", "Use a number above 0.")
-        if not 0 <= self.least < 1:
-            raise PerpcsError(f"least is {self.least}.", "Use a number from 0 to below 1.")
-        for name in ("p", "share_ratio"):
-            if not 0 < getattr(self, name) <= 1:
-                raise PerpcsError(f"{name} is {getattr(self, name)}.", "Use a number above 0 and at most 1.")
-        if isinstance(self.without, str) or not all(isinstance(id, str) for id in self.without):
-            raise PerpcsError(f"without is {self.without!r}.", "Give a list of sharer ids.")
-        object.__setattr__(self, "without", tuple(self.without))  # JSON only has lists
 
 
-_WHOLE = {"k": (1, 10_000), "steps": (1, 1000), "half_life": (0, 1_000_000), "seed": (0, 2**31 - 1)}
+# ---- the items of a history ------------------------------------------------------------------------------------------
+
+FEWEST_TO_CHECK = 5
+"""Items that a history needs before any are held out."""
 
 
-def _within(name: str, value: int) -> bool:
-    low, high = _WHOLE[name]
-    return low <= value <= high
+def kept_out(items: int) -> int:
+    """How many of the newest items check the rest: a fifth, one at least, none of fewer than ``FEWEST_TO_CHECK``."""
+    return max(1, items // 5) if items >= FEWEST_TO_CHECK else 0
 
 
-@lru_cache
-def _kinds() -> dict[str, Any]:
-    return get_type_hints(RouterOptions)
+def item_shares(items: int, half_life: int) -> np.ndarray:
+    """How much each of so many items counts, oldest first: halved every ``half_life`` items back, alike where it is
+    0."""
+    ages = np.arange(items)[::-1]
+    size = 0.5 ** (ages / half_life) if half_life else np.ones(items)
+    return size / max(size.sum(), 1e-300)
 
 
-PRESETS: dict[str, RouterOptions] = {
-    "default": RouterOptions(),
-    "paper": RouterOptions(
-        router="gate",
-        gates="trained",
-        normalise="cosine",
-        centre=False,
-        standardise=False,
-        reduce="sum",
-        sqrt_n=True,
-        temperature=1.0,
-    ),
-    "reference_code": RouterOptions(
-        router="gate",
-        gates="trained",
-        normalise="layernorm",
-        centre=False,
-        standardise=False,
-        reduce="mean",
-        temperature=1.0,
-    ),
-}
+# ---- what a class of options says of itself --------------------------------------------------------------------------
 
 
-def router_options(preset: str = "default", **changes: Any) -> RouterOptions:
-    """The options of a preset with the given changes; None keeps the preset's value.
+def option_names(kind: type) -> tuple[str, ...]:
+    """A router's options, its own first, then those of its groups."""
+    own = [name for part in kind.__mro__ for name in inspect.get_annotations(part)]
+    known = {field.name for field in fields(kind)}
+    return tuple(name for name in dict.fromkeys(own) if name in known)
+
+
+@cache
+def option_types(kind: type) -> Mapping[str, Any]:
+    """The type of each option."""
+    hints = get_type_hints(kind)
+    return {name: hints[name] for name in option_names(kind)}
+
+
+@cache
+def option_docs(kind: type) -> Mapping[str, str]:
+    """The docstring of each option; empty if there is none."""
+    docs = dict.fromkeys(option_names(kind), "")
+    for part in reversed(kind.__mro__):
+        if "__dataclass_fields__" not in part.__dict__:
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
+        assert isinstance(tree, ast.ClassDef)
+        for line, text in zip(tree.body, tree.body[1:], strict=False):
+            match line, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(doc))):
+                    if name in docs:
+                        docs[name] = " ".join(doc.split())
+    return docs
+
+
+def default_of(kind: type, name: str) -> Any:
+    """The value of an option that nobody sets."""
+    (found,) = (field for field in fields(kind) if field.name == name)
+    assert found.default is not MISSING
+    return found.default
+
+
+def check_option(kind: type, name: str, value: Any) -> None:
+    """Make sure that a router's option may have a value.
 
     Raises:
-        PerpcsError: for an unknown preset or option, or a value out of range.
+        PerpcsError: with what it may be.
     """
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
-    names = [field.name for field in fields(RouterOptions)]
-    for name in changes:
-        if name not in names:
-            raise unknown("routing option", name, names)
-    return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})
-
-
-ACTIVATIONS = ("gate", "prototype", "arrow")
-"""Routers that use activations."""
-_SELECTING = (*ACTIVATIONS, "gradient", "retrieval", "random")
-_APPLIES: dict[str, Sequence[str]] = {
-    **dict.fromkeys(("normalise", "reduce", "sqrt_n"), ("gate", "prototype")),
-    **dict.fromkeys(("centre", "standardise"), ("gate", "prototype")),
-    **dict.fromkeys(("selector", "k", "p", "attention", "temperature"), _SELECTING),
-    "half_life": (*ACTIVATIONS, *BY_LOSS),
-    "gates": ("gate",),
-    **dict.fromkeys(("steps", "rate", "shrink", "signed", "least"), FITS),
-    "own_rate": ("fit+own",),
-}
-
-
-def applies(name: str, options: RouterOptions) -> bool:
-    """Whether an option has any effect, given the others."""
-    if options.router not in _APPLIES.get(name, (options.router,)):
-        return False
-    if name == "least":
-        return options.signed != "never"
-    if name in ("k", "p"):
-        return options.selector in (("top_k", "sample") if name == "k" else ("top_p",))
-    if name == "temperature":
-        return options.attention or options.selector in ("top_p", "sample")
-    return True
-
-
-def settled(options: RouterOptions, texts: bool) -> RouterOptions:
-    """The options with ``signed`` resolved to "always" or "never", depending on whether answers are texts."""
-    signed: Literal["always", "never"] = "always" if texts else "never"
-    return replace(options, signed=signed) if options.signed == "texts" else options
-
-
-def option_arguments() -> dict[str, tuple[type, tuple[str, ...], str]]:
-    """For every option: its type, its allowed values (empty = any), and its help."""
-    found: dict[str, tuple[type, tuple[str, ...], str]] = {}
-    for name, kind in _kinds().items():
-        choices = get_args(kind) if get_origin(kind) is Literal else ()
-        plain = str if choices else get_origin(kind) or kind
-        found[name] = (plain, choices, option_helps()[name])
-    return found
-
-
-@lru_cache
-def option_helps() -> dict[str, str]:
-    """The docstring of each field of RouterOptions, by field name; empty if there is none."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(RouterOptions))).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    helps = {field.name: "" for field in fields(RouterOptions)}
-    for field, text in zip(tree.body, tree.body[1:], strict=False):
-        match field, text:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(help))):
-                helps[name] = " ".join(help.split())
-    return helps
+    hint = option_types(kind)[name]
+    allowed = get_args(hint) if get_origin(hint) is Literal else (True, False) if hint is bool else ()
+    if allowed and value not in allowed:
+        raise PerpcsError(f"{name} is {value!r}.", f"Use one of: {', '.join(map(str, allowed))}.")
+    if get_origin(hint) is tuple and (isinstance(value, str) or not all(isinstance(id, str) for id in value)):
+        raise PerpcsError(f"{name} is {value!r}.", "Give a list of sharer ids.")
+    (limits,) = (field.metadata.get("limits") for field in fields(kind) if field.name == name)
+    if limits is not None:
+        whole = hint is int
+        right = isinstance(value, int if whole else (int, float)) and not (whole and isinstance(value, bool))
+        if not right or not limits.hold(value):
+            raise PerpcsError(f"{name} is {value}.", limits.sentence(whole))

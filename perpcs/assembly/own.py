@@ -10,30 +10,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perpcs.assembly.descent import pull_of
-from perpcs.assembly.options import RouterOptions
-from perpcs.assembly.record import Assembly, item_shares
+from perpcs.assembly.descent import FitOptions, fit_batches, pull_of
+from perpcs.assembly.options import item_shares
+from perpcs.assembly.router import History
 from perpcs.errors import PerpcsError
-from perpcs.model.base import BaseModel
 from perpcs.model.basis import Factors, OwnPiece, Update, as_list
 from perpcs.model.likelihood import target_nll
-from perpcs.model.text import Encoded
-from perpcs.pool.store import TaskPieces
 from perpcs.pool.train import PieceSettings, initial_A
 from perpcs.positions import Position
 
 
-def own_piece(assembly: Assembly, positions: Sequence[Position]) -> OwnPiece | None:
-    """The piece that a record holds, rank 1; None where it holds none.
+def own_piece(own: np.ndarray, positions: Sequence[Position]) -> OwnPiece | None:
+    """The piece that a record holds (``Assembly.own``), rank 1; None where it holds none.
 
     Raises:
         PerpcsError: when it does not fit the positions.
     """
-    if not assembly.own.size:
+    if not own.size:
         return None
-    if assembly.own.size != sum(position.n + position.d for position in positions):
+    if own.size != sum(position.n + position.d for position in positions):
         raise PerpcsError("The person's own piece does not fit the pool's layers.", "Assemble the person again.")
-    flat, at = torch.from_numpy(assembly.own.astype(np.float32)), 0
+    flat, at = torch.from_numpy(own.astype(np.float32)), 0
     A, Bt = [], []
     for position in positions:
         A.append(flat[at : at + position.n][None])
@@ -44,23 +41,24 @@ def own_piece(assembly: Assembly, positions: Sequence[Position]) -> OwnPiece | N
 
 @torch.enable_grad()
 def train_own(
-    base: BaseModel,
-    task: TaskPieces,
-    encoded: Sequence[Encoded],
+    history: History,
     weights: np.ndarray,
-    options: RouterOptions,
-    batches: Sequence[Sequence[int]],
+    options: FitOptions,
+    rate: float,
     on_step: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Train a rank-1 piece at every position beside fixed weights (P, S).
 
     Args:
-        batches: items of every step.
+        options: those of the fit.
+        rate: learning rate of the first step; it decays to 0.
         on_step: told the number of the step.
 
     Returns:
         Float16, flat: A (n) then B (d), position by position.
     """
+    base, task, encoded = history.base, history.pieces, history.items
+    batches = fit_batches(len(encoded), options.steps)
     settings = PieceSettings(rank=1)
     like = torch.zeros(1, device=base.device, dtype=torch.promote_types(base.dtype, torch.float32))
     A = [initial_A("", p.path, p.n, settings).to(like).requires_grad_() for p in base.positions]
@@ -74,9 +72,9 @@ def train_own(
 
     count = torch.from_numpy(item_shares(len(encoded), options.half_life) * len(encoded)).to(like)
     pull = pull_of(encoded, options)
-    optimiser = torch.optim.Adam([*A, *B], lr=options.own_rate, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam([*A, *B], lr=rate, betas=(0.9, 0.99))
     for step, rows in enumerate(batches):
-        optimiser.param_groups[0]["lr"] = options.own_rate * (1 - step / len(batches))
+        optimiser.param_groups[0]["lr"] = rate * (1 - step / len(batches))
         nll, tokens = target_nll(base, [encoded[row] for row in rows], adapter)
         loss = (nll * count[list(rows)]).sum() / (tokens * count[list(rows)]).sum()
         (loss + pull * torch.stack([b.square().sum() for b in B]).sum()).backward()

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from perpcs.assembly.kept import kept_size
-from perpcs.assembly.options import BLIND, BY_LOSS
+from perpcs.assembly.options import item_shares
+from perpcs.assembly.quantise import quantised_size
+from perpcs.assembly.routers import decided_by
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 
@@ -69,7 +70,7 @@ class Assembly:
     @property
     def kept_bytes(self) -> int:
         """What has to be kept to answer as this person: a byte a weight, and the own piece as half floats."""
-        return kept_size(self.weights.size) + 2 * self.own.size
+        return quantised_size(self.weights.size) + 2 * self.own.size
 
     @property
     def fingerprint(self) -> str:
@@ -87,8 +88,7 @@ class Assembly:
     @property
     def decided_by(self) -> str:
         """What made the weights: ``votes``, ``loss``, or the ``router`` alone, without a pass of the model."""
-        router = self.router.get("router")
-        return "loss" if router in BY_LOSS else "router" if router in BLIND else "votes"
+        return decided_by(str(self.router.get("router")))
 
     def item_shares(self) -> np.ndarray:
         """How much each item counts, oldest first, (N,); they add up to 1."""
@@ -240,14 +240,6 @@ class Assembly:
             raise ValueError("the own piece has the wrong shape")
         if not all(np.isfinite(array).all() for array in (self.weights, self.scores, self.votes, self.own)):
             raise ValueError("a number is not finite")
-
-
-def item_shares(items: int, half_life: int) -> np.ndarray:
-    """How much each of so many items counts, oldest first: halved every ``half_life`` items back, alike where it is
-    0."""
-    ages = np.arange(items)[::-1]
-    size = 0.5 ** (ages / half_life) if half_life else np.ones(items)
-    return size / max(size.sum(), 1e-300)
 
 
 _ARRAYS = {"weights": "<f4", "scores": "<f4", "choices": "<i2", "votes": "<f2", "own": "<f2"}

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
-from perpcs.assembly.options import ACTIVATIONS, RouterOptions, router_options
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.routers import Keys, normalise, routing_keys, shifted
+from perpcs.assembly.router import ByActivations
+from perpcs.assembly.routers import make_router
+from perpcs.assembly.routers.prototype import Prototype
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, people
@@ -34,11 +34,13 @@ class _Reached(Exception):
     """Raised by the adapter at the wanted position: nothing after it is needed."""
 
 
-def scoring_options(assembly: Assembly) -> tuple[RouterOptions, bool]:
-    """The options that tokens are scored with, and whether they stand in for the person's own router's."""
-    if assembly.router.get("router") in ACTIVATIONS:
-        return router_options(**assembly.router), False
-    return router_options(router="prototype"), True
+def scoring_router(assembly: Assembly) -> tuple[ByActivations, bool]:
+    """The router that tokens are scored with, and whether it stands in for the person's own."""
+    if assembly.decided_by == "votes":
+        own = make_router(**assembly.router)
+        if isinstance(own, ByActivations):
+            return own, False
+    return Prototype(), True
 
 
 @torch.no_grad()
@@ -68,9 +70,9 @@ def token_scores(
             f"This history has {len(items)} items, and the person was assembled from {assembly.n_items}.",
             "Assemble the person again from this history.",
         )
-    options, stands_in = scoring_options(assembly)
+    router, stands_in = scoring_router(assembly)
     pieces = pool.pieces(task.name, base.device, base.dtype)
-    keys = routing_keys(pieces, options)[position]
+    keys = router.keys(pieces)[position]
     pairs = [task.pair(items[index]) for index in which]
     encoded = [encode_pair(base.tokenizer, *pair, base.max_tokens) for pair in pairs]
     found: dict[int, Tensor] = {}
@@ -82,7 +84,7 @@ def token_scores(
             if p < position:
                 return before(p, x)
             for at, row in enumerate(rows):
-                found[row] = piece_scores(x[at, encoded[row].start : encoded[row].end], keys, sharer, options)
+                found[row] = router.token_scores(x[at, encoded[row].start : encoded[row].end], keys, sharer)
             raise _Reached
 
         try:
@@ -91,7 +93,7 @@ def token_scores(
             continue
     texts = [target_texts(base.tokenizer, *pair, item) for pair, item in zip(pairs, encoded, strict=True)]
     return TokenScores(
-        options.router,
+        router.name,
         stands_in,
         tuple(ItemTokens(index, texts[row], tuple(found[row].float().tolist())) for row, index in enumerate(which)),
     )
@@ -107,27 +109,6 @@ def _as_assembled(base: BaseModel, pieces: Any, assembly: Assembly, which: Seque
     index = torch.from_numpy(np.maximum(assembly.choices[list(which)], 0).astype(np.int64)).to(base.device)
     votes = torch.from_numpy(assembly.votes[list(which)].astype(np.float32)).to(base.device, base.dtype)
     return lambda p, x: pieces.pieces.gathered(p, index[:, p], votes[:, p])
-
-
-def piece_scores(v: Tensor, keys: Keys, sharer: int, options: RouterOptions) -> Tensor:
-    """What each of an item's target tokens v (m, n) adds to the item's score of one piece, (m,).
-
-    The item's score is their sum where the router sums, else their mean; a pooled score is split by what each token
-    brings to the mean activation.
-    """
-    v, key = v.to(keys.rows.dtype), keys.rows[sharer]
-    if options.router == "arrow":
-        return (F.normalize(v, dim=-1) @ key).abs()
-    v = shifted(v, keys)
-    if options.reduce != "pooled":
-        scores = normalise(v, options) @ key
-    elif options.normalise == "cosine":
-        scores = v @ key / v.mean(0).norm().clamp(min=1e-12)
-    else:  # layer norm: less each one's own mean, over the spread of their mean activation
-        pooled = v.mean(0)
-        spread = (pooled.var(unbiased=False) + 1e-5).sqrt()
-        scores = (v - v.mean(1, keepdim=True)) @ key / spread
-    return scores / v.shape[-1] ** 0.5 if options.normalise == "layernorm" else scores
 
 
 def target_texts(tokenizer: Any, prompt: str, target: str, encoded: Encoded) -> tuple[str, ...]:

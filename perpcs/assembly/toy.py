@@ -5,7 +5,7 @@
     w = softmax over the k best of (score / temperature)
     y = W v + scale * sum_s w_s B_s (A_s . v)            and v_2 = y: the second position reads it
 
-The arithmetic is that of perpcs/model/basis.py and perpcs/assembly/routers.py; a test holds them together.
+The arithmetic is that of perpcs/model/basis.py and perpcs/assembly/activations.py; a test holds them together.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Measuring methods on held-out people.
 
-metrics.py     one answer against the truth, and the measures of a task
-intervals.py   per-user macro means with bootstrap intervals over users
+metrics.py     one answer against the truth, the measures of a task, means over people with bootstrap intervals
+held_out.py    the held-out loss of one assembled person
 protocol.py    people x methods -> answers, likelihoods, seconds -> one JSON
 experiment.py  what an experiment is, and the stamp of a result; experiments/ holds one file each
 command.py     the command that runs experiments

@@ -12,18 +12,16 @@ where the file of a synthetic town's traits is given, an oracle that knows them.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
 from perpcs import __version__
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.routers import PRESETS, flat_options, same_routing
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.intervals import paired, summary
-from perpcs.evaluate.metrics import score_person
+from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, fixed
 from perpcs.model.decode import decode, text_of
@@ -31,9 +29,10 @@ from perpcs.model.likelihood import label_likelihoods, label_tokens, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers.method import Person, Prepared, Setting, Writer
-from perpcs.personalizers.rows import row_updates
+from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
 from perpcs.pool.target import versions
+from perpcs.serve.batch_updates import row_updates
 from perpcs.tasks import Task, User
 
 Say = Callable[[str], None]
@@ -197,7 +196,7 @@ def evaluate(
         "queries": sum(len(user.queries) for user in people_with),
         "units": {"nll": "nats per target token", "prepare_seconds": "seconds per user", "bytes": "bytes per user"},
         # as JSON gives it back: an earlier result is compared with this one
-        "settings": {"decoding": "greedy", "router": {**asdict(RouterOptions()), "without": []}, "rows": _ROWS},
+        "settings": {"decoding": "greedy", "router": flat_options(PRESETS["default"]), "rows": _ROWS},
         "versions": {"perpcs": __version__, **versions()},
         "methods": {},
         "references": _references(task, people_with, oracle),
@@ -236,14 +235,20 @@ def evaluate(
 
 def _same_people(before: Mapping[str, Any], now: Mapping[str, Any], users: Sequence[User]) -> bool:
     """Whether an earlier result is of this pool, these settings and these people with these histories."""
-    same = ("kind", "task", "task_version", "pool_hash", "settings", "users", "queries")
-    if any(before.get(key) != now[key] for key in same):
+    same = ("kind", "task", "task_version", "pool_hash", "users", "queries")
+    if any(before.get(key) != now[key] for key in same) or not _same_settings(before.get("settings"), now["settings"]):
         return False
     asked = [(user.id, len(user.history), [query.id for query in user.queries]) for user in users]
     return all(
         [(row["user"], row["history"], [query["id"] for query in row["queries"]]) for row in rows] == asked
         for rows in before["examples"].values()
     )
+
+
+def _same_settings(before: Any, now: Mapping[str, Any]) -> bool:
+    earlier = mapping(before)
+    rest = [{key: value for key, value in one.items() if key != "router"} for one in (earlier, now)]
+    return rest[0] == rest[1] and same_routing(mapping(earlier.get("router")), now["router"])
 
 
 def person_losses(people: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.routers import PRESETS
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.tasks import TASKS
 
@@ -94,7 +94,7 @@ def evaluation(result: Any, file: str = "") -> Evaluation | None:
 
 
 def quality_rows(
-    task: str, methods: Mapping[str, Any], references: Mapping[str, Any], router: str = RouterOptions().router
+    task: str, methods: Mapping[str, Any], references: Mapping[str, Any], router: str = PRESETS["default"].name
 ) -> tuple[QualityRow, ...]:
     """One row for each of ``KINDS`` that was measured.
 
@@ -156,7 +156,7 @@ def read_measure(value: Any) -> Measure | None:
 
 def _router(result: Mapping[str, Any]) -> str:
     named = mapping(mapping(result.get("settings")).get("router")).get("router")
-    return named if isinstance(named, str) else RouterOptions().router
+    return named if isinstance(named, str) else PRESETS["default"].name
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple, Protocol
 
-from perpcs.assembly.kept import kept_size
+from perpcs.assembly.quantise import quantised_size
 from perpcs.figures.style import bytes_text
 
 SYMBOLS = ("x", "W", "A", "B", "w", "s", "g", "y")
@@ -104,7 +104,7 @@ def _legend(layer: Layer) -> str:
         (
             "w",
             f"{layer.name}’s weights: {layer.positions} × {layer.sharers} = {table:,} numbers, "
-            f"{bytes_text(kept_size(table))}",
+            f"{bytes_text(quantised_size(table))}",
         ),
         ("s", f"a fixed factor, alpha / rank = {layer.scale:g}"),
         ("y", "what the next layer reads"),

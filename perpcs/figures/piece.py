@@ -43,6 +43,8 @@ class PieceFacts:
     """Largest vote first. Empty if no item selected the piece: that is "not selected", not a weight of 0."""
     router: dict[str, Any]
     """Router and its options, as they were run."""
+    k: int = 0
+    """The most pieces that an item chose at a position."""
     additive: bool = True
     """Whether the weight is the mean of the votes; if a router uses the loss, votes only show which items gain."""
     decided_by: str = "votes"
@@ -84,6 +86,7 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         n_items=assembly.n_items,
         voters=tuple(sorted(voters, key=lambda voter: (-voter.vote, voter.item))),
         router=assembly.router,
+        k=assembly.choices.shape[2],
         additive=assembly.additive,
         decided_by=assembly.decided_by,
         length=length if is_number(length) else None,

@@ -39,18 +39,6 @@ def shared_words(answer: str, truth: str) -> tuple[int, int]:
     return same, len(_counted(truth))
 
 
-def rouge_l(answer: str, truth: str) -> float:
-    """ROUGE-L: F-measure of the longest common subsequence of lower-cased words, as ``perpcs evaluate`` counts it."""
-    ours, theirs = (re.findall(r"\w+", text.lower()) for text in (answer, truth))
-    row = [0] * (len(theirs) + 1)
-    for word in ours:
-        before = row
-        row = [0]
-        for j, other in enumerate(theirs):
-            row.append(before[j] + 1 if word == other else max(before[j + 1], row[j]))
-    return 2 * row[-1] / (len(ours) + len(theirs)) if row[-1] else 0.0
-
-
 def diff_html(answer: str, truth: str) -> str:
     """The diff as HTML: same words underlined, missing ones struck through, with tags that screen readers announce."""
     tags = {"same": "mark", "extra": "span", "missing": "del"}

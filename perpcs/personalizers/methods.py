@@ -18,11 +18,11 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from perpcs.assembly.names import made_by, router_name
-from perpcs.assembly.options import BLIND, option_arguments
+from perpcs.assembly.routers import deciding
 from perpcs.errors import PerpcsError, unknown
 from perpcs.personalizers.method import Call, Method, Person, Prepared, Setting, Shown, Watch
 
-ROUTERS = tuple(router for router in option_arguments()["router"][1] if router not in BLIND)
+ROUTERS = deciding("votes", "loss")
 
 
 _K = ("1", "2", "4")  # items shown
@@ -31,26 +31,35 @@ _S = ("3", "1", "2", "4", "5", "10")  # sharers used
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("base", "Base model", "The query alone, the same for everyone.", ("",), "shown.nothing", reads=False),
+        Method(
+            "base", "Base model", "The query alone, the same for everyone.", ("",), "prompting.nothing", reads=False
+        ),
         Method(
             "random-history",
             "Random history",
             "The prompt shows items by other people.",
             _K,
-            "shown.drawn",
+            "prompting.drawn",
             False,
             True,
         ),
-        Method("rag", "RAG", "The prompt shows the most similar items of the history.", _K, "shown.rag", shows=True),
         Method(
-            "pag", "PAG", "The prompt shows a profile written from the history.", ("0", *_K), "shown.pag", shows=True
+            "rag", "RAG", "The prompt shows the most similar items of the history.", _K, "prompting.rag", shows=True
+        ),
+        Method(
+            "pag",
+            "PAG",
+            "The prompt shows a profile written from the history.",
+            ("0", *_K),
+            "prompting.pag",
+            shows=True,
         ),
         Method(
             "pag-counted",
             "PAG (counted profile)",
             "The prompt shows a profile made of counts.",
             ("0", *_K),
-            "shown.counted",
+            "prompting.counted",
             shows=True,
         ),
         Method(

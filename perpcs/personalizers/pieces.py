@@ -5,13 +5,13 @@ where there is one.
 """
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import PRESETS, RouterOptions, router_options
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import Router
+from perpcs.assembly.routers import PRESETS, flat_options, make_router, same_routing
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.method import Call, Person, Prepared, Progress
 
@@ -23,8 +23,7 @@ def per_pcs(call: Call) -> list[Prepared]:
     Raises:
         PerpcsError: when there is neither an assembly nor a history.
     """
-    published = call.detail in PRESETS
-    named = PRESETS[call.detail] if published else router_options("default", router=call.detail or None)
+    named = PRESETS[call.detail or "default"] if call.detail in ("", *PRESETS) else make_router(call.detail)
     return [
         _carried(call, person.assembly)
         if person.assembly is not None and (not call.detail or _is_of(person.assembly, named))
@@ -35,21 +34,21 @@ def per_pcs(call: Call) -> list[Prepared]:
 
 def retrieved(call: Call) -> list[Prepared]:
     """PEFT retrieval: the k sharers of the most like histories, whole, weighted by likeness."""
-    options = router_options("default", router="retrieval", k=int(call.detail))
+    options = make_router("retrieval", k=int(call.detail))
     return [_assembled(call, person, options) for person in call.people]
 
 
 def uniform(call: Call) -> list[Prepared]:
     """A control: all shared pieces alike."""
-    return [_assembled(call, person, router_options("default", router="uniform")) for person in call.people]
+    return [_assembled(call, person, make_router("uniform")) for person in call.people]
 
 
 def drawn(call: Call) -> list[Prepared]:
     """A control: k pieces drawn at each position."""
-    return [_assembled(call, person, router_options("default", router="random")) for person in call.people]
+    return [_assembled(call, person, make_router("random")) for person in call.people]
 
 
-def _assembled(call: Call, person: Person, options: RouterOptions) -> Prepared:
+def _assembled(call: Call, person: Person, options: Router) -> Prepared:
     if not person.history:
         raise PerpcsError("No model has been assembled yet.", "Give a history, assemble a model, or load a saved one.")
     began = time.perf_counter()
@@ -70,12 +69,12 @@ def _carried(call: Call, assembly: Assembly, seconds: float | None = None) -> Pr
     return Prepared(
         call.setting.task,
         weights=assembly.weights,
-        own=own_piece(assembly, call.setting.base.positions),
+        own=own_piece(assembly.own, call.setting.base.positions),
         other_bytes=assembly.kept_bytes,
         seconds=assembly.seconds if seconds is None else seconds,
     )
 
 
-def _is_of(assembly: Assembly, options: RouterOptions) -> bool:
+def _is_of(assembly: Assembly, options: Router) -> bool:
     """Whether a record was assembled with these very options."""
-    return assembly.router == {**asdict(options), "without": list(options.without)}
+    return same_routing(assembly.router, flat_options(options))

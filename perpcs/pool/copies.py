@@ -10,7 +10,6 @@ that do not change are linked, not copied, where the disk allows it; they are on
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -18,6 +17,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from filelock import FileLock
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
@@ -133,8 +134,7 @@ def _old(target: Path) -> Path:
 @contextlib.contextmanager
 def _locked(target: Path, wait: bool = True) -> Iterator[None]:
     """Hold the copy's lock; OSError where it is taken and nobody wants to wait. A killed process lets go of it."""
-    with open(target.with_name(f".{target.name}.lock"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    with FileLock(target.with_name(f".{target.name}.lock"), timeout=-1 if wait else 0):
         yield
 
 

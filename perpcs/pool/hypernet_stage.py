@@ -23,12 +23,15 @@ from perpcs.pool.profiles import VERSION, embed_profiles, point_histories
 from perpcs.pool.select import most_active
 from perpcs.pool.stages import Stage, Workspace
 from perpcs.pool.store import HYPERNET
+from perpcs.pool.task_stages import Choice
 from perpcs.tasks import Task, User
 
 _PROFILES = "profiles.safetensors"
 
 
-def profiles_stage(space: Workspace, task: Task, candidates: Sequence[User], people_key: Any, encoder: str) -> Stage:
+def profiles_stage(
+    space: Workspace, task: Task, candidates: Sequence[User], people_key: Any, encoder: str
+) -> Stage[Any]:
     """Embed the profiles that candidates had at a few points of their histories."""
 
     def work(folder: Path) -> dict[str, int]:
@@ -41,18 +44,27 @@ def profiles_stage(space: Workspace, task: Task, candidates: Sequence[User], peo
     return space.stage(f"profiles-{task.name}", inputs, work)
 
 
+@dataclass(frozen=True)
+class ProfileChoice:
+    """Whom clusters of profiles would have made sharers."""
+
+    chosen: list[int]
+    """Candidates, counted from 0."""
+
+
 def profile_choice_stage(
     space: Workspace, task: Task, candidates: Sequence[User], people_key: Any, encoder: str, count: int, seed: int
-) -> Stage:
+) -> Stage[ProfileChoice]:
     """Whom clusters of profiles would have made sharers (paper, section 5): a map can show them beside those who are.
 
     Fewer than there are sharers where profiles are too much alike.
     """
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> ProfileChoice:
         profiles = embed_profiles(task, [user.history for user in candidates], encoder).numpy()
         sizes = [len(user.history) for user in candidates]
-        return {"chosen": sorted(most_active(profiles, sizes, count, seed)[1])}
+        _, chosen = most_active(profiles, sizes, count, seed)
+        return ProfileChoice(sorted(chosen))
 
     inputs = {
         "encoder": encoder,
@@ -61,7 +73,7 @@ def profile_choice_stage(
         "count": count,
         "seed": seed,
     }
-    return space.stage(f"profile-choice-{task.name}", inputs, work)
+    return space.stage(f"profile-choice-{task.name}", inputs, work, ProfileChoice)
 
 
 @dataclass(frozen=True)
@@ -70,21 +82,21 @@ class Learners:
 
     task: Task
     candidates: Sequence[User]
-    profiles: Stage
-    choose: Stage
+    profiles: Stage[Any]
+    choice: Stage[Choice]
 
 
 def hypernet_stage(
     space: Workspace, base: BaseModel, base_key: str, groups: Sequence[Learners], settings: HypernetSettings
-) -> Stage:
+) -> Stage[Any]:
     """Train one network for all tasks; the result is what the manifest says of it."""
 
     def work(folder: Path) -> dict[str, Any]:
         people: list[Learned] = []
         split = Split([])
         for group in groups:
-            found = load_file(group.profiles[1] / _PROFILES)["profiles"]
-            own = split_people(group.choose[2]["clusters"], settings.held_out, settings.seed)
+            found = load_file(group.profiles.folder / _PROFILES)["profiles"]
+            own = split_people(group.choice.result.clusters, settings.held_out, settings.seed)
             split = split.beside(own, len(people))
             people += learned_people(base, group.task, group.candidates, found)
         net, facts = train_hypernet(base, people, split, settings, folder, space.steps("hypernet"))
@@ -94,7 +106,7 @@ def hypernet_stage(
 
     inputs = {
         "base": base_key,
-        "learners": [(group.profiles[0], group.choose[0]) for group in groups],
+        "learners": [(group.profiles.key, group.choice.key) for group in groups],
         "positions": [position.path for position in base.positions],
         "settings": settings,
         "kept": "best",

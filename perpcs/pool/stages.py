@@ -11,13 +11,23 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from perpcs.files import hash_bytes, write_atomic
 
 Say = Callable[[str], None]
-Stage = tuple[str, Path, Any]
-"""(key, folder, result) of a stage that is done."""
+T = TypeVar("T")
+
+
+class Stage(NamedTuple, Generic[T]):
+    """A stage that is done."""
+
+    key: str
+    """Its name and a hash over its inputs."""
+    folder: Path
+    """Where its files lie."""
+    result: T
+    """What its work returned, read back from JSON."""
 
 
 class Workspace:
@@ -31,23 +41,34 @@ class Workspace:
         """Name of a stage's folder: its name and twelve hex digits over its inputs."""
         return f"{name}-{hash_bytes(json.dumps(_plain(inputs), sort_keys=True).encode())[:12]}"
 
-    def stage(self, name: str, inputs: Any, work: Callable[[Path], Any]) -> Stage:
-        """Run ``work(folder)`` unless it is done; returns (key, folder, what work returned, JSON-able)."""
+    @overload
+    def stage(self, name: str, inputs: Any, work: Callable[[Path], T], kind: type[T]) -> Stage[T]: ...
+
+    @overload
+    def stage(self, name: str, inputs: Any, work: Callable[[Path], Any], kind: None = None) -> Stage[Any]: ...
+
+    def stage(self, name: str, inputs: Any, work: Callable[[Path], Any], kind: type | None = None) -> Stage[Any]:
+        """Run ``work(folder)`` unless it is done.
+
+        Args:
+            inputs: everything that the outcome depends on.
+            kind: the dataclass that ``work`` returns; None where it returns what JSON can hold.
+        """
         key = self.key(name, inputs)
         folder = self.folder / key
         done = folder / "done.json"
         if done.exists():
             self.say(f"{name}: done before")
-            return key, folder, json.loads(done.read_bytes())["result"]
+            return Stage(key, folder, _result(done, kind))
         folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         self.say(f"{name}: started")
         result = work(folder)
         seconds = time.monotonic() - began
-        note = {"inputs": _plain(inputs), "seconds": round(seconds, 1), "result": result}
+        note = {"inputs": _plain(inputs), "seconds": round(seconds, 1), "result": _plain(result)}
         write_atomic(done, (json.dumps(note, indent=1) + "\n").encode())
         self.say(f"{name}: done in {seconds:.0f} s")
-        return key, folder, json.loads(done.read_bytes())["result"]
+        return Stage(key, folder, _result(done, kind))
 
     def time_left(self) -> Callable[[int, int], float]:
         """An estimate of the seconds left, from how fast steps went since the first that is told of."""
@@ -68,6 +89,11 @@ class Workspace:
     def forget(self) -> None:
         """Delete every artefact."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _result(done: Path, kind: type | None) -> Any:
+    found = json.loads(done.read_bytes())["result"]
+    return found if kind is None else kind(**found)
 
 
 def _plain(value: Any) -> Any:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.answer import Answer
 from perpcs.personalizers.method import Progress
 from perpcs.personalizers.methods import title_of
+from perpcs.serve.answer import Answer
 from perpcs.tasks import Query
 from perpcs.ui.people import Person
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 @dataclass
@@ -104,5 +104,5 @@ def stored_answers(
     """An example person's answers computed when the pool was built; empty if any of ``methods`` is missing."""
     if query is None or not methods:
         return ()
-    rows = engine.example_answers(task, example_id, query.id)
+    rows = engine.stored.answers(task, example_id, query.id)
     return tuple(rows[method] for method in methods) if all(method in rows for method in methods) else ()

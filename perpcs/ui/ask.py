@@ -21,7 +21,7 @@ from perpcs.ui.state import MOST_METHODS, Studio, forget, remember
 from perpcs.ui.strings import NO_TEXT, PRIVACY
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _HELD_OUT, _TYPED = "A held-out item", "My own words"
 PUBLISHED = "perpcs:paper"
@@ -111,7 +111,7 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
             engine.check(record.own.assembly)
             return record.own
     task_picker(engine, record, "compare-task")
-    examples = engine.examples(record.task)
+    examples = engine.pool.examples(record.task)
     if not examples:
         return None
     names = names_of(examples)
@@ -127,7 +127,7 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
 
 def _fill_sample(engine: "Engine", record: Studio, person: Person, key: str) -> None:
     """An example person's held-out text, as a sample question."""
-    queries = [query for example in engine.examples(person.task) for query in example.queries]
+    queries = [query for example in engine.pool.examples(person.task) for query in example.queries]
     if queries:
         record.typed = st.session_state[key] = queries[0].x
         for number, option in enumerate(queries[0].options, start=1):
@@ -256,7 +256,7 @@ def _people(engine: "Engine", record: Studio, person: Person) -> tuple[Column, .
     people = [] if person.kind == "example" else [person]
     people += [
         example_person(engine, person.task, example, record.live.get((person.task, example.id)))
-        for example in engine.examples(person.task)
+        for example in engine.pool.examples(person.task)
     ]
     return tuple(columns_by_person(people, record.person_method))
 

@@ -17,7 +17,7 @@ from perpcs.ui.state import Studio
 from perpcs.ui.work import Work
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 KEPT = 32
 """Number of prepared people that a session keeps."""

@@ -1,6 +1,5 @@
 """The right side of Assemble: the map of the current person, or the assembly in progress."""
 
-from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ import streamlit as st
 from perpcs.assembly.check import fit_check, is_checked
 from perpcs.assembly.explain import fewest
 from perpcs.assembly.names import made_by
-from perpcs.assembly.options import PRESETS
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import PRESETS, flat_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, map_csv
 from perpcs.figures.order import ALL, LAYERS, SORTS, modules_of, rows_of
@@ -36,7 +35,7 @@ from perpcs.ui.theme import is_dark
 from perpcs.ui.write_box import is_writing, write_box
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _ROWS = {LAYERS: "Layers", ALL: "All"}
 
@@ -71,7 +70,7 @@ def _nothing_yet(engine: "Engine", record: Studio) -> None:
         "upload": "Choose a file on the left, check what was read, and click Assemble.",
         "saved": "Choose the file of a saved model on the left.",
     }
-    size = f"{len(engine.manifest.positions)} positions × {engine.manifest.task(record.task).sharers} sharers"
+    size = f"{len(engine.pool.manifest.positions)} positions × {engine.pool.manifest.task(record.task).sharers} sharers"
     st.html(
         f'<div class="pp-empty"><h3>Your map will appear here</h3><p>{wanted.get(record.source, "")}</p>'
         f'<p class="pp-quiet">{size}, one weight each: {bytes_text(engine.user_bytes)}.</p></div>'
@@ -82,7 +81,7 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
     tags = [text for text in (made_by(person.assembly.router), person.how) if text]
     how = " ".join(f'<span class="pp-tag">{escape(text)}</span>' for text in tags)
     st.html(f"<h2>{escape(takeaway(person.assembly, person.name))} {how}</h2>{_strip(person.assembly, person)}")
-    story = took(person.assembly, person.name, engine.portraits(person.task))
+    story = took(person.assembly, person.name, engine.stored.portraits(person.task))
     if story:
         st.html(f'<p class="pp-took">{escape(story)}</p>')
     said, other = st.columns([0.72, 0.28], vertical_alignment="center")
@@ -97,7 +96,7 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
 @st.fragment
 def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
     """The map, its controls and the open view: a click on them reruns this part alone, not the whole page."""
-    assembly, sharers = person.assembly, engine.sharers(person.task)
+    assembly, sharers = person.assembly, engine.pool.sharers(person.task)
     with st.container(horizontal=True, vertical_alignment="bottom", key="map-controls"):
         modules = [LAYERS, ALL, *modules_of(assembly.positions)]
         remember("module", record.module if record.module in modules else ALL)
@@ -125,7 +124,7 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
         _actions(engine, record, person)
     record.module, record.sort = ("" if module in (None, ALL) else str(module)), sort or record.sort
     cell = piece_of(assembly, record.cell)
-    portraits, needed = engine.portraits(person.task), fewest(assembly, MOST)
+    portraits, needed = engine.stored.portraits(person.task), fewest(assembly, MOST)
     chosen = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
     figure = assembly_map(
         assembly,
@@ -171,14 +170,14 @@ def fit_html(person: Person) -> str:
 
 def _other_router(engine: "Engine", record: Studio, person: Person) -> None:
     """Reassembles the same history with the published gates, or with the default again."""
-    published = made_by(person.assembly.router) == made_by(asdict(PRESETS["paper"]))
+    published = made_by(person.assembly.router) == made_by(flat_options(PRESETS["paper"]))
     preset = "default" if published else "paper"
     if st.button(
         "With Newton weights" if published else "With the published gates",
         icon=":material/swap_horiz:",
         key="other-router",
         type="tertiary",
-        help=f"Assemble the same history with {made_by(asdict(PRESETS[preset]))} and compare both side by side.",
+        help=f"Assemble the same history with {made_by(flat_options(PRESETS[preset]))} and compare both side by side.",
     ):
         user = record.example if person.kind == "example" else "me"
         start_assembly(engine, record, person.task, person.history, user=user, options=PRESETS[preset])

@@ -18,8 +18,8 @@ from perpcs.ui.strings import NO_GROUP_TWICE, NOT_SAID, term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
     from perpcs.pool.manifest import Manifest
+    from perpcs.serve.engine import Engine
 
 RESULTS = ROOT / "results"
 """Where ``perpcs evaluate`` writes; the card reads nothing else."""
@@ -41,7 +41,7 @@ _GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24re
 
 def model_card(engine: "Engine") -> None:
     """The section at the end of Overview: what the pool is, from its manifest and results/."""
-    manifest = engine.manifest
+    manifest = engine.pool.manifest
     st.container(key="part-card").html('<h2 id="model-card" style="margin-top:1.6rem">What this pool is</h2>')
     lines = curve_lines(rows.base_card(manifest).get("curve"))
     left, right = st.columns([0.5, 0.5], gap="large") if lines else (st.container(), None)
@@ -53,17 +53,17 @@ def model_card(engine: "Engine") -> None:
     facts = ((escape(number), escape(words)) for number, words in rows.piece_facts_of(manifest, engine.pool_bytes))
     how = " ".join(rows.training_sentences(manifest))
     st.html(f"<h3>{term('piece', 'Pieces')}</h3>{facts_html(facts, 'Facts about the pieces')}{_quiet(escape(how))}")
-    st.html(_hypernet(manifest) + _quality(manifest, read_evaluations(RESULTS, engine.pool_hash)))
+    st.html(_hypernet(manifest) + _quality(manifest, read_evaluations(RESULTS, engine.pool.hash)))
     st.html(_limits(manifest))
 
 
 def _data(engine: "Engine") -> str:
     """What it was made from, and how many people had each role."""
-    manifest = engine.manifest
+    manifest = engine.pool.manifest
     counts: dict[str, int] = {}
     for pool in manifest.tasks:
         try:
-            counts[pool.task] = len(engine.examples(pool.task))
+            counts[pool.task] = len(engine.pool.examples(pool.task))
         except PerpcsError:
             continue  # told where the examples are shown
     head = ("task", "base users", "candidates", term("sharer", "sharers"), "example people")

@@ -3,12 +3,13 @@
 from html import escape
 from string import ascii_uppercase
 
+from perpcs.evaluate.metrics import rouge
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import bytes_text, method_colour, seconds_text
-from perpcs.figures.worddiff import diff_html, rouge_l, shared_words
-from perpcs.personalizers.answer import Answer
-from perpcs.personalizers.marks import Marks, marks_of
+from perpcs.figures.worddiff import diff_html, shared_words
 from perpcs.personalizers.methods import title_of
+from perpcs.serve.answer import Answer
+from perpcs.serve.marks import Marks, marks_of
 from perpcs.tasks import TASKS
 from perpcs.ui.answers import Asked, Column
 from perpcs.ui.give_history import items_html
@@ -119,7 +120,7 @@ def _verdict(asked: Asked, column: Column) -> str:
     if task.labels:
         return "✓ correct" if answer.text.strip().lower() == gold.strip().lower() else "✗ wrong"
     same, words = shared_words(answer.text, gold)
-    return f"{same} of {words} words shared, ROUGE-L {rouge_l(answer.text, gold):.2f}"
+    return f"{same} of {words} words shared, ROUGE-L {rouge(answer.text, gold)['rougeL']:.2f}"
 
 
 def _facts(answer: Answer) -> str:

@@ -11,12 +11,12 @@ from perpcs.ui.people import Person, example_person, find_example, names_of
 from perpcs.ui.state import Studio, remember
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def pool_tasks(engine: "Engine") -> tuple[str, ...]:
     """Tasks the pool has sharers for."""
-    return tuple(task.task for task in engine.manifest.tasks)
+    return tuple(task.task for task in engine.pool.manifest.tasks)
 
 
 def settle(engine: "Engine", record: Studio) -> Example | None:
@@ -25,8 +25,8 @@ def settle(engine: "Engine", record: Studio) -> Example | None:
     """
     tasks = pool_tasks(engine)
     if record.task not in tasks:
-        record.task = next((task for task in tasks if engine.examples(task)), tasks[0])
-    example = find_example(engine.examples(record.task), record.example)
+        record.task = next((task for task in tasks if engine.pool.examples(task)), tasks[0])
+    example = find_example(engine.pool.examples(record.task), record.example)
     record.example = example.id if example else ""
     return example
 
@@ -49,7 +49,7 @@ def task_picker(engine: "Engine", record: Studio, key: str) -> None:
 
 def example_picker(engine: "Engine", record: Studio, key: str) -> Example | None:
     """The example people of the task as a list with a line about each."""
-    examples = engine.examples(record.task)
+    examples = engine.pool.examples(record.task)
     if not examples:
         st.html('<p class="pp-note">This pool has no example people for this kind of text.</p>')
         return None

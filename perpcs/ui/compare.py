@@ -27,7 +27,7 @@ from perpcs.ui.theme import is_dark
 from perpcs.ui.vote import vote_panel
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 TICK = 0.06
 _TRUTH = "the true answer"
@@ -59,7 +59,7 @@ def _stored(engine: "Engine", question: Question) -> Asked:
     asked = question.asked()
     for column in asked.columns:
         if column.person.how == "precomputed" and not asked.blind:
-            rows = engine.example_answers(column.person.task, column.person.assembly.user, asked.query.id)
+            rows = engine.stored.answers(column.person.task, column.person.assembly.user, asked.query.id)
             column.answer = rows.get(column.method)
     asked.stored = any(column.answer for column in asked.columns)
     return asked
@@ -149,7 +149,7 @@ def _training(asked: Asked) -> str:
 
 def _step(engine: "Engine", work: Any, asked: Asked) -> str:
     """The current step, in a few words."""
-    ahead = engine.ahead(work.thread)
+    ahead = engine.queue.ahead(work.thread)
     if ahead:
         return f"Waiting for {ahead} other {'request' if ahead == 1 else 'requests'}"
     if any(column.answer and not column.over for column in asked.columns):

@@ -25,7 +25,7 @@ from perpcs.ui.strings import term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _COSTS: tuple[Cost, ...] = ("bytes", "seconds")
 

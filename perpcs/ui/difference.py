@@ -19,7 +19,7 @@ from perpcs.ui.strings import term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def difference_panel(engine: "Engine", record: Studio, person: Person) -> None:
@@ -87,7 +87,7 @@ def show_difference(
         key: of the widgets, unique for each place.
         to: whether ``other`` comes after the person's weights rather than before.
     """
-    assembly, sharers = person.assembly, engine.sharers(person.task)
+    assembly, sharers = person.assembly, engine.pool.sharers(person.task)
     before, after = (assembly.weights, other) if to else (other, assembly.weights)
     title = difference_takeaway(before, after, assembly.positions, assembly.sharers, what)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -121,7 +121,7 @@ def _files(csv: Callable[[], str], svg: Callable[[], str], key: str) -> None:
 
 def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> None:
     """Two people side by side on one scale, and their differences."""
-    one, other, sharers = pinned.assembly, person.assembly, engine.sharers(person.task)
+    one, other, sharers = pinned.assembly, person.assembly, engine.pool.sharers(person.task)
     share = agreement(one.weights, other.weights)
     names = (_named(pinned, person), _named(person, pinned))
     title = f"{names[0]} and {names[1]} share {100 * share.mean():.0f} % of the mix"

@@ -24,7 +24,7 @@ from perpcs.ui.work import Work
 __all__ = ("DEFAULT_POOL", "ROOT", "get_engine", "open_engine", "opening", "people_ahead", "pool_folder")
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def open_engine(folder: Path) -> "Engine":
@@ -38,9 +38,9 @@ def open_engine(folder: Path) -> "Engine":
             f"There is no pool in {folder}.",
             "Set PERPCS_POOL to a pool's folder and start the app again, or build one with: make pool.",
         )
-    from perpcs.personalizers.engine import Engine
-    from perpcs.personalizers.marks import word_list
-    from perpcs.pool.fit import check_fits
+    from perpcs.pool.memory_check import check_fits
+    from perpcs.serve.engine import Engine
+    from perpcs.serve.marks import word_list
 
     check_fits(folder)
     word_list()  # load it before the first answer
@@ -103,7 +103,7 @@ async def warm_start(_app: Any) -> AsyncIterator[None]:
 
 def people_ahead(engine: "Engine", work: Work[Any] | None = None) -> str:
     """``2 people ahead of you``; empty if there are none. ``work``: the visitor's own, which is not counted."""
-    ahead = engine.waiting if work is None or work.ended else engine.ahead(work.thread)
+    ahead = engine.queue.waiting if work is None or work.ended else engine.queue.ahead(work.thread)
     return f"{ahead} {'person' if ahead == 1 else 'people'} ahead of you" if ahead else ""
 
 

@@ -18,7 +18,7 @@ from perpcs.ui.state import Studio, remember
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 SHOWN = 4
 """Examples on the page at once."""
@@ -82,7 +82,7 @@ def _examples(engine: "Engine", record: Studio, column: Column, method: str) -> 
         st.button("Next", key="later", args=(record, 1, pages_), disabled=last, **turn)  # type: ignore[arg-type]
     for number, one in enumerate(found[first : first + SHOWN]):
         st.html(example_html(one, column.task, column.metric))
-        if column.task in {part.task for part in engine.manifest.tasks} and st.button(
+        if column.task in {part.task for part in engine.pool.manifest.tasks} and st.button(
             "Ask it on Compare", key=f"compare-{number}", type="tertiary", icon=":material/forum:", help=_ASK
         ):
             ask(record, one, column.task, method)

@@ -15,7 +15,7 @@ from perpcs.ui.whatif import whatif_panel
 from perpcs.ui.words import words_panel
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def closer_look(engine: "Engine", record: Studio, person: Person, cell: tuple[int, int] | None) -> None:

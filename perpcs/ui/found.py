@@ -11,7 +11,7 @@ from perpcs.pool.manifest import mapping
 from perpcs.ui import card
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def finding_of(engine: "Engine", name: str) -> Finding | None:
@@ -20,13 +20,13 @@ def finding_of(engine: "Engine", name: str) -> Finding | None:
     if finding is None:
         st.html(
             f'<p class="pp-note">There is no results/{name}.json yet. Make it with '
-            f"<code>perpcs experiment {name} --pool {escape(engine.manifest.name)}</code>.</p>"
+            f"<code>perpcs experiment {name} --pool {escape(engine.pool.manifest.name)}</code>.</p>"
         )
-    elif finding.pool_hash != engine.pool_hash:
+    elif finding.pool_hash != engine.pool.hash:
         st.html(
             f'<p class="pp-note">Measured with the pool {escape(finding.pool)} '
             f"<code>{escape(finding.pool_hash[:8])}</code>, not with the open one, "
-            f"{escape(engine.manifest.name)} <code>{engine.pool_hash[:8]}</code>.</p>"
+            f"{escape(engine.pool.manifest.name)} <code>{engine.pool.hash[:8]}</code>.</p>"
         )
     return finding
 

@@ -20,7 +20,7 @@ from perpcs.ui.state import SOURCES, Studio, forget, remember
 from perpcs.ui.strings import PRIVACY
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 UPLOADS = [
     *("txt", "csv", "tsv", "tab", "json", "jsonl", "ndjson", "js", "xml", "rss", "atom", "mbox", "eml", "bib", "md"),
@@ -133,7 +133,7 @@ def _read_as(record: Studio, task: str) -> None:
 
 
 def fill_sample(engine: "Engine", record: Studio, key: str) -> None:
-    example = find_example(engine.examples(record.task), record.example)
+    example = find_example(engine.pool.examples(record.task), record.example)
     if example is not None:
         record.text = st.session_state[key] = as_lines(example.history)
 

@@ -1,18 +1,27 @@
-"""The settings of an assembly: a widget for each field of RouterOptions, made from its type, with its docstring as
+"""The settings of an assembly: a widget for each option of the router, made from its type, with its docstring as
 help."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import streamlit as st
 
-from perpcs.assembly.options import PRESETS, RouterOptions, applies, option_helps
+from perpcs.assembly.options import option_names
+from perpcs.assembly.routers import (
+    PRESETS,
+    all_options,
+    applies,
+    changed,
+    flat_options,
+    option_default,
+    option_help,
+    option_type,
+)
 from perpcs.errors import PerpcsError
 from perpcs.ui.state import Studio, remember
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _PRESET_NAMES = {
     "default": "Default: Newton weights",
@@ -48,7 +57,7 @@ _MOST_SEGMENTS = 4
 _SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 _FLOATS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEPS = {"p": _SHARES, "share_ratio": _SHARES, "least": (0.0, 0.1, 0.25, 0.5)}
-_NAMES = tuple(field.name for field in fields(RouterOptions))
+_NAMES = ("router", *all_options())
 
 
 def knobs(engine: "Engine", record: Studio) -> None:
@@ -64,16 +73,16 @@ def knobs(engine: "Engine", record: Studio) -> None:
             args=(record,),
             help="All except the default follow a publication exactly, for comparison.",
         )
-        for name in _NAMES:
+        for name in ("router", *option_names(type(record.options))):
             if applies(name, record.options):
-                _knob(record, name, [sharer.id for sharer in engine.sharers(record.task)])
+                _knob(record, name, [sharer.id for sharer in engine.pool.sharers(record.task)])
         st.html('<p class="pp-quiet">Applies from the next assembly on.</p>')
 
 
 def _knob(record: Studio, name: str, sharers: Sequence[str]) -> None:
-    kind, value = get_type_hints(RouterOptions)[name], asdict(record.options)[name]
+    kind, value = option_type(name), option_default(name, record.options)
     key = remember(f"knob-{name}", list(value) if isinstance(value, tuple) else value)
-    common: dict[str, Any] = {"key": key, "help": option_helps()[name], "on_change": _take_knobs, "args": (record,)}
+    common: dict[str, Any] = {"key": key, "help": option_help(name), "on_change": _take_knobs, "args": (record,)}
     label = _LABELS.get(name, name.replace("_", " "))
     if get_origin(kind) is Literal and len(get_args(kind)) > _MOST_SEGMENTS:
         st.selectbox(label, get_args(kind), **common)
@@ -97,13 +106,14 @@ def _knob(record: Studio, name: str, sharers: Sequence[str]) -> None:
 def _take_knobs(record: Studio) -> None:
     turned = {name: st.session_state[f"knob-{name}"] for name in _NAMES if f"knob-{name}" in st.session_state}
     try:
-        record.options = replace(record.options, **turned)
+        record.options = changed(record.options, **{**record.turned, **turned})
+        record.turned |= turned
     except PerpcsError as error:  # two settings that cannot be combined
         record.failure = error
 
 
 def _take_preset(record: Studio) -> None:
     if st.session_state["preset"] in PRESETS:
-        record.options = PRESETS[st.session_state["preset"]]
-        for name in _NAMES:
-            st.session_state[f"knob-{name}"] = asdict(record.options)[name]
+        record.options, record.turned = PRESETS[st.session_state["preset"]], {}
+        for name, value in flat_options(record.options).items():
+            st.session_state[f"knob-{name}"] = value

@@ -25,7 +25,7 @@ from perpcs.ui.state import Studio
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _SHOWN = 3
 _TOP = {"x.0": "x 1", "x.1": "x 2", "scale": "scale", "temperature": "temperature", "k": "k"}
@@ -53,12 +53,12 @@ def equation_panel(engine: "Engine", record: Studio, example: Example | None) ->
     if example is None:
         st.html('<p class="pp-note">This pool has no example people for this kind of text.</p>')
         return
-    name = names_of(engine.examples(record.task))[example.id]
+    name = names_of(engine.pool.examples(record.task))[example.id]
     with st.expander(f"Whose numbers: {name}, {TASKS[record.task].title.lower()}"):
         task_picker(engine, record, "method-task")
         example_picker(engine, record, "method-example")
     try:
-        assembly = engine.example_assembly(record.task, example.id)
+        assembly = engine.stored.assembly(record.task, example.id)
     except PerpcsError as error:
         show_error(error)
         return
@@ -73,7 +73,7 @@ def equation_panel(engine: "Engine", record: Studio, example: Example | None) ->
 
 def layer_of(engine: "Engine", assembly: Assembly, name: str) -> Layer:
     """The position of the largest weight, in numbers."""
-    manifest, (p, _) = engine.manifest, largest_piece(assembly)
+    manifest, (p, _) = engine.pool.manifest, largest_piece(assembly)
     size = np.abs(assembly.weights[p])
     order, names = np.argsort(-size, kind="stable")[:_SHOWN], short_names(assembly.sharers)
     top = tuple((names[s].rpartition("-")[2], float(assembly.weights[p, s])) for s in order.tolist() if size[s] > 0)
@@ -163,7 +163,7 @@ def differences_panel(engine: "Engine") -> None:
                     '<div class="pp-prose"><p><b>There.</b> '
                     f"{escape(difference.before)}</p><p><b>Here.</b> {escape(difference.here)}</p><p><b>What it "
                     f"does.</b> {escape(difference.does)}</p></div>"
-                    f"{effect_html(difference, measured, engine.pool_hash)}"
+                    f"{effect_html(difference, measured, engine.pool.hash)}"
                 )
 
 

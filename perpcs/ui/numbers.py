@@ -1,7 +1,6 @@
 """In numbers: how the mix changes from layer to layer, who is used, and what PEFT retrieval would select."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.explain import OVER_USED, Usage, agreement, usage
-from perpcs.assembly.options import PRESETS
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import router_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import short_names
 from perpcs.figures.strip import Panel, strip, strip_csv
@@ -24,7 +23,7 @@ from perpcs.ui.strings import term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def numbers_panel(engine: "Engine", record: Studio, person: Person) -> None:
@@ -85,8 +84,7 @@ def _retrieval(engine: "Engine", record: Studio, person: Person) -> np.ndarray |
     assembly = person.assembly
     if record.kept.get("retrieval-asked", ("", False))[0] != assembly.fingerprint or not person.history:
         return None
-    k = int(assembly.router.get("k", PRESETS["default"].k))
-    options = replace(PRESETS["default"], router="retrieval", k=k)
+    options = router_options(router="retrieval", k=assembly.router.get("k"))
 
     def whole_sharers() -> np.ndarray:
         return engine.assemble(get_task(person.task), person.history, options=options).weights
@@ -110,15 +108,15 @@ def _sharers(engine: "Engine", record: Studio, person: Person) -> None:
         f'<p class="pp-quiet">{term("dormant", "Dormant")}: no weight anywhere. {term("over-used", "Over-used")}: more '
         f"than {OVER_USED:g} times an even share, {100 * OVER_USED / len(names):.1f} % of all weight.</p>"
     )
-    examples = engine.examples(person.task)
+    examples = engine.pool.examples(person.task)
     if not examples:
         return
     try:
         everybody = worked_out(
             record,
             "usage",
-            (engine.pool_hash, person.task),
-            lambda: usage([engine.example_assembly(person.task, example.id).weights for example in examples]),
+            (engine.pool.hash, person.task),
+            lambda: usage([engine.stored.assembly(person.task, example.id).weights for example in examples]),
         )
     except PerpcsError as error:
         show_error(error)

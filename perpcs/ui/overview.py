@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from perpcs.assembly.check import fit_sentence, is_checked
-from perpcs.assembly.options import BY_LOSS, PRESETS
+from perpcs.assembly.routers import PRESETS, decided_by
 from perpcs.errors import PerpcsError
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
@@ -26,8 +26,8 @@ from perpcs.ui.strings import CLAIM, computed, term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
     from perpcs.pool.manifest import Manifest
+    from perpcs.serve.engine import Engine
 
 
 def claim(engine: "Engine") -> None:
@@ -41,15 +41,15 @@ def claim(engine: "Engine") -> None:
 
 def _computed(engine: "Engine") -> str:
     """What is computed for a newcomer by the default router, with the size of this pool."""
-    text = escape(computed(PRESETS["default"].router))
-    size = f"{len(engine.manifest.positions)} positions × {engine.manifest.tasks[0].sharers} sharers"
+    text = escape(computed(PRESETS["default"].name))
+    size = f"{len(engine.pool.manifest.positions)} positions × {engine.pool.manifest.tasks[0].sharers} sharers"
     text = text.replace("each sharer’s piece", f"each {term('sharer')}’s {term('piece')}")
     return text.replace("each position.", f"each {term('position')} ({size}).")
 
 
 def voices(engine: "Engine", record: Studio) -> None:
     """One input, answered by every example person's model; nothing if the pool stores no such answers."""
-    shared, examples = engine.shared_answers(record.task), engine.examples(record.task)
+    shared, examples = engine.stored.shared(record.task), engine.pool.examples(record.task)
     names = names_of(examples)
     queries = {(example.id, query.id): query for example in examples for query in example.queries}
     shared = tuple(row for row in shared if (row.asker, row.query) in queries and set(row.texts) <= set(names))
@@ -85,9 +85,9 @@ def voices(engine: "Engine", record: Studio) -> None:
 
 def story(engine: "Engine", record: Studio, example: Example) -> None:
     """The figure of one example in steps: all of them, or one highlighted."""
-    name = names_of(engine.examples(record.task))[example.id]
+    name = names_of(engine.pool.examples(record.task))[example.id]
     try:
-        assembly = engine.example_assembly(record.task, example.id)
+        assembly = engine.stored.assembly(record.task, example.id)
     except PerpcsError as error:
         show_error(error)
         return
@@ -97,7 +97,7 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         name=name,
         history=example.history,
         assembly=assembly,
-        sharers=engine.sharers(record.task),
+        sharers=engine.pool.sharers(record.task),
         user_bytes=engine.user_bytes,
         query=query,
         answers=tuple((a.method, title_of(a.method, assembly.router), a.text) for a in stored),
@@ -134,7 +134,7 @@ def doors(engine: "Engine", record: Studio, example: Example | None) -> None:
 
 def facts(engine: "Engine", task: str) -> None:
     """What the pool holds and how much is stored per person."""
-    manifest, pool = engine.manifest, engine.manifest.task(task)
+    manifest, pool = engine.pool.manifest, engine.pool.manifest.task(task)
     positions, licence = len(manifest.positions), escape(manifest.licence.rstrip("."))
     pieces = round(pool.sharers * positions * pool.share_ratio)
     rows = (
@@ -143,7 +143,7 @@ def facts(engine: "Engine", task: str) -> None:
         (f"{positions}", term("position", "positions")),
         (bytes_text(engine.pool_bytes), f"the whole {term('pool')} on disk"),
         (bytes_text(engine.user_bytes), "per person"),
-        (ratio_text(engine.user_bytes, engine.adapter_bytes), f"of a {term('full adapter')}"),
+        (ratio_text(engine.user_bytes, engine.pool.manifest.adapter_bytes), f"of a {term('full adapter')}"),
     )
     st.container(key="part-pool").html(f"<h2>The pool “{escape(manifest.title)}”</h2>")
     left, right = st.columns([0.62, 0.38], gap="large", vertical_alignment="center")
@@ -153,19 +153,19 @@ def facts(engine: "Engine", task: str) -> None:
         f"{pool.candidates} candidates by {escape(pool.selection)}; share ratio {pool.share_ratio:g}, "
         f"rank {manifest.rank}, stored as {escape(manifest.dtype)}. Licence: {licence}.</p>"
     )
-    right.html(size_html(engine.user_bytes, engine.adapter_bytes))
+    right.html(size_html(engine.user_bytes, engine.pool.manifest.adapter_bytes))
 
 
 def method(engine: "Engine") -> None:
     """The short explanation that "Explain the method" leads to."""
-    manifest = engine.manifest
+    manifest = engine.pool.manifest
     st.container(key="part-method").html('<h2 id="how-it-works">How it works</h2>')
     left, right = st.columns([0.5, 0.5], gap="large")
     left.html(
         f'<div class="pp-prose"><p>Each {term("sharer")} adapted the {term("base model")} to their own text. The '
         f"adapter is split into {term('piece', 'pieces')}, one per {term('position')}. Each piece comes with a "
         f"{term('gate')} and a {term('prototype')}: vectors that say which words it suits.</p>"
-        f"{_routing(PRESETS['default'].router)}"
+        f"{_routing(PRESETS['default'].name)}"
         "</div>"
     )
     right.html(
@@ -197,7 +197,7 @@ def _routing(router: str) -> str:
             "change.</p>"
             "<p>The paper’s own method, trained gates, is one click away on Assemble and Compare.</p>"
         )
-    if router in BY_LOSS:
+    if decided_by(router) == "loss":
         return (
             f"<p>The model reads your {history} a few times, forwards and backwards. Each pass shows how much the loss "
             f"on your own words would fall with the {weight} of each {piece}; the weights alone take a small step in "

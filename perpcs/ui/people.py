@@ -11,7 +11,7 @@ from perpcs.pool.manifest import Example
 from perpcs.tasks import Item, Query
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def example_person(engine: "Engine", task: str, example: Example, live: Assembly
     Raises:
         PerpcsError: when the stored assembly cannot be read.
     """
-    assembly = live or engine.example_assembly(task, example.id)
-    name = names_of(engine.examples(task))[example.id]
+    assembly = live or engine.stored.assembly(task, example.id)
+    name = names_of(engine.pool.examples(task))[example.id]
     how = assembled_here(engine, assembly) if live else "precomputed"
     return Person("example", name, task, assembly, example.history, example.queries, how)
 
@@ -60,4 +60,4 @@ def fit_of(person: Person) -> str:
 
 
 def assembled_here(engine: "Engine", assembly: Assembly) -> str:
-    return f"assembled here on {engine.device} in {seconds_text(assembly.seconds)}"
+    return f"assembled here on {engine.base.device} in {seconds_text(assembly.seconds)}"

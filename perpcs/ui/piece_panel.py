@@ -17,7 +17,7 @@ from perpcs.ui.state import Studio, remember
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 SHOWN_VOTERS = 5
 _BLIND = {
@@ -32,7 +32,7 @@ def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[in
     assembly = person.assembly
     position, sharer = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
     facts = piece_facts(assembly, position, sharer)
-    card, origin = engine.sharers(person.task)[sharer], engine.manifest.task(person.task).origin
+    card, origin = engine.pool.sharers(person.task)[sharer], engine.pool.manifest.task(person.task).origin
     hint = "" if cell else " <span class='pp-tag'>largest weight on the map</span>"
     st.html(f"<h2>Piece: {escape(facts.label)}, sharer {escape(facts.sharer_name)}{hint}</h2>")
     left, middle, right = st.columns([0.39, 0.34, 0.27], gap="medium")
@@ -53,7 +53,7 @@ def _numbers(engine: "Engine", facts: PieceFacts) -> None:
     )
     st.html(facts_html(rows))
     st.latex(weight_equation(facts))
-    st.latex(update_equation(facts, engine.manifest.scale, engine.manifest.kind))
+    st.latex(update_equation(facts, engine.pool.manifest.scale, engine.pool.manifest.kind))
 
 
 def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
@@ -62,9 +62,8 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
     if facts.decided_by == "router":
         return f"<b>No item voted</b><p class='pp-quiet'>{_BLIND[str(facts.router['router'])]}</p>"
     if facts.decided_by == "loss":
-        k = facts.router.get("k", 1)
         head = (
-            f"<b>For {len(facts.voters)} of {facts.n_items} items it is among the {k} that help most here</b>"
+            f"<b>For {len(facts.voters)} of {facts.n_items} items it is among the {facts.k} that help most here</b>"
             "<p class='pp-quiet'>Bars: its share of the drop in the item’s loss that these would bring, one small "
             "step from the base model.</p>"
         )

@@ -16,7 +16,7 @@ from perpcs.ui.pages import page
 from perpcs.ui.state import Studio
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "assets" / "pools"
@@ -63,7 +63,7 @@ def pool_picker(engine: "Engine", record: Studio) -> None:
         if chosen is not None and chosen != record.pool and record.pool in pools:
             open_pool(record, chosen)
             st.rerun()
-        st.html(f'<p class="pp-quiet">Open now: {escape(engine.manifest.title)}.</p>')
+        st.html(f'<p class="pp-quiet">Open now: {escape(engine.pool.manifest.title)}.</p>')
         st.page_link(page("overview"), label="Its model card, at the end of Overview", icon=":material/badge:")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from perpcs.assembly.explain import fewest
-from perpcs.assembly.options import PRESETS
+from perpcs.assembly.routers import PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map
 from perpcs.figures.order import LAYERS, short_names
@@ -35,7 +35,7 @@ from perpcs.ui.strings import CLAIM, computed, term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 _LARGE = 20
@@ -110,7 +110,7 @@ def _go(record: Studio, name: str) -> None:
 
 def _claim(show: Show) -> None:
     st.html(
-        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">{escape(computed(PRESETS["default"].router))} No '
+        f'<h1 class="pp-claim">{escape(CLAIM)}</h1><p class="pp-lede">{escape(computed(PRESETS["default"].name))} No '
         f"network is trained. The personal model is that table: {bytes_text(show.engine.user_bytes)}.</p>"
     )
 
@@ -118,12 +118,12 @@ def _claim(show: Show) -> None:
 def _story(step: int, show: Show) -> None:
     person, assembly = show.person, show.person.assembly
     query = person.queries[0] if person.queries else None
-    answers = show.engine.example_answers(person.task, show.record.example, query.id) if query else {}
+    answers = show.engine.stored.answers(person.task, show.record.example, query.id) if query else {}
     told = Story(
         name=person.name,
         history=person.history,
         assembly=assembly,
-        sharers=show.engine.sharers(person.task),
+        sharers=show.engine.pool.sharers(person.task),
         user_bytes=show.engine.user_bytes,
         query=query,
         answers=tuple(
@@ -137,9 +137,9 @@ def _story(step: int, show: Show) -> None:
 
 def _size(show: Show) -> None:
     engine = show.engine
-    ratio = ratio_text(engine.user_bytes, engine.adapter_bytes)
+    ratio = ratio_text(engine.user_bytes, engine.pool.manifest.adapter_bytes)
     st.html(f'<h1>A personal model is {ratio} of a full adapter</h1><p class="pp-lede">The areas are to scale.</p>')
-    st.html(size_html(engine.user_bytes, engine.adapter_bytes))
+    st.html(size_html(engine.user_bytes, engine.pool.manifest.adapter_bytes))
 
 
 # ---- assemble --------------------------------------------------------------------------------------------------------
@@ -148,12 +148,12 @@ def _size(show: Show) -> None:
 def _map(show: Show) -> None:
     person = show.person
     title = takeaway(person.assembly, person.name)
-    portraits = show.engine.portraits(person.task)
+    portraits = show.engine.stored.portraits(person.task)
     story = took(person.assembly, person.name, portraits)
     st.html(f'<h1>{escape(title)}</h1><p class="pp-lede">{escape(story)}</p>')
     figure = assembly_map(
         person.assembly,
-        show.engine.sharers(person.task),
+        show.engine.pool.sharers(person.task),
         sort=show.record.sort,
         module=LAYERS,
         names=column_names(person.assembly, portraits, 18) if portraits.sharers else (),
@@ -174,7 +174,7 @@ def _map(show: Show) -> None:
 
 
 def _piece(show: Show) -> None:
-    assembly, manifest = show.person.assembly, show.engine.manifest
+    assembly, manifest = show.person.assembly, show.engine.pool.manifest
     facts = piece_facts(assembly, *largest_piece(assembly))
     st.html(f"<h1>The strongest piece: {escape(facts.label)}, sharer {escape(facts.sharer_name)}</h1>")
     rows = (
@@ -228,7 +228,7 @@ def _question(show: Show) -> None:
 def _answers(show: Show) -> None:
     person = show.person
     query = person.queries[0] if person.queries else None
-    rows = show.engine.example_answers(person.task, show.record.example, query.id) if query else {}
+    rows = show.engine.stored.answers(person.task, show.record.example, query.id) if query else {}
     st.html(f"<h1>Three answers, and {escape(person.name)}’s own</h1>")
     gold = query.gold if query else None
     if gold:

@@ -19,7 +19,7 @@ from perpcs.ui.state import Studio, remember
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 MEASURES = {"metric": "The task’s metric", "nll": "Likelihood (NLL)", "style": "Style"}
 _NAMES = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L", "nll": "NLL", "style": "style"}

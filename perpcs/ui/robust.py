@@ -21,7 +21,7 @@ from perpcs.ui.state import Studio
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def robustness_panel(engine: "Engine", record: Studio) -> None:

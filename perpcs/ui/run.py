@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from perpcs.assembly.options import ACTIVATIONS, RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import Router
+from perpcs.assembly.routers import same_routing
 from perpcs.figures.live import live_map
 from perpcs.figures.order import column_order
 from perpcs.figures.style import seconds_text
@@ -22,7 +23,7 @@ from perpcs.ui.theme import is_dark
 from perpcs.ui.work import Work
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 TICK = 0.11
 """Seconds between two frames."""
@@ -50,7 +51,7 @@ def start_assembly(
     items: Sequence[Item],
     *,
     user: str,
-    options: RouterOptions | None = None,
+    options: Router | None = None,
     page: str = "assemble",
 ) -> None:
     """Start assembling; the previous assembly stays until the new one is complete.
@@ -62,7 +63,7 @@ def start_assembly(
     if record.work is not None:
         record.work.stop()
     options, items = options or record.options, tuple(items)
-    together = options.router not in ACTIVATIONS  # all positions change at every step
+    together = options.decided_by != "votes"  # all positions change at every step
 
     def do(report: Any) -> Assembly:
         def on_position(step: Any) -> None:
@@ -82,12 +83,12 @@ def watch(engine: "Engine", record: Studio) -> None:
     st.html(
         "<style>.st-key-finished, .st-key-finished-below { display: none; }</style>"
     )  # otherwise the old content would stay below
-    sharers = engine.sharers(work.about["task"])
+    sharers = engine.pool.sharers(work.about["task"])
     head, picture = st.empty(), st.empty()
     with st.container(horizontal=True):
         st.button("Stop", on_click=work.stop, icon=":material/stop:", key="stop")
         st.button("Skip the animation", on_click=work.skip, icon=":material/skip_next:", key="skip")
-    canvas = np.zeros((len(engine.manifest.positions), len(sharers)), dtype=np.float32)
+    canvas = np.zeros((len(engine.pool.manifest.positions), len(sharers)), dtype=np.float32)
     columns = column_order(canvas, sharers, "cluster")
     for frame in work.reports[: work.shown]:
         _paint(canvas, frame)
@@ -128,7 +129,7 @@ def _progress(engine: "Engine", work: Work[Any]) -> str:
     if frame.row.ndim == 2:
         where = f"<b>All positions at once</b>, pass {frame.batch + 1} of {frame.batches}"
         return _bar(where, took, (frame.batch + 1) / frame.batches)
-    label = engine.manifest.positions[frame.position].label
+    label = engine.pool.manifest.positions[frame.position].label
     batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
     share = (frame.batch * frame.positions + frame.position + 1) / (frame.batches * frame.positions)
     where = f"<b>{escape(label)}</b>, position {frame.position + 1} of {frame.positions}{batch}"
@@ -164,6 +165,6 @@ def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
 def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None:
     """Keep the previous model for comparison; show the comparison at once if the settings have changed."""
     record.before = before
-    if before is not None and before.assembly.router != after.router:
+    if before is not None and not same_routing(before.assembly.router, after.router):
         record.view = "difference"
         st.session_state.pop("view", None)

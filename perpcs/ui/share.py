@@ -8,12 +8,12 @@ import streamlit as st
 
 from perpcs.errors import PerpcsError
 from perpcs.figures.steps import STEPS, steps_html
-from perpcs.personalizers.sharing import carried_to, revoke, share
 from perpcs.pool.contribute import GUEST, MIN_ITEMS, id_of, new_code
 from perpcs.pool.contribute import STEPS as TRAINING
 from perpcs.pool.copies import is_copy, new_name, recover_all
 from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
+from perpcs.serve.sharing import migrated_to, revoke, share
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import give_history
 from perpcs.ui.choice import pool_tasks
@@ -27,7 +27,7 @@ from perpcs.ui.strings import SHARE_LEDE, SHARE_TRACES, term
 from perpcs.ui.watching import watch_steps
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _TOKEN = "job"
 _NAMES = {
@@ -146,7 +146,7 @@ def _train(engine: "Engine", record: Studio, draft: Draft) -> None:
     def do(report: Any) -> Any:
         return engine.train_sharer(task, items, id_of(code), lambda what, done, of: report((what, done, of)))
 
-    record.sharing = know(Sharing(draft.task, len(items), engine.pool_hash, code))
+    record.sharing = know(Sharing(draft.task, len(items), engine.pool.hash, code))
     record.sharing.start(do)
 
 
@@ -174,7 +174,7 @@ def progress_panel(engine: "Engine", record: Studio) -> None:
         _done(engine, record, sharing)
     elif sharing.trained is None:
         _discard(record, "Try again")
-    elif sharing.pool_hash != engine.pool_hash:
+    elif sharing.pool_hash != engine.pool.hash:
         show_error(
             PerpcsError("These pieces were trained for another pool than the open one.", "Open that one, or discard.")
         )
@@ -187,7 +187,7 @@ def progress_panel(engine: "Engine", record: Studio) -> None:
 
 
 def _before(engine: "Engine", record: Studio) -> None:
-    positions = len(engine.manifest.positions)
+    positions = len(engine.pool.manifest.positions)
     where = "this copy of a pool" if is_copy(engine.pool.folder) else "a new copy of this pool"
     st.html(
         '<div class="pp-empty pp-left"><h2>What will happen</h2><ol>'
@@ -207,7 +207,7 @@ def _consent(engine: "Engine", sharing: Sharing, given: Any) -> None:
     )
     if st.button("Add to a copy of the pool", type="primary", disabled=not agreed, key="add"):
         source, root = engine.pool.folder, shared_root()
-        target = source if is_copy(source) else root / new_name(engine.manifest.name)
+        target = source if is_copy(source) else root / new_name(engine.pool.manifest.name)
 
         def do(report: Any) -> Any:
             report(("write", 0, 1))
@@ -280,7 +280,7 @@ def _take_back(engine: "Engine", record: Studio, code: str) -> None:
         before = copy.hash
         pool = revoke(copy.folder, code)
         if record.own is not None and record.own.assembly.pool_hash == before:
-            record.own = replace(record.own, assembly=carried_to(pool, record.own.assembly))
+            record.own = replace(record.own, assembly=migrated_to(pool, record.own.assembly))
         record.live.clear()
         if record.sharing is not None and record.sharing.code == code:
             _forget(record)

@@ -15,7 +15,7 @@ from perpcs.ui.sharing import Sharing
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 _WAYS = {"all": "All pieces", "ratio": "A share of them", "named": "By layer and module"}
 
@@ -39,7 +39,7 @@ def choice_panel(engine: "Engine", sharing: Sharing) -> Leaving | None:
 
 
 def _mask(engine: "Engine", sharing: Sharing) -> np.ndarray:
-    positions, id = engine.manifest.positions, id_of(sharing.code)
+    positions, id = engine.pool.manifest.positions, id_of(sharing.code)
     way = st.segmented_control(
         "What to share", list(_WAYS), default="all", format_func=_WAYS.__getitem__, key="share-way", required=True
     )
@@ -80,7 +80,7 @@ def _preview(engine: "Engine", given: Leaving, mask: np.ndarray) -> None:
         ("0", "words of yours"),
     )
     st.html(f"<h3>Exactly what leaves</h3>{facts_html(rows, 'What leaves')}")
-    labels = [position.label for position in engine.manifest.positions]
+    labels = [position.label for position in engine.pool.manifest.positions]
     body = "".join(_row(part, labels) for part in parts)
     st.html(
         '<div class="pp-items pp-tensors" tabindex="0" role="region" aria-label="Every tensor that leaves"><table>'

@@ -17,15 +17,15 @@ from perpcs.ui.state import Studio
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def usage(engine: "Engine", task: str) -> dict[str, np.ndarray]:
     """For every example person with a stored assembly: each sharer's share of weight, (S,), by the person's id."""
     found = {}
-    for example in engine.examples(task):
+    for example in engine.pool.examples(task):
         try:
-            size = np.abs(engine.example_assembly(task, example.id).weights).sum(axis=0)
+            size = np.abs(engine.stored.assembly(task, example.id).weights).sum(axis=0)
         except PerpcsError:
             continue  # reported where that person is shown
         found[example.id] = size / (float(size.sum()) or 1.0)
@@ -34,7 +34,7 @@ def usage(engine: "Engine", task: str) -> dict[str, np.ndarray]:
 
 def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     """The card of the selected sharer; by default the person's strongest one."""
-    sharers = engine.sharers(record.task)
+    sharers = engine.pool.sharers(record.task)
     ids = [sharer.id for sharer in sharers]
     tag = ""
     if record.star:
@@ -54,16 +54,16 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
         (loss, f"{term('NLL')} on their own text,<br>base model → own pieces"),
     )
     st.html(facts_html(rows, f"Facts about sharer {escape(card.id)}"))
-    origin = engine.manifest.task(record.task).origin
+    origin = engine.pool.manifest.task(record.task).origin
     if origin:
         st.html(f'<p class="pp-origin"><b>Who this is</b>: {escape(origin)}</p>')
     terms = ", ".join(card.terms) or "none used by at least three people"
     st.html(f'<p class="pp-quiet">Typical words of the cluster: {escape(terms)}. The sharer’s text is not stored.</p>')
-    labels = [position.label for position in engine.manifest.positions]
+    labels = [position.label for position in engine.pool.manifest.positions]
     st.html(
         pieces_html(labels, shared, person, number)
         + losses_html(card)
-        + recognised_html(labels, engine.recognised(record.task), number)
+        + recognised_html(labels, engine.stored.recognised(record.task), number)
         + users_html(engine, record, number)
     )
     if person is not None and person.assembly.weights[:, number].any():
@@ -129,7 +129,7 @@ def recognised_html(labels: list[str], found: np.ndarray | None, number: int) ->
 
 def users_html(engine: "Engine", record: Studio, number: int) -> str:
     """This sharer's share of each example person's weight, as stored with the pool."""
-    names = names_of(engine.examples(record.task))
+    names = names_of(engine.pool.examples(record.task))
     shares = {names[id]: float(share[number]) for id, share in usage(engine, record.task).items()}
     if not shares:
         return ""

@@ -23,7 +23,7 @@ from perpcs.ui.subset import strategies_panel, subset_panel
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 COLOURS = {
     "cluster": "Cluster",
@@ -44,7 +44,7 @@ def sharers_page(engine: "Engine", record: Studio) -> None:
             person = _person(engine, record)
             if person is not None:
                 engine.check(person.assembly)
-            candidates = engine.candidates(record.task)
+            candidates = engine.pool.candidates(record.task)
         except PerpcsError as error:
             show_error(error)
             return
@@ -88,7 +88,7 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
             record.task = record.own.task
             return record.own
     task_picker(engine, record, "sharers-task")
-    examples = engine.examples(record.task)
+    examples = engine.pool.examples(record.task)
     if not examples:
         st.html('<p class="pp-note">This pool has no example people for this kind of text.</p>')
         return None
@@ -102,7 +102,7 @@ def _person(engine: "Engine", record: Studio) -> Person | None:
 
 def _settle(engine: "Engine", record: Studio) -> None:
     """Replace choices from a link or another task that do not exist here."""
-    ids = [sharer.id for sharer in engine.sharers(record.task)]
+    ids = [sharer.id for sharer in engine.pool.sharers(record.task)]
     record.star = record.star if record.star in ids else ""
     record.only = tuple(number for number in record.only if number < len(ids))
     record.strategy = record.strategy if record.strategy in STRATEGIES else "cluster"
@@ -122,7 +122,7 @@ def _controls(engine: "Engine", record: Studio, person: Person | None, candidate
     )
     if would_share(candidates, record.strategy) is None:
         st.html(f'<p class="pp-note">{escape(unavailable(record.strategy, candidates))}</p>')
-    sharers = engine.sharers(record.task)
+    sharers = engine.pool.sharers(record.task)
     st.session_state["star"] = record.star or None
     words = {sharer.id: f"{sharer.id} · {', '.join(sharer.terms[:3])}" for sharer in sharers}
     st.selectbox(
@@ -156,12 +156,14 @@ def unavailable(strategy: str, candidates: Candidates) -> str:
 
 
 def _map(engine: "Engine", record: Studio, person: Person | None, candidates: Candidates) -> None:
-    drawn = Drawn(candidates.xy, candidates.clusters, candidates.items, candidates.sharers, engine.sharers(record.task))
+    drawn = Drawn(
+        candidates.xy, candidates.clusters, candidates.items, candidates.sharers, engine.pool.sharers(record.task)
+    )
     guest = _guest(engine, record, person, candidates)
     colouring = colouring_of(engine, record, drawn, guest)
     title = map_title(guest, drawn)
     how = f" <span class='pp-tag'>{escape(person.how)}</span>" if person is not None and person.how else ""
-    origin = engine.manifest.task(record.task).origin
+    origin = engine.pool.manifest.task(record.task).origin
     who = (
         f'<p class="pp-quiet pp-origin">Each of the {len(drawn.sharers)} sharers: {escape(origin)}</p>'
         if origin
@@ -192,8 +194,9 @@ def _map(engine: "Engine", record: Studio, person: Person | None, candidates: Ca
         )
     st.html(
         f'<p class="pp-quiet">★ a {term("sharer")}, • a candidate who does not share, ◆ the person. The wider the '
-        f"line, the more of the person’s {term('weight')} the sharer has, summed over {len(engine.manifest.positions)} "
-        "positions. Click a star for its card; draw around stars to select them.</p>"
+        f"line, the more of the person’s {term('weight')} the sharer has, summed over "
+        f"{len(engine.pool.manifest.positions)} positions. Click a star for its card; draw around stars to select "
+        "them.</p>"
     )
     st.download_button(
         "CSV of this map",

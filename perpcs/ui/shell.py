@@ -19,7 +19,7 @@ from perpcs.ui.tour import show_tour
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
@@ -38,7 +38,7 @@ def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
 
 def status_line(engine: "Engine") -> None:
     """Base model, device and why, pool and hash, people ahead (G3)."""
-    manifest = engine.manifest
+    manifest = engine.pool.manifest
     layers = len({position.layer for position in manifest.positions})
     queue = people_ahead(engine, studio().work) or "no one ahead of you"
     facts = manifest.card.get("base", {})
@@ -46,8 +46,8 @@ def status_line(engine: "Engine") -> None:
     base = f"{size / 1e6:.3g} M parameters" if size else html.escape(Path(str(facts.get("from") or manifest.base)).name)
     parts = (
         f"<b>Base model</b> {base}, pieces in {layers} layers",
-        f"<b>Device</b> {html.escape(engine.device)}: {html.escape(engine.why_device)}",
-        f"<b>Pool</b> {html.escape(manifest.name)} <code>{html.escape(engine.pool_hash[:8])}</code>",
+        f"<b>Device</b> {html.escape(str(engine.base.device))}: {html.escape(engine.base.why)}",
+        f"<b>Pool</b> {html.escape(manifest.name)} <code>{html.escape(engine.pool.hash[:8])}</code>",
         f"<b>Queue</b> {queue}",
     )
     with st.container(key="statusline"):

@@ -12,8 +12,9 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from perpcs.assembly.options import PRESETS, RouterOptions
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import Router
+from perpcs.assembly.routers import PRESETS
 from perpcs.data import Look
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import ALL, LAYERS, SORTS
@@ -91,7 +92,9 @@ class Studio:
     """The visitor's own person: assembled here, or loaded from a file."""
     live: dict[tuple[str, str], Assembly] = field(default_factory=dict)
     """Example people assembled again here, by (task, id)."""
-    options: RouterOptions = field(default_factory=lambda: PRESETS["default"])
+    options: Router = field(default_factory=lambda: PRESETS["default"])
+    turned: dict[str, Any] = field(default_factory=dict)
+    """Every option that was set by hand, also those of a router that is not the current one."""
     work: Work | None = None
     sharing: Sharing | None = None
     """A contribution under way, or made."""

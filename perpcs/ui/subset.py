@@ -9,8 +9,10 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import changed
 from perpcs.figures.order import short_names
 from perpcs.pool.candidates import STRATEGIES, Candidates, would_share
+from perpcs.tasks import Query
 from perpcs.ui.card import table_html
 from perpcs.ui.people import Person
 from perpcs.ui.run import start_assembly
@@ -18,7 +20,7 @@ from perpcs.ui.state import Studio
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 
 @dataclass
@@ -38,7 +40,7 @@ def key_of(person: Person, record: Studio) -> tuple[str, str, str]:
 
 def subset_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     """The selected sharers, the button, and the difference from before."""
-    sharers = engine.sharers(record.task)
+    sharers = engine.pool.sharers(record.task)
     names = short_names([sharer.id for sharer in sharers])
     st.html("<h2>With these sharers only</h2>")
     st.session_state["only"] = list(record.only)
@@ -72,13 +74,22 @@ def _button(engine: "Engine", record: Studio, person: Person | None, only: Seque
         return
     busy = record.work is not None
     if st.button(label, key=key, icon=":material/refresh:", disabled=busy):
-        sharers = engine.sharers(record.task)
+        sharers = engine.pool.sharers(record.task)
         left_out = tuple(sharer.id for number, sharer in enumerate(sharers) if number not in set(only))
-        options = replace(record.options, without=left_out)
+        options = changed(record.options, without=left_out)
         record.remade = Before(key_of(person, record), person.assembly, len(only))
         user = record.example if person.kind == "example" else "me"
         start_assembly(engine, record, person.task, person.history, user=user, options=options, page="sharers")
         st.rerun()
+
+
+def held_out_loss(engine: "Engine", assembly: Assembly, queries: Sequence[Query]) -> float | None:
+    """Nats per target token of a person's own answers, which lie after the history; None where there are none."""
+    from perpcs.evaluate.held_out import held_out_loss
+
+    engine.check(assembly)
+    with engine.queue.turn():
+        return held_out_loss(engine.base, engine.pool, assembly, queries)
 
 
 def _difference(engine: "Engine", record: Studio, person: Person) -> None:
@@ -88,7 +99,7 @@ def _difference(engine: "Engine", record: Studio, person: Person) -> None:
         return
     now = person.assembly
     if before.losses is None:
-        losses = [engine.held_out_loss(one, person.queries) for one in (before.assembly, now)]
+        losses = [held_out_loss(engine, one, person.queries) for one in (before.assembly, now)]
         before.losses = losses[0], losses[1]
     rows = []
     for name, one, loss in zip(

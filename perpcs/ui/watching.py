@@ -12,7 +12,7 @@ from perpcs.ui.engine import people_ahead
 from perpcs.ui.work import Work
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 TICK = 0.25
 

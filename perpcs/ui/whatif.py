@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.explain import item_influence, item_sharers, most_kept, with_k, without_positions
-from perpcs.assembly.options import router_options
+from perpcs.assembly.routers import make_router
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import short_names, split_label
 from perpcs.figures.style import seconds_text
@@ -19,7 +19,7 @@ from perpcs.ui.state import Studio, worked_out
 from perpcs.ui.strings import term
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 MOST_SECONDS = 20.0
 """A run that took longer is not repeated for a what-if, because it cannot be stopped."""
@@ -101,7 +101,7 @@ def _again_without(engine: "Engine", record: Studio, person: Person, index: int)
     rest = [item for i, item in enumerate(person.history) if i != index]
 
     def run() -> np.ndarray:
-        options = router_options(**assembly.router)
+        options = make_router(**assembly.router)
         return engine.assemble(get_task(person.task), rest, options=options, user="me").weights
 
     try:

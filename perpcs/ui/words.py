@@ -17,7 +17,7 @@ from perpcs.ui.strings import term
 from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 SHOWN = 6
 """Number of items to read: those with the largest votes for the piece."""

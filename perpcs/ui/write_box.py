@@ -17,7 +17,7 @@ from perpcs.ui.people import Person
 from perpcs.ui.state import Studio
 
 if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
+    from perpcs.serve.engine import Engine
 
 METHODS = ("base", "rag", "perpcs")
 
@@ -80,7 +80,7 @@ def _last(engine: "Engine", record: Studio, person: Person) -> Asked | None:
     if record.typed or person.how != "precomputed":
         return None
     for query in person.queries:
-        rows = engine.example_answers(person.task, person.assembly.user, query.id)
+        rows = engine.stored.answers(person.task, person.assembly.user, query.id)
         if all(method in rows for method in METHODS):
             columns = columns_of(person, METHODS)
             for column in columns:

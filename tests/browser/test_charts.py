@@ -20,8 +20,8 @@ pytestmark = pytest.mark.browser
 
 TASK = "LaMP_4"
 ENGINE = FakeEngine()
-ONE, OTHER = (ENGINE.example_assembly(TASK, example.id) for example in ENGINE.examples(TASK)[:2])
-PEOPLE = ENGINE.sharers(TASK)
+ONE, OTHER = (ENGINE.stored.assembly(TASK, example.id) for example in ENGINE.pool.examples(TASK)[:2])
+PEOPLE = ENGINE.pool.sharers(TASK)
 FIGURES = {
     "map": lambda: assembly_map(ONE, PEOPLE, chosen=(0, 1)),
     "map of weights below 0": lambda: assembly_map(replace(ONE, weights=-ONE.weights), PEOPLE),

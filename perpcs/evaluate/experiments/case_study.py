@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.blind import likeness
-from perpcs.assembly.options import RouterOptions, router_options
+from perpcs.assembly.model_free import likeness
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.routers import make_router
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Experiment, Setting
 from perpcs.evaluate.protocol import evaluate
@@ -34,8 +34,8 @@ def run(setting: Setting) -> dict[str, Any]:
     task, example = get_task(name), pool.examples(name)[0]
     alike = likeness(pool, name, example.history).numpy()
     setting.say(f"{name}: assembling {example.name or example.id}")
-    ours = assemble(setting.base, pool, task, example.history, options=RouterOptions(), user=example.id)
-    taken = router_options("default", router="retrieval", k=K)
+    ours = assemble(setting.base, pool, task, example.history, options=make_router(), user=example.id)
+    taken = make_router("retrieval", k=K)
     theirs = assemble(setting.base, pool, task, example.history, options=taken, user=example.id)
     user = User(example.id, example.history, example.queries)
     router = str(ours.router["router"])

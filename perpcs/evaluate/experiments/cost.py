@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.kept import kept_size
-from perpcs.assembly.options import router_options
+from perpcs.assembly.quantise import quantised_size
+from perpcs.assembly.routers import make_router
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Experiment, Setting, machine
 from perpcs.evaluate.protocol import prepare
-from perpcs.pool.build import encode_histories
 from perpcs.pool.store import PIECES
+from perpcs.pool.task_stages import encode_histories
 from perpcs.pool.train import PieceSettings, train_pieces
 from perpcs.tasks import Item, User, get_task
 
@@ -35,7 +35,7 @@ def run(setting: Setting) -> dict[str, Any]:
     counts = [count for count in ITEMS if count <= len(history)]
     timings = _seconds(setting, name, history, counts)
     manifest = setting.pool.manifest
-    weights = kept_size(len(manifest.positions) * setting.pool.task(name).sharers)
+    weights = quantised_size(len(manifest.positions) * setting.pool.task(name).sharers)
     once = (setting.pool.folder / name / PIECES).stat().st_size
     return {
         "task": name,
@@ -74,7 +74,7 @@ def _seconds(setting: Setting, name: str, history: Sequence[Item], counts: Seque
     settings = PieceSettings(**pool.task(name).training.get("pieces", {}))
 
     def by(router: str) -> Callable[[Sequence[Item]], object]:
-        return lambda items: assemble(base, pool, task, items, options=router_options("default", router=router))
+        return lambda items: assemble(base, pool, task, items, options=make_router(router))
 
     def train(items: Sequence[Item]) -> object:
         return train_pieces(base, encode_histories(base, task, [User("me", tuple(items))]), ["me"], settings)

@@ -7,19 +7,20 @@ afterwards: those most like the person. The ways to choose are the paper's ablat
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.blind import likeness
-from perpcs.assembly.options import PRESETS, RouterOptions, applies, router_options, settled
+from perpcs.assembly.model_free import likeness
+from perpcs.assembly.router import Router
+from perpcs.assembly.routers import PRESETS, applies, changed, make_router
+from perpcs.assembly.routers.fit import Fit, settled
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Experiment, Setting
-from perpcs.evaluate.intervals import paired, summary
+from perpcs.evaluate.held_out import held_out_loss
+from perpcs.evaluate.metrics import paired, summary
 from perpcs.evaluate.protocol import person_nll, prepare
-from perpcs.personalizers.heldout import held_out_loss
 from perpcs.pool.select import most_active
 from perpcs.tasks import User, get_task
 
@@ -40,8 +41,8 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "gradient": {"1 piece": {"k": 1}, "8 pieces": {"k": 8}},
     "fit": {
-        "half as many steps": {"steps": RouterOptions().steps // 2},
-        "twice as many steps": {"steps": RouterOptions().steps * 2},
+        "half as many steps": {"steps": Fit().steps // 2},
+        "twice as many steps": {"steps": Fit().steps * 2},
         "no pull towards 0": {"shrink": 0.0},
         "weights of either sign": {"signed": "always"},
         "weights from 0 up": {"signed": "never"},
@@ -88,16 +89,16 @@ class _Losses:
 
     def __init__(self, setting: Setting, users: Sequence[User], name: str) -> None:
         self.setting, self.users, self.name = setting, users, name
-        self.known: dict[tuple[int, RouterOptions], float] = {}
+        self.known: dict[tuple[int, Router], float] = {}
 
-    def of(self, options: RouterOptions | Sequence[RouterOptions]) -> list[float]:
+    def of(self, options: Router | Sequence[Router]) -> list[float]:
         """Nats per target token, person by person; the options are for all, or one for each."""
-        each = [options] * len(self.users) if isinstance(options, RouterOptions) else options
+        each = options if isinstance(options, Sequence) else [options] * len(self.users)
         found = [self._one(number, one) for number, one in enumerate(each)]
-        self.setting.say(f"{self.name}, {each[0].router}: {np.mean(found):.3f}, {len(self.known)} assemblies")
+        self.setting.say(f"{self.name}, {each[0].name}: {np.mean(found):.3f}, {len(self.known)} assemblies")
         return found
 
-    def _one(self, number: int, options: RouterOptions) -> float:
+    def _one(self, number: int, options: Router) -> float:
         if (number, options) not in self.known:
             user, task = self.users[number], get_task(self.name)
             made = assemble(self.setting.base, self.setting.pool, task, user.history, options=options)
@@ -111,7 +112,7 @@ def _lines(measured: _Losses, conditions: Sequence[dict[str, Any]]) -> dict[str,
     """Per router a loss under each condition."""
     return {
         f"perpcs:{router}": {
-            "nll": [summary(measured.of(router_options(router=router, **condition))) for condition in conditions]
+            "nll": [summary(measured.of(make_router(router, **condition))) for condition in conditions]
         }
         for router in ROUTERS
     }
@@ -138,7 +139,7 @@ def _selection(setting: Setting, measured: _Losses, name: str, ids: Sequence[str
         "rules": {
             rule: {
                 f"perpcs:{router}": summary(
-                    measured.of([router_options(router=router, without=_all_but(ids, some)) for some in taken])
+                    measured.of([make_router(router, without=_all_but(ids, some)) for some in taken])
                 )
                 for router in ROUTERS
             }
@@ -151,11 +152,11 @@ def _choices(measured: _Losses, texts: bool) -> list[dict[str, Any]]:
     """Every way to choose: its loss, and the difference to the router's default."""
     rows = []
     for router, others in CHOICES.items():
-        usual = settled(router_options(router=router), texts)
+        usual = settled(make_router(router), texts)
         default = measured.of(usual)
         for choice, changes in {"": {}, **others}.items():
             preset = changes.get("preset")
-            options = PRESETS[preset] if preset else replace(usual, **changes)
+            options = PRESETS[preset] if preset else changed(usual, **changes)
             if choice and (options == usual or not (preset or any(applies(name, options) for name in changes))):
                 continue
             own = measured.of(options)

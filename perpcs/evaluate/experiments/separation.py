@@ -7,7 +7,7 @@ from typing import Any
 
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiment import Experiment, Setting
-from perpcs.evaluate.intervals import paired, summary
+from perpcs.evaluate.metrics import paired, summary
 from perpcs.evaluate.protocol import person_nll, prepare
 from perpcs.personalizers.methods import parse
 from perpcs.tasks import get_task

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perpcs.evaluate.experiment import Experiment, Setting, last_change, stamp
-from perpcs.evaluate.intervals import paired
-from perpcs.evaluate.metrics import score_person
+from perpcs.evaluate.metrics import paired, score_person
 from perpcs.evaluate.protocol import evaluate
 from perpcs.files import write_json
 from perpcs.tasks import Task, User, get_task

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from perpcs.personalizers.turns import Turns
+from perpcs.serve.queue import Queue
 
 MOST_ROWS = 32
 """Of one batch: reading so many prompts at once is still short, and a step for them hardly longer than for one."""
@@ -51,8 +51,8 @@ class _Batch(Generic[RowT, FoundT]):
 class Batches(Generic[RowT, FoundT]):
     """The batches of one engine."""
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, _Batch[RowT, FoundT]] = {}
 
@@ -72,7 +72,7 @@ class Batches(Generic[RowT, FoundT]):
         batch, at = self._join(kind, rows)
         seen = 0
         while True:
-            with self._turns.turn():
+            with self._queue.turn():
                 self._close(kind, batch)
                 if batch.taken == seen and not batch.over:
                     batch.step(begin)

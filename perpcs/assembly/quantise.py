@@ -1,4 +1,4 @@
-"""What has to be kept of a person: one byte a weight, and one half float for all of them.
+"""A person's weights in bytes: one byte a weight, and one half float for all of them.
 
     w_ps = step * q_ps      q in 0..255, or in -127..127 where some weight is below 0;   step = max |w| / 255 or / 127
 
@@ -17,7 +17,7 @@ def rounded(weights: np.ndarray) -> np.ndarray:
 
 
 def pack_weights(weights: np.ndarray) -> bytes:
-    """Weights (P, S) in ``kept_size`` bytes: the step, below 0 where weights are, and then a byte each."""
+    """Weights (P, S) in ``quantised_size`` bytes: the step, below 0 where weights are, and then a byte each."""
     signed = bool((weights < 0).any())
     most = 127 if signed else 255
     step = _STEP.type(np.abs(weights).max(initial=0) / most)
@@ -34,6 +34,6 @@ def unpack_weights(raw: bytes, shape: tuple[int, ...]) -> np.ndarray:
     return np.abs(np.float32(step)) * units.reshape(shape).astype(np.float32)
 
 
-def kept_size(weights: int) -> int:
+def quantised_size(weights: int) -> int:
     """Bytes that so many weights take."""
     return _STEP.itemsize + weights

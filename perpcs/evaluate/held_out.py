@@ -1,4 +1,4 @@
-"""How well an assembled person foretells their held-out answers: one number, to compare two assemblies of them by."""
+"""Held-out loss of an assembled person: one number, to compare two assemblies of the same person by."""
 
 from collections.abc import Sequence
 
@@ -28,6 +28,6 @@ def held_out_loss(base: BaseModel, pool: Pool, assembly: Assembly, queries: Sequ
     pieces = pool.pieces(task.name, base.device, base.dtype).pieces
     weights = torch.from_numpy(assembly.weights).to(base.device, base.dtype).expand(len(pairs), -1, -1)
     shared: list[Updates] = [pieces.shared(p, weights[:, p]) for p in range(len(pieces))]
-    own = own_updates([own_piece(assembly, base.positions)] * len(pairs), base.device, base.dtype)
+    own = own_updates([own_piece(assembly.own, base.positions)] * len(pairs), base.device, base.dtype)
     nll, counts = target_nll(base, pairs, fixed(together(shared, own)))
     return float(nll.sum()) / float(counts.sum())

@@ -1,4 +1,4 @@
-"""An assembly carried over to another version of its pool, in which sharers came or went. No model is run.
+"""A person moved to another version of their pool, in which sharers came or went. No model is run.
 
 Who goes takes their pieces along: what these held goes to the others of the position, as ``Assembly.without_sharers``
 does it, and their column falls away. Who comes has a column of zeros and is named among the sharers left out: the
@@ -14,7 +14,7 @@ import numpy as np
 from perpcs.assembly.record import Assembly
 
 
-def carried(assembly: Assembly, sharers: Sequence[str], pool: str, pool_hash: str) -> Assembly:
+def migrated(assembly: Assembly, sharers: Sequence[str], pool: str, pool_hash: str) -> Assembly:
     """The person as an assembly of a pool that has these sharers, in this order.
 
     Args:

@@ -1,4 +1,4 @@
-"""Routers that never run the model: whole sharers by the likeness of their histories, and two controls.
+"""What routers do that never run the model: whole sharers by the likeness of their histories, and two controls.
 
     retrieval   PEFT retrieval: cosine of the person's and the sharers' embeddings, the same choice at every position
     uniform     every shared piece alike                random     k pieces at each position, drawn for each history
@@ -7,16 +7,16 @@ Per-Pcs must beat all three, or reading the person layer by layer is worth nothi
 """
 
 from collections.abc import Sequence
-from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.options import Selecting
+from perpcs.assembly.router import History, Routed
+from perpcs.assembly.selection import gumbel, select
 from perpcs.errors import PerpcsError
-from perpcs.model.text import Encoded
 from perpcs.pool.embed import embed_users
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item
@@ -37,16 +37,18 @@ def likeness(pool: Pool, task: str, items: Sequence[Item]) -> Tensor:
     return F.normalize(sharers, dim=1) @ F.normalize(person, dim=0)
 
 
-def blind_scores(
-    options: RouterOptions, positions: int, sharers: int, encoded: Sequence[Encoded], alike: Tensor | None
-) -> Tensor:
-    """Scores of every piece, (P, S): likeness, nothing, or what is drawn from the history's own tokens as the seed."""
-    if options.router == "uniform":
-        return torch.zeros(positions, sharers, dtype=torch.float64)
-    if options.router == "random":
-        words = np.concatenate([np.asarray(item.ids, dtype=np.int64) for item in encoded])
-        draws = np.random.default_rng([options.seed, crc32(words.tobytes())])
-        return torch.from_numpy(draws.random((positions, sharers)))
-    if alike is None:
-        raise ValueError("PEFT retrieval needs the likeness of the sharers")
-    return alike.double().cpu().expand(positions, -1)
+def by_scores(history: History, scores: np.ndarray | Tensor, options: Selecting) -> Routed:
+    """Weights from scores (P, S) that no pass of the model made. No item votes: the choice is the same whatever was
+    written where.
+    """
+    scores = torch.as_tensor(scores)
+    N, P, S = history.shape
+    noise = gumbel(options, (1, P, S))
+    weights = torch.zeros(P, S, dtype=scores.dtype)
+    for p, mask in enumerate(history.pieces.mask.cpu()):
+        drawn = None if noise is None else noise[:, 0]  # whole sharers: the same draw at every position
+        picked, weight = select(scores[p : p + 1], mask, options, drawn)
+        weights[p].scatter_(0, picked[0], weight[0])
+    history.tell(0, 1, weights.float().numpy())
+    nobody = np.zeros((N, P, 0))
+    return Routed(weights.numpy(), scores.numpy(), nobody.astype(np.int16), nobody.astype(np.float16))

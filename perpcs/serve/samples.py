@@ -2,31 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perpcs.personalizers.method import Prepared
 from perpcs.pool.portraits import Portraits, portray, store_portraits
+from perpcs.serve.engine import Engine
 from perpcs.tasks import Item, Query, Task
-
-if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
 
 _ROWS = 16
 """Sharers whose answers are written in one batch."""
 
 
-def store_sampled(engine: "Engine", task: Task, histories: Mapping[str, Sequence[Item]]) -> None:
+def store_sampled(engine: Engine, task: Task, histories: Mapping[str, Sequence[Item]]) -> None:
     """Write the portraits of a task's sharers, with samples where there is an example person to ask for.
 
     Args:
         histories: items of all candidates by id.
     """
     task = engine.pool.labelled(task)
-    ids = [sharer.id for sharer in engine.sharers(task.name)]
+    ids = [sharer.id for sharer in engine.pool.sharers(task.name)]
     portraits = portray(task, histories, ids)
-    examples = engine.examples(task.name)
+    examples = engine.pool.examples(task.name)
     if not examples or not examples[0].queries:
         store_portraits(engine.pool, task.name, Portraits(sharers=portraits))
         return
@@ -36,7 +33,7 @@ def store_sampled(engine: "Engine", task: Task, histories: Mapping[str, Sequence
     store_portraits(engine.pool, task.name, Portraits(query.x, base, found))
 
 
-def full_weight_answers(engine: "Engine", task: Task, query: Query, sharers: Sequence[int | None]) -> list[str]:
+def full_weight_answers(engine: Engine, task: Task, query: Query, sharers: Sequence[int | None]) -> list[str]:
     """Greedy answers to one query, each with all shared pieces of one sharer at weight 1; None = the base model."""
     shared = engine.shared(task.name)  # (P, S)
     rows = []

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from tiny import ITEMS
+from tiny import ITEMS, route
 
-from perpcs.assembly.assemble import assemble, weigher
-from perpcs.assembly.kept import kept_size, pack_weights, rounded, unpack_weights
-from perpcs.assembly.options import RouterOptions, settled
+from perpcs.assembly.assemble import assemble
+from perpcs.assembly.quantise import pack_weights, quantised_size, rounded, unpack_weights
+from perpcs.assembly.routers import make_router
+from perpcs.assembly.routers.fit import settled
 from perpcs.model.basis import people
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
@@ -23,7 +24,7 @@ def test_weights_come_back_within_half_a_step(low, size):
     weights = size * np.random.default_rng(0).uniform(low, 1, (16, 40)).astype(np.float32)
     weights[3] = 0
     raw = pack_weights(weights)
-    assert len(raw) == kept_size(weights.size) == 642
+    assert len(raw) == quantised_size(weights.size) == 642
     back = unpack_weights(raw, weights.shape)
     step = np.abs(weights).max() / (127 if low else 255)
     assert np.abs(back - weights).max() <= 0.51 * step + 1e-3 * size
@@ -41,12 +42,12 @@ def test_no_weight_is_the_base_model(weights):
 def test_a_record_holds_what_a_byte_a_weight_gives_back(router, tiny_pool_folder):
     pool = Pool(tiny_pool_folder)
     base = pool.base("cpu", "float64")
-    options = settled(RouterOptions(router=router, steps=8), texts=TASK.kind == "text")
+    options = settled(make_router(router=router, steps=8), texts=TASK.kind == "text")
     person = assemble(base, pool, TASK, ITEMS, options=options)
     np.testing.assert_array_equal(rounded(person.weights), person.weights)
     encoded = [encode_pair(base.tokenizer, *TASK.pair(item), base.max_tokens) for item in ITEMS]
     pieces = pool.pieces("LaMP_4", base.device, base.dtype)
-    exact = weigher(options)(base, pieces, encoded, options).weights
+    exact = route(base, pieces, encoded, options).weights
 
     def nll(weights):
         with torch.no_grad():

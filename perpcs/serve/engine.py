@@ -5,19 +5,20 @@ turns at the model: a step of a preparation, or one token of an answer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from perpcs.assembly.assemble import Step, assemble
-from perpcs.assembly.blind import likeness
+from perpcs.assembly.assemble import assemble
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
-from perpcs.assembly.kept import kept_size
-from perpcs.assembly.options import RouterOptions
+from perpcs.assembly.model_free import likeness
+from perpcs.assembly.quantise import quantised_size
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import Router, Step
 from perpcs.assembly.tokens import token_scores
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
@@ -26,21 +27,16 @@ from perpcs.model.basis import fixed
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_prompt
-from perpcs.personalizers.answer import Answer
-from perpcs.personalizers.batches import Batches
-from perpcs.personalizers.examples import Shared, example_answers, example_assembly, shared_answers, stored_recognised
-from perpcs.personalizers.heldout import held_out_loss
 from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
 from perpcs.personalizers.methods import parse, prepare, title_of
-from perpcs.personalizers.rows import row_updates
-from perpcs.personalizers.sharing import train_in_turns
-from perpcs.personalizers.turns import Turns
-from perpcs.pool.candidates import Candidates
-from perpcs.pool.contribute import Say, Trained
-from perpcs.pool.manifest import Example, Manifest, Sharer
-from perpcs.pool.portraits import Portraits, stored_portraits
+from perpcs.pool.contribute import Say, Trained, train_person
 from perpcs.pool.profile_writer import pool_writer
 from perpcs.pool.store import Pool
+from perpcs.serve.answer import Answer
+from perpcs.serve.batch_updates import row_updates
+from perpcs.serve.batches import Batches
+from perpcs.serve.queue import Queue
+from perpcs.serve.stored import Stored
 from perpcs.tasks import Item, Query, Task
 
 Row = tuple[Prepared, Query]
@@ -58,9 +54,11 @@ class Engine:
         self.base = base
         self.writer = writer
         """Writes the profiles of PAG."""
-        self.turns = Turns()
-        self._batches: Batches[_Asked, int] = Batches(self.turns)
-        self._scoring: Batches[_Labelled, float] = Batches(self.turns)
+        self.stored = Stored(pool)
+        """Example people as they were assembled and answered for when the pool was built."""
+        self.queue = Queue()
+        self._batches: Batches[_Asked, int] = Batches(self.queue)
+        self._scoring: Batches[_Labelled, float] = Batches(self.queue)
 
     @classmethod
     def open(cls, folder: Path | str, device: str = "auto", dtype: str = "auto") -> "Engine":
@@ -77,31 +75,6 @@ class Engine:
 
     # ---- facts -------------------------------------------------------------------------------------------------
 
-    @property
-    def manifest(self) -> Manifest:
-        return self.pool.manifest
-
-    @property
-    def pool_hash(self) -> str:
-        return self.pool.hash
-
-    @property
-    def device(self) -> str:
-        return str(self.base.device)
-
-    @property
-    def why_device(self) -> str:
-        return self.base.why
-
-    @property
-    def waiting(self) -> int:
-        """Requests running or waiting at the model now."""
-        return self.turns.waiting
-
-    def ahead(self, thread: int | None) -> int:
-        """How many requests are served before that of a thread."""
-        return self.turns.ahead(thread)
-
     @cached_property
     def pool_bytes(self) -> int:
         """Bytes of the pool's folder."""
@@ -110,17 +83,9 @@ class Engine:
     @cached_property
     def user_bytes(self) -> int:
         """Bytes of a person's weights as they are kept, for the task with most sharers."""
-        return kept_size(len(self.manifest.positions) * max(part.sharers for part in self.manifest.tasks))
-
-    @property
-    def adapter_bytes(self) -> int:
-        return self.manifest.adapter_bytes
-
-    def sharers(self, task: str) -> tuple[Sharer, ...]:
-        return self.pool.sharers(task)
-
-    def candidates(self, task: str) -> Candidates:
-        return self.pool.candidates(task)
+        return quantised_size(
+            len(self.pool.manifest.positions) * max(part.sharers for part in self.pool.manifest.tasks)
+        )
 
     def shared(self, task: str) -> np.ndarray:
         """Which pieces each sharer shares, bool (P, S)."""
@@ -132,37 +97,8 @@ class Engine:
         Raises:
             PerpcsError: when the pool stores no embeddings.
         """
-        with self.turns.turn():
+        with self.queue.turn():
             return likeness(self.pool, task, items).numpy()
-
-    def held_out_loss(self, assembly: Assembly, queries: Sequence[Query]) -> float | None:
-        """Nats per target token of a person's own answers, which lie after the history; None where there are none."""
-        self.check(assembly)
-        with self.turns.turn():
-            return held_out_loss(self.base, self.pool, assembly, queries)
-
-    def examples(self, task: str) -> tuple[Example, ...]:
-        return self.pool.examples(task)
-
-    def example_assembly(self, task: str, id: str) -> Assembly:
-        """An example person's assembly as stored when the pool was built; no model is run."""
-        return example_assembly(self.pool, task, id)
-
-    def example_answers(self, task: str, id: str, query: str) -> dict[str, Answer]:
-        """Stored answers to one query of an example person, by method; empty where there are none."""
-        return example_answers(self.pool, task, id, query)
-
-    def shared_answers(self, task: str) -> tuple[Shared, ...]:
-        """Queries that every example person's model answered when the pool was built."""
-        return shared_answers(self.pool, task)
-
-    def recognised(self, task: str) -> np.ndarray | None:
-        """How probable the gates find each sharer's own piece on the sharer's own text, (S, P), as stored."""
-        return stored_recognised(self.pool, task)
-
-    def portraits(self, task: str) -> Portraits:
-        """Who each sharer is in a few words, as stored with the pool; empty portraits where nothing is."""
-        return stored_portraits(self.pool, task)
 
     # ---- work --------------------------------------------------------------------------------------------------
 
@@ -172,11 +108,11 @@ class Engine:
         Raises:
             PerpcsError: when it was assembled from another pool, or another version of this one.
         """
-        names = tuple(sharer.id for sharer in self.sharers(assembly.task))
-        if assembly.pool_hash != self.pool_hash or assembly.sharers != names:
+        names = tuple(sharer.id for sharer in self.pool.sharers(assembly.task))
+        if assembly.pool_hash != self.pool.hash or assembly.sharers != names:
             raise PerpcsError(
                 f"This person was assembled from the pool {assembly.pool!r} ({assembly.pool_hash[:8]}), "
-                f"and this is {self.manifest.name!r} ({self.pool_hash[:8]}).",
+                f"and this is {self.pool.manifest.name!r} ({self.pool.hash[:8]}).",
                 "Open that pool, or assemble the person again from their history.",
             )
 
@@ -185,12 +121,12 @@ class Engine:
         task: Task,
         items: Sequence[Item],
         *,
-        options: RouterOptions | None = None,
+        options: Router | None = None,
         user: str = "me",
         on_position: Callable[[Step], None] | None = None,
     ) -> Assembly:
         """Assemble a person; see ``perpcs.assembly.assemble``."""
-        with self.turns.turn() as turn:
+        with self.queue.turn() as turn:
 
             def told(step: Step) -> None:
                 if on_position:
@@ -202,14 +138,22 @@ class Engine:
 
     def train_sharer(self, task: Task, items: Sequence[Item], id: str, say: Say) -> Trained:
         """Train a person's own pieces and gates as this pool's were; see ``perpcs.pool.contribute``."""
-        return train_in_turns(self, task, items, id, say)
+        with ExitStack() as turn:
+            turn.enter_context(self.queue.turn())
+
+            def step(what: str, done: int, of: int) -> None:  # whoever waits for the model comes between two steps
+                turn.close()
+                say(what, done, of)
+                turn.enter_context(self.queue.turn())
+
+            return train_person(self.base, self.pool, task, items, id, step)
 
     def token_scores(
         self, task: Task, items: Sequence[Item], assembly: Assembly, position: int, sharer: int, which: Sequence[int]
     ) -> TokenScores:
         """How well one piece fits each word of some history items; see ``perpcs.assembly.tokens``."""
         self.check(assembly)
-        with self.turns.turn():
+        with self.queue.turn():
             return token_scores(self.base, self.pool, task, items, assembly, position, sharer, which)
 
     def update_norms(self, assembly: Assembly) -> np.ndarray:
@@ -225,7 +169,7 @@ class Engine:
             PerpcsError: when the person belongs to another pool, or cannot be exported.
         """
         self.check(assembly)
-        with self.turns.turn():
+        with self.queue.turn():
             return make_adapter(self.base, self.pool, assembly, rank)
 
     def export(self, assembly: Assembly, folder: Path, rank: int | None = None) -> Adapter:
@@ -258,11 +202,11 @@ class Engine:
         if assembly is not None:
             self.check(assembly)
         asked, person = parse(method), Person(user, tuple(history), assembly)
-        strangers = [(example.id, example.history) for example in self.examples(task.name)]
+        strangers = [(example.id, example.history) for example in self.pool.examples(task.name)]
         setting = Setting(self.base, self.pool, task, strangers, self.writer)
         if asked.wrong:
             person = self._somebody_else(task, person)
-        with self.turns.turn() as turn:
+        with self.queue.turn() as turn:
             waited = turn.waited
 
             def told(progress: Progress) -> None:
@@ -277,14 +221,14 @@ class Engine:
 
     def _somebody_else(self, task: Task, person: Person) -> Person:
         """The example person after this one, else the first: with their history and stored assembly."""
-        examples = self.examples(task.name)
+        examples = self.pool.examples(task.name)
         others = [example for example in examples if example.id != person.id and example.history != person.history]
         if not others:
             raise PerpcsError("There is no one else to use as the wrong user.", "Use a pool with more example people.")
         at = next((place for place, example in enumerate(examples) if example.id == person.id), -1)
         other = next((example for example in examples[at + 1 :] if example in others), others[0])
         try:
-            assembly = self.example_assembly(task.name, other.id)
+            assembly = self.stored.assembly(task.name, other.id)
             self.check(assembly)
         except PerpcsError:  # the pool was built without; the history is there
             return Person(other.id, other.history)
@@ -296,7 +240,7 @@ class Engine:
         Raises:
             PerpcsError: when nothing is carried, or it cannot be exported.
         """
-        with self.turns.turn():
+        with self.queue.turn():
             return adapter_of(self.base, self.pool, prepared.task.name, prepared.weights, prepared.own, rank)
 
     def answer(

@@ -1,57 +1,37 @@
-"""Sharing and revoking with everything that hangs on a pool: the model's turns, and its example people.
+"""Sharing and revoking with what hangs on a pool: its example people.
 
 Example people's stored assemblies and answers name the hash of the pool they were made with. When somebody joins a
-copy, they are carried over without the newcomer, who is named among the sharers left out; when somebody leaves, what
-they held goes to the others. Both are true of the new pool and need no model (assembly/carry.py). Answers are kept
+copy, they move there without the newcomer, who is named among the sharers left out; when somebody leaves, what
+they held goes to the others. Both are true of the new pool and need no model (assembly/migrate.py). Answers are kept
 where the weights stayed as they were.
 """
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perpcs.assembly.carry import carried
+from perpcs.assembly.migrate import migrated
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
-from perpcs.personalizers.examples import answers_path
-from perpcs.pool.contribute import Leaving, Say, Trained, add, remove, train_person
+from perpcs.pool.contribute import Leaving, add, remove
 from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
-from perpcs.tasks import Item, Task
-
-if TYPE_CHECKING:
-    from perpcs.personalizers.engine import Engine
-
-
-def train_in_turns(engine: "Engine", task: Task, items: Sequence[Item], id: str, say: Say) -> Trained:
-    """Train a person's pieces; after every step whoever waits for the model has a turn."""
-    with ExitStack() as turn:
-        turn.enter_context(engine.turns.turn())
-
-        def step(what: str, done: int, of: int) -> None:
-            turn.close()
-            say(what, done, of)
-            turn.enter_context(engine.turns.turn())
-
-        return train_person(engine.base, engine.pool, task, items, id, step)
+from perpcs.serve.stored import answers_path
 
 
 def share(source: Path, given: Leaving, target: Path) -> Pool:
     """Add a sharer to a copy of a pool; see ``perpcs.pool.contribute.add``."""
-    return add(source, given, target, _carry_examples)
+    return add(source, given, target, _migrate_examples)
 
 
 def revoke(target: Path, id: str) -> Pool:
     """Take a sharer back out of a copy; see ``perpcs.pool.contribute.remove``."""
-    return remove(target, id, _carry_examples)
+    return remove(target, id, _migrate_examples)
 
 
-def carried_to(pool: Pool, assembly: Assembly) -> Assembly:
+def migrated_to(pool: Pool, assembly: Assembly) -> Assembly:
     """A person of an earlier state of this pool as a person of this one.
 
     Raises:
@@ -62,18 +42,18 @@ def carried_to(pool: Pool, assembly: Assembly) -> Assembly:
     ids = [sharer.id for sharer in pool.sharers(assembly.task)]
     if not set(ids) & set(assembly.sharers):
         raise PerpcsError("This pool has none of this model's sharers.", "Open the pool it was assembled from.")
-    return carried(assembly, ids, pool.manifest.name, pool.hash)
+    return migrated(assembly, ids, pool.manifest.name, pool.hash)
 
 
-def _carry_examples(origin: Path, folder: Path) -> None:
-    """Carry the example people over into a pool's next state; what does not fit the pool it lay in is dropped."""
+def _migrate_examples(origin: Path, folder: Path) -> None:
+    """Move the example people to a pool's next state; what does not fit the pool it lay in is dropped."""
     before, after = Pool(origin), Pool(folder)
     for part in after.manifest.tasks:
         same = set()
         for file in sorted((folder / part.task / "examples").glob("*.json")):
             try:
                 old = Assembly.load(file)
-                new = carried_to(after, old) if old.pool_hash == before.hash else None
+                new = migrated_to(after, old) if old.pool_hash == before.hash else None
             except PerpcsError:
                 new = None
             file.unlink()  # it may be a link to the other pool's file
@@ -83,10 +63,10 @@ def _carry_examples(origin: Path, folder: Path) -> None:
                 kept = [old.sharers.index(new.sharers[s]) for s in stays]
                 if np.array_equal(new.weights[:, stays], old.weights[:, kept]):
                     same.add(file.stem)
-        _carry_answers(before, after, part.task, same)
+        _migrate_answers(before, after, part.task, same)
 
 
-def _carry_answers(before: Pool, after: Pool, task: str, same: set[str]) -> None:
+def _migrate_answers(before: Pool, after: Pool, task: str, same: set[str]) -> None:
     path = answers_path(after.folder, task)
     try:
         stored = json.loads(path.read_bytes())

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from perpcs.assembly.record import Assembly
 from perpcs.data import read_history_file
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.answer import Answer
-from perpcs.personalizers.engine import Engine
-from perpcs.personalizers.marks import marks_of
 from perpcs.personalizers.method import Person, Prepared, Progress
 from perpcs.pool.profile_writer import ModelWriter
+from perpcs.serve.answer import Answer
+from perpcs.serve.engine import Engine
+from perpcs.serve.marks import marks_of
 from perpcs.tasks import Task, get_task
 
 _HEAD = ("method", "prepare", "answer", "stored", "exposed")

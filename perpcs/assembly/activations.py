@@ -1,0 +1,205 @@
+"""Routing by what the model is about to say: the gates of the paper, and what can stand in their place.
+
+    history item i --> base layers --> position p: score target tokens -> top k -> softmax = w_ip
+                                            |                                        |
+                                            +-- y = W v + sum_s w_ips B_s A_s v  <---+--> later positions see it
+    the person: W_u[p] = mean over items of w_ip                                       (P, S)
+
+At each position, for each history item: the target tokens' input activations v_t are compared with every piece's key
+(its gate g_s, or its owner's mean activation), and token scores are reduced to one score an item and piece:
+
+    score_s = reduce_t  norm(g_s) . norm(v_t)               cosine, or layer norm with the product divided by sqrt(n)
+
+Arrow needs no training and no text of the owner: its key is the input that the piece amplifies most, the top right
+singular vector of B_s A_s, whose sign means nothing, so score_s = mean_t |key_s . v_t / |v_t||.
+
+Then a selector keeps some pieces and weights them by softmax(score / temperature); the paper divides its summed cosines
+by sqrt(n) too. Centring subtracts from keys and activations what all sharers have in common, which would otherwise
+decide every choice.
+
+Each item chooses for itself, so the result does not depend on batch size, order or padding. There is no head, no
+cache, and nothing after the last position: that position's adapter ends the pass.
+"""
+
+import contextlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from perpcs.assembly.options import Scoring, item_shares
+from perpcs.assembly.router import ByActivations, History, Keys, Routed
+from perpcs.assembly.selection import gumbel, select, width
+from perpcs.errors import PerpcsError
+from perpcs.model.basis import Pieces, Update
+from perpcs.model.ia3 import Scalings
+from perpcs.model.text import pad_right, target_mask
+from perpcs.pool.store import TaskPieces
+
+
+class _PassEnds(Exception):
+    """Raised by the last position's adapter: nothing after it is needed."""
+
+
+@torch.no_grad()
+def route_by_activations(history: History, router: ByActivations) -> Routed:
+    """Run the assembly pass over a history. N items, P positions, S sharers, k choices."""
+    base, task, encoded = history.base, history.pieces, history.items
+    N, P, S = history.shape
+    K = width(router, S)
+    shares = item_shares(N, router.half_life)
+    noise = gumbel(router, (N, P, S))
+    kind = torch.float64 if base.dtype == torch.float64 else torch.float32
+    keys = router.keys(task)
+    weights = torch.zeros(P, S, dtype=kind)
+    totals = torch.zeros(P, S, dtype=kind)
+    index = np.full((N, P, K), -1, dtype=np.int16)
+    votes = np.zeros((N, P, K), dtype=np.float16)
+    batches = history.batches()
+    read = np.zeros((P, 1), dtype=np.float32)  # share of the items read so far
+    for number, rows in enumerate(batches):
+        part = [encoded[row] for row in rows]
+        ids = pad_right([item.ids for item in part], base.pad, base.device)
+        mask = target_mask(part, ids.shape[1], base.device)
+
+        def choose(p: int, x: Tensor, mask: Tensor = mask, rows: list[int] = rows, number: int = number) -> Update:
+            scores = router.item_scores(x, keys[p], mask)
+            drawn = None if noise is None else noise[rows, p]
+            picked, weight = select(scores, task.mask[p], router, drawn, scale=router.scale(x.shape[-1]))
+            dense = torch.zeros_like(scores).scatter_(1, picked, weight)
+            count = torch.from_numpy(shares[rows])
+            weights[p] += count.to(kind) @ dense.to("cpu", kind)
+            totals[p] += count.to(kind) @ scores.to("cpu", kind)
+            index[rows, p] = torch.where(weight > 0, picked, -1).cpu().numpy()
+            votes[rows, p] = weight.float().cpu().numpy()
+            read[p] += float(count.sum())
+            if history.on_position:
+                history.tell(number, len(batches), weights.float().numpy() / np.maximum(read, 1e-12), p)
+            if p == P - 1:
+                raise _PassEnds
+            return task.pieces.gathered(p, picked, weight)
+
+        with contextlib.suppress(_PassEnds):
+            base.hidden(ids, choose)
+    return Routed(weights.numpy(), totals.numpy(), index, votes)
+
+
+# ---- gates and prototypes --------------------------------------------------------------------------------------------
+
+
+def scored_keys(task: TaskPieces, vectors: Sequence[Tensor], options: Scoring, *, dual: bool) -> list[Keys]:
+    """The keys of every position, from a vector (S, n) of each piece. Pieces that are not shared count for nothing.
+
+    Args:
+        dual: the vectors are gates, dual to activations: where these are divided by a spread, gates are multiplied.
+    """
+    keys = []
+    for p, mask in enumerate(task.mask):
+        kind = torch.promote_types(task.prototypes[p].dtype, torch.float32)
+        shared = mask.to(kind)[:, None]
+        count = shared.sum().clamp(min=1)
+        prototypes = task.prototypes[p].to(kind)
+        rows = vectors[p].to(kind)
+        centre = spread = None
+        if options.centre:
+            rows = rows - (rows * shared).sum(0) / count
+            centre = (prototypes * shared).sum(0) / count
+        if options.standardise:
+            mean = (prototypes * shared).sum(0) / count
+            spread = (((prototypes - mean).square() * shared).sum(0) / count).sqrt().clamp(min=1e-6)
+            rows = rows * spread if dual else rows / spread
+        keys.append(Keys(normalise(rows * shared, options), centre, spread))
+    return keys
+
+
+def normalise(rows: Tensor, options: Scoring) -> Tensor:
+    """Rows (..., n) to unit length, or to mean 0 and variance 1."""
+    if options.normalise == "cosine":
+        return F.normalize(rows, dim=-1)
+    return F.layer_norm(rows, rows.shape[-1:])
+
+
+def shifted(v: Tensor, keys: Keys) -> Tensor:
+    """Activations (..., n) as the keys are: centred, and divided by the spread."""
+    v = v if keys.centre is None else v - keys.centre
+    return v if keys.spread is None else v / keys.spread
+
+
+def key_scores(x: Tensor, keys: Keys, mask: Tensor, options: Scoring) -> Tensor:
+    """Scores of every piece for every item: activations x (b, t, n), target mask (b, t) -> (b, S)."""
+    rows, columns = mask.nonzero(as_tuple=True)
+    v = x[rows, columns].to(keys.rows.dtype)  # the m target tokens alone, (m, n): most of a text is prompt
+    if options.reduce != "pooled":
+        v = normalise(shifted(v, keys), options)
+    # The product is linear in v, so tokens are reduced before it: b x S products of length n, not m x S.
+    reduced = v.new_zeros(len(x), v.shape[1]).index_add(0, rows, v)
+    if options.reduce != "sum":
+        reduced = reduced / (mask != 0).sum(1, keepdim=True).clamp(min=1)
+    if options.reduce == "pooled":
+        reduced = normalise(shifted(reduced, keys), options)
+    scores = reduced @ keys.rows.T
+    return scores / math.sqrt(x.shape[-1]) if options.normalise == "layernorm" else scores
+
+
+def key_token_scores(v: Tensor, keys: Keys, sharer: int, options: Scoring) -> Tensor:
+    """What each of an item's target tokens v (m, n) adds to the item's score of one piece, (m,).
+
+    The item's score is their sum where the router sums, else their mean; a pooled score is split by what each token
+    brings to the mean activation.
+    """
+    v, key = v.to(keys.rows.dtype), keys.rows[sharer]
+    v = shifted(v, keys)
+    if options.reduce != "pooled":
+        scores = normalise(v, options) @ key
+    elif options.normalise == "cosine":
+        scores = v @ key / v.mean(0).norm().clamp(min=1e-12)
+    else:  # layer norm: less each one's own mean, over the spread of their mean activation
+        pooled = v.mean(0)
+        spread = (pooled.var(unbiased=False) + 1e-5).sqrt()
+        scores = (v - v.mean(1, keepdim=True)) @ key / spread
+    return scores / v.shape[-1] ** 0.5 if options.normalise == "layernorm" else scores
+
+
+# ---- arrow -----------------------------------------------------------------------------------------------------------
+
+
+def arrow_keys(task: TaskPieces) -> list[Keys]:
+    """The input that each piece amplifies most, at every position.
+
+    Raises:
+        PerpcsError: when the pieces are scaling vectors.
+    """
+    if isinstance(task.pieces, Scalings):
+        raise PerpcsError(
+            "Arrow looks at low-rank pieces, and this pool's are scaling vectors.", "Take another router."
+        )
+    return [Keys(amplified(task.pieces, p) * mask[:, None]) for p, mask in enumerate(task.mask)]
+
+
+def amplified(pieces: Pieces, position: int) -> Tensor:
+    """The unit input that every piece amplifies most, the top right singular vector of B A: (S, n).
+
+    A^T = Q R gives B A = (B R^T) Q^T, so only matrices of the rank's width are decomposed.
+    """
+    kind = torch.promote_types(pieces.A[position].dtype, torch.float32)
+    q, r = torch.linalg.qr(pieces.A[position].to(kind).mT)  # (S, n, r), (S, r, r)
+    small = pieces.Bt[position].to(kind).mT @ r.mT  # (S, d, r)
+    top = torch.linalg.svd(small, full_matrices=False).Vh[:, 0]  # (S, r)
+    return (q @ top[:, :, None])[:, :, 0]
+
+
+def arrow_scores(x: Tensor, keys: Keys, mask: Tensor) -> Tensor:
+    """Scores of every piece for every item, as ``key_scores``: the mean size of the cosine with its key."""
+    rows, columns = mask.nonzero(as_tuple=True)
+    v = x[rows, columns].to(keys.rows.dtype)
+    size = (F.normalize(v, dim=-1) @ keys.rows.T).abs()
+    total = size.new_zeros(len(x), size.shape[1]).index_add(0, rows, size)
+    return total / (mask != 0).sum(1, keepdim=True).clamp(min=1)
+
+
+def arrow_token_scores(v: Tensor, keys: Keys, sharer: int) -> Tensor:
+    """Of each of an item's target tokens v (m, n) what its score of one piece is the mean of, (m,)."""
+    return (F.normalize(v.to(keys.rows.dtype), dim=-1) @ keys.rows[sharer]).abs()
