@@ -1,9 +1,13 @@
 """The ruler: measures against hand-made numbers, intervals, invalid answers, and what a result file holds."""
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perpcs.cli import main
 from perpcs.data import read_users
@@ -11,9 +15,10 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.intervals import paired, summary
 from perpcs.evaluate.metrics import macro_f1, rouge, score_person
 from perpcs.evaluate.protocol import answer_all, evaluate, prepare
-from perpcs.figures.worddiff import rouge_l
+from perpcs.figures.worddiff import rouge_l, shared_words
 from perpcs.pool.store import Pool
 from perpcs.tasks import User, get_task
+from perpcs.words import words
 
 
 def test_rating_errors_are_true_mae_and_rmse_and_invalid_answers_are_left_out() -> None:
@@ -47,10 +52,45 @@ def test_macro_f1_equals_scikit_learn_over_the_true_labels() -> None:
 
 
 def test_rouge_of_equal_strings_is_one_in_any_script() -> None:
-    for text in ("Council approves bridge", "Η γέφυρα", "橋 を 渡る"):
+    for text in ("Council approves bridge", "Η γέφυρα", "橋 を 渡る", "🙂🙂", "!!!", "नमस्ते दुनिया", "สวัสดี", "می‌خواهم"):
         assert rouge(text, text) == {"rouge1": pytest.approx(1), "rougeL": pytest.approx(1)}
+        assert rouge_l(text, text) == pytest.approx(1)
     assert rouge("bridge approved", "approved bridge")["rougeL"] == pytest.approx(0.5)
     assert rouge("no words alike", "Council approves bridge")["rouge1"] == 0
+
+
+def test_scripts_without_spaces_are_compared_by_character() -> None:
+    assert words("橋を渡る会") == ["橋", "を", "渡", "る", "会"]
+    assert words("ร้านน้ำ") == ["ร้", "า", "น", "น้", "ำ"]
+    assert rouge("渡る橋", "橋を渡る")["rougeL"] == pytest.approx(2 * 2 / 7)
+    assert words("한국어 노래") == ["한국어", "노래"], "Korean puts spaces between words"
+    assert words("Café") == words("Cafe\u0301") == ["café"], "NFC"
+    assert words("が") == words("か\u3099")
+    assert words("नमस्ते दुनिया") == ["नमस्ते", "दुनिया"], "vowel signs belong to their letters"
+
+
+def test_an_emoji_is_a_word_with_all_that_belongs_to_it() -> None:
+    family, thumb, flags, key = "👩‍👩‍👧", "👍🏽", "🇫🇷🇩🇪", "1️⃣"
+    assert words(f"so{thumb}good {family}☕️{flags}") == ["so", thumb, "good", family, "☕️", "🇫🇷", "🇩🇪"]
+    assert words(f"{key} of 2") == [key, "of", "2"]
+    assert rouge("tea 🍵", "tea ☕")["rouge1"] == pytest.approx(0.5)
+    assert words("\u200f\u200d") == []
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_categories=("Cf", "So"))))
+def test_western_text_is_cut_as_it_always_was(text: str) -> None:
+    text = unicodedata.normalize("NFC", text)
+    found = re.findall(r"\w+", text.lower())
+    assert not found or words(text) == found
+
+
+@given(st.text(), st.text())
+def test_rouge_of_any_two_texts_is_one_measure(answer: str, truth: str) -> None:
+    assert rouge_l(answer, truth) == pytest.approx(rouge(answer, truth)["rougeL"])
+    if words(truth):
+        assert rouge_l(truth, unicodedata.normalize("NFD", truth)) == pytest.approx(1)
+        same, count = shared_words(truth, truth)
+        assert same == count > 0
 
 
 @pytest.mark.parametrize(

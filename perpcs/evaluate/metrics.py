@@ -10,6 +10,7 @@ from typing import Any
 
 from perpcs.tasks import Task
 from perpcs.tasks.style import style_match
+from perpcs.words import words
 
 
 def score_person(task: Task, answers: Sequence[str], golds: Sequence[str]) -> dict[str, float]:
@@ -47,7 +48,7 @@ def macro_f1(answers: Sequence[str], golds: Sequence[str]) -> float:
 
 
 def rouge(answer: str, gold: str) -> dict[str, float]:
-    """ROUGE-1 and ROUGE-L F-measures, {rouge1, rougeL}, over lower-cased words of any script."""
+    """ROUGE-1 and ROUGE-L F-measures, {rouge1, rougeL}, over lower-cased words of any script (perpcs/words.py)."""
     scores = _scorer().score(gold, answer)
     return {name: score.fmeasure for name, score in scores.items()}
 
@@ -56,9 +57,7 @@ class _Words:
     """rouge-score's own tokenizer drops every letter outside a-z, so that identical Greek would score 0."""
 
     def tokenize(self, text: str) -> list[str]:
-        import re
-
-        return re.findall(r"\w+", text.lower())
+        return words(text)
 
 
 @lru_cache(maxsize=1)

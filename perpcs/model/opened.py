@@ -87,8 +87,8 @@ def gguf_file(path: Path) -> Path | None:
 
 
 def is_adapter(path: Path) -> bool:
-    """Whether a folder holds a PEFT adapter and no model of its own."""
-    return (path / _ADAPTER).is_file() and not (path / "config.json").exists()
+    """Whether a folder holds a PEFT adapter and no weights of a model of its own."""
+    return (path / _ADAPTER).is_file() and not any(path.glob("model*.safetensors"))
 
 
 def _merged(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
