@@ -36,6 +36,7 @@ PROJECTIONS = {
     **dict.fromkeys(("gpt_neox", "bloom", "falcon", "falcon_alibi"), ("query_key_value", "dense")),
     "mpt": ("Wqkv", "out_proj"),
     "codegen": ("qkv_proj", "out_proj"),
+    "deepseek_v3": ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"),
 }
 """Those of families that are not built like Llama."""
 
@@ -89,7 +90,7 @@ def test_the_table_of_families_is_the_one_in_the_docs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["h.0.self_attn.q_a_proj", "h.0.self_attn.kv_b_proj", "h.0.self_attn.o_proj"], "only part is known.*q_a_proj"),
+        (["h.0.self_attn.q_proj", "h.0.self_attn.kv_proj", "h.0.self_attn.o_proj"], "only part is known.*kv_proj"),
         ([f"h.0.attn.{name}" for name in (*LLAMA, "gate_proj")], "only part is known.*gate_proj"),
         ([*(f"h.0.attn.{name}" for name in LLAMA), "h.1.attn.q_proj", "h.1.mlp.up"], "only part is known"),
         ([*(f"h.0.attn.{name}" for name in LLAMA), "h.1.mlp.up"], "only part is known.*mlp.up"),
@@ -130,6 +131,18 @@ def test_recurrent_models_are_refused(family: str) -> None:
     model = hf.AutoModelForCausalLM.from_config(getattr(hf, f"{family}Config")(**size, pad_token_id=2))
     with pytest.raises(PerpcsError, match="recurrent layers"):
         wrap(model, tiny_tokenizer())
+
+
+@pytest.mark.parametrize("family", ["Bert", "OpenAIGPT"])
+def test_a_model_that_reads_ahead_or_keeps_no_cache_is_refused(family: str) -> None:
+    import transformers as hf
+
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    if family == "OpenAIGPT":
+        size = {"n_embd": 16, "n_layer": 1, "n_head": 2}
+    model = hf.AutoModelForCausalLM.from_config(getattr(hf, f"{family}Config")(vocab_size=330, **size))
+    with pytest.raises(PerpcsError, match="does not write one token after the other"):
+        wrap(model, tiny_tokenizer(), modules=["dense", "c_attn"])
 
 
 # ---- tokenizers ------------------------------------------------------------------------------------------------------

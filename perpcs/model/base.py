@@ -15,8 +15,16 @@ from torch import Tensor
 from perpcs.errors import PerpcsError
 from perpcs.model import shipped
 from perpcs.model.basis import AdaptedLinear, Adapter, adapted
-from perpcs.model.families import choose_layers, layer_of, layer_shape, reached_layers, refuse_recurrent
-from perpcs.model.opened import ends_of, open_model
+from perpcs.model.families import (
+    PROBE,
+    choose_layers,
+    layer_of,
+    layer_shape,
+    reached_layers,
+    refuse_ahead,
+    refuse_recurrent,
+)
+from perpcs.model.opened import ends_of, fit_tokenizer, open_model
 from perpcs.positions import Position
 from perpcs.quiet import quiet_transformers
 
@@ -179,19 +187,21 @@ def wrap(
     """Freeze a model and wrap its positions. The model object is changed and must not be wrapped twice.
 
     Raises:
-        PerpcsError: when no module fits.
+        PerpcsError: when no module fits, or the tokenizer does not fit the model.
     """
     refuse_recurrent(model)
+    fit_tokenizer(tokenizer, model)
     model.eval().requires_grad_(False)
     if any(isinstance(module, AdaptedLinear) for module in model.modules()):
         raise PerpcsError("The base model is wrapped already.", "Load it anew.")
     with torch.no_grad():  # one tiny pass tells the order in which positions are reached, and how the head works
         reached, hidden = reached_layers(model)
-        head, probe = model.get_output_embeddings(), torch.zeros(1, 2, dtype=torch.long, device=hidden.device)
+        refuse_ahead(model, hidden)
+        head = model.get_output_embeddings()
         plain = (
             head is not None
             and hidden.shape[-1] == layer_shape(head)[0]
-            and torch.equal(head(hidden), model(input_ids=probe, use_cache=False).logits)
+            and torch.equal(head(hidden), model(input_ids=PROBE.to(hidden.device), use_cache=False).logits)
         )
     names = [name for name in choose_layers(reached, tuple(modules or ())) if layer_of(name) >= first_layer]
     if not names:

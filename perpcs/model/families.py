@@ -12,6 +12,7 @@ projections would be another method than the paper's, and nobody would notice.
     query_key_value dense            GPT-NeoX, Pythia, BLOOM, Falcon, Persimmon
     Wqkv out_proj                    MPT
     Wq Wk Wv dense                   CTRL
+    q_a_proj q_b_proj, or q_proj, and kv_a_proj_with_mqa kv_b_proj o_proj      DeepSeek-V2, DeepSeek-V3
 """
 
 import re
@@ -34,6 +35,8 @@ _SETS = (
     ("query_key_value", "dense"),
     ("Wqkv", "out_proj"),
     ("Wq", "Wk", "Wv", "dense"),
+    ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"),
+    ("q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"),
 )
 ATTENTION, MLP, ALL = "attention", "mlp", "all"
 """Words that may stand for the names of modules."""
@@ -56,9 +59,9 @@ def refuse_recurrent(model: nn.Module) -> None:
 
 @torch.no_grad()
 def reached_layers(model: Any) -> tuple[list[str], Tensor]:
-    """Linear layers in the order in which a forward pass reaches them, and the last hidden state of that pass.
+    """Linear layers in the order in which a forward pass reaches them, and the last hidden states of that pass.
 
-    The pass reads two tokens. What it does not reach (a vision tower, the language head) cannot be adapted, nor can a
+    The pass reads ``PROBE``. What it does not reach (a vision tower, the language head) cannot be adapted, nor can a
     layer that returns something else than W x, such as the router of a mixture of experts.
     """
     order: list[str] = []
@@ -73,13 +76,37 @@ def reached_layers(model: Any) -> tuple[list[str], Tensor]:
         for name, module in model.named_modules()
         if _is_linear(module)
     ]
-    probe = torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device)
     try:
-        hidden = model.base_model(input_ids=probe, use_cache=False)[0]
+        hidden = model.base_model(input_ids=PROBE.to(next(model.parameters()).device), use_cache=False)[0]
     finally:
         for handle in handles:
             handle.remove()
     return list(dict.fromkeys(order)), hidden
+
+
+@torch.no_grad()
+def refuse_ahead(model: Any, hidden: Tensor) -> None:
+    """Make sure that a model writes one token after the other.
+
+    Args:
+        hidden: its last hidden states of ``PROBE``.
+
+    Raises:
+        PerpcsError: when a token depends on what follows it, or the model keeps no cache of what it has read.
+    """
+    cache = None
+    if torch.allclose(hidden[0, 0], hidden[1, 0], rtol=1e-3, atol=1e-3, equal_nan=True):
+        read = model(input_ids=PROBE[:, :1].to(hidden.device), use_cache=True)
+        cache = getattr(read, "past_key_values", None)
+    if not hasattr(cache, "batch_repeat_interleave"):
+        raise PerpcsError(
+            f"{type(model).__name__} does not write one token after the other with a cache of what it has read.",
+            "Choose a causal LM with a key-value cache, such as a Llama, Qwen, Gemma or GPT-2.",
+        )
+
+
+PROBE = torch.tensor([[0, 0], [0, 1]])
+"""Two texts that differ in the second token."""
 
 
 def choose_layers(names: Sequence[str], asked: Sequence[str] = ()) -> list[str]:

@@ -57,28 +57,25 @@ def open_model(name: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
             f"{str(path)!r} is a PEFT adapter and not a whole model.",
             "Download it and give its folder, which is merged on its base model, or give a whole model.",
         )
-    if report["missing_keys"] and not gguf:  # transformers would fill them with random numbers
+    if report["missing_keys"]:  # transformers would fill them with random numbers
         raise PerpcsError(
             f"The weights of {str(path)!r} lack {min(report['missing_keys'])}.",
             "Give a causal LM whose weight files fit its config.json.",
         )
     if not tokenizer.is_fast:  # positions of target tokens come from its offsets
         raise PerpcsError(f"The tokenizer of {str(path)!r} has no tokenizer.json.", "Save it as a fast tokenizer.")
-    if gguf:
-        model = shipped.unquantised(model)
-    fit_tokenizer(tokenizer, model)
-    return model, tokenizer
+    return shipped.unquantised(model) if gguf else model, tokenizer
 
 
 def gguf_file(path: Path) -> Path | None:
-    """The GGUF file that a path means: itself, or the only one of a folder that holds no other model.
+    """The GGUF file that a path means: itself, or the only one of a folder without safetensors.
 
     Raises:
         PerpcsError: when a folder holds several.
     """
     if path.suffix.lower() == ".gguf" and path.is_file():
         return path
-    if not path.is_dir() or (path / "config.json").exists():
+    if not path.is_dir() or any(path.glob("*.safetensors")):
         return None
     found = sorted(path.glob("*.gguf"))
     if len(found) > 1:
@@ -141,7 +138,6 @@ def _merged(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
             f"The PEFT adapter {folder} does not fit its base model {base!r} ({type(error).__name__}).",
             "Check that it names the model it was trained on.",
         ) from error
-    fit_tokenizer(tokenizer, model)
     return model, tokenizer
 
 
