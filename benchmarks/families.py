@@ -51,18 +51,6 @@ _LOCAL: dict[str, Any] = {
 _OPT = {**_LONG, "ffn_dim": 48, "word_embed_proj_dim": 32}
 _BLOOM = {"hidden_size": 32, "n_layer": 2, "n_head": 4}
 _MPT = {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 512, "expansion_ratio": 2}
-_DEEPSEEK = {
-    **_LONG,
-    "num_key_value_heads": 4,
-    "q_lora_rank": 8,
-    "kv_lora_rank": 8,
-    "qk_rope_head_dim": 8,
-    "qk_nope_head_dim": 8,
-    "v_head_dim": 8,
-    "first_k_dense_replace": 2,
-    "n_group": 1,
-    "topk_group": 1,
-}
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama": ("Llama, SmolLM, SmolLM2", "Llama", _GROUPED),
     "smollm3": ("SmolLM3", "SmolLM3", _GROUPED),
@@ -89,7 +77,6 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "cohere": ("Cohere Command R", "Cohere", _GROUPED),
     "olmo": ("OLMo", "Olmo", _GROUPED),
     "olmo2": ("OLMo 2", "Olmo2", _GROUPED),
-    "deepseek_v3": ("DeepSeek-V3", "DeepseekV3", _DEEPSEEK),
     "starcoder2": ("StarCoder 2", "Starcoder2", _GROUPED),
     "granite": ("Granite", "Granite", _GROUPED),
 }

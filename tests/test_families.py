@@ -36,7 +36,6 @@ PROJECTIONS = {
     **dict.fromkeys(("gpt_neox", "bloom", "falcon", "falcon_alibi"), ("query_key_value", "dense")),
     "mpt": ("Wqkv", "out_proj"),
     "codegen": ("qkv_proj", "out_proj"),
-    "deepseek_v3": ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"),
 }
 """Those of families that are not built like Llama."""
 
@@ -113,6 +112,12 @@ def test_modules_may_be_named_as_groups() -> None:
     assert choose_layers(names, ["mlp.up", "q_proj"]) == sorted(n for n in names if n.endswith(("mlp.up", "q_proj")))
     with pytest.raises(PerpcsError, match="no linear layers named wq"):
         choose_layers(names, ["q_proj", "wq"])
+
+
+def test_layers_that_are_given_all_rows_as_one_list_are_not_adapted(tmp_path: Path) -> None:
+    families.save_family("opt", tmp_path)
+    with pytest.raises(PerpcsError, match="no linear layers named mlp"):
+        load_base(tmp_path, device="cpu", modules=["mlp"])
 
 
 @pytest.mark.parametrize("family", ["Mamba", "Rwkv", "Jamba", "Lfm2"])

@@ -12,7 +12,6 @@ projections would be another method than the paper's, and nobody would notice.
     query_key_value dense            GPT-NeoX, Pythia, BLOOM, Falcon, Persimmon
     Wqkv out_proj                    MPT
     Wq Wk Wv dense                   CTRL
-    q_a_proj q_b_proj, or q_proj, and kv_a_proj_with_mqa kv_b_proj o_proj      DeepSeek-V2, DeepSeek-V3
 """
 
 import re
@@ -35,8 +34,6 @@ _SETS = (
     ("query_key_value", "dense"),
     ("Wqkv", "out_proj"),
     ("Wq", "Wk", "Wv", "dense"),
-    ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"),
-    ("q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"),
 )
 ATTENTION, MLP, ALL = "attention", "mlp", "all"
 """Words that may stand for the names of modules."""
@@ -62,13 +59,14 @@ def reached_layers(model: Any) -> tuple[list[str], Tensor]:
     """Linear layers in the order in which a forward pass reaches them, and the last hidden states of that pass.
 
     The pass reads ``PROBE``. What it does not reach (a vision tower, the language head) cannot be adapted, nor can a
-    layer that returns something else than W x, such as the router of a mixture of experts.
+    layer that returns something else than W x (the router of a mixture of experts) or that is given the tokens of all
+    rows as one list (OPT's mlp): an update would not know whose they are.
     """
     order: list[str] = []
 
     def note(name: str, module: Any, args: tuple[Any, ...], out: Any) -> None:
         n, d = layer_shape(module)
-        if isinstance(out, Tensor) and out.shape[-1] == d and args and args[0].shape[-1] == n:
+        if isinstance(out, Tensor) and out.shape == (*PROBE.shape, d) and args and args[0].shape == (*PROBE.shape, n):
             order.append(name)
 
     handles = [
