@@ -236,6 +236,10 @@ class FakeEngine:
         self.delay, self.stopped = delay, threading.Event()
         self.calls: list[tuple[Any, ...]] = []
 
+    @property
+    def loaded(self) -> Any:
+        return self.base
+
     def shared(self, task: str) -> np.ndarray:
         mask = np.ones((len(self.pool.manifest.positions), SHARERS), dtype=bool)
         mask[0, 1] = False
