@@ -245,6 +245,9 @@ class FakeEngine:
         mask[0, 1] = False
         return mask
 
+    def count_tokens(self, task: Task, items: Sequence[Item]) -> int:
+        return sum(len(f"{item.x} {item.y or ''}".split()) for item in items)
+
     def likeness(self, task: str, items: Sequence[Item]) -> np.ndarray:
         self.calls.append(("likeness", task))
         return _random("likeness", *(item.x for item in items)).uniform(0, 1, SHARERS)

@@ -28,7 +28,7 @@ from perpcs.model.base import BaseModel
 from perpcs.model.basis import fixed
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
-from perpcs.model.text import encode_prompt
+from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
 from perpcs.personalizers.methods import parse, prepare, title_of
 from perpcs.pool.contribute import Say, Trained, train_person
@@ -116,6 +116,11 @@ class Engine:
     def shared(self, task: str) -> np.ndarray:
         """Which pieces each sharer shares, bool (P, S)."""
         return self.pool.mask(task)
+
+    def count_tokens(self, task: Task, items: Sequence[Item]) -> int:
+        """How many tokens a router reads of a history: prompts and answers, each item cut to what the model takes."""
+        base, task = self.base, self.pool.labelled(task)
+        return sum(len(encode_pair(base.tokenizer, *task.pair(item), base.max_tokens).ids) for item in items)
 
     def likeness(self, task: str, items: Sequence[Item]) -> np.ndarray:
         """How like a history is to each sharer's, by the pool's encoder: cosines (S,).

@@ -47,7 +47,9 @@ def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[in
         st.html(_voters(facts, person.history))
     with right:
         st.html(_card(card, portraits.of(card.id), assembly, facts, origin))
-    st.html(sample_html(portraits.of(card.id), portraits))
+    sample = sample_html(portraits.of(card.id), portraits)
+    if sample:
+        st.html(sample)
     _pick_by_name(record, assembly, facts)
 
 
