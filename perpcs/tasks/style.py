@@ -106,6 +106,8 @@ PLAIN = frozenset(
 """Values that nobody notices."""
 
 
+_COMMON = {"every word with a capital": 0.2, "a full stop": 0.2, "an article": 0.1}
+"""Values that many writers share stand behind rarer ones, and so does length: nine words do not make two alike."""
 LEAST_ABOVE = 0.15
 """How much more common than with others a habit must be to set somebody apart."""
 
@@ -163,8 +165,7 @@ class Habits:
             above = share - (sum(elsewhere) / len(elsewhere) if elsewhere else 0.0)
             if above < LEAST_ABOVE:
                 continue
-            # length is the least visible of all: two people who write nine words do not look alike
-            found.append((above - (0.3 if trait == "length" else 0.0), trait, value, share))
+            found.append((above - (0.3 if trait == "length" else _COMMON.get(value, 0.0)), trait, value, share))
         return [(trait, value, share) for _, trait, value, share in sorted(found, key=lambda row: -row[0])]
 
 

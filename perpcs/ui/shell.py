@@ -38,7 +38,15 @@ def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
 
 
 def status_line(engine: "Engine") -> None:
-    """Base model, device and why, pool and hash, people ahead (G3)."""
+    """Base model, device and why, pool and hash, people ahead (G3); drawn again until the base model is loaded."""
+    with st.container(key="statusline"):
+        if engine.loaded is None:
+            st.fragment(_status, run_every=3)(engine)
+        else:
+            _status(engine)
+
+
+def _status(engine: "Engine") -> None:
     manifest = engine.pool.manifest
     layers = len({position.layer for position in manifest.positions})
     queue = people_ahead(engine, studio().work) or "no one ahead of you"
@@ -53,8 +61,7 @@ def status_line(engine: "Engine") -> None:
         f"<b>Pool</b> {html.escape(manifest.name)} <code>{html.escape(engine.pool.hash[:8])}</code>",
         f"<b>Queue</b> {queue}",
     )
-    with st.container(key="statusline"):
-        st.html(f'<p class="pp-status">{"".join(f"<span>{part}</span>" for part in parts)}</p>')
+    st.html(f'<p class="pp-status">{"".join(f"<span>{part}</span>" for part in parts)}</p>')
 
 
 st.set_page_config(
