@@ -49,7 +49,7 @@ def test_an_answer_is_as_alike_as_traits_agree():
 def test_what_sets_a_person_apart_comes_first_and_plain_habits_never():
     listing = Habits.of(f"{n} Ways To Cook An Egg" for n in range(3, 9))
     plain = Habits.of(["Council votes on bridge", "Mayor opens school"])
-    assert [trait for trait, *_ in listing.visible()] == ["casing", "opens with", "length"]
+    assert [trait for trait, *_ in listing.visible()] == ["opens with", "casing", "length"]
     titled = Habits.of(["The Mayor Opens School", "A Bridge For The Town"])
     assert listing.visible([titled, plain])[0] == ("opens with", "a number", 1.0), "others write in this casing too"
     assert all(trait == "length" for trait, *_ in plain.visible())
