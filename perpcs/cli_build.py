@@ -127,10 +127,13 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
 def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[str], None]) -> None:
     """What only the finished pool can tell: how well its sharers are recognised, and its example people."""
     from perpcs.serve.complete_examples import complete_examples, store_recognised
+    from perpcs.serve.samples import store_sampled
 
     for part in people:
-        store_recognised(engine, part.task, {user.id: user.history[-LOOKED_FOR:] for user in part.candidates})
-        say(f"sharers of {part.task.name}: their own pieces looked for")
+        histories = {user.id: user.history for user in part.candidates}
+        store_recognised(engine, part.task, {id: items[-LOOKED_FOR:] for id, items in histories.items()})
+        store_sampled(engine, part.task, histories)
+        say(f"sharers of {part.task.name}: their own pieces looked for, their portraits made")
     say(f"{complete_examples(engine, say=say)} example people assembled")
 
 

@@ -23,6 +23,7 @@ from perpcs.personalizers.method import Prepared, Progress
 from perpcs.personalizers.methods import parse, title_of
 from perpcs.pool.candidates import Candidates, only_sharers
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
+from perpcs.pool.portraits import Portraits
 from perpcs.positions import Position
 from perpcs.serve.answer import Answer
 from perpcs.serve.stored import Shared
@@ -154,6 +155,7 @@ class FakeStored:
         self.pool = pool
         self.answered: dict[tuple[str, str, str], dict[str, Answer]] = {}
         self.shared_by_task: dict[str, tuple[Shared, ...]] = {}
+        self.portraits_by_task: dict[str, Portraits] = {}
 
     def assembly(self, task: str, id: str) -> Assembly:
         for example in self.pool.examples(task):
@@ -166,6 +168,9 @@ class FakeStored:
 
     def shared(self, task: str) -> tuple[Shared, ...]:
         return self.shared_by_task.get(task, ())
+
+    def portraits(self, task: str) -> Portraits:
+        return self.portraits_by_task.get(task, Portraits())
 
     def recognised(self, task: str) -> np.ndarray | None:
         return _random("recognised", task).uniform(0, 0.2, (SHARERS, len(self.pool.manifest.positions)))

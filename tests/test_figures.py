@@ -11,7 +11,7 @@ import pytest
 from fakes import SHARERS, TERMS, FakeEngine
 
 from perpcs.figures import style
-from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
+from perpcs.figures.assembly_map import assembly_map, map_csv
 from perpcs.figures.labels import label_bars, label_takeaway, shown_labels
 from perpcs.figures.live import live_map
 from perpcs.figures.order import (
@@ -27,6 +27,7 @@ from perpcs.figures.order import (
     split_label,
 )
 from perpcs.figures.piece import largest_piece, piece_facts, selected_pieces, weight_equation
+from perpcs.figures.sentences import takeaway
 from perpcs.figures.size import SIDE, size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
 from perpcs.figures.style import (

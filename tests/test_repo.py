@@ -20,7 +20,7 @@ GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs
 RECORDS = (
     *("perpcs.assembly.explain", "perpcs.assembly.quantise", "perpcs.assembly.names"),
     "perpcs.assembly.record",
-    *("perpcs.pool.manifest", "perpcs.tasks"),
+    *("perpcs.pool.manifest", "perpcs.pool.portraits", "perpcs.tasks"),
 )
 """What figures may read: numbers and words, no tensors."""
 MAX_LINES = 400

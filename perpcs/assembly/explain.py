@@ -43,6 +43,32 @@ class TokenScores:
     items: tuple[ItemTokens, ...]
 
 
+def contributions(assembly: Assembly, positions: Sequence[int] | None = None) -> np.ndarray:
+    """Each sharer's share of what all pieces bring, (S,), summing to 1; all 0 where no piece has weight.
+
+    With routers that use the loss: weight times gain, summed over positions, the first-order fall of the history's
+    loss. It is below 0 for a sharer who only balances others. With others: the share of all weight.
+
+    Args:
+        positions: only these; None = all.
+    """
+    at = slice(None) if positions is None else list(positions)
+    weights, scores = assembly.weights[at], assembly.scores[at]
+    by_gain = assembly.decided_by == "loss"
+    own = (weights * scores if by_gain else np.abs(weights)).sum(axis=0, dtype=np.float64)
+    total = float(own.sum())
+    return own / total if total > 0 else np.zeros_like(own)
+
+
+def fewest(assembly: Assembly, share: float = 0.9) -> list[int]:
+    """The fewest sharers who together bring this share of what all pieces bring, the largest first; [] for none."""
+    own = contributions(assembly)
+    if not own.any():
+        return []
+    order = np.argsort(-own, kind="stable")
+    return order[: int(np.argmax(np.cumsum(own[order]) >= share - 1e-9)) + 1].tolist()
+
+
 @dataclass(frozen=True)
 class Change:
     """One piece whose weight differs between two tables."""

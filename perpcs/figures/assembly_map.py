@@ -17,17 +17,17 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.basedatatypes import BaseTraceType
 
+from perpcs.assembly.explain import contributions
 from perpcs.assembly.record import Assembly
+from perpcs.figures.grid import Grid, grid_of
 from perpcs.figures.order import (
+    LETTER,
     cluster_words,
     clusters_in_order,
     column_order,
-    row_ticks,
-    rows_of,
     short_names,
     split_label,
 )
-from perpcs.figures.piece import selected_pieces
 from perpcs.figures.style import (
     MARK,
     base_layout,
@@ -44,6 +44,8 @@ from perpcs.figures.style import (
 )
 from perpcs.pool.manifest import Sharer
 
+MOST_NAMES = 42
+"""More columns than this are too narrow for a name each."""
 MOST_CLUSTERS = 10
 """With more clusters than this (many pools take one sharer from each), no lines separate them."""
 _MAP = {"xaxis": "x3", "yaxis": "y3"}
@@ -53,22 +55,9 @@ _TOTALS = 44
 _GAP = 0.012
 """Space between the three parts, as a share of the figure."""
 _HOVER = (
-    "<b>%{customdata[2]}</b><br>sharer %{customdata[3]} · cluster %{customdata[4]}<br>"
+    "<b>%{customdata[2]}</b><br>%{customdata[4]}<br>sharer %{customdata[3]}<br>"
     "score %{customdata[6]} (rank %{customdata[5]} of %{customdata[8]})<br>%{customdata[7]}<extra></extra>"
 )
-
-
-def takeaway(assembly: Assembly, name: str) -> str:
-    """The title of a map: its main finding in one sentence, with n."""
-    effective, whose = (
-        float(np.median(assembly.effective_sharers())),
-        {"You": "Your", "me": "This"}.get(name, f"{name}’s"),
-    )
-    about = f"{effective:.0f}" if effective >= 10 else f"{effective:.1f}"
-    return (
-        f"{whose} model uses {assembly.distinct_sharers()} of {len(assembly.sharers)} sharers, "
-        f"effectively {about} per layer"
-    )
 
 
 def assembly_map(
@@ -78,6 +67,8 @@ def assembly_map(
     sort: str = "cluster",
     module: str | None = None,
     chosen: tuple[int, int] | None = None,
+    names: Sequence[str] = (),
+    only: Sequence[int] = (),
     dark: bool = False,
 ) -> go.Figure:
     """Draw the map.
@@ -85,39 +76,43 @@ def assembly_map(
     Args:
         sharers: the pool's sharers, in the order of ``assembly.sharers``.
         sort: order of the columns, one of ``order.SORTS``.
-        module: only positions of this module; None = all.
+        module: only positions of this module; ``LAYERS`` = one row a layer; None = all.
         chosen: (position, sharer) of the piece that was clicked.
+        names: what each column is called, in the order of ``sharers``; () = cluster words or numbers.
+        only: numbers of the sharers that are drawn; () = all.
     """
-    rows = rows_of(assembly.positions, module)
-    kind = points(len(rows) * len(sharers))
-    columns = column_order(assembly.weights[rows], sharers, sort)
-    height = row_height(len(rows)) * len(rows)
+    grid = grid_of(assembly, module)
+    kind = points(len(grid.groups) * (len(only) or len(sharers)))
+    brings = contributions(assembly, [p for group in grid.groups for p in group])
+    columns = [s for s in column_order(grid.weights, sharers, sort, brings) if not only or s in only]
+    height = row_height(len(grid.groups)) * len(grid.groups)
     traces = [
-        *_map_marks(kind, assembly, sharers, rows, columns, dark),
-        _totals(assembly, rows, columns, dark),
-        _effective(assembly, rows, dark),
+        *_map_marks(kind, assembly, grid, sharers, columns, names, dark),
+        _totals(assembly, brings, columns, names, dark),
+        _effective(grid, dark),
     ]
-    if chosen is not None and chosen[0] in rows:
+    row = grid.row_of(chosen[0]) if chosen is not None else None
+    if chosen is not None and row is not None and chosen[1] in columns:
         traces.append(
             kind(
                 x=[columns.index(chosen[1])],
-                y=[rows.index(chosen[0])],
+                y=[row],
                 mode="markers",
                 showlegend=False,
                 hoverinfo="skip",
                 name="clicked",
                 marker={
                     "symbol": "square-open",
-                    "size": mark_size(len(rows), len(columns)) + 6,
+                    "size": mark_size(len(grid.groups), len(columns)) + 6,
                     "color": MARK,
                     "line": {"width": 3},
                 },
                 **_MAP,
             )
         )
-    traces.append(_lines(kind, assembly, sharers, rows, columns, sort, dark))
+    traces.append(_lines(kind, grid, sharers, columns, sort, dark))
     # All traces at once: plotly checks the whole figure again for each added trace, which was slower than all the rest.
-    return go.Figure(traces, _layout(assembly, sharers, rows, columns, sort, height, dark))
+    return go.Figure(traces, _layout(assembly, grid, sharers, columns, names, sort, height, dark))
 
 
 def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
@@ -139,35 +134,38 @@ def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
 def _map_marks(
     kind: type[go.Scatter] | type[go.Scattergl],
     assembly: Assembly,
+    grid: Grid,
     sharers: Sequence[Sharer],
-    rows: list[int],
     columns: list[int],
+    names: Sequence[str],
     dark: bool,
 ) -> list[BaseTraceType]:
     """Pieces that were not selected, pieces that were, and a legend for negative weights."""
     traces: list[BaseTraceType] = []
-    picked = selected_pieces(assembly)
-    ranks = (-assembly.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
-    size = mark_size(len(rows), len(columns))
-    labels, names = np.array(assembly.positions, dtype=object), np.array(short_names(assembly.sharers), dtype=object)
+    ranks = (-grid.scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") + 1
+    size = mark_size(len(grid.groups), len(columns))
+    labels, numbers = np.array(grid.labels, dtype=object), np.array(short_names(assembly.sharers), dtype=object)
     about = np.array(
-        [f"{sharer.cluster}{': ' if sharer.terms else ''}{', '.join(sharer.terms[:3])}" for sharer in sharers],
+        [
+            names[s] if names else f"cluster {one.cluster}{': ' if one.terms else ''}{', '.join(one.terms[:3])}"
+            for s, one in enumerate(sharers)
+        ],
         dtype=object,
     )
     order = np.array(columns)
     for selected in (False, True):
-        y, x = np.nonzero(picked[np.ix_(rows, columns)] == selected)
-        p_of, s_of = np.array(rows)[y], order[x]
+        y, x = np.nonzero(grid.picked[:, columns] == selected)
+        s_of = order[x]
         # numpy arrays, because plotly checks every element of a list: that took a second for 128 x 100 pieces
         data = np.empty((len(x), 9), dtype=object)
-        data[:, 0], data[:, 1] = p_of, s_of
-        data[:, 2], data[:, 3], data[:, 4] = labels[p_of], names[s_of], about[s_of]
-        data[:, 5], data[:, 8] = ranks[p_of, s_of], len(sharers)
-        data[:, 6] = [f"{score:.3f}" for score in assembly.scores[p_of, s_of].tolist()]
-        weights = assembly.weights[p_of, s_of]
+        data[:, 0], data[:, 1] = grid.opens[y, s_of], s_of
+        data[:, 2], data[:, 3], data[:, 4] = labels[y], numbers[s_of], about[s_of]
+        data[:, 5], data[:, 8] = ranks[y, s_of], len(sharers)
+        data[:, 6] = [f"{score:.3f}" for score in grid.scores[y, s_of].tolist()]
+        weights = grid.weights[y, s_of]
         data[:, 7] = [f"weight <b>{weight:.3f}</b>" for weight in weights.tolist()] if selected else "not selected"
         if selected:
-            largest, below = float(np.abs(assembly.weights[rows]).max()) or 1.0, bool((weights < 0).any())
+            largest, below = float(np.abs(grid.weights).max()) or 1.0, bool((weights < 0).any())
             how = {"votes": "mean<br>over", "loss": "fitted<br>to"}.get(assembly.decided_by, "selected<br>for")
             marker = {
                 # A negative weight subtracts a piece: another shape and another hue.
@@ -198,7 +196,7 @@ def _map_marks(
                 **_MAP,
             )
         )
-    if (assembly.weights[rows] < 0).any():
+    if (grid.weights[:, columns] < 0).any():
         traces.append(
             kind(
                 x=[None],
@@ -213,29 +211,28 @@ def _map_marks(
     return traces
 
 
-def _totals(assembly: Assembly, rows: list[int], columns: list[int], dark: bool) -> go.Bar:
-    share = np.abs(assembly.weights[rows]).sum(axis=0)
-    share = 100 * share / (share.sum() or 1.0)
-    names = short_names(assembly.sharers)
+def _totals(assembly: Assembly, brings: np.ndarray, columns: list[int], names: Sequence[str], dark: bool) -> go.Bar:
+    share = 100 * brings
+    numbers = short_names(assembly.sharers)
+    of = "the expected gain" if assembly.decided_by == "loss" else "all weight"
     return go.Bar(
         x=list(range(len(columns))),
         y=[float(share[s]) for s in columns],
         marker={"color": muted(dark), "opacity": 0.55, "line": {"width": 0}},
         showlegend=False,
-        customdata=[names[s] for s in columns],
+        customdata=[f"{names[s]}<br>sharer {numbers[s]}" if names else f"sharer {numbers[s]}" for s in columns],
         name="total",
-        hovertemplate="sharer %{customdata}<br>%{y:.1f} % of all weight<extra></extra>",
+        hovertemplate=f"%{{customdata}}<br>%{{y:.1f}} % of {of}<extra></extra>",
     )
 
 
-def _effective(assembly: Assembly, rows: list[int], dark: bool) -> go.Bar:
-    effective, top = assembly.effective_sharers(), assembly.top_share()
+def _effective(grid: Grid, dark: bool) -> go.Bar:
     return go.Bar(
-        y=list(range(len(rows))),
-        x=[float(effective[p]) for p in rows],
+        y=list(range(len(grid.groups))),
+        x=grid.effective.tolist(),
         orientation="h",
         marker={"color": muted(dark), "opacity": 0.55, "line": {"width": 0}},
-        customdata=[(assembly.positions[p], f"{100 * top[p]:.0f}") for p in rows],
+        customdata=[(label, f"{100 * top:.0f}") for label, top in zip(grid.labels, grid.top, strict=True)],
         showlegend=False,
         name="effective",
         hovertemplate=(
@@ -248,25 +245,29 @@ def _effective(assembly: Assembly, rows: list[int], dark: bool) -> go.Bar:
 
 def _layout(
     assembly: Assembly,
+    grid: Grid,
     sharers: Sequence[Sharer],
-    rows: list[int],
     columns: list[int],
+    names: Sequence[str],
     sort: str,
     height: int,
     dark: bool,
 ) -> dict[str, object]:
     """Totals above the map and effective sharers beside it, on axes linked to the map's."""
-    ticks, names = _column_ticks(assembly, sharers, columns, sort)
-    named, labels = row_ticks(assembly.positions, rows, row_height(len(rows)))
+    turned = bool(names)
+    ticks, labels = _named_ticks(names, columns) if turned else _column_ticks(assembly, sharers, columns, sort)
+    below = 168 if turned else 78
+    rows = range(0, len(grid.groups), max(1, -(-LETTER // row_height(len(grid.groups)))))
     still = {"fixedrange": True}
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, **still}
-    down = [len(rows) - 0.3, -0.7]
+    down = [len(grid.groups) - 0.3, -0.7]
     small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
+    gain = "the expected gain" if assembly.decided_by == "loss" else "all weight"
     left, bottom = 0.87 * (1 - _GAP), height / (height + _TOTALS) * (1 - _GAP)
     return base_layout(
         dark,
-        height=height + _TOTALS + 112,
-        margin={"l": 44, "r": 8, "t": 34, "b": 78},
+        height=height + _TOTALS + 34 + below,
+        margin={"l": 44, "r": 8, "t": 34, "b": below},
         bargap=0.25,
         clickmode="event+select",
         dragmode="pan",  # Streamlit's mode for clickable charts; the axes are fixed
@@ -279,16 +280,17 @@ def _layout(
             "domain": [0, left],
             "range": [-0.7, len(columns) - 0.3],
             "tickvals": ticks,
-            "ticktext": names,
-            "tickangle": 0,
+            "ticktext": labels,
+            "tickangle": -60 if turned else 0,
+            "tickfont": {"size": 12},
             **still,
         },
         yaxis3={
             "anchor": "x3",
             "domain": [0, bottom],
             "range": down,
-            "ticktext": labels,
-            "tickvals": named,
+            "ticktext": [grid.ticks[row] for row in rows],
+            "tickvals": list(rows),
             "tickfont": {"size": 11, "family": "monospace", "color": muted(dark)},
             **still,
         },
@@ -303,7 +305,7 @@ def _layout(
         },
         yaxis4={"anchor": "x4", "domain": [0, bottom], "matches": "y3", "range": down, **hidden},
         annotations=[
-            {"text": "share of all weight, %", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", **small},
+            {"text": f"share of {gain}, %", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", **small},
             {
                 "text": "effective<br>sharers",
                 "x": 1,
@@ -319,9 +321,8 @@ def _layout(
 
 def _lines(
     kind: type[go.Scatter] | type[go.Scattergl],
-    assembly: Assembly,
+    grid: Grid,
     sharers: Sequence[Sharer],
-    rows: list[int],
     columns: list[int],
     sort: str,
     dark: bool,
@@ -333,10 +334,10 @@ def _lines(
     if sort == "cluster" and len(runs) <= MOST_CLUSTERS:
         for _, first, _ in runs[1:]:
             x += [first - 0.5, first - 0.5, None]
-            y += [-0.7, len(rows) - 0.3, None]
-    layers = [split_label(assembly.positions[p])[0] for p in rows]
-    for at in range(1, len(rows)):
-        if layers[at] != layers[at - 1] and len(rows) > len(set(layers)):
+            y += [-0.7, len(grid.groups) - 0.3, None]
+    layers = [split_label(label)[0] for label in grid.labels]
+    for at in range(1, len(layers)):
+        if layers[at] != layers[at - 1] and len(layers) > len(set(layers)):
             x += [-0.7, len(columns) - 0.3, None]
             y += [at - 0.5, at - 0.5, None]
     return kind(
@@ -362,3 +363,9 @@ def _column_ticks(
     names, step = short_names(assembly.sharers), max(1, round(len(columns) / 8))
     at = list(range(0, len(columns), step))
     return [float(x) for x in at], [names[columns[x]] for x in at]
+
+
+def _named_ticks(names: Sequence[str], columns: list[int]) -> tuple[list[float], list[str]]:
+    """A name under every column, or under every n-th where columns are narrower than a line."""
+    step = max(1, -(-len(columns) // MOST_NAMES))
+    return [float(x) for x in range(0, len(columns), step)], [names[s] for s in columns[::step]]

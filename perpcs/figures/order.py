@@ -9,22 +9,31 @@ import numpy as np
 
 from perpcs.pool.manifest import Sharer
 
-Sort = Literal["cluster", "total", "id"]
-SORTS: dict[str, str] = {"cluster": "Cluster", "total": "Total", "id": "Id"}
-_LETTER = 11
+Sort = Literal["gain", "cluster", "total", "id"]
+SORTS: dict[str, str] = {"gain": "Gain", "cluster": "Cluster", "total": "Weight", "id": "Number"}
+LAYERS = "layers"
+"""In place of a module: a row for each layer, the mean over its modules."""
+ALL = "all"
+"""In place of a module: all positions."""
+LETTER = 11
 """Pixels that a row's label needs."""
 _LABEL = re.compile(r"layer (\d+), (.+)")
 
 
-def column_order(weights: np.ndarray, sharers: Sequence[Sharer], sort: str) -> list[int]:
+def column_order(
+    weights: np.ndarray, sharers: Sequence[Sharer], sort: str, gain: np.ndarray | None = None
+) -> list[int]:
     """Sharer indices from left to right. Inside a cluster, sharers with more weight come first; ties keep pool order.
 
     Args:
         weights: (P, S), to be summed; negative ones count by their absolute value.
         sort: one of ``SORTS``.
+        gain: what each sharer brings, (S,), for the order of that name; None = the sum of weights.
     """
     total = np.abs(weights).sum(axis=0)
-    if sort == "total":
+    if sort == "gain" and gain is not None:
+        return sorted(range(len(sharers)), key=lambda s: (-gain[s], s))
+    if sort in ("total", "gain"):
         return sorted(range(len(sharers)), key=lambda s: (-total[s], s))
     if sort == "id":
         return sorted(range(len(sharers)), key=lambda s: sharers[s].id)
@@ -80,7 +89,7 @@ def row_ticks(positions: Sequence[str], rows: Sequence[int], height: int) -> tup
         rows: positions from top to bottom.
         height: pixels of a row.
     """
-    at = list(range(0, len(rows), max(1, -(-_LETTER // height))))
+    at = list(range(0, len(rows), max(1, -(-LETTER // height))))
     return at, [short_label(positions[rows[y]]) for y in at]
 
 
@@ -90,5 +99,6 @@ def modules_of(positions: Sequence[str]) -> list[str]:
 
 
 def rows_of(positions: Sequence[str], module: str | None) -> list[int]:
-    """Positions of one module, or all, first layer first."""
-    return [p for p, label in enumerate(positions) if module is None or split_label(label)[1] == module]
+    """Positions of one module, or all for None and ``LAYERS``, first layer first."""
+    whole = module in (None, LAYERS)
+    return [p for p, label in enumerate(positions) if whole or split_label(label)[1] == module]

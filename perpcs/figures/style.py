@@ -119,7 +119,7 @@ def _step_colour(step: int, below: bool, dark: bool) -> str:
 
 def row_height(rows: int) -> int:
     """Height in pixels of a row, for a map with this many rows."""
-    return 22 if rows <= 8 else 13 if rows <= 32 else 11 if rows <= 64 else 8
+    return 22 if rows <= 8 else 18 if rows <= 16 else 13 if rows <= 32 else 11 if rows <= 64 else 8
 
 
 def mark_size(rows: int, columns: int, width: int = 700) -> int:
@@ -128,7 +128,7 @@ def mark_size(rows: int, columns: int, width: int = 700) -> int:
     Args:
         width: approximate width of all columns in pixels.
     """
-    return max(4, min(row_height(rows) - 2, width // columns - 1, 14))
+    return max(4, min(row_height(rows) - 2, width // columns - 1, 16))
 
 
 def base_layout(dark: bool, **changes: object) -> dict[str, object]:

@@ -173,11 +173,7 @@ class Engine:
             return make_adapter(self.base, self.pool, assembly, rank)
 
     def export(self, assembly: Assembly, folder: Path, rank: int | None = None) -> Adapter:
-        """The same, written to a folder; it is made if it is not there.
-
-        Raises:
-            PerpcsError: as above, or when the folder lies inside the pool or cannot be written.
-        """
+        """The same, written to a folder, which may not lie inside the pool."""
         refuse_inside(self.pool, folder)
         made = self.adapter(assembly, rank)
         made.save(folder)

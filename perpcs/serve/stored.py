@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from perpcs.assembly.record import Assembly
+from perpcs.pool.portraits import Portraits, stored_portraits
 from perpcs.pool.store import Pool
 from perpcs.serve.answer import Answer
 from perpcs.tasks import Item
@@ -86,6 +87,10 @@ class Stored:
         shape = (len(self.pool.sharers(task)), len(self.pool.manifest.positions))
         fits = found.shape == shape and np.isfinite(found).all()
         return found if fits and stored["pool_hash"] == self.pool.hash else None
+
+    def portraits(self, task: str) -> Portraits:
+        """Who each sharer is in a few words; empty portraits where nothing is stored."""
+        return stored_portraits(self.pool, task)
 
     def _answers(self, task: str) -> dict[str, Any]:
         """The file of answers; empty where it is not there or of another pool."""

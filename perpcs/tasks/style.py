@@ -106,6 +106,10 @@ PLAIN = frozenset(
 """Values that nobody notices."""
 
 
+LEAST_ABOVE = 0.15
+"""How much more common than with others a habit must be to set somebody apart."""
+
+
 def style_of(text: str) -> Style:
     """The value of every trait of one text."""
     return {trait: measure(text.strip()) for trait, measure in TRAITS.items()}
@@ -147,8 +151,8 @@ class Habits:
     def visible(self, others: Sequence["Habits"] = ()) -> list[tuple[str, str, float]]:
         """Traits that set this person apart, most visible first: (trait, value, share of their texts).
 
-        A value counts if at least half of the texts have it, if it is not one that nobody notices, and, where others
-        are given, in the order of how much more common it is here than with them.
+        A value counts if at least half of the texts have it and it is not one that nobody notices. Where others are
+        given it must be more common here than with them, and the order is by how much.
         """
         found = []
         for trait in TRAITS:
@@ -157,6 +161,8 @@ class Habits:
                 continue
             elsewhere = [other.shares.get(trait, {}).get(value, 0.0) for other in others]
             above = share - (sum(elsewhere) / len(elsewhere) if elsewhere else 0.0)
+            if above < LEAST_ABOVE:
+                continue
             # length is the least visible of all: two people who write nine words do not look alike
             found.append((above - (0.3 if trait == "length" else 0.0), trait, value, share))
         return [(trait, value, share) for _, trait, value, share in sorted(found, key=lambda row: -row[0])]

@@ -7,13 +7,15 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.check import fit_check, is_checked
+from perpcs.assembly.explain import fewest
 from perpcs.assembly.names import made_by
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, flat_options
 from perpcs.errors import PerpcsError
-from perpcs.figures.assembly_map import assembly_map, map_csv, takeaway
-from perpcs.figures.order import SORTS, modules_of, rows_of
+from perpcs.figures.assembly_map import assembly_map, map_csv
+from perpcs.figures.order import ALL, LAYERS, SORTS, modules_of, rows_of
 from perpcs.figures.piece import largest_piece
+from perpcs.figures.sentences import MOST, column_names, takeaway, took
 from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.figures.vector import map_svg
 from perpcs.files import zipped
@@ -35,7 +37,7 @@ from perpcs.ui.write_box import is_writing, write_box
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
 
-_ALL = "all"
+_ROWS = {LAYERS: "Layers", ALL: "All"}
 
 
 def result_panel(engine: "Engine", record: Studio) -> None:
@@ -79,6 +81,9 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
     tags = [text for text in (made_by(person.assembly.router), person.how) if text]
     how = " ".join(f'<span class="pp-tag">{escape(text)}</span>' for text in tags)
     st.html(f"<h2>{escape(takeaway(person.assembly, person.name))} {how}</h2>{_strip(person.assembly, person)}")
+    story = took(person.assembly, person.name, engine.stored.portraits(person.task))
+    if story:
+        st.html(f'<p class="pp-took">{escape(story)}</p>')
     said, other = st.columns([0.72, 0.28], vertical_alignment="center")
     said.html(fit_html(person))
     if person.history:
@@ -93,14 +98,14 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
     """The map, its controls and the open view: a click on them reruns this part alone, not the whole page."""
     assembly, sharers = person.assembly, engine.pool.sharers(person.task)
     with st.container(horizontal=True, vertical_alignment="bottom", key="map-controls"):
-        modules = [_ALL, *modules_of(assembly.positions)]
-        remember("module", record.module if record.module in modules else _ALL)
+        modules = [LAYERS, ALL, *modules_of(assembly.positions)]
+        remember("module", record.module if record.module in modules else ALL)
         module = st.segmented_control(
-            "Module",
+            "Rows",
             modules,
             key="module",
             required=True,
-            format_func=lambda name: "All" if name == _ALL else name.removesuffix("_proj"),
+            format_func=lambda name: _ROWS.get(name, name.removesuffix("_proj")),
         )
         remember("sort", record.sort)
         sort = st.segmented_control(
@@ -110,15 +115,25 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
             required=True,
             format_func=SORTS.__getitem__,
         )
+        remember("every-sharer", record.every_sharer)
+        record.every_sharer = st.toggle(
+            f"All {len(assembly.sharers)} sharers",
+            key="every-sharer",
+            help=f"Off: only the fewest sharers who together bring {100 * MOST:.0f} % of what all pieces bring.",
+        )
         _actions(engine, record, person)
-    record.module, record.sort = ("" if module in (None, _ALL) else str(module)), sort or record.sort
+    record.module, record.sort = ("" if module in (None, ALL) else str(module)), sort or record.sort
     cell = piece_of(assembly, record.cell)
+    portraits, needed = engine.stored.portraits(person.task), fewest(assembly, MOST)
+    chosen = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
     figure = assembly_map(
         assembly,
         sharers,
         sort=record.sort,
         module=record.module or None,
-        chosen=cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None)),
+        chosen=chosen,
+        names=column_names(assembly, portraits) if portraits.sharers else (),
+        only=() if record.every_sharer else sorted({*needed, chosen[1]}) if needed else (),
         dark=is_dark(),
     )
     with st.container(key="mapbox"):

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from perpcs.assembly.explain import fewest
 from perpcs.assembly.routers import PRESETS
 from perpcs.errors import PerpcsError
-from perpcs.figures.assembly_map import assembly_map, takeaway
-from perpcs.figures.order import short_names
+from perpcs.figures.assembly_map import assembly_map
+from perpcs.figures.order import LAYERS, short_names
 from perpcs.figures.piece import largest_piece, piece_facts, update_equation, weight_equation
+from perpcs.figures.sentences import MOST, column_names, takeaway, took
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
@@ -34,6 +36,12 @@ from perpcs.ui.theme import is_dark
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
+
+
+_LARGE = 20
+"""Pixels of the smallest letters on a slide: they are read from three metres."""
+MOST_PRESENTED = 14
+"""Columns of the map on a slide: more names cannot be read from the last row."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +148,28 @@ def _size(show: Show) -> None:
 def _map(show: Show) -> None:
     person = show.person
     title = takeaway(person.assembly, person.name)
-    st.html(f"<h1>{escape(title)}</h1>")
-    figure = assembly_map(person.assembly, show.engine.pool.sharers(person.task), sort=show.record.sort, dark=is_dark())
-    figure.update_annotations(font_size=16)
-    figure.update_xaxes(tickfont_size=15)
+    portraits = show.engine.stored.portraits(person.task)
+    story = took(person.assembly, person.name, portraits)
+    st.html(f'<h1>{escape(title)}</h1><p class="pp-lede">{escape(story)}</p>')
+    figure = assembly_map(
+        person.assembly,
+        show.engine.pool.sharers(person.task),
+        sort=show.record.sort,
+        module=LAYERS,
+        names=column_names(person.assembly, portraits, 18) if portraits.sharers else (),
+        only=fewest(person.assembly, MOST)[:MOST_PRESENTED],
+        dark=is_dark(),
+    )
+    figure.update_annotations(font_size=_LARGE)
+    figure.update_layout(height=450, margin={"b": 196, "l": 56}, legend_font_size=_LARGE, legend_y=-0.95)
+    figure.update_xaxes(tickfont_size=_LARGE)
+    figure.update_yaxes(tickfont_size=_LARGE)
+    side = figure.layout.yaxis3  # rows are lower than a large letter: every second one is named
+    side.update(tickvals=side.tickvals[::2], ticktext=side.ticktext[::2])
+    figure.layout.annotations = figure.layout.annotations[:1]
+    figure.update_traces({"marker.size": 11}, {"mode": "markers"})
+    figure.update_traces({"marker.colorbar.tickfont.size": _LARGE}, {"name": "selected piece"})
+    figure.update_traces({"marker.colorbar.title.font.size": _LARGE}, {"name": "selected piece"})
     chart(figure, "present-map", title, buttons=False)
 
 

@@ -17,7 +17,7 @@ from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS
 from perpcs.data import Look
 from perpcs.errors import PerpcsError
-from perpcs.figures.order import SORTS
+from perpcs.figures.order import ALL, LAYERS, SORTS
 from perpcs.personalizers.methods import DEFAULT, is_name
 from perpcs.ui.people import Person
 from perpcs.ui.reading import GUESS, Draft
@@ -48,9 +48,11 @@ class Studio:
     task: str = ""
     example: str = ""
     source: str = "example"
-    module: str = ""
-    """Module that the map is filtered by; empty = all."""
-    sort: str = "cluster"
+    module: str = LAYERS
+    """Rows of the map: a module, ``LAYERS``, or empty for all positions."""
+    sort: str = "gain"
+    every_sharer: bool = False
+    """Whether the map has a column for every sharer, not only for the fewest that bring nearly all."""
     cell: tuple[str, str] | None = None
     """(position label, sharer id) of the piece in the panel."""
     methods: tuple[str, ...] = DEFAULT
@@ -181,7 +183,10 @@ def worked_out(record: Studio, kind: str, of: Any, make: Callable[[], T]) -> T:
 
 def to_link(record: Studio) -> dict[str, str]:
     """What a link says: choices only, each from a closed set. No field that could hold a person's text is read."""
-    link = {"task": record.task, "sort": record.sort if record.sort != "cluster" else "", "module": record.module}
+    link = {"task": record.task, "sort": record.sort if record.sort != "gain" else ""}
+    if record.module != LAYERS:
+        link["module"] = record.module or ALL
+    link["sharers"] = "all" if record.every_sharer else ""
     link |= {"user": record.example, "query": record.query, "pool": record.pool}
     if record.source != "example":
         link["source"] = record.source
@@ -214,9 +219,10 @@ def _choices(record: Studio) -> dict[str, tuple[str, str]]:
 
 def from_link(link: Mapping[str, str]) -> Studio:
     """A new session as a link says; what a link says wrongly is left out."""
-    record = Studio(
-        task=link.get("task", "")[:20], example=link.get("user", "")[:80], module=link.get("module", "")[:40]
-    )
+    record = Studio(task=link.get("task", "")[:20], example=link.get("user", "")[:80])
+    if link.get("module"):
+        record.module = link["module"][:40].replace(ALL, "")
+    record.every_sharer = link.get("sharers") == "all"
     record.query, record.pool = link.get("query", "")[:80], link.get("pool", "")[:80]
     if link.get("sort") in SORTS:
         record.sort = link["sort"]
