@@ -136,7 +136,8 @@ def test_peft_retrieval_is_asked_when_it_is_asked_for(fake):
     ada = fake.pool.examples("LaMP_4")[0]
     options = fake.calls[0][3]
     share = agreement(
-        fake.stored.assembly("LaMP_4", "ada").weights, fake._assemble("LaMP_4", ada.history, options, "me").weights
+        fake.stored.assembly("LaMP_4", "ada").weights,
+        assembled(fake.pool, "LaMP_4", ada.history, options, "me").weights,
     )
     assert f"{100 * share.mean():.0f} %" in shown(app)
     app.segmented_control(key="sort").set_value("total").run()
