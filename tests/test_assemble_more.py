@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, put_in_place
+from fakes import FakeEngine, assembled, put_in_place
 from test_explain import large
 from test_pages import PASTE, by_key, everything, open_page, paste, press, shown
 
@@ -135,10 +135,8 @@ def test_peft_retrieval_is_asked_when_it_is_asked_for(fake):
     assert [call[3].name for call in fake.calls] == ["retrieval"]
     ada = fake.pool.examples("LaMP_4")[0]
     options = fake.calls[0][3]
-    share = agreement(
-        fake.stored.assembly("LaMP_4", "ada").weights,
-        assembled(fake.pool, "LaMP_4", ada.history, options, "me").weights,
-    )
+    retrieved = assembled(fake.pool, "LaMP_4", ada.history, options, "me")
+    share = agreement(fake.stored.assembly("LaMP_4", "ada").weights, retrieved.weights)
     assert f"{100 * share.mean():.0f} %" in shown(app)
     app.segmented_control(key="sort").set_value("total").run()
     assert len(fake.calls) == 1
