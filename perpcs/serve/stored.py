@@ -89,7 +89,7 @@ class Stored:
         return found if fits and stored["pool_hash"] == self.pool.hash else None
 
     def portraits(self, task: str) -> Portraits:
-        """Who each sharer is in a few words; empty portraits where nothing is stored."""
+        """Who each sharer is in a few words; empty portraits where none are stored for this pool."""
         return stored_portraits(self.pool, task)
 
     def _answers(self, task: str) -> dict[str, Any]:
