@@ -20,7 +20,9 @@ def add_commands(commands: Any, pools: Path) -> None:
     """Add both to the command line's commands; pools are written below ``pools`` where nothing else is said."""
     build = commands.add_parser("build", help="build a pool; a stopped build goes on where it was")
     build.add_argument("name", help="people, the pool that the studio ships, or any name together with --base")
-    build.add_argument("--base", help="Hugging Face name or folder of a causal LM, or the shipped base's name")
+    build.add_argument(
+        "--base", help="a causal LM: Hugging Face name, folder, PEFT folder, GGUF file, or the shipped base's name"
+    )
     build.add_argument(
         "--data",
         required=True,
@@ -33,7 +35,12 @@ def add_commands(commands: Any, pools: Path) -> None:
     build.add_argument("--epochs", type=int, default=2, help="epochs of piece training (default: %(default)s)")
     build.add_argument("--rate", type=float, default=1.5e-3, help="learning rate of pieces (default: %(default)s)")
     build.add_argument("--gate-steps", type=int, default=40, help="of gate training (default: %(default)s)")
-    build.add_argument("--module", action="append", help="ending of adapted layers' names; may be given several times")
+    build.add_argument(
+        "--modules",
+        action="extend",
+        nargs="+",
+        help="adapted layers: attention, mlp, all, or endings of names such as v_proj (default: attention)",
+    )
     build.add_argument("--first-layer", type=int, default=0, help="pieces stand in this layer and those above it")
     build.add_argument(
         "--stored", choices=("float32", "float16", "int8"), default="float16", help="how pieces are kept"
@@ -102,7 +109,7 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
             },
             licence=options.licence,
             sharers=options.sharers,
-            modules=tuple(options.module or ()),
+            modules=tuple(part for name in options.modules or () for part in name.split(",") if part),
             first_layer=options.first_layer,
             settings=Settings(
                 pieces=PieceSettings(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from perpcs.data import read_users
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.metrics import macro_f1, paired, rouge, score_person, summary
 from perpcs.evaluate.protocol import answer_all, evaluate, prepare
+from perpcs.figures.worddiff import shared_words
 from perpcs.pool.store import Pool
 from perpcs.tasks import User, get_task
+from perpcs.words import words
 
 
 def test_rating_errors_are_true_mae_and_rmse_and_invalid_answers_are_left_out() -> None:
@@ -50,7 +53,7 @@ def test_macro_f1_equals_scikit_learn_over_the_true_labels() -> None:
 
 
 def test_rouge_of_equal_strings_is_one_in_any_script() -> None:
-    for text in ("Council approves bridge", "Η γέφυρα", "橋 を 渡る"):
+    for text in ("Council approves bridge", "Η γέφυρα", "橋 を 渡る", "🙂🙂", "!!!", "नमस्ते दुनिया", "สวัสดี", "می‌خواهم"):
         assert rouge(text, text) == {"rouge1": pytest.approx(1), "rougeL": pytest.approx(1)}
     assert rouge("bridge approved", "approved bridge")["rougeL"] == pytest.approx(0.5)
     assert rouge("no words alike", "Council approves bridge")["rouge1"] == 0
@@ -69,10 +72,43 @@ WORDS = st.lists(st.sampled_from(["a", "b", "c", "A", "Ä", "ä", "straße", "7"
 def test_rouge_is_that_of_the_package_over_words_of_any_script(answer: str, truth: str) -> None:
     class Words:
         def tokenize(self, text: str) -> list[str]:
-            return re.findall(r"\w+", text.lower())
+            return words(text)
 
     scores = RougeScorer(["rouge1", "rougeL"], tokenizer=Words()).score(truth, answer)
     assert rouge(answer, truth) == {name: score.fmeasure for name, score in scores.items()}
+
+
+def test_scripts_without_spaces_are_compared_by_character() -> None:
+    assert words("橋を渡る会") == ["橋", "を", "渡", "る", "会"]
+    assert words("ร้านน้ำ") == ["ร้", "า", "น", "น้", "ำ"]
+    assert rouge("渡る橋", "橋を渡る")["rougeL"] == pytest.approx(2 * 2 / 7)
+    assert words("한국어 노래") == ["한국어", "노래"], "Korean puts spaces between words"
+    assert words("Café") == words("Cafe\u0301") == ["café"], "NFC"
+    assert words("が") == words("か\u3099")
+    assert words("नमस्ते दुनिया") == ["नमस्ते", "दुनिया"], "vowel signs belong to their letters"
+
+
+def test_an_emoji_is_a_word_with_all_that_belongs_to_it() -> None:
+    family, thumb, flags, key = "👩‍👩‍👧", "👍🏽", "🇫🇷🇩🇪", "1️⃣"
+    assert words(f"so{thumb}good {family}☕️{flags}") == ["so", thumb, "good", family, "☕️", "🇫🇷", "🇩🇪"]
+    assert words(f"{key} of 2") == [key, "of", "2"]
+    assert rouge("tea 🍵", "tea ☕")["rouge1"] == pytest.approx(0.5)
+    assert words("\u200f\u200d") == []
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_categories=("Cf", "So"))))
+def test_western_text_is_cut_as_it_always_was(text: str) -> None:
+    text = unicodedata.normalize("NFC", text)
+    found = re.findall(r"\w+", text.lower())
+    assert not found or words(text) == found
+
+
+@given(st.text())
+def test_a_text_is_its_own_best_answer_however_it_is_composed(truth: str) -> None:
+    if words(truth):
+        assert rouge(truth, unicodedata.normalize("NFD", truth))["rougeL"] == pytest.approx(1)
+        same, count = shared_words(truth, truth)
+        assert same == count > 0
 
 
 def test_intervals_hold_the_mean_and_shrink_with_people() -> None:

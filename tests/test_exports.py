@@ -91,6 +91,23 @@ def test_activity_pub_leaves_out_boosts_and_what_is_not_public() -> None:
     assert texts([own, note("<p>psst</p>", "a-friend")]) == ["rain & a bus\nagain\n\nhome"]
 
 
+def test_posts_as_mastodon_and_misskey_interfaces_give_them() -> None:
+    def status(content: str, day: int, **more: Any) -> dict[str, Any]:
+        when = f"2023-01-{day:02d}T00:00:00Z"
+        return {"content": content, "created_at": when, "visibility": "public", "spoiler_text": "", **more}
+
+    boost = status("", 2, reblog={"content": "<p>theirs</p>"})
+    posts = [status("<p>one &amp; two</p>", 3), boost, status("<p>psst</p>", 1, visibility="direct")]
+    reading = read(posts, "statuses.json")
+    assert [item.x for item in reading.items] == ["one & two"]
+    assert "Left out: 1 boost, 1 post that is not public." in reading.notes
+    notes = [
+        {"text": text, "createdAt": "2023-01-01T00:00:00Z", "visibility": who, "renoteId": of}
+        for text, who, of in (("mine", "home", None), (None, "public", "x"), ("to few", "followers", None))
+    ]
+    assert texts(notes, "notes.json") == ["mine"]
+
+
 def post(text: str, day: int) -> dict[str, Any]:
     return {"$type": "app.bsky.feed.post", "text": text, "createdAt": f"2024-02-{day:02d}T00:00:00Z"}
 
@@ -275,6 +292,24 @@ def test_a_feed_gives_articles_with_headlines() -> None:
     assert pairs(atom, HEADLINES) == [("Text", "T")]
 
 
+def test_a_feed_of_blogger_holds_comments_and_settings_too() -> None:
+    kind = '<category scheme="http://schemas.google.com/g/2005#kind" term="http://schemas.google.com/blogger/2008/kind#{}"/>'
+    entries = "".join(
+        f"<entry><id>{what}</id>{kind.format(what)}<title>{what} title</title>"
+        f'<content type="html">&lt;p&gt;{what} text&lt;/p&gt;</content></entry>'
+        for what in ("post", "comment", "settings")
+    )
+    blog = f'<feed xmlns="http://www.w3.org/2005/Atom"><id>b</id><title>B</title>{entries}</feed>'
+    reading = read(blog, "blog.xml", HEADLINES)
+    assert [(item.x, item.y) for item in reading.items] == [("post text", "post title")]
+    assert "Left out: 2 other entries of Blogger." in reading.notes
+
+
+def test_codes_of_wordpress_are_no_text() -> None:
+    rss = '<rss version="2.0"><channel><item><title>T</title><description>{}</description></item></channel></rss>'
+    assert pairs(rss.format('[gallery ids="1"]It rained [sic].[/caption]'), HEADLINES) == [("It rained [sic].", "T")]
+
+
 def test_entities_of_xml_are_not_expanded() -> None:
     bomb = '<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><rss><channel></channel></rss>'
     assert "entities" in refusal(bomb, "feed.xml", HEADLINES) or "XML" in refusal(bomb, "feed.xml", HEADLINES)
@@ -301,6 +336,58 @@ def test_a_whatsapp_chat_asks_who_one_is() -> None:
     assert texts(ANDROID, "chat.txt", who="Bo Li") == ["which one: the red one?"]
     assert texts(IOS, who="Ann") == ["where is the boat"]
     assert [item.x for item in read_pasted(IOS, TWEETS, user_id="Bo Li").items] == ["which"]
+
+
+CLOCKS = {
+    "united states": ("3/12/24, 6:22\u202fPM - ", "<Media omitted>"),
+    "india": ("12/03/24, 6:22 pm - ", "IMG-1.jpg (file attached)"),
+    "germany": ("12.03.24, 18:22 - ", "<Medien ausgeschlossen>"),
+    "brazil": ("12/03/2024 18:22 - ", "Você apagou esta mensagem"),
+    "argentina": ("12/3/24, 6:22 p. m. - ", "<Multimedia omitido>"),
+    "france": ("12/03/2024 à 18:22 - ", "Ce message a été supprimé"),
+    "france, iOS": ("[12/03/2024 18:22:01] ", "\u200eimage absente"),
+    "finland": ("12.3.2024 klo 18.22 - ", "<Media jätettiin pois>"),
+    "sweden": ("2024-03-12 18:22 - ", "<Media har utelämnats>"),
+    "netherlands": ("[12-03-2024 18:22:01] ", "\u200eafbeelding weggelaten"),
+    "russia": ("12.03.2024, 18:22 - ", "Данное сообщение удалено"),
+    "arabic": ("١٢\u200f/٣\u200f/٢٠٢٤، ٦:٢٢ م - ", "تم حذف هذه الرسالة"),
+    "china": ("2024/3/12 下午6:22 - ", "<省略多媒体文件>"),
+    "china, iOS": ("[2024/3/12 下午6:22:01] ", "图像已忽略"),
+    "japan, iOS": ("[2024/03/12 18:22:01] ", "画像は含まれていません"),
+    "korea": ("2024. 3. 12. 오후 6:22 - ", "삭제된 메시지입니다"),
+    "korea, iOS": ("2024년 3월 12일 오후 6:22, ", "사진 생략됨"),
+}
+
+
+@pytest.mark.parametrize("country", CLOCKS)
+def test_a_whatsapp_chat_of_any_country(country: str) -> None:
+    clock, gone = CLOCKS[country]
+    colon = " : " if clock.startswith("2024년") else ": "
+    said = [("Ann", "first"), ("Bo", "not hers"), ("Ann", "second: with a colon\nand a line"), ("Ann", gone)]
+    chat = "".join(f"{clock}{who}{colon}{text}\n" for who, text in said)
+    assert look(chat.encode(), "chat.txt").people == ("Ann", "Bo")
+    assert texts(chat, "chat.txt", who="Ann") == ["first", "second: with a colon\nand a line"]
+
+
+def test_other_chats_are_refused_by_name() -> None:
+    line = "[LINE] Chat history with Bo\nSaved on: 2024/03/12 18:30\n\n2024/03/12(Tue)\n18:22\tAnn\thello\n"
+    assert "LINE" in refusal(line, "chat.txt")
+    kakao = "Bo 님과 카카오톡 대화\n저장한 날짜 : 2024-03-12\n\n[Ann] [오후 6:22] hello\n"
+    assert "KakaoTalk" in refusal(kakao, "chat.txt")
+    assert texts("KakaoTalk has new stickers\nI like them\n") == ["KakaoTalk has new stickers", "I like them"]
+
+
+def test_slack_and_google_chat_ask_who_one_is() -> None:
+    slack = [{"type": "message", "user": f"U{n}", "text": f"by {n}", "ts": f"170000000{n}.1"} for n in (1, 2)]
+    slack.append(
+        {"type": "message", "subtype": "channel_join", "user": "U1", "text": "has joined", "ts": "1700000009.1"}
+    )
+    assert texts(slack, who="U1") == ["by 1"]
+    said = [
+        {"creator": {"name": n}, "created_date": "Monday, 1 January 2024", "text": f"by {n}"} for n in ("Ann", "Bo")
+    ]
+    assert texts({"messages": said}, who="Bo") == ["by Bo"]
+    assert "Say which of them is you" in refusal({"messages": said})
 
 
 def test_chats_as_json_ask_too() -> None:
@@ -475,6 +562,50 @@ def test_prose_that_opens_like_structure_is_prose(text: str) -> None:
     assert [item.x for item in read_pasted(text, TWEETS).items] == text.split("\n")
 
 
+BRIDGE = [("The council closed it, at last.", "Bridge naps"), ("One loaf; nine metres.", "Baker wins")]
+TABLES = {
+    "sep line": 'sep=;\ntext;title\n{0};{1}\n"{2}";{3}\n',
+    "sep line of a tab": "sep=\t\ntext\ttitle\n{0}\t{1}\n{2}\t{3}\n",
+    "semicolons": 'text;title\n{0};{1}\n"{2}";{3}\n',
+    "pipes": "text|title\n{0}|{1}\n{2}|{3}\n",
+    "carets": "text^title\n{0}^{1}\n{2}^{3}\n",
+    "tildes": "text~title\n{0}~{1}\n{2}~{3}\n",
+    "markdown": "| text | title |\n|---|:-:|\n| {0} | {1} |\n| {2} | {3} |\n",
+    "preamble": 'My headlines\nmade,2024-01-01\n\ntext,title,date\n"{0}",{1},2024-01-01\n{2},{3},2024-01-02\n',
+    "other words": 'Article Text,Headline\n"{0}",{1}\n{2},{3}\n',
+    "german": 'Texte;Titel\n{0};{1}\n"{2}";{3}\n',
+    "chinese": '正文,标题\n"{0}",{1}\n{2},{3}\n',
+    "japanese": '本文,見出し\n"{0}",{1}\n{2},{3}\n',
+    "old Mac": 'text,title\r"{0}",{1}\r{2},{3}\r',
+}
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_a_table_is_read_however_it_is_cut_and_no_header_is_an_item(form: str) -> None:
+    table = TABLES[form].format(*BRIDGE[0], *BRIDGE[1])
+    assert pairs(table, HEADLINES, "table.csv") == BRIDGE
+    assert [(item.x, item.y) for item in read_pasted(table, HEADLINES).items] == BRIDGE
+
+
+def test_cells_may_escape_quotes_by_a_backslash_and_nan_is_no_answer() -> None:
+    table = 'text,title\n"She said \\"hi, you\\" to it.",Bridge\n"C:\\",Path\nA heron was elected.,nan\n'
+    reading = read(table, "table.csv", HEADLINES)
+    assert [(item.x, item.y) for item in reading.items] == [('She said "hi, you" to it.', "Bridge"), ("C:\\", "Path")]
+    assert [row.line for row in reading.bad] == [4]
+
+
+def test_a_table_of_posts_alone_has_a_header_too() -> None:
+    assert texts("sep=,\ntweet\nkettle and I disagree\nthree buses at once\n", "tweets.csv") == [
+        "kettle and I disagree",
+        "three buses at once",
+    ]
+
+
+def test_a_feed_as_json() -> None:
+    items = [{"id": "1", "title": "T", "content_html": "<p>Text &amp; more</p>", "date_published": "2024-01-01"}]
+    assert pairs({"version": "https://jsonfeed.org/version/1.1", "items": items}, HEADLINES) == [("Text & more", "T")]
+
+
 def test_a_table_of_unknown_columns_is_never_cut_into_lines() -> None:
     table = "colour;size;weight\nred;1;2\nblue;3;4\n"
     for name in ("a.csv", "a.txt"):
@@ -503,6 +634,12 @@ def test_html_to_text() -> None:
         ("Мост открыт, и утки довольны. " * 4, "cp1251"),
         ("今日は橋が閉まっていて、鴨は満足していました。明日は雨です。" * 2, "shift_jis"),
         ("Brücke zu.", "cp1252"),
+        ("Le café est fermé à midi. Déjà vu.", "mac_roman"),
+        ("It’s “shut” – Brücke zu…", "cp1252"),
+        ("今天下雨了\n明天也许晴\n", "gbk"),
+        ("市议会今天关闭了步行桥，守桥人去睡觉了。明天也许再开。", "gbk"),
+        ("시의회는 오늘 다리를 닫았습니다. 내일은 맑음입니다.", "euc_kr"),
+        ("橋は昼寝", "utf-16"),
     ],
 )
 def test_encodings_that_are_not_unicode(text: str, encoding: str) -> None:

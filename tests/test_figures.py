@@ -342,6 +342,11 @@ def test_the_takeaway_of_the_bars():
         ("", "bread gone", (0, 2)),
         ("something else", "", (0, 0)),
         ("港 の 朝", "港 の 夜", (2, 3)),
+        ("港の朝", "港の夜", (2, 3)),
+        ("café!", "cafe\u0301 ?", (1, 1)),
+        ("tea ☕!", "tea ☕", (2, 2)),
+        ("?!", "?!", (2, 2)),
+        ("Don't go", "don’t go", (1, 2)),
     ],
 )
 def test_shared_words(answer, truth, same):
@@ -360,6 +365,12 @@ def test_the_diff_keeps_every_word_of_both():
 def test_the_diff_keeps_punctuation_where_it_stood():
     (part,) = word_diff("'totally dull': after 7 hours!", "'totally dull': after 7 hours!")
     assert part.text == "'totally dull': after 7 hours!"
+
+
+def test_the_diff_of_unspaced_text_has_no_spaces():
+    shown = re.sub("<[^>]*>", "", diff_html("港の朝", "港の夜"))
+    assert shown == "港の朝夜"
+    assert re.sub("<[^>]*>", "", diff_html("a b", "a c")) == "a b c"
 
 
 def test_the_diff_escapes_html():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from perpcs.figures.habits import likeness_html, likeness_title, traits_of
 from perpcs.tasks import TASKS, Item
 from perpcs.tasks.style import TRAITS, Habits, own_texts, style_match, style_of
 
@@ -62,3 +63,17 @@ def test_only_what_a_person_wrote_themselves_is_measured():
     assert own_texts(TASKS["LaMP_7"], [Item(x="a tweet")]) == ["a tweet"]
     assert own_texts(TASKS["LaMP_3"], [item]) == ["given"]
     assert own_texts(TASKS["LaMP_2"], [item]) == []
+
+
+def test_the_table_says_who_keeps_the_most_visible_trait():
+    habits = Habits.of(["why rain falls", "why cats purr"])
+    answers = {"Base": "Why Dogs Bark", "Ours": "why dogs bark"}
+    title = likeness_title("Ada", habits, answers)
+    assert title == "Ada’s most visible trait, lower case (100 % of 2 items): Ours has it, Base lacks it"
+    assert likeness_title("Ada", habits, {"Base": "Dogs"}).endswith("no answer has it")
+    assert likeness_title("Ada", habits, {"Ours": "dogs"}).endswith("every answer has it")
+    html = likeness_html("Ada", habits, answers, gold="why dogs <b>bark</b>")
+    count = len(traits_of(habits))
+    assert f"<b>{count} of {count}</b>" in html
+    assert f"<b>{count - 1} of {count}</b>" in html
+    assert "<b>bark" not in html

@@ -37,6 +37,8 @@ _MAGIC = (
     (b"BZh", "a bzip2 archive"),
     (b"\x80\x04\x95", "a pickle of Python, which can run code,"),
 )
+_MAC_LETTERS = frozenset(b"\x87\x88\x8a\x8d\x8e\x8f\x90\x9a\x9d\x9f")
+"""á à ä ç é è ê ö ù ü in old files of a Mac; in Windows-1252 they are rare signs, or nothing."""
 _SAVE_AS = "Save it as text (UTF-8), CSV or JSON and upload that."
 
 
@@ -131,11 +133,14 @@ def _decode_guess(data: bytes) -> tuple[str, tuple[str, ...]]:
     # A file in another encoding has hardly any valid UTF-8 sequence; a damaged UTF-8 file has mostly valid ones.
     if beyond_ascii > 4 * broken or (cut_at_end and beyond_ascii):
         return repaired, (f"{count(broken, 'character')} could not be decoded and shown as \ufffd.",)
-    if len(data) >= 40 and sum(byte > 0x7F for byte in data[:4096]) * 4 > len(data[:4096]):
+    high = [byte for byte in data[:4096] if byte > 0x7F]
+    if len(high) * (4 if len(data) >= 40 else 2) > len(data[:4096]):
         guess = from_bytes(data[:100_000]).best()  # right where most letters are beyond ASCII; of Latin text it errs
-        if guess is not None:
+        if guess is not None and not guess.encoding.startswith("utf"):
             note = f"The file is not UTF-8, so it was read as {guess.encoding.upper()}: check it in the preview."
             return data.decode(guess.encoding, errors="replace"), (note,)
+    if sum(byte in _MAC_LETTERS for byte in high) * 2 > len(high):
+        return data.decode("mac_roman"), ("The file is not UTF-8, so it was read as Mac Roman: check the accents.",)
     note = "The file is not UTF-8, so it was read as Windows-1252: check the accents in the preview."
     try:
         return data.decode("cp1252"), (note,)

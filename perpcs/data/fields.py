@@ -7,6 +7,7 @@ where LaMP's are absent. Names that LaMP uses for another task are no synonyms: 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from unicodedata import normalize
 
 from perpcs.data.clean import clean_field
 from perpcs.data.limits import Limits
@@ -21,11 +22,25 @@ X_NAMES = {
     "LaMP_2": ("plot", "overview", "synopsis", "movie", "text"),
     "LaMP_2N": ("article", "article text", "body", "content", "short description"),
     "LaMP_3": ("review", "review text", "review body", "review content", "comment", "body", "content"),
-    "LaMP_4": ("article", "article text", "article body", "body", "content", "story", "short description"),
+    "LaMP_4": (
+        *("article", "article text", "article body", "body", "content", "content text", "content html", "story"),
+        "short description",
+    ),
     "LaMP_5": ("summary", "paper abstract", "abstract note", "abstract text"),
     "LaMP_7": (
         *("tweet", "full text", "tweet text", "post", "post text", "post content", "message", "message text"),
-        *("content", "contents", "body", "comment", "comment text", "share commentary", "status", "caption"),
+        *(
+            "content",
+            "content text",
+            "content html",
+            "contents",
+            "body",
+            "comment",
+            "comment text",
+            "share commentary",
+            "status",
+            "caption",
+        ),
         *("note", "review", "review text", "article"),
     ),
 }
@@ -57,13 +72,23 @@ _ALL_X = {*GENERIC_X, *(name for names in X_NAMES.values() for name in names)}
 _ALL_Y = {*GENERIC_Y, *(name for names in Y_NAMES.values() for name in names)}
 _LAMP_X = {name for task in TASKS.values() for name in task.x_fields}
 _LAMP_Y = {task.y_field for task in TASKS.values() if task.y_field}
+_ELSEWHERE = {
+    "text": "texte texto testo tekst texten テキスト 正文 内容 內容 本文 내용 본문 текст",
+    "title": "titel titre título titulo titolo überschrift schlagzeile 标题 標題 タイトル 見出し 제목 заголовок",
+    "rating": "bewertung sterne calificación puntuación avaliação valutazione 评分 評分 評価 星 별점 평점 оценка",
+    "review": "rezension avis reseña recensione resenha 评论 評論 レビュー 리뷰 отзыв",
+    "date": "datum fecha 日期 日付 날짜 дата",
+}
+"""Names that spreadsheets and sites give the same fields in other languages."""
+_TRANSLATED = {word: name for name, words in _ELSEWHERE.items() for word in words.split()}
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def plain(name: str) -> str:
     """A field name in lower case, its words apart: ``reviewText`` and ``My review_text (optional)`` are the same."""
     name = re.sub(r"[\s_\-.:]+", " ", _HUMP.sub(" ", re.sub(r"\([^()]*\)", " ", name[:80]))).strip().lower()
-    return re.sub(r"^(?:my|your) (?=.)", "", name)
+    name = re.sub(r"^(?:my|your) (?=.)", "", name)
+    return name if name.isascii() and name not in _TRANSLATED else _TRANSLATED.get(normalize("NFC", name), name)
 
 
 def x_noun(task: Task) -> str:

@@ -17,9 +17,13 @@ from perpcs.data.limits import Row, count, excerpt
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Task
 
-DELIMITERS = (",", ";", "\t", "|")
-_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "": "line"}
+DELIMITERS = (",", ";", "\t", "|", "^", "~")
+_RARE = ("^", "~")
+"""Delimiters that only a header of known names makes believe: prose has them too."""
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "^": "caret", "~": "tilde", "": "line"}
 _QUOTED = re.compile(r' *"((?:[^"]++|"")*+)" *')
+_ESCAPED = re.compile(r' *"((?:[^"\\]++|""|\\.)*+)" *', re.DOTALL)
+"""As databases write it: a quote within a text has a backslash before it."""
 _SEP_LINE = re.compile(r'"?sep=(\\t|[^\w\s"]|\t)"?[ \t]*(?:\n|$)', re.IGNORECASE)
 _RULE = re.compile(r":?-*:?")
 _SAMPLE = 50
@@ -75,16 +79,16 @@ def records(text: str, delimiter: str) -> Iterator[Record]:
     while pos < len(text):
         first_pos, first_line, cells, open_quote = pos, line, [], False
         while True:
-            quoted = _QUOTED.match(text, pos)
-            if quoted and text[quoted.end() : quoted.end() + 1] in ends:
-                cells.append(quoted[1].replace('""', '"'))
-                line += quoted[1].count("\n")
-                pos = quoted.end()
+            if quoted := _quoted_cell(text, pos, ends):
+                found, value = quoted
+                cells.append(value)
+                line += found[1].count("\n")
+                pos = found.end()
             else:
                 bare = plain.match(text, pos)
                 assert bare is not None  # the pattern matches the empty string
                 cells.append(bare[0])
-                open_quote |= quoted is None and bare[0].lstrip(" ").startswith('"')
+                open_quote |= bare[0].lstrip(" ").startswith('"') and not _QUOTED.match(text, pos)
                 pos = bare.end()
             if not delimiter or text[pos : pos + 1] != delimiter:
                 break
@@ -92,6 +96,18 @@ def records(text: str, delimiter: str) -> Iterator[Record]:
         if any(cell.strip() for cell in cells):
             yield Record(first_line, cells, text[first_pos : min(pos, first_pos + 300)], open_quote)
         pos, line = pos + 1, line + 1
+
+
+def _quoted_cell(text: str, pos: int, ends: tuple[str, ...]) -> tuple[re.Match[str], str] | None:
+    """The quoted cell that begins here, and its text; None where no closing quote is followed by the cell's end."""
+    found = _QUOTED.match(text, pos)
+    if found and text[found.end() : found.end() + 1] in ends:
+        return found, found[1].replace('""', '"')
+    if found and found[1].endswith("\\"):
+        found = _ESCAPED.match(text, pos)
+        if found and text[found.end() : found.end() + 1] in ends:
+            return found, found[1].replace('\\"', '"').replace('""', '"')
+    return None
 
 
 @dataclass(frozen=True)
@@ -160,7 +176,7 @@ def find_layout(grids: Sequence[Grid], task: Task | None) -> Layout:
     if free:
         return Layout("", grid=_whole_lines(grids[0]))
     best, most = grids[0], 0
-    for grid in grids:
+    for grid in _usual(grids):
         two = sum(len(record.cells) == 2 for record in grid.first)
         if two > most:
             best, most = grid, two
@@ -170,7 +186,7 @@ def find_layout(grids: Sequence[Grid], task: Task | None) -> Layout:
 def widest(grids: Sequence[Grid]) -> list[str]:
     """The first record of the way of cutting in which all records have the same three or more cells; else nothing."""
     found: list[str] = []
-    for grid in grids:
+    for grid in _usual(grids):
         head = grid.first
         widths = {len(record.cells) for record in head}
         if len(head) > 1 and len(widths) == 1 and widths.pop() > max(2, len(found)):
@@ -178,9 +194,13 @@ def widest(grids: Sequence[Grid]) -> list[str]:
     return found
 
 
+def _usual(grids: Sequence[Grid]) -> list[Grid]:
+    return [grid for grid in grids if grid.delimiter not in _RARE]
+
+
 def _two_wide(grids: Sequence[Grid]) -> list[str]:
     """The first record where all records, three or more, have two cells: no prose has one comma in every line."""
-    heads = (grid.first for grid in grids)
+    heads = (grid.first for grid in _usual(grids))
     return next((head[0].cells for head in heads if len(head) > 2 and all(len(each.cells) == 2 for each in head)), [])
 
 

@@ -4,7 +4,6 @@ An answer that is none of a task's labels is invalid: it counts as wrong for acc
 RMSE (never scored as zero error), and its share is reported beside them.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from perpcs.tasks import Task
 from perpcs.tasks.style import style_match
+from perpcs.words import words
 
 DRAWS = 2000
 """Times that people are drawn again for an interval."""
@@ -49,11 +49,11 @@ def macro_f1(answers: Sequence[str], golds: Sequence[str]) -> float:
 
 
 def rouge(answer: str, gold: str) -> dict[str, float]:
-    """ROUGE-1 and ROUGE-L F-measures, {rouge1, rougeL}, over lower-cased words of any script.
+    """ROUGE-1 and ROUGE-L F-measures, {rouge1, rougeL}, over lower-cased words of any script (perpcs/words.py).
 
     The numbers of the package rouge-score, to the bit; its own tokenizer would drop every letter outside a-z.
     """
-    said, true = (re.findall(r"\w+", text.lower()) for text in (answer, gold))
+    said, true = words(answer), words(gold)
     shared = (Counter(said) & Counter(true)).total()
     longest = [0] * (len(true) + 1)  # common subsequence of the words so far and the first 0, 1, 2 ... true ones
     for word in said:

@@ -2,11 +2,10 @@
 
 import difflib
 import html
-import re
 from dataclasses import dataclass
 from typing import Literal
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]|\s+", re.UNICODE)
+from perpcs.words import Cut, cut, is_unspaced
 
 
 @dataclass(frozen=True)
@@ -35,37 +34,27 @@ def word_diff(answer: str, truth: str) -> list[Part]:
 
 def shared_words(answer: str, truth: str) -> tuple[int, int]:
     """(words of the truth that the answer has in order, words of the truth); punctuation is ignored."""
-    same = sum(len(_counted(part.text)) for part in word_diff(answer, truth) if part.kind == "same")
-    return same, len(_counted(truth))
+    whole = _words(truth)
+    counts = [word for word in whole if word.is_word] or whole  # of a text without words its marks count
+    shared = [word for part in word_diff(answer, truth) if part.kind == "same" for word in _words(part.text)]
+    return sum(word.is_word == counts[0].is_word for word in shared) if counts else 0, len(counts)
 
 
 def diff_html(answer: str, truth: str) -> str:
     """The diff as HTML: same words underlined, missing ones struck through, with tags that screen readers announce."""
     tags = {"same": "mark", "extra": "span", "missing": "del"}
-    return " ".join(
-        f'<{tags[p.kind]} class="pp-{p.kind}">{html.escape(p.text)}</{tags[p.kind]}>' for p in word_diff(answer, truth)
-    )
+    shown, before = "", ""
+    for part in word_diff(answer, truth):
+        tag = tags[part.kind]
+        shown += "" if not before or (is_unspaced(before) and is_unspaced(part.text[0])) else " "
+        shown += f'<{tag} class="pp-{part.kind}">{html.escape(part.text)}</{tag}>'
+        before = part.text[-1]
+    return shown
 
 
-@dataclass(frozen=True)
-class _Word:
-    text: str
-    spaced: bool
-    """Whether a space precedes it."""
-
-    @property
-    def key(self) -> str:
-        return self.text.lower()
+def _words(text: str) -> list[Cut]:
+    return cut(text, joins="'’")
 
 
-def _words(text: str) -> list[_Word]:
-    found = _WORD.findall(text)
-    return [_Word(word, i > 0 and found[i - 1].isspace()) for i, word in enumerate(found) if not word.isspace()]
-
-
-def _counted(text: str) -> list[str]:
-    return [word.text for word in _words(text) if word.text[0].isalnum()]
-
-
-def _join(words: list[_Word]) -> str:
+def _join(words: list[Cut]) -> str:
     return "".join((" " if word.spaced and i else "") + word.text for i, word in enumerate(words))

@@ -4,27 +4,29 @@ Weights are read from safetensors only and code of a repository is never run. De
 reason kept, because the app shows it.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from perpcs.errors import PerpcsError
 from perpcs.model import shipped
 from perpcs.model.basis import AdaptedLinear, Adapter, adapted
+from perpcs.model.families import (
+    PROBE,
+    choose_layers,
+    layer_of,
+    layer_shape,
+    reached_layers,
+    refuse_ahead,
+    refuse_recurrent,
+)
+from perpcs.model.opened import ends_of, fit_tokenizer, open_model
 from perpcs.positions import Position
 from perpcs.quiet import quiet_transformers
-
-# Attention projections by family: Llama-like, GPT-2 (fused, Conv1D), GPT-NeoX (fused). The first set that fits is used.
-_ATTENTION_MODULES = (
-    ("q_proj", "k_proj", "v_proj", "o_proj"),
-    ("attn.c_attn", "attn.c_proj"),
-    ("attention.query_key_value", "attention.dense"),
-)
 
 
 @dataclass
@@ -44,15 +46,19 @@ class BaseModel:
     """Longest input the model was made for."""
     plain_head: bool
     """Whether logits are just head(hidden); else the whole model is asked."""
+    ends: frozenset[int]
+    """Ids at which an answer ends."""
 
     @property
     def eos(self) -> int | None:
+        """The token that ends a text in training; None where neither the tokenizer nor the config has one."""
         return self.tokenizer.eos_token_id
 
     @property
     def pad(self) -> int:
-        """Any id does: padding is masked or after the text, so it never changes a result."""
-        return next(id for id in (self.tokenizer.pad_token_id, self.eos, 0) if id is not None)
+        """Any id of the embedding does: padding is masked or after the text, so it never changes a result."""
+        rows = len(self.model.get_input_embeddings().weight)
+        return next(id for id in (self.tokenizer.pad_token_id, self.eos, 0) if id is not None and id < rows)
 
     def hidden(self, ids: Tensor, adapter: Adapter | None = None) -> Tensor:
         """Last hidden states (b, t, n) of right-padded ids (b, t); no head, no cache.
@@ -117,44 +123,22 @@ def load_base(
     modules: Iterable[str] | None = None,
     first_layer: int = 0,
 ) -> BaseModel:
-    """Load a causal LM by Hugging Face name, local folder, or the shipped base's name.
+    """Load a causal LM: a Hugging Face name, a folder, a PEFT folder, a GGUF file, or the shipped base's name.
 
     Args:
-        modules: endings of the module names to adapt; None = the attention projections of the model's family.
+        modules: endings of the module names to adapt, or ``attention``, ``mlp``, ``all``; None = the attention
+            projections of the model's family.
         first_layer: positions below this layer are left alone.
 
     Raises:
         PerpcsError: when it cannot be found, is not in safetensors format, or has no such modules.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     quiet_transformers()
     name = shipped.shipped_folder() if str(name) == shipped.NAME else name
     folder = Path(name)
     weight_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     where, kind, why = choose_device(device, dtype, weight_bytes)
-    options: dict[str, Any] = {"trust_remote_code": False}
-    if folder.is_dir():
-        options["local_files_only"] = True
-    try:
-        # A person's text that spells out a special token, such as <|end|>, is text and never that token.
-        tokenizer = AutoTokenizer.from_pretrained(str(name), split_special_tokens=True, **options)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(name), dtype=kind, use_safetensors=True, output_loading_info=True, **options
-        )
-        model, report = loaded
-    except Exception as error:  # damaged files make transformers, tokenizers and safetensors raise anything at all
-        raise PerpcsError(
-            f"The base model {str(name)!r} cannot be loaded ({type(error).__name__}).",
-            "Give the name of a Hugging Face causal LM or a folder with config.json, tokenizer and *.safetensors.",
-        ) from error
-    if report["missing_keys"]:  # transformers would fill them with random numbers
-        raise PerpcsError(
-            f"The weights of {str(name)!r} lack {min(report['missing_keys'])}.",
-            "Give a causal LM whose weight files fit its config.json.",
-        )
-    if not tokenizer.is_fast:  # positions of target tokens come from its offsets
-        raise PerpcsError(f"The tokenizer of {str(name)!r} has no tokenizer.json.", "Save it as a fast tokenizer.")
+    model, tokenizer = open_model(name, kind)
     if where.type == "cpu" and kind == torch.bfloat16:
         attend_in_float32(model)
     return wrap(model.to(where), tokenizer, modules=modules, first_layer=first_layer, why=why)
@@ -203,37 +187,47 @@ def wrap(
     """Freeze a model and wrap its positions. The model object is changed and must not be wrapped twice.
 
     Raises:
-        PerpcsError: when no module fits.
+        PerpcsError: when no module fits, or the tokenizer does not fit the model.
     """
+    refuse_recurrent(model)
+    fit_tokenizer(tokenizer, model)
     model.eval().requires_grad_(False)
-    names = [name for name in _find_modules(model, tuple(modules or ())) if _layer_of(name) >= first_layer]
+    if any(isinstance(module, AdaptedLinear) for module in model.modules()):
+        raise PerpcsError("The base model is wrapped already.", "Load it anew.")
+    with torch.no_grad():  # one tiny pass tells the order in which positions are reached, and how the head works
+        reached, hidden = reached_layers(model)
+        refuse_ahead(model, hidden)
+        head = model.get_output_embeddings()
+        plain = (
+            head is not None
+            and hidden.shape[-1] == layer_shape(head)[0]
+            and torch.equal(head(hidden), model(input_ids=PROBE.to(hidden.device), use_cache=False).logits)
+        )
+    names = [name for name in choose_layers(reached, tuple(modules or ())) if layer_of(name) >= first_layer]
     if not names:
         raise PerpcsError(f"The base model has no layer {first_layer}.", "Name a lower first layer.")
-    order: list[str] = []
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(lambda module, args, name=name: order.append(name))
-        for name in names
-    ]
-    device = next(model.parameters()).device
-    probe = torch.zeros(1, 2, dtype=torch.long, device=device)
-    with torch.no_grad():  # one tiny pass tells the order in which positions are reached, and how the head works
-        hidden = model.base_model(input_ids=probe, use_cache=False)[0]
-        for handle in handles:
-            handle.remove()
-        head = model.get_output_embeddings()
-        plain = head is not None and torch.equal(head(hidden), model(input_ids=probe, use_cache=False).logits)
     positions = []
-    for index, name in enumerate(dict.fromkeys(order)):
+    for index, name in enumerate(names):
         linear = model.get_submodule(name)
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, AdaptedLinear(linear, index))
-        n, d = _shape(linear)
-        positions.append(Position(layer=_layer_of(name), module=child, path=name, n=n, d=d))
+        n, d = layer_shape(linear)
+        positions.append(Position(layer=layer_of(name), module=child, path=name, n=n, d=d))
     model.eval()  # the wrappers too
-    config = model.config
-    longest = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2048
-    dtype = next(model.parameters()).dtype
-    return BaseModel(model, tokenizer, tuple(positions), device, dtype, why, int(longest), plain)
+    longest = next((v for v in (getattr(model.config, name, None) for name in _LONGEST) if v), 2048)
+    first = next(model.parameters())
+    ends = ends_of(tokenizer, model)
+    return BaseModel(model, tokenizer, tuple(positions), first.device, first.dtype, why, int(longest), plain, ends)
+
+
+_LONGEST = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+"""What configs call the longest input."""
+
+
+def linear_layers(base: BaseModel) -> list[str]:
+    """Dotted names of all linear layers of a wrapped model that could be adapted."""
+    wrapped = {f"{position.path}.base": position.path for position in base.positions}
+    return [wrapped.get(name, name) for name in reached_layers(base.model)[0]]
 
 
 @torch.no_grad()
@@ -261,32 +255,3 @@ def save_plain(base: BaseModel, folder: Path) -> None:
         tensors[f"{wrapped.get(path, path)}.{kind}"] = tensor.cpu()
     base.model.save_pretrained(folder, state_dict=tensors)
     base.tokenizer.save_pretrained(folder)
-
-
-def _layer_of(path: str) -> int:
-    layer = re.search(r"\.(\d+)\.", path)
-    return int(layer.group(1)) if layer else 0
-
-
-def _find_modules(model: nn.Module, asked: tuple[str, ...]) -> list[str]:
-    linear = [name for name, module in model.named_modules() if _is_linear(module)]
-    for wanted in (asked,) if asked else _ATTENTION_MODULES:
-        found = [name for name in linear if any(name == end or name.endswith("." + end) for end in wanted)]
-        if found:
-            return found
-    endings = sorted({name.rpartition(".")[2] for name in linear})
-    raise PerpcsError(
-        f"The base model has no linear layers named {', '.join(asked) if asked else 'like attention projections'}.",
-        f"Give module names of this model, for example: {', '.join(endings[:8])}.",
-    )
-
-
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
-
-
-def _shape(linear: Any) -> tuple[int, int]:
-    """(inputs, outputs); Conv1D keeps its weight as (inputs, outputs)."""
-    if isinstance(linear, nn.Linear):
-        return linear.in_features, linear.out_features
-    return tuple(linear.weight.shape)

@@ -67,7 +67,7 @@ def decode(
         chosen = _choose(logits, temperature, generators)
         for row, token in enumerate(chosen.tolist()):
             if open_rows[row]:
-                open_rows[row] = token != base.eos and not (one_line and _ends_line(base, answers[row], token))
+                open_rows[row] = token not in base.ends and not (one_line and _ends_line(base, answers[row], token))
                 if open_rows[row]:
                     written[row].setdefault(_last(answers[row], no_repeat), []).append(token)
                     answers[row].append(token)

@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file
@@ -84,14 +85,12 @@ def shipped_folder() -> Path:
 def _dequantise(gguf: Path, folder: Path) -> None:
     """Write the model of a GGUF file as bfloat16 safetensors, with its tokenizer."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet_transformers()
     place, file = str(gguf.parent), gguf.name
     read = AutoModelForCausalLM.from_pretrained(place, gguf_file=file, local_files_only=True, dtype=torch.float32)
-    settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
-    plain = LlamaForCausalLM(LlamaConfig(**settings))  # the one that was read refuses to be saved
-    plain.load_state_dict(read.state_dict())
+    plain = unquantised(read)
     # By parameter, not by state: the head is the embedding, and is written once.
     tensors = {name: tensor.to(torch.bfloat16) for name, tensor in plain.named_parameters()}
     plain.save_pretrained(folder, state_dict=tensors)
@@ -99,3 +98,11 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["dtype"] = "bfloat16"
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+def unquantised(model: Any) -> Any:
+    """The same weights in a model that can be saved: one that was read from GGUF refuses."""
+    settings = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
+    made = type(model)(type(model.config)(**settings)).to(next(model.parameters()).dtype)
+    made.load_state_dict(model.state_dict())
+    return made

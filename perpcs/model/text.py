@@ -34,10 +34,7 @@ def encode_pair(tokenizer: Any, prompt: str, target: str, max_tokens: int) -> En
     A text longer than ``max_tokens`` loses the beginning of its prompt; a target that alone is too long loses its end.
     """
     eos = tokenizer.eos_token_id
-    coded = tokenizer(prompt + target, return_offsets_mapping=True)
-    ids, spans = list(coded["input_ids"]), list(coded["offset_mapping"])
-    if ids and ids[-1] == eos and spans[-1][0] == spans[-1][1]:
-        ids, spans = ids[:-1], spans[:-1]
+    ids, spans = open_ended(tokenizer, prompt + target)
     x = next((i for i, (begin, end) in enumerate(spans) if end > len(prompt) and end > begin), len(ids))
     head, tail = ids[:x], ids[x:] + ([eos] if eos is not None else [])
     cut = len(head) + len(tail) > max_tokens
@@ -52,12 +49,23 @@ def encode_pair(tokenizer: Any, prompt: str, target: str, max_tokens: int) -> En
 
 def encode_prompt(tokenizer: Any, prompt: str, max_tokens: int, room: int) -> list[int]:
     """Token ids of a prompt, cut at its beginning so that ``room`` new tokens still fit."""
-    eos = tokenizer.eos_token_id
-    ids = list(tokenizer(prompt)["input_ids"])
-    if len(ids) > 1 and ids[-1] == eos:
-        ids = ids[:-1]
+    ids, _ = open_ended(tokenizer, prompt)
     keep = max(max_tokens - room, 2)
     return ids if len(ids) <= keep else ids[:1] + ids[len(ids) - keep + 1 :]
+
+
+def open_ended(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids of a text that goes on, and the (begin, end) of each in the text.
+
+    What the tokenizer puts in front stays (a BOS, a [CLS]); what it puts behind goes (an end of text, a [SEP]).
+    """
+    coded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+    added = coded["special_tokens_mask"]
+    if all(added):  # an empty text: what is in front of another one
+        front = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"].index(0)
+        return list(coded["input_ids"][:front]), list(coded["offset_mapping"][:front])
+    end = max(i for i, is_added in enumerate(added) if not is_added) + 1
+    return list(coded["input_ids"][:end]), list(coded["offset_mapping"][:end])
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int, device: torch.device | str) -> Tensor:

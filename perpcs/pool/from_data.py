@@ -24,7 +24,8 @@ from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
 from perpcs.model import shipped
-from perpcs.model.base import BaseModel, load_base, merge, save_plain
+from perpcs.model.base import BaseModel, linear_layers, load_base, merge, save_plain
+from perpcs.model.families import adapted_sentence, choose_layers, layer_of
 from perpcs.pool.adapt import CHECKPOINT, Lesson, Profiles, adapt, base_lessons, encode_lessons
 from perpcs.pool.build import TaskPeople, finish
 from perpcs.pool.recipe import Recipe
@@ -33,6 +34,9 @@ from perpcs.pool.store import DELTA, REFERENCE
 from perpcs.pool.target import open_target
 from perpcs.quiet import quiet_transformers
 from perpcs.tasks import Item, Task, User, get_task
+
+FEWEST_CANDIDATES = 2
+"""Of a task: one alone would be everybody's pieces."""
 
 
 def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskPeople]:
@@ -65,10 +69,14 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
                 recipe.origins.get(name, ""),
             )
         )
-    base_key, base_folder, result = _adapt_stage(space, recipe, learners)
+    _refuse_too_few(people)
+    base_key, base_folder, result = _adapt_stage(space, recipe, learners, _open_base(recipe))
+    target = open_target(space, recipe.name, base_folder, recipe.modules, recipe.first_layer)
+    adapted = adapted_sentence(target.base.positions)
+    space.say(f"adapted: {adapted}")
     finish(
         space,
-        open_target(space, recipe.name, base_folder, recipe.modules, recipe.first_layer),
+        target,
         base_key,
         people,
         recipe.settings,
@@ -80,12 +88,42 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
             "base": {part.task.name: len(part.base_users) for part in people},
             "candidates": {part.task.name: len(part.candidates) for part in people},
         },
-        card={**recipe.card, "base": {"from": recipe.base, "adaptation": asdict(recipe.adaptation), **result}},
+        card={
+            **recipe.card,
+            "base": {"from": recipe.base, "adaptation": asdict(recipe.adaptation), "adapted": adapted, **result},
+        },
     )
     return people
 
 
-def _adapt_stage(space: Workspace, recipe: Recipe, users: Mapping[str, Sequence[User]]) -> Stage:
+def _refuse_too_few(people: Sequence[TaskPeople]) -> None:
+    """Before any work: each task has candidates enough for the sharers, and every candidate has a history."""
+    for part in people:
+        if len(part.candidates) < FEWEST_CANDIDATES:
+            raise PerpcsError(
+                f"{part.task.name} has {len(part.candidates)} sharer candidates, and a pool needs {FEWEST_CANDIDATES}.",
+                "Bring more people, or leave the task out.",
+            )
+
+
+def _open_base(recipe: Recipe) -> BaseModel:
+    """The base model as it learns the tasks: at its attention projections, or where those are not known, at the
+    modules that were asked for. What cannot be adapted is refused here, before hours of work.
+    """
+    quiet_transformers()
+    try:
+        base = load_base(recipe.base)
+    except PerpcsError:
+        if not recipe.modules:
+            raise
+        base = load_base(recipe.base, modules=recipe.modules)
+    names = choose_layers(linear_layers(base), recipe.modules)
+    if all(layer_of(name) < recipe.first_layer for name in names):
+        raise PerpcsError(f"The base model has no layer {recipe.first_layer}.", "Name a lower first layer.")
+    return base
+
+
+def _adapt_stage(space: Workspace, recipe: Recipe, users: Mapping[str, Sequence[User]], base: BaseModel) -> Stage:
     """Train one LoRA on base users of all tasks; without base users the model is taken as it is."""
     files = {name: hash_file(people_file(recipe.sources[name], BASE_USERS)) for name, some in users.items() if some}
     settings = recipe.adaptation
@@ -93,8 +131,6 @@ def _adapt_stage(space: Workspace, recipe: Recipe, users: Mapping[str, Sequence[
     lessons = _lessons_stage(space, recipe, files, prompts, users) if files else None
 
     def work(folder: Path) -> dict[str, Any]:
-        quiet_transformers()
-        base = load_base(recipe.base)
         losses: list[float] = []
         if lessons is not None:
             rows = [Lesson(*row) for row in json.loads((lessons[1] / "lessons.json").read_bytes())]

@@ -16,7 +16,7 @@ from perpcs.errors import PerpcsError
 from perpcs.model import shipped
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.decode import decode, text_of
-from perpcs.model.text import length_batches
+from perpcs.model.text import length_batches, open_ended
 from perpcs.pool.store import REFERENCE, Pool
 from perpcs.tasks import Item, Task
 
@@ -106,7 +106,7 @@ class ModelWriter:
     def _encode(self, task: Task, items: Sequence[Item]) -> list[int]:
         tokenizer, text = self.model.tokenizer, profile_request(task, items)
         if not tokenizer.chat_template:
-            return list(tokenizer(text + "\nProfile:")["input_ids"])
+            return open_ended(tokenizer, text + "\nProfile:")[0]
         # The template's marks are tokens, but a mark that a person wrote must stay text: the request is encoded alone.
         said = [{"role": "user", "content": _HERE}]
         before, after = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True).split(_HERE)

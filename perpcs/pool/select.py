@@ -10,6 +10,7 @@ import numpy as np
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Item
 
+UMAP_FROM = 5
 _WORD = re.compile(r"[a-z][a-z'-]{2,}")
 
 
@@ -77,15 +78,24 @@ def most_active(
 
 
 def lay_out(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A 2-D map by UMAP, scaled into -1..1: (people, 2). Made when a pool is built and stored, never while serving."""
-    import warnings
+    """A 2-D map by UMAP, scaled into -1..1: (people, 2). Made when a pool is built and stored, never while serving.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from umap import UMAP
+    Fewer than ``UMAP_FROM`` people have no neighbourhoods: they lie along their two principal components.
+    """
+    if len(embeddings) < UMAP_FROM:
+        centred = embeddings - embeddings.mean(axis=0)
+        left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+        places = np.zeros((len(embeddings), 2))
+        places[:, : min(2, len(sizes))] = (left * sizes)[:, :2]
+    else:
+        import warnings
 
-        reducer = UMAP(n_neighbors=min(15, len(embeddings) - 1), random_state=seed, n_jobs=1, init="pca")
-        places = reducer.fit_transform(embeddings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from umap import UMAP
+
+            reducer = UMAP(n_neighbors=min(15, len(embeddings) - 1), random_state=seed, n_jobs=1, init="pca")
+            places = reducer.fit_transform(embeddings)
     places = places - (places.max(0) + places.min(0)) / 2
     return places / max(float(np.abs(places).max()), 1e-9)
 

@@ -4,6 +4,7 @@ from html import escape
 from string import ascii_uppercase
 
 from perpcs.evaluate.metrics import rouge
+from perpcs.figures.habits import likeness_html, likeness_title, traits_of
 from perpcs.figures.loss import loss_strips
 from perpcs.figures.style import bytes_text, method_colour, seconds_text
 from perpcs.figures.worddiff import diff_html, shared_words
@@ -11,6 +12,7 @@ from perpcs.personalizers.methods import title_of
 from perpcs.serve.answer import Answer
 from perpcs.serve.marks import Marks, marks_of
 from perpcs.tasks import TASKS
+from perpcs.tasks.style import Habits, own_texts
 from perpcs.ui.answers import Asked, Column
 from perpcs.ui.give_history import items_html
 
@@ -30,6 +32,22 @@ def columns_html(asked: Asked, diff_with: int | None = None) -> str:
     cards = "".join(_card(asked, index, place, diff_with) for place, index in enumerate(order))
     most = _PER_ROW.get(len(order), 3)
     return f'<div class="pp-columns" style="--k:{most};--k2:{min(most, 2)}">{cards}</div>'
+
+
+def style_html(asked: Asked) -> str:
+    """How far each finished answer is written like the person; empty for labels, hidden names and unknown histories."""
+    person = asked.columns[0].person
+    texts = {
+        column.title or title_of(column.method): column.answer.text
+        for column in asked.columns
+        if column.answer and column.answer.done and column.answer.text
+    }
+    habits = Habits.of(own_texts(TASKS[person.task], person.history))
+    if asked.blind or asked.by_person or not texts or TASKS[person.task].labels or not traits_of(habits):
+        return ""
+    title = likeness_title(person.name, habits, texts)
+    table = likeness_html(person.name, habits, texts, asked.query.gold or "")
+    return f'<h3 class="pp-part">Written like {escape(person.name)}?</h3><p>{escape(title)}.</p>{table}'
 
 
 def letter(place: int) -> str:

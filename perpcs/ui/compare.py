@@ -17,7 +17,7 @@ from perpcs.tasks import TASKS, Query
 from perpcs.ui.answers import Asked
 from perpcs.ui.ask import Question
 from perpcs.ui.asking import kept_as
-from perpcs.ui.cards import columns_html, titles
+from perpcs.ui.cards import columns_html, style_html, titles
 from perpcs.ui.chart import chart
 from perpcs.ui.errors import show_error
 from perpcs.ui.people import Person
@@ -176,7 +176,7 @@ def _columns(engine: "Engine", record: Studio, asked: Asked) -> None:
     with st.container(key="columns"):
         st.html(columns_html(asked, diff_with))
         if answered and not asked.blind:
-            st.html(f'<p class="pp-quiet">{WORK_SECONDS}</p>')
+            st.html(f'<p class="pp-quiet">{WORK_SECONDS}</p>{style_html(asked)}')
     vote_panel(record, asked)
     if not asked.blind:
         _own_adapters(engine, record, asked)
@@ -211,13 +211,14 @@ def _diff_with(record: Studio, asked: Asked) -> int | None:
     there = titles(asked)
     if asked.blind or TASKS[asked.columns[0].person.task].labels or len(there) < 2:
         return None
-    names: dict[str, int | None] = {_TRUTH: None}
+    names: dict[str, int | None] = {_TRUTH: None} if asked.query.gold else {}
     names |= {title: index for index, title in there.items()}
+    first = next(iter(names))
     if record.diff_with not in names:
-        record.diff_with = _TRUTH
+        record.diff_with = first
     remember("diff-with", record.diff_with)
     if st.session_state["diff-with"] not in names:
-        st.session_state["diff-with"] = _TRUTH
+        st.session_state["diff-with"] = first
     record.diff_with = st.selectbox("Compare words with", list(names), key="diff-with", width=300)
     return names[record.diff_with]
 

@@ -1,4 +1,4 @@
-"""What if: the model without an item, a sharer or a layer, or with fewer pieces; computed without running the model."""
+"""What if: the model without an item, a sharer or a layer, scaled, or with another person's layer; it answers again."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -12,9 +12,10 @@ from perpcs.errors import PerpcsError
 from perpcs.figures.order import short_names, split_label
 from perpcs.figures.style import seconds_text
 from perpcs.tasks import get_task
+from perpcs.ui.answer_again import answer_again
 from perpcs.ui.difference import show_difference
 from perpcs.ui.errors import show_error
-from perpcs.ui.people import Person
+from perpcs.ui.people import Person, names_of
 from perpcs.ui.state import Studio, worked_out
 from perpcs.ui.strings import term
 
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 
 MOST_SECONDS = 20.0
 """A run that took longer is not repeated for a what-if, because it cannot be stopped."""
-_KINDS = {"item": "without an item", "sharer": "without a sharer", "layer": "without a layer", "k": "with fewer pieces"}
+_KINDS = {
+    "scale": "stronger or weaker",
+    "sharer": "without a sharer",
+    "layer": "without a layer",
+    "item": "without an item",
+    "swap": "with another person’s layer",
+    "k": "with fewer pieces",
+}
 MOST_RANKED = 300
 """With more items than this they are not ranked by influence: it would take seconds."""
 
@@ -35,13 +43,54 @@ def whatif_panel(engine: "Engine", record: Studio, person: Person) -> None:
         list(_KINDS),
         format_func=_KINDS.__getitem__,
         key="whatif",
-        default="item" if person.assembly.additive else "sharer",
+        default="item" if person.assembly.additive else "scale",
         required=True,
     )
     if not person.assembly.weights.any():
         st.html('<p class="pp-note">This model has no weight on any piece, so nothing can be removed.</p>')
         return
-    {"item": _item, "sharer": _sharer, "layer": _layer, "k": _fewer}[kind or "item"](engine, record, person)
+    panels = {"item": _item, "sharer": _sharer, "layer": _layer, "k": _fewer, "scale": _scaled, "swap": _swapped}
+    panels[kind or "scale"](engine, record, person)
+
+
+def _changed(engine: "Engine", record: Studio, person: Person, after: np.ndarray, what: str, key: str) -> None:
+    """The answer of the changed model, and the map of what changed."""
+    answer_again(engine, record, person, after, what)
+    show_difference(engine, record, person, after, what, key, to=True)
+
+
+def _scaled(engine: "Engine", record: Studio, person: Person) -> None:
+    factor = st.slider("All weights times", 0.0, 2.0, 1.5, 0.25, key="whatif-scale")
+    st.html('<p class="pp-quiet">0 is the base model, 1 this model, 2 twice its weights.</p>')
+    _changed(engine, record, person, person.assembly.weights * factor, f"With all weights times {factor:g}", "scale")
+
+
+def _swapped(engine: "Engine", record: Studio, person: Person) -> None:
+    others = [one for one in engine.pool.examples(person.task) if one.id != person.assembly.user]
+    if not others:
+        st.html('<p class="pp-note">This pool has no other example person to swap with.</p>')
+        return
+    names = names_of(others)
+    layers = sorted({split_label(label)[0] for label in person.assembly.positions})
+    other, layer = st.columns(2)
+    with other:
+        chosen = st.selectbox("Whose mix", [one.id for one in others], format_func=names.__getitem__, key="swap-person")
+    with layer:
+        which = st.selectbox("In", [None, *layers], format_func=_layer_name, key="swap-layer")
+    try:
+        theirs = engine.stored.assembly(person.task, chosen)
+        engine.check(theirs)
+    except PerpcsError as error:
+        show_error(error)
+        return
+    after = person.assembly.weights.copy()
+    at = [p for p, label in enumerate(person.assembly.positions) if which in (None, split_label(label)[0])]
+    after[at] = theirs.weights[at]
+    _changed(engine, record, person, after, f"With {names[chosen]}’s mix in {_layer_name(which)}", "swap")
+
+
+def _layer_name(layer: int | None) -> str:
+    return "all layers" if layer is None else f"layer {layer}"
 
 
 def _item(engine: "Engine", record: Studio, person: Person) -> None:
@@ -81,9 +130,7 @@ def _item(engine: "Engine", record: Studio, person: Person) -> None:
             _again_without(engine, record, person, int(index))
         return
     st.html(f'<p class="pp-quiet">{said} {term("influence", "Influence")}: how much the mix changes without it.</p>')
-    show_difference(
-        engine, record, person, assembly.without_item(int(index)), f"Without item {index + 1}", "item", to=True
-    )
+    _changed(engine, record, person, assembly.without_item(int(index)), f"Without item {index + 1}", "item")
 
 
 def _again_without(engine: "Engine", record: Studio, person: Person, index: int) -> None:
@@ -110,7 +157,7 @@ def _again_without(engine: "Engine", record: Studio, person: Person, index: int)
     except PerpcsError as error:
         show_error(error)
         return
-    show_difference(engine, record, person, after, f"Without item {index + 1}", "item", to=True)
+    _changed(engine, record, person, after, f"Without item {index + 1}", "item")
 
 
 def _sharer(engine: "Engine", record: Studio, person: Person) -> None:
@@ -129,7 +176,7 @@ def _sharer(engine: "Engine", record: Studio, person: Person) -> None:
     )
     after = assembly.without_sharers([chosen]).weights
     name = names[assembly.sharers.index(chosen)]
-    show_difference(engine, record, person, after, f"Without sharer {name}", "sharer", to=True)
+    _changed(engine, record, person, after, f"Without sharer {name}", "sharer")
 
 
 def _layer(engine: "Engine", record: Studio, person: Person) -> None:
@@ -139,7 +186,7 @@ def _layer(engine: "Engine", record: Studio, person: Person) -> None:
     gone = [p for p, label in enumerate(assembly.positions) if split_label(label)[0] == layer]
     st.html('<p class="pp-quiet">In this layer, only the base model is used.</p>')
     after = without_positions(assembly, gone).weights
-    show_difference(engine, record, person, after, f"Without layer {layer}", "layer", to=True)
+    _changed(engine, record, person, after, f"Without layer {layer}", "layer")
 
 
 def _fewer(engine: "Engine", record: Studio, person: Person) -> None:
@@ -156,4 +203,4 @@ def _fewer(engine: "Engine", record: Studio, person: Person) -> None:
     )
     st.html(f'<p class="pp-quiet">{how} The effect on the inputs of later layers is ignored here.</p>')
     pieces = "1 piece" if k == 1 else f"{k} pieces"
-    show_difference(engine, record, person, with_k(assembly, k).weights, f"With at most {pieces}", "k", to=True)
+    _changed(engine, record, person, with_k(assembly, k).weights, f"With at most {pieces}", "k")

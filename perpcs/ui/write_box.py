@@ -10,7 +10,7 @@ from perpcs.tasks import TASKS
 from perpcs.ui.answers import Asked, columns_of
 from perpcs.ui.ask import typed_query
 from perpcs.ui.asking import kept_as, start_asking
-from perpcs.ui.cards import columns_html
+from perpcs.ui.cards import columns_html, style_html
 from perpcs.ui.compare import follow
 from perpcs.ui.errors import show_error
 from perpcs.ui.people import Person
@@ -57,7 +57,7 @@ def write_box(engine: "Engine", record: Studio, person: Person) -> None:
         if record.failure is not None and asked is not None:
             show_error(record.failure)
         if asked is not None:
-            st.html(_asked_html(person, asked) + columns_html(asked))
+            st.html(_asked_html(person, asked) + columns_html(asked) + style_html(asked))
 
 
 def _methods(person: Person) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ social.py     X, ActivityPub (Mastodon), Bluesky, Reddit, Facebook and Instagram
 reviews.py    Letterboxd, Goodreads, The StoryGraph, IMDb, Google
 papers.py     BibTeX, CSL-JSON, Crossref, Semantic Scholar, arXiv
 feeds.py      RSS, Atom, WordPress
-chats.py      WhatsApp, Telegram, Messenger, Discord
+chats.py      WhatsApp, Telegram, Messenger, Discord, Slack, Google Chat
 mail.py       mbox, eml
 frames.py     JSON of pandas
 workbook.py   XLSX

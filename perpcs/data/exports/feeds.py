@@ -21,6 +21,10 @@ _ROOT = re.compile(
 )
 _PLACE = re.compile(r"<(?:\w+:)?(?:item|entry)\b")
 _DECLARATION = re.compile(r"<\?xml[^>]*\?>")
+_KIND = "http://schemas.google.com/g/2005#kind"
+"""What Blogger's export says each entry is."""
+_SHORTCODE = re.compile(r"\[/?(?:gallery|caption|embed|audio|video|playlist|contact-form|su_\w+|vc_\w+)\b[^\]\n]*\]")
+"""Markup of WordPress that is no HTML."""
 _PUBLISHED = ("", "publish", "inherit")
 
 
@@ -42,7 +46,12 @@ def feed(given: Given) -> History | None:
             line = lines[number] if many else 1
             body = _body(entry)
             title = html_to_text(entry.get("title", ""))
-            if entry.get("wp_post_type", "post") not in ("post", "page"):
+            kinds = [
+                tag["term"].rpartition("#")[2] for tag in entry.get("tags", ()) if _KIND in (tag.get("scheme") or "")
+            ]
+            if kinds and not {"post", "page"} & set(kinds):
+                left_out["other entry of Blogger"] += 1
+            elif entry.get("wp_post_type", "post") not in ("post", "page"):
                 left_out["attachment or menu"] += 1
             elif entry.get("wp_status", "") not in _PUBLISHED:
                 left_out["post that is not published"] += 1
@@ -51,7 +60,7 @@ def feed(given: Given) -> History | None:
             else:
                 place = Row(line, (title or body)[:300])
                 date = entry.get("published") or entry.get("updated") or entry.get("wp_post_date")
-                tags = [tag.get("term") for tag in entry.get("tags", ()) if tag.get("term")]
+                tags = [tag["term"] for tag in entry.get("tags", ()) if tag.get("term") and tag.get("scheme") != _KIND]
                 category = tags[0] if len(tags) == 1 else ""
                 if papers:
                     fields = {"abstract": " ".join(body.split()), "title": " ".join(title.split()), "date": date}
@@ -67,4 +76,4 @@ def feed(given: Given) -> History | None:
 def _body(entry: Any) -> str:
     """The longest of what the entry holds as its text, without markup."""
     given = [part.get("value", "") for part in entry.get("content", ())] + [entry.get("summary", "")]
-    return html_to_text(max(given, key=len))
+    return _SHORTCODE.sub("", html_to_text(max(given, key=len))).strip()

@@ -138,7 +138,7 @@ def left_out_note(left_out: Counter[str]) -> str:
     for what, n in left_out.items():
         head, tail = (*re.split(r"(?= (?:without|that|of|or)\b)", what, maxsplit=1), "")[:2]
         many = f"{head[:-1]}ies" if head.endswith("y") else f"{head}s"
-        parts.append(f"{n:,} {head if n == 1 else many}{tail}")
+        parts.append(f"{n:,} {head}{tail}" if n == 1 else f"{n:,} {many}{tail.replace(' that is ', ' that are ')}")
     return f"Left out: {', '.join(parts)}." if parts else ""
 
 

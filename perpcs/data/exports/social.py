@@ -74,7 +74,7 @@ def activity_pub(given: Given) -> History | None:
     """``outbox.json`` of Mastodon and of other ActivityPub servers, and lists of their notes."""
     posts = [found for found in given.objects if _is_activity(found.value)]
     if not posts:
-        return None
+        return _statuses(given)
     left_out: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
@@ -94,6 +94,31 @@ def activity_pub(given: Given) -> History | None:
                 yield row_of(found, fields, who)
 
     return History("an ActivityPub outbox (Mastodon)", rows(), left_out)
+
+
+def _statuses(given: Given) -> History | None:
+    """Posts as the interfaces of Mastodon and Misskey give them: who may read them is one word."""
+    posts = [found for found in given.objects if isinstance(found.value.get("visibility"), str)]
+    if not any({"reblog", "spoiler_text", "renoteId"} & set(found.value) for found in posts):
+        return None
+    left_out: Counter[str] = Counter()
+
+    def rows() -> Iterator[Row]:
+        for found in posts:
+            post = found.value
+            text = html_to_text(text_at(post, "content")) or text_at(post, "text")
+            if post.get("reblog") or (post.get("renoteId") and not text):
+                left_out["boost"] += 1
+            elif post["visibility"] not in ("public", "unlisted", "home"):
+                left_out["post that is not public"] += 1
+            elif text:
+                who = text_at(post, "account", "acct") or text_at(post, "user", "username")
+                reply = "yes" if post.get("in_reply_to_id") or post.get("replyId") else ""
+                yield row_of(
+                    found, {"text": text, "date": post.get("created_at") or post.get("createdAt"), REPLY: reply}, who
+                )
+
+    return History("posts of Mastodon or Misskey", rows(), left_out)
 
 
 def _is_activity(value: dict[str, Any]) -> bool:

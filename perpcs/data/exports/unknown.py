@@ -10,12 +10,14 @@ from perpcs.data.exports.given import Given
 from perpcs.errors import PerpcsError
 
 _AS_TABLE = "Export it as CSV or JSON, or paste the texts themselves, one a line."
+_OWN = "Paste your own messages, one a line."
 _KINDS = (  # how it opens, what it is, what to give instead
     (r"<!doctype html|<html\b|<head\b|<body\b", "a web page (HTML)", "Choose JSON instead of HTML when you export."),
     (r"<opml\b", "a list of feeds (OPML)", "Give the feed of your own site."),
     (r"<(?:kml|gpx|svg|plist|smses)\b", "XML of another kind", _AS_TABLE),
     (r"BEGIN:VCARD", "an address book (vCard)", "Give what you wrote instead."),
     (r"BEGIN:VCALENDAR", "a calendar (iCalendar)", "Give what you wrote instead."),
+    (r"\[LINE\] |[^\n]*(?:KakaoTalk|카카오톡)[^\n]*\n(?:Date Saved|저장한 날짜)", "a chat of LINE or KakaoTalk", _OWN),
     (r"TY  - ", "references in RIS", "Export them as BibTeX or CSL-JSON."),
     (r"%0 \w|PMID- ?\d", "references in EndNote's or PubMed's format", "Export them as BibTeX or CSL-JSON."),
     (r"\{\\rtf", "rich text (RTF)", "Save it as plain text."),

@@ -1,0 +1,185 @@
+"""Reading a causal LM and its tokenizer from whatever form it comes in, without running code and without pickle.
+
+    a Hugging Face name or folder        config.json, a tokenizer, *.safetensors
+    FILE.gguf, or a folder with one      transformers dequantises it; written again, it is a plain model
+    a PEFT folder                        the adapter is merged on the base model that it names
+
+Tokenizers are brought into one form: an end of text wherever the tokenizer or the model's config knows one, and no
+token that the embedding has no row for.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perpcs.errors import PerpcsError
+from perpcs.model import shipped
+
+_ADAPTER, _ADAPTER_TENSORS = "adapter_config.json", "adapter_model.safetensors"
+_MERGED = ("LORA", "IA3", "LOHA", "LOKR", "OFT", "BOFT", "ADALORA", "VERA", "HRA", "RANDLORA", "FOURIERFT")
+"""Kinds of PEFT adapters that become part of the weights; prompts and prefixes cannot."""
+
+
+def open_model(name: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The Hugging Face model and its tokenizer, on the CPU or where transformers puts them.
+
+    Raises:
+        PerpcsError: when it cannot be read, names what is missing.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = Path(name)
+    if is_adapter(path):
+        return _merged(path, dtype)
+    options: dict[str, Any] = {"trust_remote_code": False}
+    gguf = gguf_file(path)
+    if gguf:
+        name, options["gguf_file"] = gguf.parent, gguf.name
+    if Path(name).is_dir():
+        options["local_files_only"] = True
+    try:
+        # A person's text that spells out a special token, such as <|end|>, is text and never that token.
+        tokenizer = AutoTokenizer.from_pretrained(str(name), split_special_tokens=True, **options)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(name), dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+        )
+        model, report = loaded
+    except Exception as error:  # damaged files make transformers, tokenizers and safetensors raise anything at all
+        raise PerpcsError(
+            f"The base model {str(path)!r} cannot be loaded ({type(error).__name__}).",
+            "Give the name of a Hugging Face causal LM, a folder with config.json, tokenizer and *.safetensors, a PEFT "
+            "folder, or a GGUF file.",
+        ) from error
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise PerpcsError(
+            f"{str(path)!r} is a PEFT adapter and not a whole model.",
+            "Download it and give its folder, which is merged on its base model, or give a whole model.",
+        )
+    if report["missing_keys"]:  # transformers would fill them with random numbers
+        raise PerpcsError(
+            f"The weights of {str(path)!r} lack {min(report['missing_keys'])}.",
+            "Give a causal LM whose weight files fit its config.json.",
+        )
+    if not tokenizer.is_fast:  # positions of target tokens come from its offsets
+        raise PerpcsError(f"The tokenizer of {str(path)!r} has no tokenizer.json.", "Save it as a fast tokenizer.")
+    return shipped.unquantised(model) if gguf else model, tokenizer
+
+
+def gguf_file(path: Path) -> Path | None:
+    """The GGUF file that a path means: itself, or the only one of a folder without safetensors.
+
+    Raises:
+        PerpcsError: when a folder holds several.
+    """
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        return path
+    if not path.is_dir() or any(path.glob("*.safetensors")):
+        return None
+    found = sorted(path.glob("*.gguf"))
+    if len(found) > 1:
+        raise PerpcsError(f"{path} holds {len(found)} GGUF files.", f"Name one of them, such as {found[0]}.")
+    return found[0] if found else None
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds a PEFT adapter and no weights of a model of its own."""
+    return (path / _ADAPTER).is_file() and not any(path.glob("model*.safetensors"))
+
+
+def _merged(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """An adapter's base model with the adapter merged, and the adapter's own tokenizer where it brings one."""
+    from peft import PeftModel
+    from transformers import AutoTokenizer
+
+    try:
+        config = json.loads((folder / _ADAPTER).read_bytes())
+        kind, base = str(config["peft_type"]).upper(), str(config["base_model_name_or_path"] or "")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PerpcsError(f"{folder / _ADAPTER} cannot be read.", "Give a folder that peft has written.") from error
+    if kind not in _MERGED:
+        raise PerpcsError(
+            f"{folder} is a PEFT adapter of the kind {kind}, which cannot be merged into a model.",
+            "Give the base model itself, or a LoRA.",
+        )
+    if not (folder / _ADAPTER_TENSORS).is_file():
+        raise PerpcsError(
+            f"{folder} has no {_ADAPTER_TENSORS}; other files of weights are not read.",
+            "Save the adapter again with safe_serialization=True.",
+        )
+    inside = folder / base if base else folder
+    if base and inside.is_dir() and inside != folder:
+        base = str(inside)  # as `perpcs export --with-base` writes it
+    if base == shipped.NAME:
+        base = str(shipped.shipped_folder())
+    if not base or is_adapter(Path(base)):
+        raise PerpcsError(
+            f"{folder} does not say which base model it belongs to.", "Merge it with peft, and give that."
+        )
+    try:
+        model, tokenizer = open_model(base, dtype)
+    except PerpcsError as error:
+        raise PerpcsError(
+            f"{folder} is a PEFT adapter, and its base model {base!r} cannot be loaded.",
+            f"Put the base model where the adapter says, or give it alone. {error.do}",
+        ) from error
+    try:
+        if (folder / "tokenizer.json").is_file():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), split_special_tokens=True, trust_remote_code=False, local_files_only=True
+            )
+            if len(tokenizer) > len(model.get_input_embeddings().weight):
+                model.resize_token_embeddings(len(tokenizer))
+        wrapped: Any = PeftModel.from_pretrained(model, str(folder))
+        model = wrapped.merge_and_unload(safe_merge=True)
+    except Exception as error:  # an adapter of another model makes peft raise anything at all
+        raise PerpcsError(
+            f"The PEFT adapter {folder} does not fit its base model {base!r} ({type(error).__name__}).",
+            "Check that it names the model it was trained on.",
+        ) from error
+    return model, tokenizer
+
+
+def fit_tokenizer(tokenizer: Any, model: Any) -> None:
+    """Give the tokenizer the end of text that only the model's config knows, and check that it fits the embedding.
+
+    Raises:
+        PerpcsError: when the tokenizer writes ids that the embedding has no row for.
+    """
+    rows = len(model.get_input_embeddings().weight)
+    if tokenizer.eos_token_id is None or tokenizer.eos_token_id >= rows:
+        known = [id for id in config_ends(model) if id < rows]
+        name = tokenizer.convert_ids_to_tokens(known[0]) if known else None
+        if name is None and tokenizer.sep_token_id is not None and tokenizer.sep_token_id < rows:
+            name = tokenizer.sep_token  # what ends a text of a tokenizer made for `cls A sep`
+        tokenizer.eos_token = name
+    special = {tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}
+    special |= {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    largest = max((id for id in tokenizer.get_vocab().values() if id not in special), default=0)
+    largest = max(largest, *tokenizer("a")["input_ids"])
+    if largest >= rows:
+        raise PerpcsError(
+            f"The tokenizer writes token {largest}, and the base model's embedding has {rows} rows.",
+            "Give the tokenizer that the model was trained with, or resize the model's embedding and save it.",
+        )
+
+
+def config_ends(model: Any) -> list[int]:
+    """Ids that end a text by the model's generation settings and config, in this order."""
+    found: list[int] = []
+    for config in (getattr(model, "generation_config", None), model.config):
+        ids = getattr(config, "eos_token_id", None)
+        found += ids if isinstance(ids, list) else [] if ids is None else [ids]
+    return list(dict.fromkeys(id for id in found if isinstance(id, int) and id >= 0))
+
+
+def ends_of(tokenizer: Any, model: Any) -> frozenset[int]:
+    """Ids at which an answer ends: the tokenizer's end of text, and what else the model's settings end a turn with.
+
+    A config may name an ordinary word by mistake, so of its ids only special tokens count.
+    """
+    special = {tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}
+    special |= {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return frozenset([*own, *(id for id in config_ends(model) if id in special)])
