@@ -236,10 +236,17 @@ class FakeEngine:
         self.delay, self.stopped = delay, threading.Event()
         self.calls: list[tuple[Any, ...]] = []
 
+    @property
+    def loaded(self) -> Any:
+        return self.base
+
     def shared(self, task: str) -> np.ndarray:
         mask = np.ones((len(self.pool.manifest.positions), SHARERS), dtype=bool)
         mask[0, 1] = False
         return mask
+
+    def count_tokens(self, task: Task, items: Sequence[Item]) -> int:
+        return sum(len(f"{item.x} {item.y or ''}".split()) for item in items)
 
     def likeness(self, task: str, items: Sequence[Item]) -> np.ndarray:
         self.calls.append(("likeness", task))

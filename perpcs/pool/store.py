@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -125,6 +126,7 @@ class Pool:
             )
         self.manifest: Manifest = read_manifest(self.folder)
         self._tasks: dict[tuple[str, str, torch.dtype], TaskPieces] = {}
+        self._masks: dict[str, np.ndarray] = {}
         self._sharers: dict[str, tuple[Sharer, ...]] = {}
         self._examples: dict[str, tuple[Example, ...]] = {}
         self._embeddings: dict[str, Tensor | None] = {}
@@ -241,6 +243,20 @@ class Pool:
         if base.positions != self.manifest.positions:
             raise PerpcsError("The base model's layers are not those the pool was trained on.", _AGAIN)
         return base
+
+    def mask(self, task: str) -> np.ndarray:
+        """Which pieces of a task each sharer shares, bool (P, S); read without the pieces.
+
+        Raises:
+            PerpcsError: when the file is missing, altered or damaged.
+        """
+        if task not in self._masks:
+            try:
+                with safe_open(self._check_file(task, PIECES), "np") as file:
+                    self._masks[task] = file.get_tensor("mask").astype(bool)
+            except (SafetensorError, OSError) as error:
+                raise PerpcsError(f"{task}/{PIECES} is damaged.", _AGAIN) from error
+        return self._masks[task]
 
     def pieces(self, task: str, device: torch.device | str, dtype: torch.dtype) -> TaskPieces:
         """One task's pieces on a device, read once.

@@ -4,7 +4,9 @@ Nothing about a person is kept between calls: a prepared person is returned, and
 turns at the model: a step of a preparation, or one token of an answer.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -26,7 +28,7 @@ from perpcs.model.base import BaseModel
 from perpcs.model.basis import fixed
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
-from perpcs.model.text import encode_prompt
+from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
 from perpcs.personalizers.methods import parse, prepare, title_of
 from perpcs.pool.contribute import Say, Trained, train_person
@@ -49,9 +51,9 @@ _Labelled = tuple[Prepared, str]  # a row whose labels are scored: the prepared 
 class Engine:
     """A pool and its base model, ready to assemble and to answer."""
 
-    def __init__(self, pool: Pool, base: BaseModel, writer: Writer = statistics) -> None:
+    def __init__(self, pool: Pool, base: BaseModel | Future[BaseModel], writer: Writer = statistics) -> None:
         self.pool = pool
-        self.base = base
+        self._base = base
         self.writer = writer
         """Writes the profiles of PAG."""
         self.stored = Stored(pool)
@@ -61,19 +63,43 @@ class Engine:
         self._scoring: Batches[_Labelled, float] = Batches(self.queue)
 
     @classmethod
-    def open(cls, folder: Path | str, device: str = "auto", dtype: str = "auto") -> "Engine":
+    def open(cls, folder: Path | str, device: str = "auto", dtype: str = "auto", wait: bool = True) -> "Engine":
         """Open a pool folder and load its base model and pieces.
 
+        Args:
+            wait: False = return at once and load in a thread; what is stored with the pool needs no model.
+
         Raises:
-            PerpcsError: when the pool or its base model is missing, damaged or altered.
+            PerpcsError: when the pool is missing, damaged or altered; its base model too, here or where it is used.
         """
-        pool = Pool(Path(folder))
-        base = pool.base(device, dtype)
-        for part in pool.manifest.tasks:
-            pool.pieces(part.task, base.device, base.dtype)
-        return cls(pool, base, pool_writer(pool, device))
+        pool, loaded = Pool(Path(folder)), Future[BaseModel]()
+
+        def load() -> None:
+            try:
+                base = pool.base(device, dtype)
+                for part in pool.manifest.tasks:
+                    pool.pieces(part.task, base.device, base.dtype)
+                loaded.set_result(base)
+            except Exception as error:  # raised again by whoever asks for the model
+                loaded.set_exception(error)
+
+        if wait:
+            load()
+            return cls(pool, loaded.result(), pool_writer(pool, device))
+        threading.Thread(target=load, name="load-base", daemon=True).start()
+        return cls(pool, loaded, pool_writer(pool, device))
 
     # ---- facts -------------------------------------------------------------------------------------------------
+
+    @property
+    def base(self) -> BaseModel:
+        """The base model; waits while it is loaded."""
+        return self._base.result() if isinstance(self._base, Future) else self._base
+
+    @property
+    def loaded(self) -> BaseModel | None:
+        """The base model; None while it is loaded. Raises what went wrong."""
+        return None if isinstance(self._base, Future) and not self._base.done() else self.base
 
     @cached_property
     def pool_bytes(self) -> int:
@@ -89,7 +115,12 @@ class Engine:
 
     def shared(self, task: str) -> np.ndarray:
         """Which pieces each sharer shares, bool (P, S)."""
-        return self.pool.pieces(task, self.base.device, self.base.dtype).mask.cpu().numpy()
+        return self.pool.mask(task)
+
+    def count_tokens(self, task: Task, items: Sequence[Item]) -> int:
+        """How many tokens a router reads of a history: prompts and answers, each item cut to what the model takes."""
+        base, task = self.base, self.pool.labelled(task)
+        return sum(len(encode_pair(base.tokenizer, *task.pair(item), base.max_tokens).ids) for item in items)
 
     def likeness(self, task: str, items: Sequence[Item]) -> np.ndarray:
         """How like a history is to each sharer's, by the pool's encoder: cosines (S,).

@@ -40,11 +40,9 @@ def open_engine(folder: Path) -> "Engine":
         )
     from perpcs.pool.memory_check import check_fits
     from perpcs.serve.engine import Engine
-    from perpcs.serve.marks import word_list
 
     check_fits(folder)
-    word_list()  # load it before the first answer
-    return Engine.open(folder)
+    return Engine.open(folder, wait=False)
 
 
 class Opening:
@@ -60,11 +58,21 @@ class Opening:
     def _open(self) -> None:
         try:
             self.engine = open_engine(self.folder)
+            self.ready.set()
+            _ = self.engine.base  # waits until it is loaded; pages draw what is stored meanwhile
+            _load_words()
         except Exception as error:
-            self.error = as_error(error)
+            self.engine, self.error = None, as_error(error)
         finally:
             _leave_to_stay()
             self.ready.set()
+
+
+def _load_words() -> None:
+    """Load the list of words before the first answer is marked by it."""
+    from perpcs.serve.marks import word_list
+
+    word_list()
 
 
 def _leave_to_stay() -> None:
@@ -118,7 +126,7 @@ def get_engine() -> "Engine":
         while not handle.ready.wait(0.25):
             elapsed = time.monotonic() - handle.started
             place.html(
-                f'<div class="pp-wait" role="status">Opening the pool <b>{handle.folder.name}</b> and its base model'
+                f'<div class="pp-wait" role="status">Opening the pool <b>{handle.folder.name}</b>'
                 f"<span>{elapsed:.0f} s</span></div>" + '<div class="pp-skeleton"></div>' * 3
             )
         place.empty()

@@ -9,7 +9,8 @@ from perpcs.ui.tours import TOURS
 
 def guide(record: Studio, page: str) -> None:
     """The masthead's "Guide"."""
-    with st.popover("Guide", icon=":material/signpost:", type="tertiary"):
+    key = f"guide-{'touring' if record.tour else 'resting'}"  # another key closes the menu when a tour begins
+    with st.popover("Guide", icon=":material/signpost:", type="tertiary", key=key):
         st.button(
             "Tour of this page",
             key="tour-start",

@@ -10,9 +10,11 @@ from perpcs.assembly.record import Assembly
 from perpcs.figures.order import rows_of
 from perpcs.figures.piece import PieceFacts, largest_piece, piece_facts, update_equation, weight_equation
 from perpcs.pool.manifest import Sharer
+from perpcs.pool.portraits import Portrait
 from perpcs.tasks import Item
 from perpcs.ui.facts import facts_html
 from perpcs.ui.people import Person
+from perpcs.ui.sharer_card import portrait_said, sample_html
 from perpcs.ui.state import Studio, remember
 from perpcs.ui.strings import term
 
@@ -33,15 +35,21 @@ def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[in
     position, sharer = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
     facts = piece_facts(assembly, position, sharer)
     card, origin = engine.pool.sharers(person.task)[sharer], engine.pool.manifest.task(person.task).origin
+    portraits = engine.stored.portraits(person.task)
+    named = portraits.of(card.id).name
+    whose = f"“{named}”" if named else f"sharer {facts.sharer_name}"
     hint = "" if cell else " <span class='pp-tag'>largest weight on the map</span>"
-    st.html(f"<h2>Piece: {escape(facts.label)}, sharer {escape(facts.sharer_name)}{hint}</h2>")
+    st.html(f"<h2>Piece: {escape(facts.label)}, {escape(whose)}{hint}</h2>")
     left, middle, right = st.columns([0.39, 0.34, 0.27], gap="medium")
     with left:
         _numbers(engine, facts)
     with middle:
         st.html(_voters(facts, person.history))
     with right:
-        st.html(_card(card, assembly, facts, origin))
+        st.html(_card(card, portraits.of(card.id), assembly, facts, origin))
+    sample = sample_html(portraits.of(card.id), portraits)
+    if sample:
+        st.html(sample)
     _pick_by_name(record, assembly, facts)
 
 
@@ -87,12 +95,14 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
     return f"{head}{''.join(rows)}{tail}"
 
 
-def _card(card: Sharer, assembly: Assembly, facts: PieceFacts, origin: str) -> str:
+def _card(card: Sharer, portrait: Portrait, assembly: Assembly, facts: PieceFacts, origin: str) -> str:
     """The sharer: numbers about them, never their text."""
     size = np.abs(assembly.weights)
     mine = size[:, facts.sharer]
     held, share = int((mine > 0).sum()), 100 * float(mine.sum()) / (float(size.sum()) or 1.0)
     terms = f"<br>typical words of the cluster: {escape(', '.join(card.terms[:4]))}" if card.terms else ""
+    if portrait.name:
+        terms = f"<br>{escape(portrait_said(portrait))}"
     loss = (
         f"<br>loss {card.loss[0]:.2f} with the base model, {card.loss[-1]:.2f} with their own pieces"
         if card.loss

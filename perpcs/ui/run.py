@@ -13,7 +13,7 @@ from perpcs.assembly.router import Router
 from perpcs.assembly.routers import same_routing
 from perpcs.figures.live import live_map
 from perpcs.figures.order import column_order
-from perpcs.figures.style import seconds_text
+from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.tasks import Item, get_task
 from perpcs.ui.choice import current_example
 from perpcs.ui.engine import people_ahead
@@ -65,15 +65,18 @@ def start_assembly(
     options, items = options or record.options, tuple(items)
     together = options.decided_by != "votes"  # all positions change at every step
 
+    tokens: list[int] = []  # counted once the model is there, before anything is read
+
     def do(report: Any) -> Assembly:
         def on_position(step: Any) -> None:
             row = np.array(step.weights if together else step.weights[step.position], dtype=np.float32)
             report(Frame(step.position, step.positions, step.batch, step.batches, row))
 
+        tokens.append(engine.count_tokens(get_task(task), items))
         return engine.assemble(get_task(task), items, options=options, user=user, on_position=on_position)
 
     record.failure, record.notice = None, ""
-    record.work = Work(do, page=page, task=task, items=items, user=user)
+    record.work = Work(do, page=page, task=task, items=items, user=user, tokens=tokens)
 
 
 def watch(engine: "Engine", record: Studio) -> None:
@@ -122,18 +125,36 @@ def _paint(canvas: np.ndarray, frame: Frame) -> None:
 def _progress(engine: "Engine", work: Work[Any]) -> str:
     """The current step, progress and time; says if a fast run is shown in slow motion."""
     if not work.shown:
-        queue = people_ahead(engine, work) or "reading the history"
-        return _bar(f"Assembling: {queue}", seconds_text(work.elapsed), 0)
+        queue = people_ahead(engine, work) or ("loading the model" if engine.loaded is None else "reading the history")
+        return _bar(f"Assembling: {queue}", seconds_text(work.elapsed), 0) + _figures(engine, work, 0)
     frame = work.reports[work.shown - 1]
     took = seconds_text(work.elapsed) + (" (done; shown in slow motion)" if work.ended else "")
     if frame.row.ndim == 2:
         where = f"<b>All positions at once</b>, pass {frame.batch + 1} of {frame.batches}"
-        return _bar(where, took, (frame.batch + 1) / frame.batches)
+        share = (frame.batch + 1) / frame.batches
+        return _bar(where, took, share) + _figures(engine, work, share)
     label = engine.pool.manifest.positions[frame.position].label
     batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
     share = (frame.batch * frame.positions + frame.position + 1) / (frame.batches * frame.positions)
     where = f"<b>{escape(label)}</b>, position {frame.position + 1} of {frame.positions}{batch}"
-    return _bar(where, took, share)
+    return _bar(where, took, share) + _figures(engine, work, share)
+
+
+def _figures(engine: "Engine", work: Work[Any], share: float) -> str:
+    """What this costs so far, and what OPPU and RAG would: tokens read, seconds, bytes kept."""
+    if not work.about["tokens"]:
+        return ""
+    tokens, items = work.about["tokens"][0], work.about["items"]
+    text = sum(len(f"{item.x}{item.y or ''}".encode()) for item in items)
+    epochs = int(engine.pool.manifest.task(work.about["task"]).training.get("pieces", {}).get("epochs", 2))
+    parts = (
+        f"<b>This model</b> {share * tokens:,.0f} of {tokens:,} tokens read, {seconds_text(work.elapsed)}, keeps "
+        f"{bytes_text(engine.user_bytes)}",
+        f"<b>OPPU</b> would train on {epochs * tokens:,} tokens and keep "
+        f"{bytes_text(engine.pool.manifest.adapter_bytes)}",
+        f"<b>RAG</b> would read nothing now, keep {bytes_text(text)} of text and put items into every prompt",
+    )
+    return f'<p class="pp-status pp-live">{"".join(f"<span>{part}</span>" for part in parts)}</p>'
 
 
 def _bar(text: str, right: str, share: float) -> str:

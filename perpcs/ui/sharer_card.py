@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,9 @@ import streamlit as st
 
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import short_label
+from perpcs.figures.worddiff import diff_html
 from perpcs.pool.manifest import Sharer
+from perpcs.pool.portraits import Portrait, Portraits
 from perpcs.ui.facts import facts_html
 from perpcs.ui.pages import page
 from perpcs.ui.people import Person, names_of
@@ -45,7 +48,10 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     else:
         number = 0
     card, shared = sharers[number], engine.shared(record.task)[:, number]
-    st.html(f"<h2>Sharer {escape(card.id)}{tag}</h2>")
+    portraits = engine.stored.portraits(record.task)
+    portrait = portraits.of(card.id)
+    title = f"{portrait.name[:1].upper()}{portrait.name[1:]}" if portrait.name else f"Sharer {card.id}"
+    st.html(f"<h2>{escape(title)}{tag}</h2>")
     loss = f"{card.loss[0]:.2f} → {card.loss[-1]:.2f}" if card.loss else "–"
     rows = (
         (f"{card.items}", f"{term('item', 'items')} written"),
@@ -58,7 +64,11 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     if origin:
         st.html(f'<p class="pp-origin"><b>Who this is</b>: {escape(origin)}</p>')
     terms = ", ".join(card.terms) or "none used by at least three people"
-    st.html(f'<p class="pp-quiet">Typical words of the cluster: {escape(terms)}. The sharer’s text is not stored.</p>')
+    if not portrait.name:
+        st.html(f'<p class="pp-quiet">Typical words of the cluster: {escape(terms)}.</p>')
+    else:
+        st.html(f'<p class="pp-quiet">Sharer {escape(card.id)} {escape(portrait_said(portrait))}.</p>')
+    st.html(f'<p class="pp-quiet">The sharer’s text is not stored.</p>{sample_html(portrait, portraits)}')
     labels = [position.label for position in engine.pool.manifest.positions]
     st.html(
         pieces_html(labels, shared, person, number)
@@ -72,6 +82,27 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
             record.cell = (person.assembly.positions[best], card.id)
             record.source = "example" if person.kind == "example" else record.source
             st.switch_page(page("assemble"))
+
+
+def portrait_said(portrait: Portrait) -> str:
+    """Who this is, in a few words."""
+    about = f"writes about {', '.join(portrait.words)}" if portrait.words else ""
+    habits = f"stands out by {', '.join(portrait.habits)}" if portrait.habits else ""
+    return "; ".join(filter(None, (about, habits)))
+
+
+def sample_html(portrait: Portrait, portraits: Portraits) -> str:
+    """What all of a sharer's pieces do: one input answered without and with them; empty where that is not stored."""
+    if not portrait.answer:
+        return ""
+    same = portrait.answer == portraits.base
+    changed = escape(portrait.answer) if same else diff_html(portrait.answer, portraits.base)
+    return (
+        '<p class="pp-cap"><b>What this sharer’s pieces do</b>: the same invented input, answered without and with all '
+        f'of them at weight 1</p><div class="pp-quote">{escape(shorten(portraits.input, 200, placeholder=" …"))}</div>'
+        f'<div class="pp-again"><div><small>Base model</small><p>{escape(portraits.base)}</p></div>'
+        f"<div><small>With this sharer’s pieces</small><p>{changed}</p></div></div>"
+    )
 
 
 def pieces_html(labels: list[str], shared: np.ndarray, person: Person | None, number: int) -> str:

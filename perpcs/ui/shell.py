@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from perpcs.ui import theme
+from perpcs.ui.come_back import come_back
 from perpcs.ui.engine import get_engine, people_ahead
 from perpcs.ui.guide import guide
 from perpcs.ui.links import copy_link
@@ -44,9 +45,11 @@ def status_line(engine: "Engine") -> None:
     facts = manifest.card.get("base", {})
     size = facts.get("parameters", 0)
     base = f"{size / 1e6:.3g} M parameters" if size else html.escape(Path(str(facts.get("from") or manifest.base)).name)
+    loaded = engine.loaded
+    device = "loading the base model" if loaded is None else f"{loaded.device}: {loaded.why}"
     parts = (
         f"<b>Base model</b> {base}, pieces in {layers} layers",
-        f"<b>Device</b> {html.escape(str(engine.base.device))}: {html.escape(engine.base.why)}",
+        f"<b>Device</b> {html.escape(device)}",
         f"<b>Pool</b> {html.escape(manifest.name)} <code>{html.escape(engine.pool.hash[:8])}</code>",
         f"<b>Queue</b> {queue}",
     )
@@ -78,5 +81,6 @@ else:
         pool_picker(engine, record)
         guide(record, here)
     status_line(engine)
+    come_back(record)
     page.run()
     show_tour(record, here)

@@ -131,6 +131,8 @@ class Studio:
     """Sharers: whose assembly was made again there, and what it was before."""
     alike: dict[Any, Any] = field(default_factory=dict)
     """Sharers: likeness of the person on the screen to every sharer, as numbers."""
+    key: str = ""
+    """By which a reload of the tab finds this record, see ``perpcs.ui.come_back``; empty = nothing to come back to."""
     generation: int = 0
     """Part of the keys of widgets that hold a person's text; raising it makes them new and empty."""
 
