@@ -133,8 +133,7 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
 
 def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[str], None]) -> None:
     """What only the finished pool can tell: how well its sharers are recognised, and its example people."""
-    from perpcs.serve.complete_examples import complete_examples, store_recognised
-    from perpcs.serve.samples import store_sampled
+    from perpcs.serve.complete import complete_examples, store_recognised, store_sampled
 
     for part in people:
         histories = {user.id: user.history for user in part.candidates}

@@ -362,21 +362,6 @@ class FakeEngine:
         finally:
             self.stopped.set()
 
-    def answer(
-        self,
-        task: Task,
-        query: Query,
-        methods: Sequence[str],
-        *,
-        history: Sequence[Item] = (),
-        assembly: Assembly | None = None,
-        max_new_tokens: int | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-    ) -> Iterator[tuple[Answer, ...]]:
-        rows = [(self.prepare(task, method, history, assembly=assembly), query) for method in methods]
-        return self.answer_rows(task, rows, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-
     def _one(self, task: Task, prepared: Prepared, query: Query, words: list[str], n: int, last: bool) -> Answer:
         labels, prompt = {}, prepared.prompt(query)
         if task.labels:

@@ -118,7 +118,7 @@ def tiny_pool_with_examples(tmp_path_factory):
 
     from perpcs.data.smalltown import describe, make_people, release_fields
     from perpcs.files import write_json
-    from perpcs.serve.complete_examples import complete_examples
+    from perpcs.serve.complete import complete_examples
     from perpcs.serve.engine import Engine
 
     folder = write_tiny_pool(tmp_path_factory.mktemp("pools") / "tiny")

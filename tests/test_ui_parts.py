@@ -98,7 +98,7 @@ def test_the_fake_has_the_surface_of_the_real_engine():
 
     fake = FakeEngine()
     for real, made, names in (
-        (Engine, FakeEngine, "assemble prepare answer answer_rows check token_scores update_norms"),
+        (Engine, FakeEngine, "assemble prepare answer_rows check token_scores update_norms"),
         (Pool, type(fake.pool), "sharers examples candidates"),
         (Stored, type(fake.stored), "assembly answers shared recognised"),
         (Queue, type(fake.queue), "ahead"),

@@ -4,9 +4,9 @@ sharer's own pieces are recognised.
     pools/NAME/TASK/examples/ID.json    the person's assembly, as the person could save it
     pools/NAME/TASK/answers.json        answers: {person: {query: {method: fields of an Answer}}}
                                         shared: [{person, query, base, texts: {person: answer}}], texts only
-    pools/NAME/TASK/recognised.json     for each sharer and position, see ``complete_examples.recognised``
+    pools/NAME/TASK/recognised.json     for each sharer and position, see ``complete.recognised``
 
-All name the pool's hash, so they are made by the finished pool (complete_examples.py) and are not part of its manifest.
+All name the pool's hash, so they are made by the finished pool (complete.py) and are not part of its manifest.
 They are a convenience: where one is missing, damaged or of another pool, the app asks the model instead.
 """
 

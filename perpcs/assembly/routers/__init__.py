@@ -26,8 +26,16 @@ from perpcs.assembly.routers.uniform import Uniform
 from perpcs.errors import PerpcsError, unknown
 
 _ALL: tuple[type[Router], ...] = (
-    *(Newton, Gate, Prototype, Arrow, Gradient, Fit, FitOwn),
-    *(Retrieval, Uniform, Random),  # these never run the model
+    Newton,
+    Gate,
+    Prototype,
+    Arrow,
+    Gradient,
+    Fit,
+    FitOwn,
+    Retrieval,
+    Uniform,
+    Random,
 )
 ROUTERS: dict[str, type[Router]] = {kind.name: kind for kind in _ALL}
 _ROUTER_HELP = (

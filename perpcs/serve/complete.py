@@ -1,8 +1,13 @@
-"""Completing a pool: its example people are assembled and answered for, and its sharers recognised (stored.py)."""
+"""Completing a finished pool with what only its engine can tell; ``stored.py`` reads it.
+
+examples      example people are assembled, and some of their questions answered
+recognised    how well the gates recognise each sharer's own pieces
+sampled       portraits of sharers, with one input answered by the base model and with all of their pieces
+"""
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +19,10 @@ from perpcs.errors import PerpcsError
 from perpcs.files import write_json
 from perpcs.personalizers.method import Prepared
 from perpcs.pool.manifest import Example
+from perpcs.pool.portraits import Portraits, portray, store_portraits
 from perpcs.serve.engine import Engine
 from perpcs.serve.stored import answers_path, assembly_path, recognised_path
-from perpcs.tasks import Item, Task, get_task
+from perpcs.tasks import Item, Query, Task, get_task
 
 Say = Callable[[str], None]
 QUERIES = 2
@@ -25,6 +31,8 @@ SHARED = 3
 """How many people's first query is answered by everybody's model too."""
 STORED = ("base", "random-history", "rag", "rag:4", "pag", "retrieval", "perpcs", "perpcs:paper", "p2p", "oppu")
 """Methods whose answers are stored; one that a pool lacks something for is passed over."""
+_ROWS = 16
+"""Sharers whose answers are written in one batch."""
 
 
 def complete_examples(
@@ -103,3 +111,38 @@ def store_recognised(engine: Engine, task: Task, histories: Mapping[str, Sequenc
     """Write how well each sharer is recognised: the sharers' texts are there only while a pool is built."""
     rows = np.round(recognised(engine, task, histories).astype(np.float64), 4).tolist()
     write_json(recognised_path(engine.pool.folder, task.name), {"pool_hash": engine.pool.hash, "recognised": rows})
+
+
+def store_sampled(engine: Engine, task: Task, histories: Mapping[str, Sequence[Item]]) -> None:
+    """Write the portraits of a task's sharers, with samples where there is an example person to ask for.
+
+    Args:
+        histories: items of all candidates by id.
+    """
+    task = engine.pool.labelled(task)
+    ids = [sharer.id for sharer in engine.pool.sharers(task.name)]
+    portraits = portray(task, histories, ids)
+    examples = engine.pool.examples(task.name)
+    if not examples or not examples[0].queries:
+        store_portraits(engine.pool, task.name, Portraits(sharers=portraits))
+        return
+    query = examples[0].queries[0]
+    base, *answers = full_weight_answers(engine, task, query, [None, *range(len(ids))])
+    found = {id: replace(portraits[id], answer=answer) for id, answer in zip(ids, answers, strict=True)}
+    store_portraits(engine.pool, task.name, Portraits(query.x, base, found))
+
+
+def full_weight_answers(engine: Engine, task: Task, query: Query, sharers: Sequence[int | None]) -> list[str]:
+    """Greedy answers to one query, each with all shared pieces of one sharer at weight 1; None = the base model."""
+    shared = engine.shared(task.name)  # (P, S)
+    rows = []
+    for number in sharers:
+        weights = np.zeros(shared.shape, dtype=np.float32)
+        if number is not None:
+            weights[:, number] = shared[:, number]
+        rows.append((Prepared(task, method="perpcs", weights=weights), query))
+    found: list[str] = []
+    for at in range(0, len(rows), _ROWS):
+        *_, last = engine.answer_rows(task, rows[at : at + _ROWS])
+        found += [answer.text for answer in last]
+    return found
