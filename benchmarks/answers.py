@@ -3,7 +3,7 @@
     python -m benchmarks.answers --pool people        writes results/answers.json
 
 The inputs (benchmarks/inputs.json) are articles, abstracts, reviews and plain statements written for this. Each
-is asked for an example person of its task, in turn. An answer counts as bad where it loops, is empty or holds a
+is asked for an example person of its task, in turn. An answer counts as bad where it loops, is empty or contains a
 non-word (perpcs/personalizers/marks.py). All answers are in the result, beside the base model's, to be read.
 """
 
@@ -35,7 +35,7 @@ def main() -> None:
             "bad": sum(bool(row[method]["mark"]) for row in rows),
             **{
                 mark: sum(row[method]["mark"] == mark for row in rows)
-                for mark in ("loops", "empty", "holds a non-word")
+                for mark in ("loops", "empty", "contains a non-word")
             },
         }
         for method in METHODS

@@ -4,7 +4,7 @@ Such an answer gets a small mark; the answer itself is always shown. Words are l
 package pyspellchecker. These also count as words: words of the question or of a shown item, names and abbreviations
 (anything with a capital, a digit or a mark such as # or @), single letters, British spellings, possessives, and
 compounds of known words. In title case, capitals carry no information: there unknown words count only if there are
-several.
+several. In a text all in capitals they carry none either, and unknown words count as in lower case.
 """
 
 import gzip
@@ -126,6 +126,8 @@ def unknown_words(words: Sequence[str], seen: Sequence[str] = ()) -> tuple[str, 
     strange = [word for word in dict.fromkeys(words) if not _is_word(word, known)]
     plain = [word for word in strange if word.islower()]
     longer = [word for word in words if len(word) > 3 and word[0].isalpha()]
+    if longer and sum(word.isupper() for word in longer) > 0.7 * len(longer):
+        return tuple(word for word in strange if word.isupper() and len(word) > 3)
     titled = longer and sum(word[0].isupper() for word in longer) > 0.7 * len(longer)
     names = [word for word in strange if word.istitle()]
     if titled and len(names) >= 2 and 3 * len(names) >= len(words):

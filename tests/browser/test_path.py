@@ -42,12 +42,12 @@ def test_a_stranger_goes_from_pasted_text_to_a_file_in_seven_clicks(studio, open
     click(box.get_by_role("button", name="Write"))
     box.locator(".pp-answer").first.wait_for()
     click(box.get_by_role("button", name="Compare more methods"))
-    click(tab.get_by_role("button", name="Ask", exact=True))
+    click(tab.locator(".st-key-ask button"))
     tab.locator(".pp-answer dl").first.wait_for()
     click(tab.get_by_role("link", name="Assemble", exact=True))
     tab.get_by_role("heading", name="Your model uses").wait_for()
     with tab.expect_download() as waiting:
-        click(tab.get_by_role("button", name="Save"))
+        click(tab.locator(".st-key-save button"))
     saved = json.loads(Path(waiting.value.path()).read_text())
     assert "harbour" not in json.dumps(saved)
     assert len(clicks) <= MOST_CLICKS
