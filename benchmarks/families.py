@@ -138,8 +138,7 @@ class Row(NamedTuple):
 
 def try_family(family: str, folder: Path) -> Row:
     """Take one family the whole way in a folder of its own."""
-    from perpcs.personalizers.engine import Engine
-
+    from perpcs.serve.engine import Engine
     from perpcs.tasks import get_task
 
     began = time.perf_counter()

@@ -13,6 +13,7 @@ from perpcs.ui.asking import kept_as, start_asking
 from perpcs.ui.cards import columns_html, style_html
 from perpcs.ui.compare import follow
 from perpcs.ui.errors import show_error
+from perpcs.ui.pages import page
 from perpcs.ui.people import Person
 from perpcs.ui.state import Studio
 
@@ -45,7 +46,7 @@ def write_box(engine: "Engine", record: Studio, person: Person) -> None:
                 start_asking(engine, record, Asked(query, columns_of(person, _methods(person))), page="assemble")
             if st.button("Compare more methods", icon=":material/compare:", key="write-compare", type="tertiary"):
                 record.compare_own = person is record.own
-                st.switch_page("pages/compare.py")
+                st.switch_page(page("compare"))
         while_written = st.empty()
         if record.work is not None and is_writing(record):
             with while_written.container():
