@@ -34,16 +34,22 @@ def took(assembly: Assembly, name: str, portraits: Portraits) -> str:
         return ""
     what = "the expected gain" if assembly.decided_by == "loss" else "all weight"
     first = needed[0]
-    parts = [f"{whose(name)} model takes {100 * own[first]:.0f} % of {what} from {_called(assembly, first, portraits)}"]
+    parts = [f"{whose(name)} model takes {100 * own[first]:.0f} % of {what} {_from(assembly, first, portraits)}"]
     if len(needed) > 1:
         second = needed[1]
-        parts.append(f"{100 * own[second]:.0f} % from {_called(assembly, second, portraits)}")
+        parts.append(f"{100 * own[second]:.0f} % {_from(assembly, second, portraits)}")
     rest = (
         f"{len(needed)} of {len(assembly.sharers)} sharers bring {100 * MOST:.0f} %"
         if len(needed) > 2
         else "nearly nothing comes from the others"
     )
     return f"{' and '.join(parts)}; {rest}. Without the first, {100 * (1 - own[first]):.0f} % of it would be left."
+
+
+def _from(assembly: Assembly, number: int, portraits: Portraits) -> str:
+    """A sharer's pieces are added, or most of them subtracted: then they say how this person does not write."""
+    how = "from" if float(assembly.weights[:, number].sum()) >= 0 else "by moving away from"
+    return f"{how} {_called(assembly, number, portraits)}"
 
 
 def _called(assembly: Assembly, number: int, portraits: Portraits) -> str:

@@ -40,7 +40,7 @@ def test_a_stranger_goes_from_pasted_text_to_a_file_in_seven_clicks(studio, open
     box.locator("textarea").fill("The council opens a new bridge over the harbour on Monday.")
     tab.keyboard.press("Control+Enter")
     click(box.get_by_role("button", name="Write"))
-    box.locator(".pp-answer").first.wait_for()
+    box.locator(".pp-answer dl").first.wait_for()
     click(box.get_by_role("button", name="Compare more methods"))
     click(tab.locator(".st-key-ask button"))
     tab.locator(".pp-answer dl").first.wait_for()
