@@ -1,6 +1,6 @@
 """The Results page below its table: quality against cost, scaling of cost, and one person's pieces by two methods."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.findings import Column, Finding, columns, published, read_finding
+from perpcs.evaluate.findings import Column, Finding, columns, methods, published, read_finding
 from perpcs.evaluate.results import read_measure
 from perpcs.figures import results as figures
 from perpcs.figures.case_study import Case, case_csv, case_figure, case_title, read_case
@@ -38,7 +38,7 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
     if finding is None or column is None:
         return
     measure = column.metric if record.measure == "metric" else record.measure
-    points = points_of(column, measure)
+    points = points_of(column, measure, methods(finding)[1])
     if len(points) < 2:
         return
     st.html('<h2 class="pp-part">Is it worth its cost?</h2>')
@@ -56,12 +56,12 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
     csv_button("points", figures.points_csv(points, measure), "CSV of both figures")
 
 
-def points_of(column: Column, measure: str) -> list[Point]:
+def points_of(column: Column, measure: str, controls: Collection[str] = ()) -> list[Point]:
     """The methods of a task that are not controls, as points."""
     points = []
     for name, cell in column.cells.items():
         value = cell.measures.get(measure)
-        if value is None or cell.bytes is None or cell.seconds is None or name.startswith(("wrong:", "uniform")):
+        if value is None or cell.bytes is None or cell.seconds is None or name in controls:
             continue
         points.append(Point(name, value.mean, value.low, value.high, cell.bytes, cell.seconds))
     return points
