@@ -161,16 +161,16 @@ def _row(method: str, found: tuple[Column, ...], keys: dict[str, str], chosen: t
     cells = []
     for one in found:
         cell, key = one.cells.get(method), keys[one.task]
-        task = f'<td data-task="{escape(title_of(one.task))}">'  # a narrow screen writes it beside the number
+        td = f'<td data-task="{escape(title_of(one.task))}">'  # a narrow screen writes it beside the number
         value = cell.measures.get(key) if cell else None
         if cell is None or value is None:
-            cells.append(f'{task}<span aria-label="not measured">–</span></td>')
+            cells.append(f'{td}<span aria-label="not measured">–</span></td>')
             continue
         number = f"<b>{value.mean:.3f}</b>" if key in cell.best else f"{value.mean:.3f}"
         on = ' aria-pressed="true"' if chosen == (one.task, method) else ' aria-pressed="false"'
         about = f"{method_name(method)} on {title_of(one.task)}: {value.mean:.3f}, open examples"
         cells.append(
-            f'{task}<button type="button" data-cell="{escape(f"{one.task}~{method}")}" aria-label="{escape(about)}"{on}>'
+            f'{td}<button type="button" data-cell="{escape(f"{one.task}~{method}")}" aria-label="{escape(about)}"{on}>'
             f"{number}<small>{interval(value)}</small>{_beside(one.task, key, method)}</button></td>"
         )
     colour = figures.colour_of(method)
