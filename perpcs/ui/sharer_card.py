@@ -51,7 +51,7 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     portraits = engine.stored.portraits(record.task)
     portrait = portraits.of(card.id)
     title = f"{portrait.name[:1].upper()}{portrait.name[1:]}" if portrait.name else f"Sharer {card.id}"
-    st.html(f"<h2>{escape(title)}{tag}</h2>")
+    st.html(f'<h2 class="pp-sharer">{escape(title)}{tag}</h2>')
     loss = f"{card.loss[0]:.2f} → {card.loss[-1]:.2f}" if card.loss else "–"
     rows = (
         (f"{card.items}", f"{term('item', 'items')} written"),
