@@ -71,3 +71,57 @@ def test_a_reload_finds_the_person_and_clearing_ends_that(studio, open_tab):
     tab.wait_for_timeout(1500)
     assert tab.get_by_role("heading", name="Your model uses").count() == 0
     assert tab.locator("textarea").first.input_value() == ""
+
+
+def test_the_run_says_what_it_costs_while_it_happens(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble")
+    tab.locator(FILLED["assemble"]).wait_for()
+    tab.locator(".st-key-watch button").click()
+    line = tab.locator(".pp-live").first
+    line.wait_for()
+    said = line.inner_text()
+    for part in ("tokens read", "OPPU", "RAG", "keeps"):
+        assert part in said
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
+def test_the_navigation_stays_in_reach_while_scrolling(studio, open_tab, width, height):
+    tab = open_tab(studio.url + "/assemble", width, height)
+    tab.locator(FILLED["assemble"]).wait_for()
+    tab.get_by_role("heading", name="Piece:").scroll_into_view_if_needed()
+    place = tab.get_by_role("link", name="Compare", exact=True).bounding_box()
+    assert 0 <= place["y"] < 200
+
+
+def test_the_guide_closes_when_a_tour_begins(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble")
+    tab.locator(FILLED["assemble"]).wait_for()
+    tab.get_by_role("button", name="Guide").click()
+    tab.locator(".st-key-tour-start button").click()
+    tab.locator(".st-key-tour").wait_for()
+    tab.locator(".st-key-tour-start button").wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_other_weights_answer_again_beside_the_old_answer(studio, open_tab, scheme):
+    tab = open_tab(studio.url + "/assemble?view=whatif", scheme=scheme)
+    tab.locator(".st-key-whatif").wait_for()
+    tab.locator(".st-key-whatif").get_by_text("stronger or weaker").click()
+    again = tab.locator(".pp-again").last
+    again.get_by_text("With all weights times 1.5").wait_for()
+    tab.get_by_text("Held-out answers (").wait_for()
+    slider = tab.locator(".st-key-whatif-scale [role=slider]")
+    slider.focus()
+    for _ in range(6):
+        slider.press("ArrowLeft")
+    tab.get_by_text("With all weights times 0", exact=True).first.wait_for()
+
+
+def test_columns_are_named_and_the_rest_of_the_sharers_is_one_switch_away(studio, open_tab):
+    tab = open_tab(studio.url + "/assemble")
+    tab.locator(FILLED["assemble"]).wait_for()
+    tab.locator(".pp-took").wait_for()
+    tab.locator(".st-key-every-sharer label").click()
+    tab.wait_for_function("() => location.href.includes('sharers=all')")
+    drawn = "() => document.querySelector('.st-key-mapbox .js-plotly-plot')._fullLayout.xaxis3.ticktext.length === 5"
+    tab.wait_for_function(drawn)
