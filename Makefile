@@ -37,6 +37,7 @@ lint: env-dev
 	@$(BIN)/python -m mypy
 
 bench: env-dev
+	@$(BIN)/python -m benchmarks.waits $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.assembly $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.classroom $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")

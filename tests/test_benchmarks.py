@@ -177,6 +177,18 @@ def test_tables_of_experiments_hold_every_method_and_condition():
     assert "| fit: default | 0.600 |  |" in text
 
 
+def test_waits_are_measured_for_a_paste_a_long_history_and_six_methods(monkeypatch, tiny_town, tmp_path):
+    from benchmarks import waits
+
+    out = tmp_path / "waits.json"
+    run_main(monkeypatch, waits, "--pool", str(tiny_town), "--out", str(out))
+    found = json.loads(out.read_text())
+    assert found["tweets"]["tokens"] > 0
+    assert all(found[name][what] >= 0 for name in ("tweets", "headlines") for what in ("newton", "gates", "forward"))
+    assert 0 < found["six"]["first"] <= found["six"]["whole"]
+    assert found["memory"] > 0
+
+
 def test_every_page_is_opened_and_what_is_pressed_is_on_one_of_them():
     from benchmarks import interactions
 
