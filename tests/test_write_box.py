@@ -54,6 +54,17 @@ def test_answers_of_another_person_are_not_shown(fake):
     assert cards(app) == 0
 
 
+def test_from_the_answers_one_goes_on_to_people_and_to_sharing(fake):
+    app = press(paste(open_page("assemble", source="paste"), PASTE), "assemble")
+    assert {"write-compare", "write-people", "write-share"} <= {button.key for button in app.button}
+    assert "write-share" not in {button.key for button in open_page("assemble").button}, "an example’s text is not ours"
+    record = app.session_state["studio"]
+    press(app, "write-people")
+    assert record.by_person
+    assert record.compare_own
+    assert record.text == PASTE
+
+
 def test_overview_shows_one_input_answered_by_every_model(fake):
     people = [example.id for example in fake.pool.examples("LaMP_4")]
     queries = [example.queries[0] for example in fake.pool.examples("LaMP_4")[:2]]

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
 
 METHODS = ("base", "rag", "perpcs")
+_DOORS = {
+    "compare": ("Compare more methods", ":material/compare:", False),
+    "people": ("Ask everyone’s model", ":material/groups:", True),
+    "share": ("Share pieces of mine", ":material/volunteer_activism:", False),
+}
+"""Where one goes on from here: label, icon, and whether Compare's columns are people."""
 
 
 def is_writing(record: Studio) -> bool:
@@ -44,9 +50,11 @@ def write_box(engine: "Engine", record: Studio, person: Person) -> None:
             ):
                 assert query is not None
                 start_asking(engine, record, Asked(query, columns_of(person, _methods(person))), page="assemble")
-            if st.button("Compare more methods", icon=":material/compare:", key="write-compare", type="tertiary"):
-                record.compare_own = person is record.own
-                st.switch_page(page("compare"))
+            for name, (label, icon, by_person) in _DOORS.items():
+                own = person is record.own and bool(person.history)
+                if (name != "share" or own) and st.button(label, icon=icon, key=f"write-{name}", type="tertiary"):
+                    record.compare_own, record.by_person = person is record.own, by_person
+                    st.switch_page(page("share" if name == "share" else "compare"))
         while_written = st.empty()
         if record.work is not None and is_writing(record):
             with while_written.container():
