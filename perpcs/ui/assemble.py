@@ -227,7 +227,7 @@ def _actions(engine: "Engine", record: Studio, person: Person) -> None:
         icon=":material/download:",
         key="save",
         type="secondary" if person.kind == "example" else "primary",
-        help=f"Your model as a file: {bytes_text(person.assembly.kept_bytes)} of weights, and how they were computed; no "
+        help=f"Your model as a file: {bytes_text(person.assembly.kept_bytes)} of weights, and how they were made; no "
         "text. Load it again under Saved.",
     )
 
