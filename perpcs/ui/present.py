@@ -10,13 +10,15 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
 from perpcs.assembly.explain import fewest
 from perpcs.assembly.routers import PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map
-from perpcs.figures.order import LAYERS, short_names
+from perpcs.figures.difference import difference_map
+from perpcs.figures.order import LAYERS, short_names, split_label
 from perpcs.figures.piece import largest_piece, piece_facts, update_equation, weight_equation
 from perpcs.figures.sentences import MOST, column_names, takeaway, took
 from perpcs.figures.size import size_html
@@ -26,7 +28,6 @@ from perpcs.figures.worddiff import diff_html
 from perpcs.personalizers.methods import title_of
 from perpcs.ui.chart import chart
 from perpcs.ui.choice import current_example
-from perpcs.ui.difference import show_difference
 from perpcs.ui.errors import show_error
 from perpcs.ui.facts import facts_html
 from perpcs.ui.people import Person, fit_of
@@ -176,7 +177,7 @@ def _map(show: Show) -> None:
 def _piece(show: Show) -> None:
     assembly, manifest = show.person.assembly, show.engine.pool.manifest
     facts = piece_facts(assembly, *largest_piece(assembly))
-    st.html(f"<h1>The strongest piece: {escape(facts.label)}, sharer {escape(facts.sharer_name)}</h1>")
+    st.html(f"<h1>The strongest piece: {escape(facts.label)}, {escape(_sharer(show, facts.sharer_id))}</h1>")
     rows = (
         (f"{facts.weight:.3f}", term("weight")),
         (f"{facts.score:.3f}", f"{term('score')}, rank {facts.score_rank} of {facts.n_sharers}"),
@@ -194,13 +195,34 @@ def _without(show: Show) -> None:
         st.html("<h1>This model is the base model: no pieces are used</h1>")
         return
     id, share = top[0]
-    name = short_names(assembly.sharers)[assembly.sharers.index(id)]
+    name = _sharer(show, id)
     st.html(
-        f"<h1>What if sharer {escape(name)} withdrew their pieces?</h1><p class='pp-lede'>They hold {100 * share:.0f} "
+        f"<h1>What if {escape(name)} withdrew their pieces?</h1><p class='pp-lede'>They hold {100 * share:.0f} "
         "% of all weight here. The other sharers at each position take it over; the model does not run.</p>"
     )
     after = assembly.without_sharers([id]).weights
-    show_difference(show.engine, show.record, show.person, after, f"Without {name}", "present", to=True)
+    module = split_label(assembly.positions[int(np.abs(assembly.weights - after).sum(axis=1).argmax())])[1]
+    figure = difference_map(
+        assembly.weights,
+        after,
+        assembly.positions,
+        show.engine.pool.sharers(show.person.task),
+        module=module,
+        dark=is_dark(),
+    )
+    figure.update_layout(legend_font_size=_LARGE, margin_l=70)
+    figure.update_xaxes(tickfont_size=_LARGE)
+    for side in figure.select_yaxes():
+        if side.tickvals:  # every second row, as on the map
+            side.update(tickvals=side.tickvals[::2], ticktext=side.ticktext[::2], tickfont_size=_LARGE)
+    chart(figure, "diff-present", f"Without {name}: weights that change at {module}", buttons=False)
+
+
+def _sharer(show: Show, id: str) -> str:
+    """A sharer as a slide calls them: by their portrait, else by their number."""
+    name = show.engine.stored.portraits(show.person.task).of(id).name
+    sharers = show.person.assembly.sharers
+    return f"“{name}”" if name else f"sharer {short_names(sharers)[sharers.index(id)]}"
 
 
 # ---- compare ---------------------------------------------------------------------------------------------------------
