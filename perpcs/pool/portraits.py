@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from math import log
 from pathlib import Path
@@ -75,11 +75,11 @@ class Portraits:
     """An invented input that every sharer's pieces answered."""
     base: str = ""
     """The base model's answer to it."""
-    sharers: Mapping[str, Portrait] = ()  # type: ignore[assignment]
+    sharers: Mapping[str, Portrait] = field(default_factory=dict)
 
     def of(self, id: str) -> Portrait:
         """A sharer's portrait; an empty one for somebody who came later."""
-        return dict(self.sharers).get(id, Portrait())
+        return self.sharers.get(id, Portrait())
 
 
 def portray(task: Task, histories: Mapping[str, Sequence[Item]], sharers: Sequence[str]) -> dict[str, Portrait]:
