@@ -136,6 +136,11 @@ class FakePool:
             for i in range(SHARERS)
         )
 
+    def mask(self, task: str) -> np.ndarray:
+        mask = np.ones((len(self.manifest.positions), SHARERS), dtype=bool)
+        mask[0, 1] = False
+        return mask
+
     def candidates(self, task: str) -> Candidates:
         """40 sharers and 80 others around them; the others wrote more, so that the most active are none of those."""
         own = only_sharers(self.sharers(task))
@@ -239,11 +244,6 @@ class FakeEngine:
     @property
     def loaded(self) -> Any:
         return self.base
-
-    def shared(self, task: str) -> np.ndarray:
-        mask = np.ones((len(self.pool.manifest.positions), SHARERS), dtype=bool)
-        mask[0, 1] = False
-        return mask
 
     def count_tokens(self, task: Task, items: Sequence[Item]) -> int:
         return sum(len(f"{item.x} {item.y or ''}".split()) for item in items)

@@ -21,13 +21,14 @@ from perpcs.assembly.explain import contributions
 from perpcs.assembly.record import Assembly
 from perpcs.figures.grid import Grid, grid_of
 from perpcs.figures.order import (
-    LETTER,
     cluster_words,
     clusters_in_order,
     column_order,
+    named_rows,
     short_names,
     split_label,
 )
+from perpcs.figures.sentences import brought
 from perpcs.figures.style import (
     MARK,
     base_layout,
@@ -214,7 +215,6 @@ def _map_marks(
 def _totals(assembly: Assembly, brings: np.ndarray, columns: list[int], names: Sequence[str], dark: bool) -> go.Bar:
     share = 100 * brings
     numbers = short_names(assembly.sharers)
-    of = "the expected gain" if assembly.decided_by == "loss" else "all weight"
     return go.Bar(
         x=list(range(len(columns))),
         y=[float(share[s]) for s in columns],
@@ -222,7 +222,7 @@ def _totals(assembly: Assembly, brings: np.ndarray, columns: list[int], names: S
         showlegend=False,
         customdata=[f"{names[s]}<br>sharer {numbers[s]}" if names else f"sharer {numbers[s]}" for s in columns],
         name="total",
-        hovertemplate=f"%{{customdata}}<br>%{{y:.1f}} % of {of}<extra></extra>",
+        hovertemplate=f"%{{customdata}}<br>%{{y:.1f}} % of {brought(assembly)}<extra></extra>",
     )
 
 
@@ -257,12 +257,11 @@ def _layout(
     turned = bool(names)
     ticks, labels = _named_ticks(names, columns) if turned else _column_ticks(assembly, sharers, columns, sort)
     below = 168 if turned else 78
-    rows = range(0, len(grid.groups), max(1, -(-LETTER // row_height(len(grid.groups)))))
+    rows = named_rows(len(grid.groups), row_height(len(grid.groups)))
     still = {"fixedrange": True}
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, **still}
     down = [len(grid.groups) - 0.3, -0.7]
     small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
-    gain = "the expected gain" if assembly.decided_by == "loss" else "all weight"
     left, bottom = 0.87 * (1 - _GAP), height / (height + _TOTALS) * (1 - _GAP)
     return base_layout(
         dark,
@@ -305,7 +304,14 @@ def _layout(
         },
         yaxis4={"anchor": "x4", "domain": [0, bottom], "matches": "y3", "range": down, **hidden},
         annotations=[
-            {"text": f"share of {gain}, %", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", **small},
+            {
+                "text": f"share of {brought(assembly)}, %",
+                "x": 0,
+                "y": 1,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                **small,
+            },
             {
                 "text": "effective<br>sharers",
                 "x": 1,

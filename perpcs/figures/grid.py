@@ -51,14 +51,14 @@ def grid_of(assembly: Assembly, module: str | None = None) -> Grid:
         groups = tuple((p,) for p in rows_of(assembly.positions, module))
     of = assembly.positions
     labels = tuple(of[group[0]] if len(group) == 1 else f"layer {split_label(of[group[0]])[0]}" for group in groups)
-    size = np.abs(assembly.weights)
+    size, picked = np.abs(assembly.weights), selected_pieces(assembly)
     return Grid(
         groups,
         labels,
         tuple(short_label(label) if "," in label else label.removeprefix("layer ") for label in labels),
         _means(assembly.weights, groups),
         _means(assembly.scores, groups),
-        np.stack([selected_pieces(assembly)[list(group)].any(axis=0) for group in groups]),
+        np.stack([picked[list(group)].any(axis=0) for group in groups]),
         np.stack([np.array(group)[size[list(group)].argmax(axis=0)] for group in groups]),
         _means(assembly.effective_sharers(), groups),
         _means(assembly.top_share(), groups),

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from perpcs.tasks.style import TRAITS, Habits, style_of
+from perpcs.tasks.style import TRAITS, USUAL, Habits, style_of
 
 _SAID = {"opens with": "opening with ", "ends with": "ending with "}
-USUAL = 0.5
-"""A value that at least this share of somebody's texts have is their habit."""
 
 
 def traits_of(habits: Habits) -> list[str]:
@@ -43,13 +41,12 @@ def likeness_html(name: str, habits: Habits, answers: Mapping[str, str], gold: s
     styles = {title: style_of(text) for title, text in columns.items()}
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in (f"{name}’s items", *columns))
     rows = []
-    for trait in traits_of(habits):
-        value, share = habits.usual(trait)
+    usual = {trait: habits.usual(trait) for trait in traits_of(habits)}
+    for trait, (value, share) in usual.items():
         cells = "".join(_cell(style[trait], value) for style in styles.values())
         habit = f"<td>{escape(value)}<small>{100 * share:.0f} %</small></td>"
         rows.append(f'<tr><th scope="row">{escape(trait)}</th>{habit}{cells}</tr>')
-    usual = {trait: habits.usual(trait)[0] for trait in traits_of(habits)}
-    agree = [sum(style[trait] == value for trait, value in usual.items()) for style in styles.values()]
+    agree = [sum(style[trait] == value for trait, (value, _) in usual.items()) for style in styles.values()]
     foot = "".join(f"<td><b>{count} of {len(rows)}</b></td>" for count in agree)
     return (
         f'<div class="pp-scroll"><table class="pp-habits"><thead><tr><th scope="col">trait</th>{head}</tr></thead>'

@@ -82,6 +82,11 @@ def cluster_words(order: Sequence[int], sharers: Sequence[Sharer]) -> dict[int, 
     return words
 
 
+def named_rows(count: int, height: int) -> range:
+    """Which of a map's rows are named: all, or every n-th if rows are lower than a letter."""
+    return range(0, count, max(1, -(-LETTER // height)))
+
+
 def row_ticks(positions: Sequence[str], rows: Sequence[int], height: int) -> tuple[list[int], list[str]]:
     """Which rows of a map are labelled and how: all of them, or every n-th if rows are lower than a letter.
 
@@ -89,7 +94,7 @@ def row_ticks(positions: Sequence[str], rows: Sequence[int], height: int) -> tup
         rows: positions from top to bottom.
         height: pixels of a row.
     """
-    at = list(range(0, len(rows), max(1, -(-LETTER // height))))
+    at = list(named_rows(len(rows), height))
     return at, [short_label(positions[rows[y]]) for y in at]
 
 

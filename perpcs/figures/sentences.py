@@ -1,5 +1,7 @@
 """What an assembly comes to, in sentences: the titles of its map."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from perpcs.assembly.explain import contributions, fewest
@@ -32,9 +34,10 @@ def took(assembly: Assembly, name: str, portraits: Portraits) -> str:
     needed = fewest(assembly, MOST)
     if not needed:
         return ""
-    what = "the expected gain" if assembly.decided_by == "loss" else "all weight"
     first = needed[0]
-    parts = [f"{whose(name)} model takes {100 * own[first]:.0f} % of {what} {_from(assembly, first, portraits)}"]
+    parts = [
+        f"{whose(name)} model takes {100 * own[first]:.0f} % of {brought(assembly)} {_from(assembly, first, portraits)}"
+    ]
     if len(needed) > 1:
         second = needed[1]
         parts.append(f"{100 * own[second]:.0f} % {_from(assembly, second, portraits)}")
@@ -49,12 +52,18 @@ def took(assembly: Assembly, name: str, portraits: Portraits) -> str:
 def _from(assembly: Assembly, number: int, portraits: Portraits) -> str:
     """A sharer's pieces are added, or most of them subtracted: then they say how this person does not write."""
     how = "from" if float(assembly.weights[:, number].sum()) >= 0 else "by moving away from"
-    return f"{how} {_called(assembly, number, portraits)}"
+    return f"{how} {called(assembly.sharers, number, portraits)}"
 
 
-def _called(assembly: Assembly, number: int, portraits: Portraits) -> str:
-    name = portraits.of(assembly.sharers[number]).name
-    return f"“{name}”" if name else f"sharer {short_names(assembly.sharers)[number]}"
+def brought(assembly: Assembly) -> str:
+    """What ``contributions`` are shares of, in words."""
+    return "the expected gain" if assembly.decided_by == "loss" else "all weight"
+
+
+def called(sharers: Sequence[str], number: int, portraits: Portraits) -> str:
+    """A sharer in a sentence: by their portrait, else by their number."""
+    name = portraits.of(sharers[number]).name
+    return f"“{name}”" if name else f"sharer {short_names(sharers)[number]}"
 
 
 def column_names(assembly: Assembly, portraits: Portraits, most: int = 26) -> list[str]:

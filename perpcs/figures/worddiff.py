@@ -40,6 +40,19 @@ def shared_words(answer: str, truth: str) -> tuple[int, int]:
     return sum(word.is_word == counts[0].is_word for word in shared) if counts else 0, len(counts)
 
 
+def beside_html(one: tuple[str, str], other: tuple[str, str], *, marked: bool = True) -> str:
+    """Two answers as cards, each (title, text); the second with its differences from the first.
+
+    Args:
+        marked: False = the second as it is, as answers of unlike kinds are.
+    """
+    (first, before), (second, after) = one, other
+    changed = diff_html(after, before) if marked and after != before else html.escape(after)
+    cards = ((first, html.escape(before)), (second, changed))
+    inside = "".join(f"<div><small>{html.escape(title)}</small><p>{text}</p></div>" for title, text in cards)
+    return f'<div class="pp-again">{inside}</div>'
+
+
 def diff_html(answer: str, truth: str) -> str:
     """The diff as HTML: same words underlined, missing ones struck through, with tags that screen readers announce."""
     tags = {"same": "mark", "extra": "span", "missing": "del"}

@@ -142,10 +142,7 @@ def portraits_path(folder: Path, task: str) -> Path:
 
 def store_portraits(pool: "Pool", task: str, portraits: Portraits) -> None:
     """Write a task's portraits into its pool."""
-    rows = {
-        id: {**asdict(one), "words": list(one.words), "habits": list(one.habits)}
-        for id, one in portraits.sharers.items()
-    }
+    rows = {id: asdict(one) for id, one in portraits.sharers.items()}
     known: dict[str, Any] = {"pool_hash": pool.hash, "input": portraits.input, "base": portraits.base, "sharers": rows}
     write_json(portraits_path(pool.folder, task), known)
 

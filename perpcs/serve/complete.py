@@ -134,7 +134,7 @@ def store_sampled(engine: Engine, task: Task, histories: Mapping[str, Sequence[I
 
 def full_weight_answers(engine: Engine, task: Task, query: Query, sharers: Sequence[int | None]) -> list[str]:
     """Greedy answers to one query, each with all shared pieces of one sharer at weight 1; None = the base model."""
-    shared = engine.shared(task.name)  # (P, S)
+    shared = engine.pool.mask(task.name)  # (P, S)
     rows = []
     for number in sharers:
         weights = np.zeros(shared.shape, dtype=np.float32)

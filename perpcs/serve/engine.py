@@ -113,10 +113,6 @@ class Engine:
             len(self.pool.manifest.positions) * max(part.sharers for part in self.pool.manifest.tasks)
         )
 
-    def shared(self, task: str) -> np.ndarray:
-        """Which pieces each sharer shares, bool (P, S)."""
-        return self.pool.mask(task)
-
     def count_tokens(self, task: Task, items: Sequence[Item]) -> int:
         """How many tokens a router reads of a history: prompts and answers, each item cut to what the model takes."""
         base, task = self.base, self.pool.labelled(task)

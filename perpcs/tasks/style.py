@@ -108,6 +108,8 @@ PLAIN = frozenset(
 
 _COMMON = {"every word with a capital": 0.2, "a full stop": 0.2, "an article": 0.1}
 """Values that many writers share stand behind rarer ones, and so does length: nine words do not make two alike."""
+USUAL = 0.5
+"""A value that at least this share of somebody's texts have is their habit."""
 LEAST_ABOVE = 0.15
 """How much more common than with others a habit must be to set somebody apart."""
 
@@ -159,7 +161,7 @@ class Habits:
         found = []
         for trait in TRAITS:
             value, share = self.usual(trait)
-            if share < 0.5 or value in PLAIN:
+            if share < USUAL or value in PLAIN:
                 continue
             elsewhere = [other.shares.get(trait, {}).get(value, 0.0) for other in others]
             above = share - (sum(elsewhere) / len(elsewhere) if elsewhere else 0.0)

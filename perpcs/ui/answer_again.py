@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.figures.worddiff import diff_html
+from perpcs.figures.worddiff import beside_html
 from perpcs.files import hash_bytes
 from perpcs.serve.answer import Answer
 from perpcs.tasks import Query, get_task
@@ -74,11 +74,8 @@ def _answer(engine: "Engine", person: Person, query: Query, weights: np.ndarray)
 
 def again_html(again: Again, query: Query, what: str, held_out: int) -> str:
     """The question, both answers side by side, and how the loss moves."""
-    changed = diff_html(again.after.text, again.before.text)
-    if again.after.labels or again.before.text == again.after.text:
-        changed = escape(_said(again.after))
-    rows = (("Now", escape(_said(again.before))), (what, changed))
-    cards = "".join(f"<div><small>{escape(title)}</small><p>{text}</p></div>" for title, text in rows)
+    marked = not again.after.labels
+    cards = beside_html(("Now", _said(again.before)), (what, _said(again.after)), marked=marked)
     before, after = again.losses
     moved = ""
     if before is not None and after is not None:
@@ -88,7 +85,7 @@ def again_html(again: Again, query: Query, what: str, held_out: int) -> str:
             f"{after - before:+.3f} ({sense}).</p>"
         )
     asked = escape(shorten(query.x, 160, placeholder=" …"))
-    return f'<p class="pp-quiet">{asked}</p><div class="pp-again" role="status">{cards}</div>{moved}'
+    return f'<p class="pp-quiet">{asked}</p><div role="status">{cards}</div>{moved}'
 
 
 def _said(answer: Answer) -> str:

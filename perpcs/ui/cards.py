@@ -42,8 +42,10 @@ def style_html(asked: Asked) -> str:
         for column in asked.columns
         if column.answer and column.answer.done and column.answer.text
     }
+    if asked.blind or asked.by_person or not texts or TASKS[person.task].labels:
+        return ""
     habits = Habits.of(own_texts(TASKS[person.task], person.history))
-    if asked.blind or asked.by_person or not texts or TASKS[person.task].labels or not traits_of(habits):
+    if not traits_of(habits):
         return ""
     title = likeness_title(person.name, habits, texts)
     table = likeness_html(person.name, habits, texts, asked.query.gold or "")

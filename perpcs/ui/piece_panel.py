@@ -9,6 +9,7 @@ import streamlit as st
 from perpcs.assembly.record import Assembly
 from perpcs.figures.order import rows_of
 from perpcs.figures.piece import PieceFacts, largest_piece, piece_facts, update_equation, weight_equation
+from perpcs.figures.sentences import called
 from perpcs.pool.manifest import Sharer
 from perpcs.pool.portraits import Portrait
 from perpcs.tasks import Item
@@ -36,8 +37,7 @@ def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[in
     facts = piece_facts(assembly, position, sharer)
     card, origin = engine.pool.sharers(person.task)[sharer], engine.pool.manifest.task(person.task).origin
     portraits = engine.stored.portraits(person.task)
-    named = portraits.of(card.id).name
-    whose = f"“{named}”" if named else f"sharer {facts.sharer_name}"
+    whose = called(assembly.sharers, sharer, portraits)
     hint = "" if cell else " <span class='pp-tag'>largest weight on the map</span>"
     st.html(f"<h2>Piece: {escape(facts.label)}, {escape(whose)}{hint}</h2>")
     left, middle, right = st.columns([0.39, 0.34, 0.27], gap="medium")

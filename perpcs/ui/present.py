@@ -18,9 +18,9 @@ from perpcs.assembly.routers import PRESETS
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map
 from perpcs.figures.difference import difference_map
-from perpcs.figures.order import LAYERS, short_names, split_label
+from perpcs.figures.order import LAYERS, split_label
 from perpcs.figures.piece import largest_piece, piece_facts, update_equation, weight_equation
-from perpcs.figures.sentences import MOST, column_names, takeaway, took
+from perpcs.figures.sentences import MOST, called, column_names, takeaway, took
 from perpcs.figures.size import size_html
 from perpcs.figures.story import STEPS, Story, explanation, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
@@ -177,7 +177,8 @@ def _map(show: Show) -> None:
 def _piece(show: Show) -> None:
     assembly, manifest = show.person.assembly, show.engine.pool.manifest
     facts = piece_facts(assembly, *largest_piece(assembly))
-    st.html(f"<h1>The strongest piece: {escape(facts.label)}, {escape(_sharer(show, facts.sharer_id))}</h1>")
+    name = called(assembly.sharers, facts.sharer, show.engine.stored.portraits(show.person.task))
+    st.html(f"<h1>The strongest piece: {escape(facts.label)}, {escape(name)}</h1>")
     rows = (
         (f"{facts.weight:.3f}", term("weight")),
         (f"{facts.score:.3f}", f"{term('score')}, rank {facts.score_rank} of {facts.n_sharers}"),
@@ -195,7 +196,8 @@ def _without(show: Show) -> None:
         st.html("<h1>This model is the base model: no pieces are used</h1>")
         return
     id, share = top[0]
-    name = _sharer(show, id)
+    portraits = show.engine.stored.portraits(show.person.task)
+    name = called(assembly.sharers, assembly.sharers.index(id), portraits)
     st.html(
         f"<h1>What if {escape(name)} withdrew their pieces?</h1><p class='pp-lede'>They hold {100 * share:.0f} "
         "% of all weight here. The other sharers at each position take it over; the model does not run.</p>"
@@ -216,13 +218,6 @@ def _without(show: Show) -> None:
         if side.tickvals:  # every second row, as on the map
             side.update(tickvals=side.tickvals[::2], ticktext=side.ticktext[::2], tickfont_size=_LARGE)
     chart(figure, "diff-present", f"Without {name}: weights that change at {module}", buttons=False)
-
-
-def _sharer(show: Show, id: str) -> str:
-    """A sharer as a slide calls them: by their portrait, else by their number."""
-    name = show.engine.stored.portraits(show.person.task).of(id).name
-    sharers = show.person.assembly.sharers
-    return f"“{name}”" if name else f"sharer {short_names(sharers)[sharers.index(id)]}"
 
 
 # ---- compare ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from perpcs.assembly.routers import same_routing
 from perpcs.figures.live import live_map
 from perpcs.figures.order import column_order
 from perpcs.figures.style import bytes_text, seconds_text
+from perpcs.personalizers.prompting import text_bytes
 from perpcs.tasks import Item, get_task
 from perpcs.ui.choice import current_example
 from perpcs.ui.engine import people_ahead
@@ -76,7 +77,7 @@ def start_assembly(
         return engine.assemble(get_task(task), items, options=options, user=user, on_position=on_position)
 
     record.failure, record.notice = None, ""
-    record.work = Work(do, page=page, task=task, items=items, user=user, tokens=tokens)
+    record.work = Work(do, page=page, task=task, items=items, user=user, tokens=tokens, text=text_bytes(items))
 
 
 def watch(engine: "Engine", record: Studio) -> None:
@@ -144,8 +145,7 @@ def _figures(engine: "Engine", work: Work[Any], share: float) -> str:
     """What this costs so far, and what OPPU and RAG would: tokens read, seconds, bytes kept."""
     if not work.about["tokens"]:
         return ""
-    tokens, items = work.about["tokens"][0], work.about["items"]
-    text = sum(len(f"{item.x}{item.y or ''}".encode()) for item in items)
+    tokens, text = work.about["tokens"][0], work.about["text"]
     epochs = int(engine.pool.manifest.task(work.about["task"]).training.get("pieces", {}).get("epochs", 2))
     parts = (
         f"<b>This model</b> {share * tokens:,.0f} of {tokens:,} tokens read, {seconds_text(work.elapsed)}, keeps "

@@ -10,7 +10,7 @@ import streamlit as st
 
 from perpcs.errors import PerpcsError
 from perpcs.figures.order import short_label
-from perpcs.figures.worddiff import diff_html
+from perpcs.figures.worddiff import beside_html
 from perpcs.pool.manifest import Sharer
 from perpcs.pool.portraits import Portrait, Portraits
 from perpcs.ui.facts import facts_html
@@ -47,7 +47,7 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
         tag = f' <span class="pp-tag">most weight for {escape(person.name)}</span>'
     else:
         number = 0
-    card, shared = sharers[number], engine.shared(record.task)[:, number]
+    card, shared = sharers[number], engine.pool.mask(record.task)[:, number]
     portraits = engine.stored.portraits(record.task)
     portrait = portraits.of(card.id)
     title = f"{portrait.name[:1].upper()}{portrait.name[1:]}" if portrait.name else f"Sharer {card.id}"
@@ -95,13 +95,11 @@ def sample_html(portrait: Portrait, portraits: Portraits) -> str:
     """What all of a sharer's pieces do: one input answered without and with them; empty where that is not stored."""
     if not portrait.answer:
         return ""
-    same = portrait.answer == portraits.base
-    changed = escape(portrait.answer) if same else diff_html(portrait.answer, portraits.base)
+    cards = beside_html(("Base model", portraits.base), ("With this sharer’s pieces", portrait.answer))
     return (
         '<p class="pp-cap"><b>What this sharer’s pieces do</b>: the same invented input, answered without and with all '
         f'of them at weight 1</p><div class="pp-quote">{escape(shorten(portraits.input, 200, placeholder=" …"))}</div>'
-        f'<div class="pp-again"><div><small>Base model</small><p>{escape(portraits.base)}</p></div>'
-        f"<div><small>With this sharer’s pieces</small><p>{changed}</p></div></div>"
+        + cards
     )
 
 
