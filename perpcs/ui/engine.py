@@ -41,8 +41,14 @@ def open_engine(folder: Path) -> "Engine":
     from perpcs.pool.memory_check import check_fits
     from perpcs.serve.engine import Engine
 
+    _import_loaders()
     check_fits(folder)
     return Engine.open(folder, wait=False)
+
+
+def _import_loaders() -> None:
+    """Import what loads a base model before any page is drawn, so that only weights are read while pages import."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
 
 class Opening:
