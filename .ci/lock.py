@@ -1,6 +1,6 @@
 """Writes .ci/locked*.txt anew from the requirements: every package that make installs, with the hashes of its files.
 
-Run it by `make lock`, after a change of a requirements file. It asks the package registry as uv is set up on your machine.
+Run it by `make lock`, after a change of a requirements file. It asks the package registry as uv is set up here.
 What is locked already stays at its version; delete a line's block first to move it.
 
     locked-build.txt    what builds packages that come as source
