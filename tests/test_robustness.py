@@ -14,7 +14,7 @@ from perpcs.figures.results import Band, bands_figure
 from perpcs.figures.robust import Dot, choices_title, dots_csv, dots_figure, gain_title, rules_title
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
-from perpcs.ui.robust import choice_dots, rule_dots
+from perpcs.ui.costs import choice_dots, rule_dots
 
 TASK = "LaMP_4"
 

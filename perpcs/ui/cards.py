@@ -13,7 +13,7 @@ from perpcs.serve.answer import Answer
 from perpcs.serve.marks import Marks, marks_of
 from perpcs.tasks import TASKS
 from perpcs.tasks.style import Habits, own_texts
-from perpcs.ui.answers import Asked, Column
+from perpcs.ui.asking import Asked, Column
 from perpcs.ui.give_history import items_html
 
 _PER_ROW = {1: 1, 2: 2, 3: 3, 4: 2}

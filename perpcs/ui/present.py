@@ -26,14 +26,12 @@ from perpcs.figures.story import STEPS, Story, explanation, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.figures.worddiff import diff_html
 from perpcs.personalizers.methods import title_of
-from perpcs.ui.chart import chart
-from perpcs.ui.choice import current_example
-from perpcs.ui.errors import show_error
-from perpcs.ui.facts import facts_html
+from perpcs.ui.navigation import current_example
 from perpcs.ui.people import Person, fit_of
 from perpcs.ui.state import Studio, write_link
 from perpcs.ui.strings import CLAIM, computed, term
-from perpcs.ui.theme import is_dark
+from perpcs.ui.widgets import chart, is_dark, stat_row
+from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
@@ -183,7 +181,7 @@ def _piece(show: Show) -> None:
         (f"{facts.weight:.3f}", term("weight")),
         (f"{facts.score:.3f}", f"{term('score')}, rank {facts.score_rank} of {facts.n_sharers}"),
     )
-    st.html(facts_html(rows))
+    st.html(stat_row(rows))
     st.latex(weight_equation(facts))
     st.latex(update_equation(facts, manifest.scale, manifest.kind))
 

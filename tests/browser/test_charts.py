@@ -14,7 +14,7 @@ from perpcs.figures.curve import curve_figure
 from perpcs.figures.difference import difference_map, pair_map
 from perpcs.figures.labels import label_bars
 from perpcs.figures.strip import Panel, strip
-from perpcs.ui.chart import drawn_once
+from perpcs.ui.widgets import drawn_once
 
 pytestmark = pytest.mark.browser
 
