@@ -38,7 +38,7 @@ SHIPPED = ROOT / "assets" / "pools"
 DEFAULT_POOL = "people"
 
 
-def started_with() -> Path:
+def pool_folder() -> Path:
     """The folder that PERPCS_POOL names; a bare name stands for a folder under assets/pools."""
     name = os.environ.get("PERPCS_POOL", "").strip() or DEFAULT_POOL
     shipped = SHIPPED / name
@@ -52,7 +52,7 @@ def shared_root() -> Path:
 
 def known_pools() -> dict[str, Path]:
     """Pools that may be opened, by key; the empty key is the one that the server was started with."""
-    found = {"": started_with()}
+    found = {"": pool_folder()}
     for root in (SHIPPED, shared_root()):
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
             there = (folder / "manifest.json").is_file() and not folder.name.startswith(".")
@@ -200,7 +200,7 @@ def _opening_now(folder: Path) -> Opening:
 @asynccontextmanager
 async def warm_start(_app: Any) -> AsyncIterator[None]:
     """Streamlit's lifespan: begin to open the pool before the first visitor comes."""
-    _opening_now(started_with())
+    _opening_now(pool_folder())
     yield
 
 
