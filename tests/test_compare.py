@@ -8,7 +8,7 @@ from fakes import TRAINING, FakeEngine, put_in_place
 from test_pages import by_key, open_page, press, shown
 
 from perpcs.assembly.routers import PRESETS, changed, flat_options
-from perpcs.figures.loss import loss_strips
+from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, method_colour
 from perpcs.personalizers.methods import METHODS, is_name, title_of
 from perpcs.serve.answer import Answer

@@ -11,7 +11,7 @@ from test_pages import by_key, open_page, press, shown
 
 from perpcs.assembly.routers import make_router
 from perpcs.figures.assembly_map import assembly_map
-from perpcs.figures.piece import piece_facts, selected_pieces, weight_equation
+from perpcs.figures.columns import piece_facts, selected_pieces, weight_equation
 from perpcs.ui import engine, widgets
 
 

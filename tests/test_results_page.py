@@ -13,7 +13,7 @@ from perpcs.evaluate.experiment import Setting
 from perpcs.evaluate.experiments import EXPERIMENTS, get_experiment
 from perpcs.evaluate.experiments import table1 as table
 from perpcs.evaluate.findings import columns, examples, published, read_finding
-from perpcs.figures.case_study import case_figure, case_title, read_case
+from perpcs.figures.difference import case_figure, case_title, read_case
 from perpcs.pool.store import Pool
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import model_card, widgets

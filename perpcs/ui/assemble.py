@@ -17,9 +17,18 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, flat_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, map_csv
-from perpcs.figures.order import ALL, LAYERS, SORTS, modules_of, rows_of
-from perpcs.figures.piece import largest_piece
-from perpcs.figures.sentences import MOST, column_names, takeaway, took
+from perpcs.figures.columns import (
+    ALL,
+    LAYERS,
+    MOST,
+    SORTS,
+    column_names,
+    largest_piece,
+    modules_of,
+    rows_of,
+    takeaway,
+    took,
+)
 from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.figures.vector import map_svg
 from perpcs.files import zipped

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from perpcs.assembly.names import made_by
-from perpcs.figures.labels import label_bars, label_takeaway
-from perpcs.figures.loss import loss_strips
+from perpcs.figures.answers import label_bars, label_takeaway
+from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import method_colour, seconds_text
 from perpcs.files import zipped
 from perpcs.personalizers.method import Prepared

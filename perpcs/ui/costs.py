@@ -13,10 +13,25 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Column, Finding, columns, methods, published, read_finding
 from perpcs.evaluate.results import Measure, read_measure
 from perpcs.figures import results as figures
-from perpcs.figures.case_study import Case, case_csv, case_figure, case_title, read_case
-from perpcs.figures.curve import title_of
-from perpcs.figures.results import Band, Cost, Line, Point, bands_csv, bands_figure, brief_name, method_name
-from perpcs.figures.robust import RULES, Dot, choices_title, dots_csv, dots_figure, gain_title, rules_title
+from perpcs.figures.difference import Case, case_csv, case_figure, case_title, read_case
+from perpcs.figures.model_card import title_of
+from perpcs.figures.results import (
+    RULES,
+    Band,
+    Cost,
+    Dot,
+    Line,
+    Point,
+    bands_csv,
+    bands_figure,
+    brief_name,
+    choices_title,
+    dots_csv,
+    dots_figure,
+    gain_title,
+    method_name,
+    rules_title,
+)
 from perpcs.figures.style import bytes_text
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.ui import model_card

@@ -13,9 +13,8 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.toy import Toy, numbers, run, with_number
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.effects import Effect, effects
+from perpcs.figures.columns import largest_piece, piece_facts, short_names, weight_equation
 from perpcs.figures.formula import Layer, layer_html, toy_html
-from perpcs.figures.order import short_names
-from perpcs.figures.piece import largest_piece, piece_facts, weight_equation
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
 from perpcs.ui.model_card import RESULTS, table_html

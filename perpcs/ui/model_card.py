@@ -8,8 +8,8 @@ import streamlit as st
 
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.results import Evaluation, Measure, commands, read_evaluations
-from perpcs.figures import card as rows
-from perpcs.figures.curve import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
+from perpcs.figures import model_card as rows
+from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
 from perpcs.tasks import TASKS
 from perpcs.ui.engine import DEFAULT_POOL, ROOT
 from perpcs.ui.strings import NO_GROUP_TWICE, NOT_SAID, term

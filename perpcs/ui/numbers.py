@@ -14,9 +14,9 @@ from perpcs.assembly.names import made_by
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import router_options
 from perpcs.errors import PerpcsError
+from perpcs.figures.assembly_map import Panel, strip, strip_csv
+from perpcs.figures.columns import short_names
 from perpcs.figures.difference import difference_csv, difference_map, difference_takeaway, pair_map
-from perpcs.figures.order import short_names
-from perpcs.figures.strip import Panel, strip, strip_csv
 from perpcs.figures.vector import difference_svg
 from perpcs.tasks import get_task
 from perpcs.ui.people import Person

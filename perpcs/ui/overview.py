@@ -9,8 +9,7 @@ import streamlit as st
 from perpcs.assembly.check import fit_sentence, is_checked
 from perpcs.assembly.routers import PRESETS, decided_by
 from perpcs.errors import PerpcsError
-from perpcs.figures.size import size_html
-from perpcs.figures.story import STEPS, Story, explanation, story_html
+from perpcs.figures.story import STEPS, Story, explanation, size_html, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.personalizers.methods import title_of
 from perpcs.pool.manifest import Example

@@ -12,10 +12,16 @@ import streamlit as st
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
-from perpcs.figures.order import rows_of
-from perpcs.figures.piece import PieceFacts, largest_piece, piece_facts, update_equation, weight_equation
-from perpcs.figures.sentences import called
-from perpcs.figures.tokens import mean_score, strongest, token_html, tokens_csv
+from perpcs.figures.answers import mean_score, strongest, token_html, tokens_csv
+from perpcs.figures.columns import (
+    PieceFacts,
+    called,
+    largest_piece,
+    piece_facts,
+    rows_of,
+    update_equation,
+    weight_equation,
+)
 from perpcs.pool.manifest import Sharer
 from perpcs.pool.portraits import Portrait
 from perpcs.tasks import Item, get_task

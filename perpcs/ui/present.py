@@ -16,15 +16,24 @@ import streamlit as st
 from perpcs.assembly.explain import fewest
 from perpcs.assembly.routers import PRESETS
 from perpcs.errors import PerpcsError
+from perpcs.figures.answers import diff_html
 from perpcs.figures.assembly_map import assembly_map
+from perpcs.figures.columns import (
+    LAYERS,
+    MOST,
+    called,
+    column_names,
+    largest_piece,
+    piece_facts,
+    split_label,
+    takeaway,
+    took,
+    update_equation,
+    weight_equation,
+)
 from perpcs.figures.difference import difference_map
-from perpcs.figures.order import LAYERS, split_label
-from perpcs.figures.piece import largest_piece, piece_facts, update_equation, weight_equation
-from perpcs.figures.sentences import MOST, called, column_names, takeaway, took
-from perpcs.figures.size import size_html
-from perpcs.figures.story import STEPS, Story, explanation, story_html
+from perpcs.figures.story import STEPS, Story, explanation, size_html, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
-from perpcs.figures.worddiff import diff_html
 from perpcs.personalizers.methods import title_of
 from perpcs.ui.navigation import current_example
 from perpcs.ui.people import Person, fit_of

@@ -10,10 +10,10 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Column, Finding, Shown, columns, examples, methods, published, read_finding
 from perpcs.evaluate.results import Measure
 from perpcs.figures import results as figures
-from perpcs.figures.curve import title_of
+from perpcs.figures.answers import diff_html
+from perpcs.figures.model_card import title_of
 from perpcs.figures.results import UNITS, method_name
 from perpcs.figures.style import bytes_text, seconds_text
-from perpcs.figures.worddiff import diff_html
 from perpcs.personalizers.methods import METHODS
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.tasks import TASKS

@@ -11,8 +11,8 @@ import streamlit as st
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import Router
 from perpcs.assembly.routers import same_routing
-from perpcs.figures.live import live_map
-from perpcs.figures.order import column_order
+from perpcs.figures.assembly_map import live_map
+from perpcs.figures.columns import column_order
 from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.personalizers.prompting import text_bytes
 from perpcs.tasks import Item, get_task

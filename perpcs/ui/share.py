@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.figures.steps import STEPS, steps_html
+from perpcs.figures.story import SHARING_STEPS, steps_html
 from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.pool.contribute import GUEST, MIN_ITEMS, Leaving, chosen, id_of, leaving, new_code
 from perpcs.pool.contribute import STEPS as TRAINING
@@ -213,7 +213,7 @@ def _step(sharing: Sharing | None) -> int:
     if sharing is None:
         return 0
     if sharing.added is not None:
-        return len(STEPS)
+        return len(SHARING_STEPS)
     if sharing.trained is not None:
         return 3
     gates = sharing.work is not None and any(report[0] == "gates" for report in sharing.work.reports)

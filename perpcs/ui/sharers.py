@@ -9,10 +9,10 @@ import numpy as np
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.figures.order import short_label
+from perpcs.figures.answers import beside_html
+from perpcs.figures.columns import short_label
 from perpcs.figures.town_map import Colouring, Guest, map_title, people_csv, town_map
 from perpcs.figures.town_map import People as Drawn
-from perpcs.figures.worddiff import beside_html
 from perpcs.pool.candidates import STRATEGIES, Candidates, place_among, would_share
 from perpcs.pool.manifest import Sharer
 from perpcs.pool.portraits import Portrait, Portraits

@@ -24,7 +24,7 @@ from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS
 from perpcs.data import Look
 from perpcs.errors import PerpcsError
-from perpcs.figures.order import ALL, LAYERS, SORTS
+from perpcs.figures.columns import ALL, LAYERS, SORTS
 from perpcs.personalizers.methods import DEFAULT, is_name
 from perpcs.ui.people import GUESS, Draft, Person
 from perpcs.ui.work import Sharing, Work

@@ -17,9 +17,9 @@ from perpcs.assembly.explain import item_influence, item_sharers, most_kept, wit
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError
-from perpcs.figures.order import short_names, split_label
+from perpcs.figures.answers import beside_html
+from perpcs.figures.columns import short_names, split_label
 from perpcs.figures.style import seconds_text
-from perpcs.figures.worddiff import beside_html
 from perpcs.files import hash_bytes
 from perpcs.pool.candidates import STRATEGIES, Candidates, would_share
 from perpcs.serve.answer import Answer
