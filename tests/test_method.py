@@ -20,8 +20,8 @@ from perpcs.evaluate.effects import effects
 from perpcs.figures.formula import SYMBOLS, layer_html, toy_html
 from perpcs.model.basis import Pieces
 from perpcs.ui import method
-from perpcs.ui.lesson import DIFFERENCES, NOTES
-from perpcs.ui.pages import TITLES
+from perpcs.ui.method import DIFFERENCES, NOTES
+from perpcs.ui.navigation import TITLES
 
 
 def really(toy: Toy):
