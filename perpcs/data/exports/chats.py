@@ -18,7 +18,7 @@ _MESSAGE = re.compile(
     rf"[{_MARKS}]*(?:\[(?P<when>{_DAY}){_CLOCK}\]\s|(?P<at>{_DAY}){_CLOCK}(?:\s[-–]\s|,\s(?=[^:\n]{{1,60}}\s:\s)))(?P<rest>.*)",
     re.DOTALL,
 )
-_SAID = re.compile(rf"[{_MARKS}~\s]*([^:\n\"“”]{{1,60}}?)[{_MARKS}]*:(?:\s|$)(.*)", re.DOTALL)
+_SAID = re.compile(rf"[{_MARKS}~\s]*+([^:\n\"“”]{{1,60}}?)[{_MARKS}]*+:(?:\s|$)(.*)", re.DOTALL)
 _OMITTED = re.compile(
     r"<[^<>\n]{1,60}>|.*\((?:file attached|Datei angehängt|archivo adjunto|fichier joint|arquivo anexado|file allegato|"
     r"bestand bijgevoegd|файл добавлен|文件附件|添付ファイル)\)|null|POLL:.*|"
@@ -38,7 +38,10 @@ _GONE = re.compile(
     r"(?:image|video|audio|sticker|GIF|document|Contact card) omitted)[.。]?",
     re.IGNORECASE,
 )
-_EDITED = re.compile(rf"[{_MARKS}\s]*<[^<>\n]*(?:edited|bearbeitet|edit[óò]|modifi)[^<>\n]*>$", re.IGNORECASE)
+_EDITED = re.compile(rf"[{_MARKS}\s]*+<(?=[^<>\n]*(?:edited|bearbeitet|edit[óò]|modifi))[^<>\n]*+>$", re.IGNORECASE)
+
+_TAIL = 200
+"""Characters at the end of a message in which ``_EDITED`` is looked for."""
 
 
 def whatsapp(given: Given) -> History | None:
@@ -54,7 +57,8 @@ def whatsapp(given: Given) -> History | None:
             if not said:
                 left_out["notice of WhatsApp"] += 1
                 continue
-            text = _EDITED.sub("", said[2].rstrip())
+            written = said[2].rstrip()
+            text = written[:-_TAIL] + _EDITED.sub("", written[-_TAIL:])
             # What iOS writes itself begins with a mark of direction.
             written = text.strip(_MARKS + " \n")
             if text.startswith(tuple(_MARKS)) or _OMITTED.fullmatch(written) or _GONE.fullmatch(written):

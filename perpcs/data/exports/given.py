@@ -12,7 +12,7 @@ from typing import Any
 
 from perpcs.data.fields import plain
 from perpcs.data.json_scan import Found, is_json_lines, items_of, looks_like_json, read_document, read_lines
-from perpcs.data.limits import Row
+from perpcs.data.limits import Row, check_lines
 from perpcs.data.parse_tables import Grid, find_header, table_rows, text_grids
 from perpcs.errors import PerpcsError
 
@@ -51,6 +51,7 @@ class Given:
         if assigned:  # spaces instead, so that lines and columns stay true
             self.script = assigned[0].split("=")[0].strip()
             text = " " * assigned.end() + text[assigned.end() :].rstrip("; \t\n")
+        check_lines(text)
         self.text = text
 
     @cached_property
