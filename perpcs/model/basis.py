@@ -12,18 +12,18 @@ It is exact, because the mean over items of sum_s w_is B_s A_s is sum_s (mean_i 
 and never a merged matrix. w = 0 is the base model bit for bit.
 
 What a row adds at a position is an ``Update``: low-rank ``Factors``, a ``Scaling`` of the layer's output, a
-``Bottleneck`` after it, or ``Prefixes`` of the attention before it; or a list of them, for a person who has a piece of their own beside those of others. What decides it is an *adapter*: any function
-(position, x) -> Update, list or None. Fixed weights of people, a router that looks at x first, a sharer in training and
-a gate in training are all such functions, so there is one layer. The adapter is an argument of a call: ``adapted``
-binds it for the calls made inside a ``with`` block of the calling thread (a context variable), and nothing is ever set
-on the shared model.
+``Bottleneck`` after it, or ``Prefixes`` of the attention before it; or a list of them, for a person who has a piece of
+their own beside those of others. What decides it is an *adapter*: any function (position, x) -> Update, list or None.
+Fixed weights of people, a router that looks at x first, a sharer in training and a gate in training are all such
+functions, so there is one layer. The adapter is an argument of a call: ``adapted`` binds it for the calls made inside a
+``with`` block of the calling thread (a context variable), and nothing is ever set on the shared model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +144,7 @@ def low_rank(x: Tensor, factors: Factors) -> Tensor:
 
 def times_weight(linear: nn.Module, x: Tensor) -> Tensor:
     """x (b, t, n) times a linear layer's weight, without its bias. GPT-2's Conv1D keeps (inputs, outputs)."""
-    weight = linear.weight.to(x.dtype)
+    weight = cast(Tensor, linear.weight).to(x.dtype)
     return x @ (weight.T if isinstance(linear, nn.Linear) else weight)
 
 

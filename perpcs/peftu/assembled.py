@@ -97,6 +97,9 @@ class Fitted:
         del size
         return self.method.mixed(shape, self.size, self.pieces, self.weights(parameters, owner))
 
+    def count(self, shape: Shape, size: int) -> int:
+        return self.kept(shape, size)
+
     def kept(self, shape: Shape, size: int) -> int:
         del size
         return len(self.method.places(shape)) * len(self.pieces[0])

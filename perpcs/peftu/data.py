@@ -73,7 +73,7 @@ def _reader(file: str, id: str, person: Any, task: PeftTask) -> Reader:
                 f"{file}: user {id!r} has the same text in two parts.", "Put each text of a person into one part."
             )
         seen |= {one.text for one in parts[split]}
-    return Reader(id, **parts)
+    return Reader(id, parts["train"], parts["val"], parts["test"])
 
 
 def _judged(where: str, part: Any, task: PeftTask) -> tuple[Judged, ...]:
@@ -137,7 +137,7 @@ def divide(
     order = np.random.default_rng(seed).permutation(len(readers))
     drawn = [_cut(readers[i], train, val, test, seed + 1 + int(i)) for i in order]
     # The search people come first, so that asking for more measured people does not change them.
-    chosen = [one for one in drawn if len(one.train) >= fewest and one.val and one.test]
+    chosen = [one for one in drawn if len(one.train) >= min(fewest, train) and one.val and one.test]
     if len(chosen) < search + 2:
         raise PerpcsError(
             f"Only {len(chosen)} people have {fewest} training texts or more, and texts to test.",
@@ -153,7 +153,7 @@ def divide(
 
 def _cut(reader: Reader, train: int, val: int, test: int, seed: int) -> Reader:
     random = np.random.default_rng(seed)
-    parts = {}
+    parts: dict[str, Any] = {}
     for split, most in (("train", train), ("val", val), ("test", test)):
         all_of_it = getattr(reader, split)
         kept = sorted(random.permutation(len(all_of_it))[:most].tolist())

@@ -2,8 +2,8 @@
 
     people of a task  -->  searched on (rates, shares)  |  measured (test texts)        nobody is both
     cell              =    a method at a size: trained for all measured people together, scored on their test texts
-    controls          =    wrong:X (the next person's module), shuffled labels, the person's label counts, one module for
-                           all of the searched people
+    controls          =    wrong:X (the next person's module), shuffled labels, the person's label counts, one module
+                           for all of the searched people
 
 Every cell is a file in the work folder, so a stopped run goes on after the last one. Seconds are of one core's own
 time, so that other work on the machine does not count.
@@ -135,7 +135,7 @@ class TaskRun:
     @cached_property
     def budget(self) -> int:
         """Numbers of a LoRA of rank 1, which every method is matched to."""
-        return METHODS["lora"].count(self.shape, 1)  # type: ignore[attr-defined]
+        return METHODS["lora"].count(self.shape, 1)
 
     # ---- cells -------------------------------------------------------------------------------------------------------
 
@@ -310,9 +310,7 @@ class TaskRun:
 
         def scored(weights: np.ndarray, seconds: float, share: float, **facts: Any) -> dict[str, Any]:
             w = torch.from_numpy(weights).float()
-            said, answer = self.probs(
-                self.people, lambda owner: method.mixed(self.shape, size, pieces, w[owner])
-            )
+            said, answer = self.probs(self.people, lambda owner: method.mixed(self.shape, size, pieces, w[owner]))
             return cell(
                 self.task,
                 said,
@@ -429,7 +427,8 @@ class TaskRun:
             "version": self.task.version,
             "people": len(self.people),
             "texts": {
-                part: int(np.mean([len(getattr(one, part)) for one in self.people])) for part in ("train", "val", "test")
+                part: int(np.mean([len(getattr(one, part)) for one in self.people]))
+                for part in ("train", "val", "test")
             },
             "dropped": self.division.dropped,
             "budget": self.budget,

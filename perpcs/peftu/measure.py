@@ -52,9 +52,7 @@ def split_rows(probs: np.ndarray, people: Sequence[Reader]) -> list[np.ndarray]:
     return np.split(probs, ends[:-1])
 
 
-def cell(
-    task: PeftTask, probs: np.ndarray, people: Sequence[Reader], share: float, **facts: Any
-) -> dict[str, Any]:
+def cell(task: PeftTask, probs: np.ndarray, people: Sequence[Reader], share: float, **facts: Any) -> dict[str, Any]:
     """One method as it is kept: facts, and every person's scores in their order."""
     each = [scores(task, p, one.test, share) for p, one in zip(split_rows(probs, people), people, strict=True)]
     each = [{key: round(value, 5) for key, value in one.items()} for one in each]
@@ -77,7 +75,11 @@ def summarised(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         row = dict(one)
         measures = [key for key in ("accuracy", "f1", "nats", "truth") if key in one["people"][0]]
         row |= {key: summary(column(one, key)) for key in measures}
-        for other, called in (("zero-shot", "minus_zero_shot"), ("prior", "minus_prior"), (f"wrong:{name}", "minus_wrong")):
+        for other, called in (
+            ("zero-shot", "minus_zero_shot"),
+            ("prior", "minus_prior"),
+            (f"wrong:{name}", "minus_wrong"),
+        ):
             if other in cells and other != name:
                 row[called] = {
                     key: paired(column(one, key), column(cells[other], key)) for key in measures if key != "truth"

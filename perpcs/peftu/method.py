@@ -49,15 +49,26 @@ class Shape:
 class Method(Protocol):
     """A way to adapt the model to one person. A class of a file in ``methods/``; ``methods/__init__.py`` lists them."""
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    says: ClassVar[str]
-    """Where it sits and what it trains, in one sentence."""
-    size_means: ClassVar[str]
-    default: ClassVar[int]
-    """Its size as usual."""
-    rates: ClassVar[tuple[float, ...]]
-    """Learning rates that are searched."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def says(self) -> str:
+        """Where it sits and what it trains, in one sentence."""
+
+    @property
+    def size_means(self) -> str: ...
+
+    @property
+    def default(self) -> int:
+        """Its size as usual."""
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Learning rates that are searched."""
 
     def matched(self, shape: Shape, budget: int) -> int:
         """The size whose number of trained parameters is nearest to a budget."""
@@ -67,6 +78,9 @@ class Method(Protocol):
 
     def rows(self, shape: Shape, size: int, parameters: Sequence[Tensor], owner: Tensor) -> Rows:
         """What each row carries."""
+
+    def count(self, shape: Shape, size: int) -> int:
+        """Numbers that are trained."""
 
     def kept(self, shape: Shape, size: int) -> int:
         """Numbers that are kept of a person after training."""
@@ -88,7 +102,6 @@ class Sized:
     largest: ClassVar[int] = 512
 
     def count(self: Any, shape: Shape, size: int) -> int:
-        """Numbers that are trained."""
         return sum(part.numel() for part in self.start(shape, size))
 
     def matched(self: Any, shape: Shape, budget: int) -> int:

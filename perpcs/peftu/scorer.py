@@ -5,8 +5,8 @@
 
 A person's module stands in the layers from a first one on and acts on the tokens after the text, so keys and values of
 the text are the same for everybody: they are computed once, kept, and read by every module (perpcs/model/attention.py).
-Below the first layer all tokens are the same for everybody and are kept too. With ``whole`` a module acts on every token
-of the prompt, as peft's do; it costs ten times as much.
+Below the first layer all tokens are the same for everybody and are kept too. With ``whole`` a module acts on every
+token of the prompt, as peft's do; it costs ten times as much.
 
 A soft prompt enters between text and question, at the first layer (late prompt tuning, arXiv 2210.11292; at layer 0 it
 is prompt tuning itself). A head reads the last hidden states of the question. Everything else is an adapter.
@@ -15,6 +15,7 @@ is prompt tuning itself). A head reads the last hidden states of the question. E
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -164,7 +165,7 @@ class Scorer:
             for place, row in enumerate(rows):
                 (length, begin), end = spans[row], sum(map(len, pairs[row]))
                 found[row] = Prompted(
-                    {layer: tuple(_own(part[place, :, :length]) for part in kept[layer]) for layer in self.layers},
+                    {layer: _first(kept[layer], place, length) for layer in self.layers},
                     length,
                     _own(entering[0][place, begin:end]),
                     _own(out[place, begin:end]),
@@ -180,7 +181,7 @@ class Scorer:
 
     def saved(self) -> dict[str, Tensor]:
         """What was read, as tensors by the texts' hashes; no text. ``load`` takes it back."""
-        out = {}
+        out: dict[str, Tensor] = {}
         for (text, _), one in self._kept.items():
             stem = hash_bytes(text.encode())[:24]
             out |= {f"{stem}.hidden": one.hidden, f"{stem}.final": one.final}
@@ -246,7 +247,7 @@ def _first_token(base: BaseModel, word: str) -> int:
     return int(base.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0])
 
 
-def _upper(base: BaseModel, first_layer: int) -> nn.Module:
+def _upper(base: BaseModel, first_layer: int) -> Any:
     """The base model's decoder from a layer on, on the same weights.
 
     Raises:
@@ -264,6 +265,11 @@ def _upper(base: BaseModel, first_layer: int) -> nn.Module:
     upper.config = copy.copy(whole.config)
     upper.config.num_hidden_layers = len(upper.layers)
     return upper
+
+
+def _first(pair: tuple[Tensor, Tensor], row: int, length: int) -> tuple[Tensor, Tensor]:
+    """Keys and values of a row's first tokens."""
+    return _own(pair[0][row, :, :length]), _own(pair[1][row, :, :length])
 
 
 def _own(part: Tensor) -> Tensor:

@@ -90,13 +90,15 @@ def train_people(
     batches = [_batches(own, settings) for own in people]
     steps = max(map(len, batches), default=0)
     for step in range(steps):
-        rates = [own.rate * (1 - step / len(b)) if step < len(b) else 0.0 for own, b in zip(people, batches, strict=True)]
+        rates = [
+            own.rate * (1 - step / len(b)) if step < len(b) else 0.0 for own, b in zip(people, batches, strict=True)
+        ]
         rows = [(s, one) for s, own in enumerate(batches) if step < len(own) for one in own[step]]
         for at in range(0, len(rows), PASS_ROWS):
-            part = rows[at : at + PASS_ROWS]
-            owner = torch.tensor([s for s, _ in part])
-            share = torch.tensor([1 / len(batches[s][step]) for s, _ in part])
-            nats = losses(scorer, [one for _, one in part], method.rows(shape, size, parameters, owner))
+            some = rows[at : at + PASS_ROWS]
+            owner = torch.tensor([s for s, _ in some])
+            share = torch.tensor([1 / len(batches[s][step]) for s, _ in some])
+            nats = losses(scorer, [one for _, one in some], method.rows(shape, size, parameters, owner))
             (nats * share).sum().backward()
         optimiser.step(torch.tensor(rates))
         ended = [s for s, own in enumerate(batches) if (step + 1) * settings.epochs % len(own) < settings.epochs]
@@ -157,6 +159,7 @@ def _batches(own: Own, settings: TrainSettings) -> list[list[Judged]]:
     """A person's batches of all epochs, each epoch in its own order."""
     found: list[list[Judged]] = []
     for epoch in range(settings.epochs):
-        order = np.random.default_rng((settings.seed, own.seed, epoch)).permutation(len(own.train)).tolist()
-        found += [[own.train[i] for i in order[at : at + settings.batch]] for at in range(0, len(order), settings.batch)]
+        random = np.random.default_rng((settings.seed, own.seed, epoch))
+        order, size = random.permutation(len(own.train)).tolist(), settings.batch
+        found += [[own.train[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
     return found

@@ -38,7 +38,10 @@ class Adapter(Sized):
     def rows(self, shape: Shape, size: int, parameters: Sequence[Tensor], owner: Tensor) -> Rows:
         c = torch.ones(1, 1, size)
         return at_positions(
-            {p: Bottleneck(parameters[2 * i][owner], parameters[2 * i + 1][owner], c) for i, p in enumerate(self.places(shape))}
+            {
+                p: Bottleneck(parameters[2 * i][owner], parameters[2 * i + 1][owner], c)
+                for i, p in enumerate(self.places(shape))
+            }
         )
 
     def mixed(self, shape: Shape, size: int, parameters: Sequence[Tensor], weights: Tensor) -> Rows:

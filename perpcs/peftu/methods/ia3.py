@@ -37,5 +37,8 @@ class IA3(Sized):
     def mixed(self, shape: Shape, size: int, parameters: Sequence[Tensor], weights: Tensor) -> Rows:
         del size
         return at_positions(
-            {p: Scaling(own[:, 0], weights[:, i, None]) for i, (p, own) in enumerate(zip(self.places(shape), parameters, strict=True))}
+            {
+                p: Scaling(own[:, 0], weights[:, i, None])
+                for i, (p, own) in enumerate(zip(self.places(shape), parameters, strict=True))
+            }
         )

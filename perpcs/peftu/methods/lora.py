@@ -37,7 +37,10 @@ class LoRA(Sized):
     def rows(self, shape: Shape, size: int, parameters: Sequence[Tensor], owner: Tensor) -> Rows:
         c = torch.full((1, 1, size), SCALE)
         return at_positions(
-            {p: Factors(parameters[2 * i][owner], parameters[2 * i + 1][owner], c) for i, p in enumerate(self.places(shape))}
+            {
+                p: Factors(parameters[2 * i][owner], parameters[2 * i + 1][owner], c)
+                for i, p in enumerate(self.places(shape))
+            }
         )
 
     def mixed(self, shape: Shape, size: int, parameters: Sequence[Tensor], weights: Tensor) -> Rows:

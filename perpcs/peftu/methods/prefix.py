@@ -35,7 +35,10 @@ class Prefix(Sized):
         del size
         c = torch.ones(1, 1, 1)
         return at_positions(
-            {p: Prefixes(parameters[2 * i][owner], parameters[2 * i + 1][owner], c) for i, p in enumerate(self.places(shape))}
+            {
+                p: Prefixes(parameters[2 * i][owner], parameters[2 * i + 1][owner], c)
+                for i, p in enumerate(self.places(shape))
+            }
         )
 
     def mixed(self, shape: Shape, size: int, parameters: Sequence[Tensor], weights: Tensor) -> Rows:

@@ -33,7 +33,10 @@ class PTuning(Sized):
             return [part.detach().clone() for part in _encoder(size, shape.width).parameters()]
 
     def rows(self, shape: Shape, size: int, parameters: Sequence[Tensor], owner: Tensor) -> Rows:
-        encoder, names = _encoder(size, shape.width), [name for name, _ in _encoder(size, shape.width).named_parameters()]
+        encoder, names = (
+            _encoder(size, shape.width),
+            [name for name, _ in _encoder(size, shape.width).named_parameters()],
+        )
         people, place = owner.unique(return_inverse=True)
         tokens = torch.arange(_tokens(size))[None]
         soft = [
