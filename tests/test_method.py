@@ -16,7 +16,7 @@ from perpcs.assembly.router import Keys
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.selection import select
 from perpcs.assembly.toy import Toy, numbers, run, with_number
-from perpcs.evaluate.effects import effects
+from perpcs.evaluate.findings import effects
 from perpcs.figures.formula import SYMBOLS, layer_html, toy_html
 from perpcs.model.basis import Pieces
 from perpcs.ui import method
