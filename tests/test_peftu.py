@@ -332,19 +332,19 @@ def test_a_person_is_never_assembled_from_their_own_module(base):
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_newton_lowers_the_loss_of_what_it_reads(name, base):
+def test_newton_lowers_the_loss_by_what_others_learned(name, base):
     method, scorer = METHODS[name], scorer_of(base, first_layer=0)
     shape, size = shape_of(scorer), 2 if name != "ia3" else 1
-    mild = 0.3 if name == "lora" else 1.0  # strong enough to matter, weak enough for one linear step
-    pieces = [part.float() * mild for part in parameters_of(method, shape, size, 6)]
-    train = [Judged(one.text, ("fair",)) for one in readers()[0].train]  # so that items agree on a direction
-    weights, step = assembled.newton_weights(scorer, shape, method, size, pieces, train)
-    w = torch.from_numpy(weights).float()[None].expand(len(train), -1, -1)
+    fair = [[Judged(one.text, ("fair",)) for one in reader.train] for reader in readers()[:3]]
+    people = [Own(rows, rows, method.rates[1], i) for i, rows in enumerate(fair[1:])]
+    pieces = train_people(scorer, shape, method, size, people, TrainSettings(epochs=3, batch=4)).parameters
+    weights, step = assembled.newton_weights(scorer, shape, method, size, pieces, fair[0])
+    w = torch.from_numpy(weights).float()[None].expand(len(fair[0]), -1, -1)
     with torch.no_grad():
-        before = losses(scorer, train).mean()
-        after = losses(scorer, train, method.mixed(shape, size, pieces, w)).mean()
+        before = losses(scorer, fair[0]).mean()
+        after = losses(scorer, fair[0], method.mixed(shape, size, pieces, w)).mean()
     assert step.length > 0
-    assert after < before
+    assert after < before - 0.005
 
 
 # ---- what others say a method is -----------------------------------------------------------------------------------

@@ -23,10 +23,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from perpcs import __version__
-from perpcs.evaluate.experiment import machine, stamp
+from perpcs.evaluate.experiments import machine, stamp
 from perpcs.evaluate.findings import KIND
 from perpcs.files import hash_bytes, json_bytes, write_atomic, write_json
-from perpcs.model import shipped
+from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base
 from perpcs.peftu import assembled
 from perpcs.peftu.data import Division, Judged, divide, read_readers
@@ -66,7 +66,7 @@ class Settings:
     """Texts of each person that are trained on, at most."""
     val: int = 8
     test: int = 20
-    base: str = shipped.NAME
+    base: str = opened.NAME
     first_layer: int = 24
     """Modules stand in this layer and those above it."""
     text_tokens: int = 96
