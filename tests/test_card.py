@@ -10,7 +10,7 @@ from fakes import FakeEngine
 from test_figures import contrast
 from test_pages import fake, open_page, shown  # noqa: F401  (fake is a fixture)
 
-from perpcs.evaluate.results import Measure, commands, evaluation, quality_rows, read_evaluations
+from perpcs.evaluate.findings import Measure, commands, evaluation, quality_rows, read_evaluations
 from perpcs.figures import model_card as rows
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, line_colour
 from perpcs.figures.style import METHOD_COLOURS, paper

@@ -12,7 +12,7 @@ from hostile import texts
 
 from perpcs.data import limits, look, read_pasted, read_upload
 from perpcs.data.clean import prepare
-from perpcs.data.exports import workbook
+from perpcs.data.exports import containers
 from perpcs.data.markup import without_markup
 from perpcs.errors import PerpcsError
 from perpcs.tasks import get_task
@@ -108,7 +108,7 @@ def test_a_long_file_gives_other_threads_their_turn():
 
 
 def test_a_workbook_is_bounded_as_a_whole(monkeypatch):
-    monkeypatch.setattr(workbook, "MAX_CELLS", 50)
+    monkeypatch.setattr(containers, "MAX_CELLS", 50)
     book = openpyxl.Workbook()
     for number in range(6):
         sheet = book.create_sheet(f"s{number}")

@@ -9,8 +9,7 @@ from test_pages import by_key, open_page, press, shown
 
 from perpcs.cli import main
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Setting
-from perpcs.evaluate.experiments import EXPERIMENTS, get_experiment
+from perpcs.evaluate.experiments import EXPERIMENTS, Setting, get_experiment
 from perpcs.evaluate.experiments import table1 as table
 from perpcs.evaluate.findings import columns, examples, published, read_finding
 from perpcs.figures.difference import case_figure, case_title, read_case

@@ -7,9 +7,8 @@ from test_results_figures import band
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.routers import router_options
 from perpcs.data.smalltown import write_town
-from perpcs.evaluate.experiment import Setting
-from perpcs.evaluate.experiments import robustness
-from perpcs.evaluate.held_out import held_out_loss
+from perpcs.evaluate.experiments import Setting, robustness
+from perpcs.evaluate.protocol import held_out_loss
 from perpcs.figures.results import (
     Band,
     Dot,

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.method import Prepared, Progress
-from perpcs.personalizers.methods import parse, title_of
+from perpcs.personalizers.methods import Prepared, Progress, parse, title_of
 from perpcs.serve.answer import Answer
 from perpcs.tasks import Query, get_task
 from perpcs.ui.people import Person

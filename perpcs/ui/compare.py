@@ -17,8 +17,7 @@ from perpcs.figures.answers import label_bars, label_takeaway
 from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import method_colour, seconds_text
 from perpcs.files import zipped
-from perpcs.personalizers.method import Prepared
-from perpcs.personalizers.methods import known_names, parse, title_of
+from perpcs.personalizers.methods import Prepared, known_names, parse, title_of
 from perpcs.tasks import TASKS, Query
 from perpcs.ui.ask import Question
 from perpcs.ui.asking import Asked, Column, kept_as

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.findings import Column, Finding, columns, methods, published, read_finding
-from perpcs.evaluate.results import Measure, read_measure
+from perpcs.evaluate.findings import Column, Finding, Measure, columns, methods, published, read_finding, read_measure
 from perpcs.figures import results as figures
 from perpcs.figures.difference import Case, case_csv, case_figure, case_title, read_case
 from perpcs.figures.model_card import title_of

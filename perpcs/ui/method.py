@@ -12,7 +12,7 @@ import streamlit as st
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.toy import Toy, numbers, run, with_number
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.effects import Effect, effects
+from perpcs.evaluate.findings import Effect, effects
 from perpcs.figures.columns import largest_piece, piece_facts, short_names, weight_equation
 from perpcs.figures.formula import Layer, layer_html, toy_html
 from perpcs.pool.manifest import Example

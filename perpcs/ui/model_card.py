@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.results import Evaluation, Measure, commands, read_evaluations
+from perpcs.evaluate.findings import Evaluation, Measure, commands, read_evaluations
 from perpcs.figures import model_card as rows
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
 from perpcs.tasks import TASKS

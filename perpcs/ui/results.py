@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.findings import Column, Finding, Shown, columns, examples, methods, published, read_finding
-from perpcs.evaluate.results import Measure
+from perpcs.evaluate.findings import (
+    Column,
+    Finding,
+    Measure,
+    Shown,
+    columns,
+    examples,
+    methods,
+    published,
+    read_finding,
+)
 from perpcs.figures import results as figures
 from perpcs.figures.answers import diff_html
 from perpcs.figures.model_card import title_of

@@ -101,7 +101,7 @@ def _button(engine: "Engine", record: Studio, person: Person | None, only: Seque
 
 def held_out_loss(engine: "Engine", assembly: Assembly, queries: Sequence[Query]) -> float | None:
     """Nats per target token of a person's own answers, which lie after the history; None where there are none."""
-    from perpcs.evaluate.held_out import held_out_loss
+    from perpcs.evaluate.protocol import held_out_loss
 
     engine.check(assembly)
     with engine.queue.turn():
