@@ -10,7 +10,7 @@ LOCK ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help app test lint bench evaluate screenshots pool clean env env-dev env-tools data lock audit
+.PHONY: help app test lint bench fuzz soak evaluate screenshots pool clean env env-dev env-tools data lock audit
 
 help:
 	@echo "make app          start the studio on port $(PORT)   (POOL=folder opens another pool, PORT=8600 another port)"
@@ -20,6 +20,8 @@ help:
 	@echo "make evaluate     all methods on real held-out people, into results/   (DATA=folder of people's files, hours)"
 	@echo "make screenshots  pictures of every page, light and dark, into docs/screenshots"
 	@echo "make pool         build the pool 'people' again, into assets/         (DATA=folder of people's files, hours)"
+	@echo "make fuzz         broken files of every kind for every reader, ten minutes"
+	@echo "make soak         threads and browser tabs at random, every answer checked, a quarter of an hour"
 	@echo "make lock         write the locks of all packages anew, after a change of requirements"
 	@echo "make audit        ask the registry for known holes in what is locked"
 	@echo "make clean        remove the environment and the caches; build/ stays"
@@ -45,6 +47,12 @@ bench: env-dev
 	@$(BIN)/python -m benchmarks.classroom $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.startup $(if $(POOL),--pool "$(POOL)")
 	@$(BIN)/python -m benchmarks.interactions $(if $(POOL),--pool "$(POOL)")
+
+fuzz: env-dev
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --seconds 570
+
+soak: env-dev
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py --seconds 840
 
 TASKS := LaMP_4 LaMP_5 LaMP_3 LaMP_2N LaMP_1
 METHODS ?= base,random-history,rag,pag,pag-counted,retrieval,perpcs:paper,perpcs:gate,perpcs,perpcs:fit,p2p,p2p:shuffled,oppu,wrong:perpcs,uniform,random

@@ -3,6 +3,8 @@
 import streamlit as st
 
 from perpcs.ui.engine import warm_start
+from perpcs.ui.server import ask_nobody
 from perpcs.ui.work import on_script_error
 
+ask_nobody()
 app = st.App("perpcs/ui/shell.py", lifespan=warm_start, on_script_error=on_script_error)

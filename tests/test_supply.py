@@ -119,3 +119,23 @@ def test_wheels_that_carry_weights_are_checked_before_use(tmp_path, monkeypatch)
     monkeypatch.setattr(embed, "find_spec", lambda name: spec)
     with pytest.raises(PerpcsError, match="not the expected ones"):
         embed._load.__wrapped__(embed.MINILM, "cpu")
+
+
+def test_the_container_has_no_rights_and_is_watched():
+    recipe = (ROOT / "docs" / "Containerfile").read_text()
+    last = recipe[recipe.rindex("\nFROM ") :]
+    assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", last, re.MULTILINE)
+    assert last.index("USER") < last.index("CMD")
+    assert "HEALTHCHECK" in last
+    assert "chown=0:0" in last, "what it runs must not be its user's to change"
+    assert not re.search(r"^RUN .*(?:curl|wget|chmod 777)", recipe, re.MULTILINE)
+    how = (ROOT / "docs" / "SECURITY.md").read_text()
+    assert {"--read-only", "--cap-drop ALL", "no-new-privileges", "127.0.0.1:8501"} <= set(
+        re.findall(r"--read-only|--cap-drop ALL|no-new-privileges|127\.0\.0\.1:8501", how)
+    )
+
+
+def test_every_test_that_the_security_page_names_is_there():
+    named = set(re.findall(r"`((?:tests/browser/)?test_\w+\.py)`", (ROOT / "docs" / "SECURITY.md").read_text()))
+    assert len(named) > 8
+    assert not [name for name in named if not (ROOT / "tests" / name.removeprefix("tests/")).exists()]

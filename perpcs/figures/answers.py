@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.figures.difference import difference_colour
-from perpcs.figures.style import base_layout, faint, method_colour, paper
+from perpcs.figures.style import base_layout, csv_text, faint, method_colour, paper
 from perpcs.tasks.style import TRAITS, USUAL, Habits, style_of
 from perpcs.words import Cut, cut, is_unspaced
 
@@ -141,12 +141,12 @@ def strongest(found: TokenScores, count: int = 5) -> list[tuple[str, float]]:
 
 def tokens_csv(items: Sequence[ItemTokens]) -> str:
     """One line per token: item, place, text, score."""
-    rows = ["item,place,token,score"]
-    for item in items:
-        for place, (text, score) in enumerate(zip(item.tokens, item.scores, strict=True), start=1):
-            quoted = text.replace('"', '""')
-            rows.append(f'{item.item + 1},{place},"{quoted}",{score:.6g}')
-    return "\n".join(rows) + "\n"
+    rows = [
+        (item.item + 1, place, text, f"{score:.6g}")
+        for item in items
+        for place, (text, score) in enumerate(zip(item.tokens, item.scores, strict=True), start=1)
+    ]
+    return csv_text(("item", "place", "token", "score"), rows)
 
 
 def _word(text: str, score: float, by: float, top: float, dark: bool) -> str:

@@ -14,8 +14,6 @@ numbers for every position, layer by layer: a dot is a position, its shape is th
 layer's positions.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -43,6 +41,7 @@ from perpcs.figures.style import (
     MARK,
     base_layout,
     colour_bar,
+    csv_text,
     faint,
     ink,
     legend_below,
@@ -136,15 +135,14 @@ def map_csv(assembly: Assembly, sharers: Sequence[Sharer]) -> str:
     votes = np.zeros(assembly.weights.shape, dtype=int)
     for s in range(len(assembly.sharers)):
         votes[:, s] = (assembly.choices == s).any(axis=2).sum(axis=0)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["layer", "module", "sharer", "cluster", "weight", "score", "items_that_chose_it", "items"])
+    rows: list[tuple[object, ...]] = []
     for p, label in enumerate(assembly.positions):
         layer, module = split_label(label)
         for s, sharer in enumerate(sharers):
             numbers = (f"{assembly.weights[p, s]:.6g}", f"{assembly.scores[p, s]:.6g}", votes[p, s], assembly.n_items)
-            writer.writerow([layer, module, sharer.id, sharer.cluster, *numbers])
-    return out.getvalue()
+            rows.append((layer, module, sharer.id, sharer.cluster, *numbers))
+    head = ("layer", "module", "sharer", "cluster", "weight", "score", "items_that_chose_it", "items")
+    return csv_text(head, rows)
 
 
 def _map_marks(
@@ -516,8 +514,5 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
 
 def strip_csv(panels: Sequence[Panel], positions: Sequence[str]) -> str:
     """One line per position, one column per panel."""
-    head = ["layer", "module", *(f'"{panel.title}"' for panel in panels)]
-    rows = [",".join(head)]
-    for p, label in enumerate(positions):
-        rows.append(",".join([*map(str, split_label(label)), *(f"{panel.values[p]:.6g}" for panel in panels)]))
-    return "\n".join(rows) + "\n"
+    rows = [(*split_label(label), *(f"{panel.values[p]:.6g}" for panel in panels)) for p, label in enumerate(positions)]
+    return csv_text(("layer", "module", *(panel.title for panel in panels)), rows)

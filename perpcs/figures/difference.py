@@ -9,8 +9,6 @@ common colour blindness and become stronger, further from the background, with t
 Beside it the same for two methods: one person's weights next to PEFT retrieval's selection, each on its own scale.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +24,7 @@ from perpcs.figures.style import (
     MARK,
     base_layout,
     colour_bar,
+    csv_text,
     faint,
     ink,
     mark_size,
@@ -144,13 +143,12 @@ def pair_map(
 
 def difference_csv(before: np.ndarray, after: np.ndarray, positions: Sequence[str], sharers: Sequence[str]) -> str:
     """Every piece as CSV: its weight before and after."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["layer", "module", "sharer", "before", "after"])
-    for p, label in enumerate(positions):
-        for s, sharer in enumerate(sharers):
-            writer.writerow([*split_label(label), sharer, f"{before[p, s]:.6g}", f"{after[p, s]:.6g}"])
-    return out.getvalue()
+    rows = [
+        (*split_label(label), sharer, f"{before[p, s]:.6g}", f"{after[p, s]:.6g}")
+        for p, label in enumerate(positions)
+        for s, sharer in enumerate(sharers)
+    ]
+    return csv_text(("layer", "module", "sharer", "before", "after"), rows)
 
 
 def _add_difference(
@@ -350,13 +348,12 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
 
 def case_csv(case: Case) -> str:
     """Both weights of every piece."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("position", "sharer", "likeness", "perpcs", "peft_retrieval"))
-    for p, label in enumerate(case.positions):
-        for s, sharer in enumerate(case.sharers):
-            writer.writerow((label, sharer, case.likeness[s], f"{case.perpcs[p, s]:g}", f"{case.retrieval[p, s]:g}"))
-    return out.getvalue()
+    rows = [
+        (label, sharer, case.likeness[s], f"{case.perpcs[p, s]:g}", f"{case.retrieval[p, s]:g}")
+        for p, label in enumerate(case.positions)
+        for s, sharer in enumerate(case.sharers)
+    ]
+    return csv_text(("position", "sharer", "likeness", "perpcs", "peft_retrieval"), rows)
 
 
 def read_case(data: dict[str, object]) -> Case | None:

@@ -4,15 +4,13 @@ left out.
 The losses of a training that is watched are plain HTML, because it is redrawn at every step.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
-from perpcs.figures.style import base_layout, bytes_text, faint, paper
+from perpcs.figures.style import base_layout, bytes_text, csv_text, faint, paper
 from perpcs.pool.manifest import Manifest, is_number, mapping
 from perpcs.tasks import TASKS
 
@@ -108,11 +106,8 @@ def curve_figure(lines: Lines, *, dark: bool = False) -> go.Figure:
 
 def curve_csv(lines: Lines) -> str:
     """The figure's numbers: line, step, nats per target token."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("held_out", "step", "nats_per_target_token"))
-    writer.writerows((title, step, f"{value:.6g}") for title, line in lines.items() for step, value in line)
-    return out.getvalue()
+    rows = [(title, step, f"{value:.6g}") for title, line in lines.items() for step, value in line]
+    return csv_text(("held_out", "step", "nats_per_target_token"), rows)
 
 
 def line_colour(index: int, dark: bool) -> str:

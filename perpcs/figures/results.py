@@ -4,8 +4,6 @@ on.
 A variant of a method has the method's colour and its own mark; its name is next to it.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,17 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from perpcs.assembly.names import router_name, short_name
-from perpcs.figures.style import base_layout, bytes_text, faint, ink, method_colour, muted, paper, seconds_text
+from perpcs.figures.style import (
+    base_layout,
+    bytes_text,
+    csv_text,
+    faint,
+    ink,
+    method_colour,
+    muted,
+    paper,
+    seconds_text,
+)
 
 # ---- quality and cost ------------------------------------------------------------------------------------------------
 
@@ -392,15 +400,6 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _short(count: float) -> str:
     return f"{count / 1e6:g} M" if count >= 1e6 else f"{count:,.0f}"
-
-
-def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as CSV."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 # ---- what it depends on ----------------------------------------------------------------------------------------------

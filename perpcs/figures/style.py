@@ -7,7 +7,10 @@ dark. Negative weights have another such scale, in vermilion, and another shape.
 plain HTML, because Streamlit's html element drops SVG.
 """
 
+import csv
+import io
 import re
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import plotly.graph_objects as go
@@ -115,6 +118,34 @@ def _step_colour(step: int, below: bool, dark: bool) -> str:
     scale = signed_scale(dark)[6::-1] if below else weight_scale(dark)
     even = [[index / 6, colour] for index, (_, colour) in enumerate(scale)]
     return sample_colorscale(even, [step / 63])[0].replace(" ", "")
+
+
+def csv_text(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV, the one place where it is written.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front: names and words come from strangers.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerows(map(_harmless, row) for row in (head, *rows))
+    return out.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")  # a bare \r is not quoted, and would begin a row
+    if not (cell[:1] in _BLANKS or cell.lstrip()[:1] in _FORMULA):
+        return cell
+    try:
+        float(cell)  # a negative number
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+_FORMULA = tuple("=+-@＝＋－＠|%")
+_BLANKS = tuple("\t\n")
 
 
 def row_height(rows: int) -> int:

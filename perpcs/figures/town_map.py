@@ -4,8 +4,6 @@ The layout comes from the similarity of histories and was made when the pool was
 number in customdata, so that clicks and lassos can be traced back; a dot carries none.
 """
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +17,7 @@ from perpcs.figures.style import (
     MARK,
     base_layout,
     colour_bar,
+    csv_text,
     faint,
     ink,
     legend_below,
@@ -284,16 +283,14 @@ def _layout(annotations: list[dict[str, object]], lasso: bool, dark: bool) -> di
 
 def people_csv(people: People, colouring: Colouring, guest: Guest | None) -> str:
     """Everyone on the map: place, cluster, items, sharer id, the colour's value, weight used."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("x", "y", "cluster", "items", "sharer", colouring.title, "share_of_weight"))
+    rows: list[tuple[object, ...]] = []
     number = {int(candidate): s for s, candidate in enumerate(people.candidate)}
     for c in range(len(people.xy)):
         s = number.get(c)
         value = colouring.words[c] if colouring.words else "" if colouring.numbers is None else colouring.numbers[c]
         share = "" if guest is None or s is None else f"{guest.share[s]:.6g}"
         place = (f"{people.xy[c, 0]:.4f}", f"{people.xy[c, 1]:.4f}")
-        writer.writerow(
+        rows.append(
             (*place, people.clusters[c], people.items[c], "" if s is None else people.sharers[s].id, value, share)
         )
-    return out.getvalue()
+    return csv_text(("x", "y", "cluster", "items", "sharer", colouring.title, "share_of_weight"), rows)

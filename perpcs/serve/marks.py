@@ -156,7 +156,6 @@ def _parts(word: str) -> list[str]:
     return parts
 
 
-@lru_cache(maxsize=4096)
 def _in_list(word: str) -> bool:
     """Whether the list has a word in any of its forms."""
     listed = word_list()

@@ -15,7 +15,7 @@ import streamlit as st
 from perpcs.assembly.names import made_by
 from perpcs.figures.answers import label_bars, label_takeaway
 from perpcs.figures.model_card import loss_strips
-from perpcs.figures.style import method_colour, seconds_text
+from perpcs.figures.style import csv_text, method_colour, seconds_text
 from perpcs.files import zipped
 from perpcs.personalizers.methods import Prepared, known_names, parse, title_of
 from perpcs.tasks import TASKS, Query
@@ -122,11 +122,10 @@ def _tally(record: Studio) -> None:
         "<th scope='col'>method</th><th scope='col'>wins</th><th scope='col'>95 % interval</th></tr></thead>"
         f"<tbody>{lines}</tbody></table>"
     )
-    head = "task,methods,winner"
-    votes = [f"{b.task},{' '.join(b.methods)},{b.winner}" for b in record.ballots]
+    votes = [(b.task, " ".join(b.methods), b.winner) for b in record.ballots]
     st.download_button(
         "CSV of the votes",
-        "\n".join([head, *votes]) + "\n",
+        csv_text(("task", "methods", "winner"), votes),
         "perpcs-votes.csv",
         "text/csv",
         on_click="ignore",

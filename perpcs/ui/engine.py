@@ -5,6 +5,7 @@ an empty page. Other pools (those under assets/pools, and copies that people sha
 chooses them; the last few stay open.
 """
 
+import asyncio
 import gc
 import os
 import threading
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from streamlit.runtime import get_instance as get_runtime
 
 from perpcs.errors import PerpcsError
 from perpcs.figures.style import bytes_text
 from perpcs.pool.manifest import Manifest, read_manifest
 from perpcs.tasks import TASKS
 from perpcs.ui.navigation import page
+from perpcs.ui.server import end_closed, keep_closed
 from perpcs.ui.state import Studio, studio
 from perpcs.ui.work import Work, as_error, show_error
 
@@ -199,9 +202,12 @@ def _opening_now(folder: Path) -> Opening:
 
 @asynccontextmanager
 async def warm_start(_app: Any) -> AsyncIterator[None]:
-    """Streamlit's lifespan: begin to open the pool before the first visitor comes."""
+    """Streamlit's lifespan: opens the pool before anyone comes, and ends sessions when their time is over."""
     _opening_now(pool_folder())
+    runtime = get_runtime()
+    clock = asyncio.create_task(end_closed(runtime, keep_closed(runtime)))
     yield
+    clock.cancel()
 
 
 def people_ahead(engine: "Engine", work: Work[Any] | None = None) -> str:

@@ -47,8 +47,8 @@ TERMS = {
 
 PRIVACY = (
     "Your text stays in the memory of the computer that runs this page: never on disk, in logs or in links. "
-    "A reload of this tab finds it again. It is deleted when you click “Clear my data”, or when anyone uses this "
-    "server two minutes or more after you close the tab."
+    "A reload of this tab finds it again. It is dropped when you click “Clear my data”, and at most two and a half "
+    "minutes after you close the tab."
 )
 CLEARED = "Cleared. Your text, your file and your personal model are gone from this session."
 CLAIM = "A language model of your own, assembled from pieces that other people chose to share."

@@ -1,0 +1,88 @@
+"""What Streamlit's server does otherwise here: it ends closed sessions by the clock, and asks nobody outside.
+
+Streamlit keeps the session of a closed tab for ``server.disconnectedSessionTTL`` seconds, in case the connection comes
+back, but looks at the clock only when somebody else comes or goes, and then drops a session without shutting it down,
+so that its uploaded files stay. Here its storage of closed sessions is replaced by one with an alarm.
+
+For the address that it prints, and whenever it refuses a foreign origin, it asks a service of another company for this
+computer's address in the internet. Here it never does.
+"""
+
+import asyncio
+import gc
+import time
+from contextlib import suppress
+from threading import Lock
+from typing import Any
+
+from streamlit import config, net_util
+from streamlit.runtime import Runtime
+from streamlit.runtime.session_manager import SessionInfo, SessionStorage
+
+MOST = 128
+"""Sessions of closed tabs that are kept at once; of more, the oldest end at once."""
+LATE = 10.0
+"""Seconds by which a session may outlive its time."""
+
+
+class Closed(SessionStorage):
+    """The sessions of closed tabs, with the second at which each was closed."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        """How long a session is kept."""
+        self._kept: dict[str, tuple[float, SessionInfo]] = {}
+        self._lock = Lock()
+
+    def get(self, session_id: str) -> SessionInfo | None:
+        with self._lock:
+            return self._kept.get(session_id, (0.0, None))[1]
+
+    def save(self, session_info: SessionInfo) -> None:
+        with self._lock:
+            self._kept[session_info.session.id] = (time.monotonic(), session_info)
+
+    def delete(self, session_id: str) -> None:
+        with self._lock:
+            self._kept.pop(session_id, None)
+
+    def list(self) -> list[SessionInfo]:
+        with self._lock:
+            return [info for _, info in self._kept.values()]
+
+    def overdue(self) -> tuple[str, ...]:
+        """Ids of the sessions whose time is over, and of the oldest where there are more than ``MOST``."""
+        now = time.monotonic()
+        with self._lock:
+            late = [session for session, (closed, _) in self._kept.items() if now - closed >= self.seconds]
+            others = [session for session in self._kept if session not in late]
+        return (*late, *others[: max(0, len(others) - MOST)])
+
+
+def keep_closed(runtime: Runtime) -> Closed:
+    """Have a server keep the sessions of closed tabs in a ``Closed``, which is returned."""
+    closed = Closed(config.get_option("server.disconnectedSessionTTL"))
+    manager: Any = runtime._session_mgr
+    for info in manager._session_storage.list():
+        closed.save(info)
+    manager._session_storage = closed
+    return closed
+
+
+async def end_closed(runtime: Runtime, closed: Closed) -> None:
+    """End sessions when their time is over, for as long as the server runs."""
+    while True:
+        await asyncio.sleep(min(LATE, closed.seconds) / 2)
+        ended = closed.overdue()
+        for session in ended:
+            with suppress(Exception):  # one that fails to shut down must not keep the others
+                runtime._session_mgr.close_session(session)
+            closed.delete(session)
+        if ended:
+            await asyncio.sleep(min(LATE, closed.seconds) / 4)  # for scripts to notice that they were stopped
+            gc.collect()  # sessions refer to themselves in circles
+
+
+def ask_nobody() -> None:
+    """Have Streamlit take this computer's external address as known: one that is allowed as an origin anyway."""
+    net_util._external_ip = "0.0.0.0"

@@ -1,0 +1,156 @@
+"""What Streamlit's server does otherwise here: closed sessions end by the clock, and no name outside is looked up."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit import net_util
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.session_manager import SessionInfo
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
+
+from perpcs.ui import server
+from perpcs.ui.server import Closed, end_closed, keep_closed
+from perpcs.ui.strings import PRIVACY
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Session:
+    """As much of Streamlit's session as its manager closes."""
+
+    def __init__(self, name, uploads):
+        self.id, self.uploads, self.ended = name, uploads, False
+
+    def shutdown(self):
+        self.ended = True
+        self.uploads.remove_session_files(self.id)
+
+
+class Runtime:
+    """A server's runtime with Streamlit's own manager of sessions."""
+
+    def __init__(self, storage):
+        self.uploads = MemoryUploadedFileManager("/upload")
+        self._session_mgr = WebsocketSessionManager(storage, self.uploads, None, None)
+
+    def closed_tab(self, name):
+        session = Session(name, self.uploads)
+        self.uploads.add_file(name, UploadedFileRec(f"file-{name}", "a.txt", "text/plain", b"words"))
+        self._session_mgr._session_storage.save(SessionInfo(None, session))
+        return session
+
+
+async def run_for(seconds, runtime, closed):
+    clock = asyncio.create_task(end_closed(runtime, closed))
+    await asyncio.sleep(seconds)
+    clock.cancel()
+
+
+def test_sessions_end_by_the_clock_with_their_files():
+    """Nobody comes or goes meanwhile."""
+    closed = Closed(0.4)
+    runtime = Runtime(closed)
+    sessions = [runtime.closed_tab(f"s{number}") for number in range(3)]
+    assert [info.session for info in closed.list()] == sessions
+    asyncio.run(run_for(0.25, runtime, closed))
+    assert not any(session.ended for session in sessions)  # within the time a reload finds them
+    asyncio.run(run_for(0.6, runtime, closed))
+    assert all(session.ended for session in sessions)
+    assert not closed.list()
+    assert not runtime.uploads.file_storage
+
+
+def test_of_many_closed_sessions_the_oldest_end(monkeypatch):
+    monkeypatch.setattr(server, "MOST", 5)
+    closed = Closed(100.0)
+    runtime = Runtime(closed)
+    for number in range(8):
+        runtime.closed_tab(f"s{number}")
+    assert closed.overdue() == ("s0", "s1", "s2")
+
+
+def test_a_session_that_fails_to_end_keeps_no_other():
+    closed = Closed(0.1)
+    runtime = Runtime(closed)
+    first, second = runtime.closed_tab("first"), runtime.closed_tab("second")
+    first.shutdown = lambda: 1 / 0
+    asyncio.run(run_for(0.5, runtime, closed))
+    assert second.ended
+    assert not closed.list()
+
+
+def test_the_server_keeps_closed_sessions_here():
+    from streamlit.runtime.memory_session_storage import MemorySessionStorage
+
+    runtime = Runtime(MemorySessionStorage())
+    session = runtime.closed_tab("before")
+    closed = keep_closed(runtime)
+    assert runtime._session_mgr._session_storage is closed
+    assert closed.get("before").session is session
+
+
+def test_the_sentence_on_the_screen_holds():
+    """Two minutes, and at most half a minute more: the alarm's rounds, and the one in which scripts are waited for."""
+    from streamlit import config
+
+    seconds = config.get_option("server.disconnectedSessionTTL")
+    assert seconds + server.LATE / 2 + server.LATE / 4 < 150
+    assert "at most two and a half minutes after you close the tab" in PRIVACY
+
+
+LOOKUPS = """
+import socket, sys
+import urllib.request
+
+asked = []
+def note(name):
+    def call(*args, **kwargs):
+        asked.append((name, args))
+        raise OSError("no network in this test")
+    return call
+
+real = socket.socket.connect
+def connect(self, address):
+    if self.type == socket.SOCK_STREAM:
+        asked.append(("connect", address))
+        raise OSError("no network in this test")
+    return real(self, address)  # a datagram socket that is connected sends nothing: how an own address is found
+
+socket.getaddrinfo, socket.gethostbyname, socket.create_connection = note("name"), note("name"), note("connection")
+socket.socket.connect, urllib.request.urlopen = connect, note("urlopen")
+
+import app
+from streamlit import config, net_util
+from streamlit.web import bootstrap
+from streamlit.web.server import server_util
+
+for origin in ("http://elsewhere.example", "http://8.8.4.4:8501", "null", "http://", ""):
+    assert not server_util.is_url_from_allowed_origins(origin), origin
+net_util.get_external_ip()
+bootstrap._print_url(False)
+assert not asked, asked
+print("asked nobody")
+"""
+
+
+def test_no_name_outside_is_looked_up():
+    """Neither for a foreign origin nor for what the server prints, where it serves all addresses, as in a container."""
+    environment = {"STREAMLIT_SERVER_ADDRESS": "0.0.0.0", "PATH": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run((sys.executable, "-c", LOOKUPS), cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("asked nobody"), done.stderr
+    assert "elsewhere" not in done.stdout
+
+
+def test_this_test_would_notice(monkeypatch):
+    """Streamlit as it is does look a name up."""
+    asked = []
+    monkeypatch.setattr(net_util, "_external_ip", None)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args) or pytest.fail("unused"))
+    monkeypatch.setattr(net_util, "_make_blocking_http_get", lambda url, timeout: asked.append(url))
+    net_util.get_external_ip()
+    assert asked
