@@ -25,8 +25,7 @@ from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import json_bytes, write_atomic
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Factors, OwnPiece, Pieces
-from perpcs.model.ia3 import Scalings
+from perpcs.model.basis import Factors, OwnPiece, Pieces, Scalings
 from perpcs.pool.manifest import Manifest
 from perpcs.pool.store import Pool, TaskPieces
 

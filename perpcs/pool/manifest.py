@@ -100,7 +100,7 @@ class Manifest:
     users: dict[str, Any]
     """How people were divided: counts and id prefixes of base users, candidates and targets."""
     kind: Literal["lora", "ia3"] = "lora"
-    """What a piece is: ``lora`` or ``ia3`` (perpcs/model/ia3.py)."""
+    """What a piece is: ``lora`` or ``ia3`` (perpcs/model/basis.py)."""
     card: dict[str, Any] = field(default_factory=dict)
     """The model card: data, training, quality, limits."""
     hypernet: dict[str, Any] = field(default_factory=dict)
