@@ -322,8 +322,8 @@ def test_a_row_that_goes_back_changes_no_other_row(family, temperature, tiny_bas
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "mistral"])
 def test_what_a_row_writes_after_it_went_back_is_what_it_would_write_from_there(family, tiny_base):
-    """The cache still holds what was given up, and nothing reads it. A sliding window of attention counts it, though: the
-    tiny mistral's is 24 tokens long.
+    """The cache still holds what was given up, and nothing reads it. A sliding window of attention counts it: the tiny
+    mistral's is 24 tokens long.
     """
     base = tiny_base(family)
     for prompt in prompt_ids(base):

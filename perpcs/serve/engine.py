@@ -327,8 +327,14 @@ class Engine:
         def begin(asked: Sequence[_Asked]) -> Iterator[list[list[int]]]:
             carried, ids, rooms, seeds, checks = zip(*asked, strict=True)
             updates = fixed(row_updates(base, pieces, carried))
-            how = {"max_new_tokens": rooms, "temperature": temperature, "seed": seeds, "checks": checks}
-            return decode(base, ids, updates, **how, one_line=True)
+            return decode(
+                *(base, ids, updates),
+                max_new_tokens=rooms,
+                temperature=temperature,
+                seed=seeds,
+                one_line=True,
+                checks=checks,
+            )
 
         asked = [
             (
