@@ -133,7 +133,7 @@ def test_a_pool_of_them_is_valid_and_small(opened):
 def test_a_pool_of_an_unknown_kind_is_refused(opened, tmp_path):
     manifest = read_json(opened[0].folder / "manifest.json")
     write_json(tmp_path / "manifest.json", {**manifest, "kind": "prefix"})
-    with pytest.raises(PerpcsError, match="of the kind 'prefix'"):
+    with pytest.raises(PerpcsError, match="kind: Input should be 'lora' or 'ia3'"):
         read_manifest(tmp_path)
 
 

@@ -15,7 +15,15 @@ TOP = {
 }
 LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "serve", "evaluate")
 """From the bottom to the top: a module imports from its own layer and from those before it."""
-GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet", "perpcs.words")
+GROUND = (
+    "perpcs",
+    "perpcs.errors",
+    "perpcs.files",
+    "perpcs.positions",
+    "perpcs.quiet",
+    "perpcs.schema",
+    "perpcs.words",
+)
 """Below all layers: they import only one another."""
 RECORDS = (
     *("perpcs.assembly.explain", "perpcs.assembly.quantise", "perpcs.assembly.names"),
