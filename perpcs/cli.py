@@ -6,7 +6,7 @@ Heavy libraries are imported inside the commands, so that --help answers at once
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,11 +220,15 @@ def run_evaluate(options: argparse.Namespace) -> None:
     print(f"written to {options.out}")
 
 
-def _oracle(traits: Path) -> dict[str, dict[str, str]] | None:
+def _oracle(traits: Path) -> dict[str, Mapping[str, str]] | None:
     """What an oracle answers, by person and query: a synthetic town keeps it beside its users."""
+    from perpcs.pool.manifest import mapping
+    from perpcs.schema import Facts, read_record
+
     if not traits.exists():
         return None
-    return {id: person.get("oracle", {}) for id, person in json.loads(traits.read_text("utf-8")).items()}
+    people = read_record(traits, dict[str, Facts], str(traits), "Write it again with perpcs smalltown, or delete it.")
+    return {id: mapping(person.get("oracle")) for id, person in people.items()}
 
 
 def run_validate(options: argparse.Namespace) -> None:

@@ -88,7 +88,7 @@ class TaskPool(Record):
     task: Annotated[str, AfterValidator(_known_task)]
     """It is also the name of a folder."""
     task_version: Count
-    sharers: Annotated[int, Field(ge=1, le=100_000)]
+    sharers: Annotated[int, Field(ge=1, le=32_767)]
     candidates: Count
     selection: Text
     share_ratio: Annotated[float, Field(gt=0, le=1)]
