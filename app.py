@@ -3,6 +3,6 @@
 import streamlit as st
 
 from perpcs.ui.engine import warm_start
-from perpcs.ui.errors import on_script_error
+from perpcs.ui.work import on_script_error
 
 app = st.App("perpcs/ui/shell.py", lifespan=warm_start, on_script_error=on_script_error)

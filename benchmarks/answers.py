@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, write_result
 from perpcs.cli import pool_folder
-from perpcs.personalizers.method import Prepared
+from perpcs.personalizers.methods import Prepared
 from perpcs.serve.engine import Engine
 from perpcs.serve.marks import marks_of
 from perpcs.tasks import Query, get_task

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, take_turns, write_result, writers
-from perpcs.personalizers.method import Prepared
+from perpcs.personalizers.methods import Prepared
 from perpcs.serve.engine import Engine
 from perpcs.tasks import Query, get_task
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from perpcs.data.smalltown import make_people
-from perpcs.evaluate.experiment import commit
+from perpcs.evaluate.experiments import commit
 from perpcs.files import write_json
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import torch
 
 from benchmarks.common import RESULTS, print_table, take_turns, write_result
-from perpcs.evaluate.experiment import commit
-from perpcs.model import shipped
+from perpcs.evaluate.experiments import commit
+from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base, rounds_fast
 from perpcs.model.basis import Factors
 from perpcs.model.decode import decode
@@ -22,7 +22,7 @@ ROWS, TOKENS, NEW, REPEATS = 16, 64, 12, 5
 
 
 def main() -> None:
-    speeds = {kind: measured(load_base(shipped.NAME, device="cpu", dtype=kind)) for kind in ("float32", "bfloat16")}
+    speeds = {kind: measured(load_base(opened.NAME, device="cpu", dtype=kind)) for kind in ("float32", "bfloat16")}
     ratios = {what: round(speeds["bfloat16"][what] / speeds["float32"][what], 2) for what in speeds["float32"]}
     result = {
         "benchmark": "dtype",

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.common import RESULTS
 from perpcs.evaluate.metrics import paired
 from perpcs.evaluate.protocol import person_losses
-from perpcs.figures.robust import RULES
+from perpcs.figures.results import RULES
 from perpcs.tasks import TASKS
 
 _NAMES = {

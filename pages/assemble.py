@@ -3,8 +3,8 @@
 import streamlit as st
 
 from perpcs.ui import assemble, give_history
-from perpcs.ui.choice import settle
 from perpcs.ui.engine import get_engine
+from perpcs.ui.navigation import settle
 from perpcs.ui.state import studio, write_link
 
 engine, record = get_engine(), studio()

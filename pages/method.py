@@ -3,17 +3,17 @@
 import streamlit as st
 
 from perpcs.ui import method
-from perpcs.ui.choice import settle
 from perpcs.ui.engine import get_engine
-from perpcs.ui.paint import first_paint
+from perpcs.ui.navigation import settle
 from perpcs.ui.state import studio, write_link
+from perpcs.ui.widgets import flush
 
 engine, record = get_engine(), studio()
 example = settle(engine, record)
 
 st.html("<h1>Method</h1>")
 method.equation_panel(engine, record, example)
-first_paint("method")
+flush("method")
 method.toy_panel()
 method.differences_panel(engine)
 method.notes_panel()

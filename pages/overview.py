@@ -1,11 +1,11 @@
 """Overview: the claim, three ways in, one real example from history to answer, the pool and its quality."""
 
 from perpcs.ui import overview
-from perpcs.ui.card import model_card
-from perpcs.ui.choice import settle
 from perpcs.ui.engine import get_engine
-from perpcs.ui.paint import first_paint
+from perpcs.ui.model_card import model_card
+from perpcs.ui.navigation import settle
 from perpcs.ui.state import studio, write_link
+from perpcs.ui.widgets import flush
 
 engine, record = get_engine(), studio()
 example = settle(engine, record)
@@ -13,7 +13,7 @@ example = settle(engine, record)
 overview.claim(engine)
 overview.doors(engine, record, example)
 overview.voices(engine, record)
-first_paint("overview")
+flush("overview")
 if example is not None:
     overview.story(engine, record, example)
 overview.facts(engine, record.task)

@@ -1,17 +1,17 @@
 """Results: what was measured, how certain it is, what it costs, and the examples behind each number."""
 
-from perpcs.ui import costs, results, robust
+from perpcs.ui import costs, results
 from perpcs.ui.engine import get_engine
-from perpcs.ui.paint import first_paint
 from perpcs.ui.state import studio, write_link
+from perpcs.ui.widgets import flush
 
 engine, record = get_engine(), studio()
 
 results.table_panel(engine, record)
-first_paint(f"results, {record.measure}")
+flush(f"results, {record.measure}")
 costs.pareto_panel(engine, record)
 costs.history_panel(engine, record)
-robust.robustness_panel(engine, record)
+costs.robustness_panel(engine, record)
 costs.cost_panel(engine)
 costs.case_panel(engine)
 write_link(record)

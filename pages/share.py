@@ -3,8 +3,8 @@
 import streamlit as st
 
 from perpcs.ui import share
-from perpcs.ui.choice import settle
 from perpcs.ui.engine import get_engine
+from perpcs.ui.navigation import settle
 from perpcs.ui.state import studio
 
 engine, record = get_engine(), studio()

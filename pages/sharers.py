@@ -1,8 +1,8 @@
 """Sharers: who shares, where they are among the candidates, and how much weight a person gives each of them."""
 
 from perpcs.ui import sharers
-from perpcs.ui.choice import settle
 from perpcs.ui.engine import get_engine
+from perpcs.ui.navigation import settle
 from perpcs.ui.state import studio, write_link
 
 engine, record = get_engine(), studio()

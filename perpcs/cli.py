@@ -160,8 +160,8 @@ def run_export(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
     from perpcs.data.others import with_others
-    from perpcs.evaluate.experiment import stamp
-    from perpcs.evaluate.predictions import without_texts, write_predictions
+    from perpcs.evaluate.experiments import stamp
+    from perpcs.evaluate.metrics import without_texts, write_predictions
     from perpcs.evaluate.protocol import evaluate
     from perpcs.files import write_json
     from perpcs.personalizers.methods import names_in

@@ -19,8 +19,7 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import Router, Step
 from perpcs.assembly.routers import decided_by, flat_options, make_router
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.method import Prepared, Progress
-from perpcs.personalizers.methods import parse, title_of
+from perpcs.personalizers.methods import Prepared, Progress, parse, title_of
 from perpcs.pool.candidates import Candidates, only_sharers
 from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
 from perpcs.pool.portraits import Portraits
@@ -393,10 +392,10 @@ def _held_out_loss(engine: FakeEngine, assembly: Assembly, queries: Sequence[Que
 
 def put_in_place(monkeypatch: Any, made: FakeEngine) -> Iterator[FakeEngine]:
     """The body of a fixture: pages open this engine, and nobody waits for pictures."""
-    from perpcs.ui import compare, engine, run, subset
+    from perpcs.ui import compare, engine, run, whatif
 
     monkeypatch.setattr(engine, "open_engine", lambda folder: made)
-    monkeypatch.setattr(subset, "held_out_loss", _held_out_loss)
+    monkeypatch.setattr(whatif, "held_out_loss", _held_out_loss)
     monkeypatch.setattr(run, "TICK", 0.001)
     monkeypatch.setattr(compare, "TICK", 0.001)
     engine.opening.clear()

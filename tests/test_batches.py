@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perpcs.personalizers.method import Prepared
+from perpcs.personalizers.methods import Prepared
 from perpcs.serve.batches import MOST_ROWS, Batches
 from perpcs.serve.engine import Engine
 from perpcs.serve.queue import Queue

@@ -10,11 +10,11 @@ from fakes import FakeEngine
 from test_figures import contrast
 from test_pages import fake, open_page, shown  # noqa: F401  (fake is a fixture)
 
-from perpcs.evaluate.results import Measure, commands, evaluation, quality_rows, read_evaluations
-from perpcs.figures import card as rows
-from perpcs.figures.curve import ALL, curve_csv, curve_figure, curve_lines, curve_title, line_colour
+from perpcs.evaluate.findings import Measure, commands, evaluation, quality_rows, read_evaluations
+from perpcs.figures import model_card as rows
+from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, line_colour
 from perpcs.figures.style import METHOD_COLOURS, paper
-from perpcs.ui import card
+from perpcs.ui import model_card
 
 HASH = FakeEngine().pool.hash
 CURVE = [
@@ -280,7 +280,7 @@ def test_what_the_network_of_p2p_does_for_new_people_is_told():
 
 def overview_of(made, monkeypatch, folder, pool_card):
     made.pool.manifest = dataclasses.replace(made.pool.manifest, card=pool_card)
-    monkeypatch.setattr(card, "RESULTS", folder)
+    monkeypatch.setattr(model_card, "RESULTS", folder)
     return open_page()
 
 

@@ -2,8 +2,7 @@
 
 import gc
 
-from perpcs.ui.come_back import _PRIVATE, Records
-from perpcs.ui.state import Studio, to_link
+from perpcs.ui.state import _PRIVATE, Records, Studio, to_link
 
 
 def test_a_record_is_found_by_its_key_while_its_session_lives():

@@ -8,17 +8,17 @@ from fakes import TRAINING, FakeEngine, put_in_place
 from test_pages import by_key, open_page, press, shown
 
 from perpcs.assembly.routers import PRESETS, changed, flat_options
-from perpcs.figures.loss import loss_strips
+from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, method_colour
 from perpcs.personalizers.methods import METHODS, is_name, title_of
 from perpcs.serve.answer import Answer
 from perpcs.ui import asking
-from perpcs.ui.answers import Asked, columns_of
 from perpcs.ui.ask import MENU
+from perpcs.ui.asking import Asked, columns_of
 from perpcs.ui.cards import columns_html
+from perpcs.ui.compare import Ballot, standings, wilson
 from perpcs.ui.people import example_person
 from perpcs.ui.state import Studio, from_link, to_link
-from perpcs.ui.vote import Ballot, standings, wilson
 
 SIX = ("base", "rag", "pag", "perpcs", "oppu", "wrong:perpcs")
 

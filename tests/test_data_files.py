@@ -9,7 +9,7 @@ import pytest
 from perpcs.data import CANDIDATES, TARGETS, labels_of, people_file, read_history_file, read_users, task_folder
 from perpcs.data.lamp_files import MAX_LABELS
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.predictions import without_texts, write_predictions
+from perpcs.evaluate.metrics import without_texts, write_predictions
 from perpcs.tasks import Item, get_task
 from perpcs.tasks.lamp import NEWS_CATEGORIES, NEWS_SECTIONS
 

@@ -11,6 +11,9 @@ from fakes import SHARERS, FakeEngine
 from test_figures import contrast, luminance
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores, changes
+from perpcs.figures.answers import mean_score, strongest, token_html, tokens_csv, words_of
+from perpcs.figures.assembly_map import Panel, strip, strip_csv
+from perpcs.figures.columns import rows_of, selected_pieces
 from perpcs.figures.difference import (
     difference_colour,
     difference_csv,
@@ -18,11 +21,7 @@ from perpcs.figures.difference import (
     difference_takeaway,
     pair_map,
 )
-from perpcs.figures.order import rows_of
-from perpcs.figures.piece import selected_pieces
-from perpcs.figures.strip import Panel, strip, strip_csv
 from perpcs.figures.style import ink
-from perpcs.figures.tokens import mean_score, strongest, token_html, tokens_csv, words_of
 from perpcs.figures.vector import difference_svg, map_svg
 
 ENGINE = FakeEngine()

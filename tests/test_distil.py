@@ -12,9 +12,8 @@ from tiny import ITEMS, random_pieces, random_task_pieces, route, write_tiny_poo
 from perpcs.assembly.descent import item_gradients
 from perpcs.assembly.routers import PRESETS, make_router, router_options
 from perpcs.files import hash_file, write_atomic, write_json
-from perpcs.model.basis import Pieces
-from perpcs.model.gains import item_gains, target_inputs
-from perpcs.model.ia3 import make_pieces
+from perpcs.model.basis import Pieces, make_pieces
+from perpcs.model.likelihood import item_gains, target_inputs
 from perpcs.model.text import encode_pair
 from perpcs.pool.contribute import Leaving, add, remove
 from perpcs.pool.distil import (

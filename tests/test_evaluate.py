@@ -15,7 +15,7 @@ from perpcs.data import read_users
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.metrics import macro_f1, paired, rouge, score_person, summary
 from perpcs.evaluate.protocol import answer_all, evaluate, prepare
-from perpcs.figures.worddiff import shared_words
+from perpcs.figures.answers import shared_words
 from perpcs.pool.store import Pool
 from perpcs.tasks import User, get_task
 from perpcs.words import words

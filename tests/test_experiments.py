@@ -11,10 +11,8 @@ from perpcs.assembly.assemble import assemble
 from perpcs.assembly.routers import router_options
 from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Setting, command_of
-from perpcs.evaluate.experiments import case_study, cost, history, separation
-from perpcs.evaluate.held_out import held_out_loss
-from perpcs.evaluate.protocol import evaluate
+from perpcs.evaluate.experiments import Setting, case_study, command_of, cost, history, separation
+from perpcs.evaluate.protocol import evaluate, held_out_loss
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
 from perpcs.pool.candidates import read_candidates

@@ -11,25 +11,26 @@ import pytest
 from fakes import SHARERS, TERMS, FakeEngine
 
 from perpcs.figures import style
-from perpcs.figures.assembly_map import assembly_map, map_csv
-from perpcs.figures.labels import label_bars, label_takeaway, shown_labels
-from perpcs.figures.live import live_map
-from perpcs.figures.order import (
+from perpcs.figures.answers import diff_html, label_bars, label_takeaway, shared_words, shown_labels, word_diff
+from perpcs.figures.assembly_map import assembly_map, live_map, map_csv
+from perpcs.figures.columns import (
     SORTS,
     cluster_words,
     clusters_in_order,
     column_order,
+    largest_piece,
     modules_of,
+    piece_facts,
     row_ticks,
     rows_of,
+    selected_pieces,
     short_label,
     short_names,
     split_label,
+    takeaway,
+    weight_equation,
 )
-from perpcs.figures.piece import largest_piece, piece_facts, selected_pieces, weight_equation
-from perpcs.figures.sentences import takeaway
-from perpcs.figures.size import SIDE, size_html
-from perpcs.figures.story import STEPS, Story, explanation, story_html
+from perpcs.figures.story import SIDE, STEPS, Story, explanation, size_html, story_html
 from perpcs.figures.style import (
     METHOD_COLOURS,
     bytes_text,
@@ -44,7 +45,6 @@ from perpcs.figures.style import (
     weight_colour,
     weight_scale,
 )
-from perpcs.figures.worddiff import diff_html, shared_words, word_diff
 
 ENGINE = FakeEngine()
 TASK = "LaMP_4"

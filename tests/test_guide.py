@@ -10,8 +10,7 @@ from perpcs.personalizers.methods import DEFAULT
 from perpcs.serve.answer import Answer
 from perpcs.ui.present import SCREENS
 from perpcs.ui.state import Studio, from_link, to_link
-from perpcs.ui.tour import current, start_tour
-from perpcs.ui.tours import TOURS
+from perpcs.ui.tours import TOURS, current, start_tour
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from perpcs.model.basis import fixed, own_updates
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
 from perpcs.personalizers import methods as registry
-from perpcs.personalizers import p2p
-from perpcs.personalizers.method import Person, Setting
+from perpcs.personalizers import pieces
+from perpcs.personalizers.methods import Person, Setting
 from perpcs.pool import profiles
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
 from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profiles_stage
@@ -119,7 +119,7 @@ def test_a_history_becomes_a_lora_that_a_row_carries(pool_folder, told):
     assert found[0].bytes == 2 * sum(SHAPE.rank * (p.n + p.d) for p in base.positions)
     assert found[0].seconds > 0
     net = pool.hypernet
-    A, B = net(p2p.profiles_of(pool, TASK, histories))
+    A, B = net(pieces.profiles_of(pool, TASK, histories))
     direct = rows_adapter(A, B, torch.tensor([1, 0, 1]), SHAPE.scale)
     carried = fixed(own_updates([found[i].own for i in (1, 0, 1)], base.device, base.dtype))
     batch = [encode_pair(base.tokenizer, *TASK.pair(item), 200) for item in ITEMS[:3]]
@@ -178,7 +178,7 @@ def test_the_stages_run_once_and_give_what_the_pool_opens(tiny_base, told, tmp_p
 
 def test_drawn_profiles_look_like_real_ones_and_are_nobodys():
     net = shaken(Hypernet(POSITIONS, SHAPE))
-    drawn = p2p.random_profiles(net, 4000)
+    drawn = pieces.random_profiles(net, 4000)
     torch.testing.assert_close(drawn.mean(0), net.mean, atol=0.1, rtol=0)
     torch.testing.assert_close(drawn.std(0), net.spread, atol=0.1, rtol=0)
-    assert torch.equal(p2p.random_profiles(net, 3), p2p.random_profiles(net, 3))
+    assert torch.equal(pieces.random_profiles(net, 3), pieces.random_profiles(net, 3))

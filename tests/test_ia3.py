@@ -15,8 +15,7 @@ from perpcs.assembly.export import CONFIG, TENSORS
 from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
-from perpcs.model.basis import Scaling, adapted, people
-from perpcs.model.ia3 import Scalings
+from perpcs.model.basis import Scaling, Scalings, adapted, people
 from perpcs.model.likelihood import target_nll
 from perpcs.pool.manifest import read_json, read_manifest
 from perpcs.pool.store import Pool

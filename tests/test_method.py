@@ -16,12 +16,12 @@ from perpcs.assembly.router import Keys
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.selection import select
 from perpcs.assembly.toy import Toy, numbers, run, with_number
-from perpcs.evaluate.effects import effects
+from perpcs.evaluate.findings import effects
 from perpcs.figures.formula import SYMBOLS, layer_html, toy_html
 from perpcs.model.basis import Pieces
 from perpcs.ui import method
-from perpcs.ui.lesson import DIFFERENCES, NOTES
-from perpcs.ui.pages import TITLES
+from perpcs.ui.method import DIFFERENCES, NOTES
+from perpcs.ui.navigation import TITLES
 
 
 def really(toy: Toy):

@@ -13,8 +13,18 @@ from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece, adapted, fixed
 from perpcs.personalizers import oppu
-from perpcs.personalizers.method import Person, Prepared, Setting, Shown
-from perpcs.personalizers.methods import METHODS, known_names, names_in, parse, prepare, title_of
+from perpcs.personalizers.methods import (
+    METHODS,
+    Person,
+    Prepared,
+    Setting,
+    Shown,
+    known_names,
+    names_in,
+    parse,
+    prepare,
+    title_of,
+)
 from perpcs.personalizers.prompting import text_bytes
 from perpcs.pool.profile_writer import NEW_TOKENS, ModelWriter, profile_request
 from perpcs.pool.store import Pool

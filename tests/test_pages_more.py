@@ -11,8 +11,8 @@ from test_pages import by_key, open_page, press, shown
 
 from perpcs.assembly.routers import make_router
 from perpcs.figures.assembly_map import assembly_map
-from perpcs.figures.piece import piece_facts, selected_pieces, weight_equation
-from perpcs.ui import engine, paint
+from perpcs.figures.columns import piece_facts, selected_pieces, weight_equation
+from perpcs.ui import engine, widgets
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def test_many_kinds_of_text_are_a_list(fake):
 @pytest.mark.parametrize("page", ["overview", "assemble", "results", "sharers", "method"])
 def test_a_page_waits_for_its_first_words_once_and_never_for_a_press(page, fake, monkeypatch):
     waits = []
-    monkeypatch.setattr(paint, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(widgets, "time", SimpleNamespace(sleep=waits.append))
     app = open_page(page)  # by way of Overview
-    expected = [paint.PAUSE] * (1 if page == "overview" else 2)
+    expected = [widgets.PAUSE] * (1 if page == "overview" else 2)
     assert waits == expected
     assert not app.run().exception
     assert waits == expected

@@ -9,9 +9,7 @@ from fakes import FakeEngine
 
 from perpcs.assembly.explain import contributions, fewest
 from perpcs.figures.assembly_map import assembly_map
-from perpcs.figures.grid import grid_of
-from perpcs.figures.order import LAYERS
-from perpcs.figures.sentences import column_names, took
+from perpcs.figures.columns import LAYERS, column_names, grid_of, took
 from perpcs.pool.portraits import Portrait, Portraits, portray, store_portraits, stored_portraits
 from perpcs.tasks import Item, get_task
 

@@ -31,7 +31,8 @@ RECORDS = (
     *("perpcs.pool.manifest", "perpcs.pool.portraits", "perpcs.tasks"),
 )
 """What figures may read: numbers and words, no tensors."""
-MAX_LINES = 400
+MAX_LINES = 600
+"""A thought, not a law: one idea a file decides; above this it is hardly one."""
 ASSET_BYTES = 100_000_000
 
 

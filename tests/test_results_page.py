@@ -9,14 +9,13 @@ from test_pages import by_key, open_page, press, shown
 
 from perpcs.cli import main
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Setting
-from perpcs.evaluate.experiments import EXPERIMENTS, get_experiment
+from perpcs.evaluate.experiments import EXPERIMENTS, Setting, get_experiment
 from perpcs.evaluate.experiments import table1 as table
 from perpcs.evaluate.findings import columns, examples, published, read_finding
-from perpcs.figures.case_study import case_figure, case_title, read_case
+from perpcs.figures.difference import case_figure, case_title, read_case
 from perpcs.pool.store import Pool
 from perpcs.tasks import TASKS, get_task
-from perpcs.ui import card, paint
+from perpcs.ui import model_card, widgets
 from perpcs.ui.results import _beside, published_html, table_html
 from perpcs.ui.state import Studio, from_link, to_link
 
@@ -242,7 +241,7 @@ def results(monkeypatch, tmp_path, fake):
     for name, content in files.items():
         whole = head | {"experiment": name, "says": "?", "command": f"perpcs experiment {name} --pool x"} | content
         (tmp_path / f"{name}.json").write_text(json.dumps(whole))
-    monkeypatch.setattr(card, "RESULTS", tmp_path)
+    monkeypatch.setattr(model_card, "RESULTS", tmp_path)
     return tmp_path
 
 
@@ -264,9 +263,9 @@ def test_the_page_is_full_and_says_how_each_part_is_made_again(results):
 def test_another_measure_is_in_the_table_before_the_charts_are_drawn(results, monkeypatch):
     waits = []
     app = open_page("results")
-    monkeypatch.setattr(paint, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(widgets, "time", SimpleNamespace(sleep=waits.append))
     app.segmented_control(key="measure").set_value("nll").run()
-    assert waits == [paint.PAUSE]
+    assert waits == [widgets.PAUSE]
 
 
 def test_bold_stands_where_the_interval_supports_it_only(results):

@@ -7,14 +7,21 @@ from test_results_figures import band
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.routers import router_options
 from perpcs.data.smalltown import write_town
-from perpcs.evaluate.experiment import Setting
-from perpcs.evaluate.experiments import robustness
-from perpcs.evaluate.held_out import held_out_loss
-from perpcs.figures.results import Band, bands_figure
-from perpcs.figures.robust import Dot, choices_title, dots_csv, dots_figure, gain_title, rules_title
+from perpcs.evaluate.experiments import Setting, robustness
+from perpcs.evaluate.protocol import held_out_loss
+from perpcs.figures.results import (
+    Band,
+    Dot,
+    bands_figure,
+    choices_title,
+    dots_csv,
+    dots_figure,
+    gain_title,
+    rules_title,
+)
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
-from perpcs.ui.robust import choice_dots, rule_dots
+from perpcs.ui.costs import choice_dots, rule_dots
 
 TASK = "LaMP_4"
 

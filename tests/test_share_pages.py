@@ -22,7 +22,8 @@ from perpcs.pool.store import Pool
 from perpcs.pool.train import TrainedPieces
 from perpcs.serve.sharing import share as share_into
 from perpcs.tasks import get_task
-from perpcs.ui import engine, pools, sharing, watching
+from perpcs.ui import engine, share
+from perpcs.ui.work import Sharing, find_sharing, register_sharing
 
 SECRET = "zebrafish at midnight"
 LINES = "\n".join(f"The harbour was closed {n} times => {SECRET} {n}" for n in range(MIN_ITEMS))
@@ -63,7 +64,7 @@ def fake(monkeypatch, folder, tmp_path):
     """The fake engine; copies go to a folder of the test."""
     monkeypatch.setenv("PERPCS_SHARED", str(tmp_path / "shared"))
     monkeypatch.setenv("PERPCS_POOL", str(folder))
-    monkeypatch.setattr(watching, "TICK", 0.001)
+    monkeypatch.setattr(share, "TICK", 0.001)
     yield from put_in_place(monkeypatch, SharingEngine(folder))
 
 
@@ -132,13 +133,13 @@ def test_stopping_keeps_nothing(fake):
     app.text_area[0].set_value(LINES).run()
     work = {}
 
-    def stop_soon(self, *arguments, start=sharing.Sharing.start):
+    def stop_soon(self, *arguments, start=Sharing.start):
         start(self, *arguments)
         work["it"] = self.work
         self.work.stop()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing.Sharing, "start", stop_soon)
+        patch.setattr(Sharing, "start", stop_soon)
         press(app, "train")
     assert "Stopped. Nothing of it is kept." in shown(app)
     assert app.session_state["studio"].sharing is None
@@ -159,20 +160,20 @@ def test_the_training_survives_another_page_and_a_reload(fake):
     assert SECRET not in shown(again)  # the numbers are found again, the text is not
     assert "What will happen" in shown(open_page("share", job="0" * 16))
     press(again, "discard")
-    assert sharing.find(token) is None
+    assert find_sharing(token) is None
 
 
 def test_what_nobody_holds_any_more_is_not_kept():
-    token = sharing.know(sharing.Sharing("LaMP_4", 10, "hash", "code")).token
+    token = register_sharing(Sharing("LaMP_4", 10, "hash", "code")).token
     gc.collect()
-    assert sharing.find(token) is None
+    assert find_sharing(token) is None
 
 
 def test_clearing_my_data_ends_the_training(fake):
     app = trained_page()
     token = app.session_state["studio"].sharing.token
     press(app, "forget")
-    assert sharing.find(token) is None
+    assert find_sharing(token) is None
     assert "Your pieces are trained" not in shown(app)
 
 
@@ -209,7 +210,7 @@ def test_known_pools_are_the_servers_own_the_shipped_and_the_copies(fake, folder
     write_tiny_pool(tmp_path / "shared" / "other")
     (tmp_path / "shared" / ".other.new-x").mkdir()
     (tmp_path / "shared" / "no pool").mkdir()
-    known = pools.known_pools()
+    known = engine.known_pools()
     assert known[""] == folder
     assert known["other"] == tmp_path / "shared" / "other"
     assert set(known) - {"", "other"} == {

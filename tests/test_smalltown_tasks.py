@@ -11,8 +11,8 @@ import pytest
 
 from perpcs.data.smalltown import MAKERS, citations, make_people, ratings, titles, tweets
 from perpcs.data.smalltown.daily import SUBJECTS
-from perpcs.data.smalltown.products import CLAUSES, GROUPS, LEVELS
-from perpcs.data.smalltown.words import words
+from perpcs.data.smalltown.maker import words
+from perpcs.data.smalltown.ratings import CLAUSES, GROUPS, LEVELS
 
 MODULES = {"LaMP_1": citations, "LaMP_3": ratings, "LaMP_5": titles, "LaMP_7": tweets}
 SUBJECT_MATTER = ("areas", "shelf", "subjects")

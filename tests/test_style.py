@@ -2,7 +2,7 @@
 
 import pytest
 
-from perpcs.figures.habits import likeness_html, likeness_title, traits_of
+from perpcs.figures.answers import likeness_html, likeness_title, traits_of
 from perpcs.tasks import TASKS, Item
 from perpcs.tasks.style import TRAITS, Habits, own_texts, style_match, style_of
 

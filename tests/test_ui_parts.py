@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from perpcs.ui import run, strings
 from perpcs.ui.assemble import piece_of
-from perpcs.ui.reading import GUESS, as_lines, read_draft
+from perpcs.ui.people import GUESS, as_lines, read_draft
 from perpcs.ui.state import Studio
 from perpcs.ui.work import Stopped, Work
 

@@ -7,7 +7,7 @@ from fakes import FakeEngine, put_in_place
 from test_pages import PASTE, open_page, paste, press, shown
 
 from perpcs.serve.stored import Shared
-from perpcs.ui.write_box import METHODS
+from perpcs.ui.assemble import METHODS
 
 
 @pytest.fixture

@@ -34,8 +34,7 @@ from perpcs.assembly.options import Scoring, item_shares
 from perpcs.assembly.router import ByActivations, History, Keys, Routed
 from perpcs.assembly.selection import gumbel, select, width
 from perpcs.errors import PerpcsError
-from perpcs.model.basis import Pieces, Update
-from perpcs.model.ia3 import Scalings
+from perpcs.model.basis import Pieces, Scalings, Update
 from perpcs.model.text import pad_right, target_mask
 from perpcs.pool.store import TaskPieces
 

@@ -19,8 +19,7 @@ from perpcs.assembly.options import Selecting, item_shares
 from perpcs.assembly.router import History, Routed
 from perpcs.assembly.selection import gumbel, select
 from perpcs.model.base import BaseModel
-from perpcs.model.gains import item_gains, no_gains, on_one_basis
-from perpcs.model.likelihood import target_nll
+from perpcs.model.likelihood import item_gains, no_gains, on_one_basis, target_nll
 from perpcs.model.text import Encoded
 from perpcs.pool.store import TaskPieces
 

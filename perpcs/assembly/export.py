@@ -27,8 +27,7 @@ from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import cannot_write, json_bytes, new_beside, put_in_place, write_together
 from perpcs.model.base import BaseModel, save_plain
-from perpcs.model.basis import Factors, OwnPiece, Pieces
-from perpcs.model.ia3 import Scalings
+from perpcs.model.basis import Factors, OwnPiece, Pieces, Scalings
 from perpcs.pool.manifest import Manifest
 from perpcs.pool.store import Pool, TaskPieces
 

@@ -31,8 +31,7 @@ import torch
 from perpcs.assembly.options import kept_out
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import people
-from perpcs.model.gains import batches_of_gains, no_gains
-from perpcs.model.likelihood import target_nll
+from perpcs.model.likelihood import batches_of_gains, no_gains, target_nll
 from perpcs.model.text import Encoded, length_batches
 from perpcs.pool.store import TaskPieces
 

@@ -17,10 +17,8 @@ from typing import Any, Literal
 from perpcs.data.clean import decode, is_binary, prepare
 from perpcs.data.collect import collect
 from perpcs.data.exports import recognise
-from perpcs.data.exports.archive import is_zip, open_zip
-from perpcs.data.exports.given import REPLY, Given, left_out_note
-from perpcs.data.exports.unknown import refuse_structured
-from perpcs.data.exports.workbook import sheets_of
+from perpcs.data.exports.containers import is_zip, open_zip, sheets_of
+from perpcs.data.exports.given import REPLY, Given, left_out_note, refuse_structured
 from perpcs.data.fields import person_of
 from perpcs.data.json_scan import is_json_lines, looks_like_json, read_document
 from perpcs.data.limits import Limits, Reading, Row, count

@@ -33,8 +33,7 @@ def add_experiment(
 
 
 def _run(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -> None:
-    from perpcs.evaluate.experiment import Setting, run_experiment
-    from perpcs.evaluate.experiments import get_experiment
+    from perpcs.evaluate.experiments import Setting, get_experiment, run_experiment
     from perpcs.pool.store import Pool
 
     experiment = get_experiment(options.name)

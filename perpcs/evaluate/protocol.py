@@ -18,22 +18,49 @@ import numpy as np
 import torch
 
 from perpcs import __version__
+from perpcs.assembly.own import own_piece
+from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, flat_options, same_routing
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Updates, fixed
+from perpcs.model.basis import Updates, fixed, own_updates, together
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_likelihoods, label_tokens, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers import methods as registry
-from perpcs.personalizers.method import Person, Prepared, Setting, Writer
+from perpcs.personalizers.methods import Person, Prepared, Setting, Writer
 from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
 from perpcs.pool.target import versions
 from perpcs.serve.batch_updates import row_updates
-from perpcs.tasks import Task, User
+from perpcs.tasks import Query, Task, User, get_task
+
+# ---- one assembled person --------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def held_out_loss(base: BaseModel, pool: Pool, assembly: Assembly, queries: Sequence[Query]) -> float | None:
+    """Nats per target token of the person's own answers, which lie after their history; None where none is known."""
+    task = get_task(assembly.task)
+    pairs = [
+        encode_pair(base.tokenizer, task.prompt(query), f" {query.gold}", base.max_tokens)
+        for query in queries
+        if query.gold
+    ]
+    if not pairs:
+        return None
+    pieces = pool.pieces(task.name, base.device, base.dtype).pieces
+    weights = torch.from_numpy(assembly.weights).to(base.device, base.dtype).expand(len(pairs), -1, -1)
+    shared: list[Updates] = [pieces.shared(p, weights[:, p]) for p in range(len(pieces))]
+    own = own_updates([own_piece(assembly.own, base.positions)] * len(pairs), base.device, base.dtype)
+    nll, counts = target_nll(base, pairs, fixed(together(shared, own)))
+    return float(nll.sum()) / float(counts.sum())
+
+
+# ---- methods x people ------------------------------------------------------------------------------------------------
+
 
 Say = Callable[[str], None]
 _CONTROLS = ("uniform", "random", "random-history")

@@ -7,35 +7,47 @@
 A filled square is a piece that at least one history item selected; its colour is the mean weight. A dot is a piece that
 no item selected, which is not the same as a weight that rounds to 0. Every mark carries position and sharer in
 customdata, so that a click can be traced back to its piece.
+
+``live_map`` is the map in progress: the same rows and columns as light HTML that a page can redraw often. Plotly would
+be rebuilt for every position; this is a few KB of coloured boxes, and only the newest row is animated. ``strip`` shows
+numbers for every position, layer by layer: a dot is a position, its shape is the module; the line is the mean over a
+layer's positions.
 """
 
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.basedatatypes import BaseTraceType
+from plotly.subplots import make_subplots
 
 from perpcs.assembly.explain import contributions
 from perpcs.assembly.record import Assembly
-from perpcs.figures.grid import Grid, grid_of
-from perpcs.figures.order import (
+from perpcs.figures.columns import (
+    Grid,
+    brought,
     cluster_words,
     clusters_in_order,
     column_order,
+    grid_of,
+    modules_of,
     named_rows,
     short_names,
     split_label,
 )
-from perpcs.figures.sentences import brought
 from perpcs.figures.style import (
     MARK,
     base_layout,
     colour_bar,
     faint,
+    ink,
     legend_below,
     mark_size,
+    method_colour,
     muted,
     points,
     row_height,
@@ -44,6 +56,9 @@ from perpcs.figures.style import (
     weight_scale,
 )
 from perpcs.pool.manifest import Sharer
+
+# ---- the map ---------------------------------------------------------------------------------------------------------
+
 
 MOST_NAMES = 42
 """More columns than this are too narrow for a name each."""
@@ -375,3 +390,134 @@ def _named_ticks(names: Sequence[str], columns: list[int]) -> tuple[list[float],
     """A name under every column, or under every n-th where columns are narrower than a line."""
     step = max(1, -(-len(columns) // MOST_NAMES))
     return [float(x) for x in range(0, len(columns), step)], [names[s] for s in columns[::step]]
+
+
+# ---- the map in progress ---------------------------------------------------------------------------------------------
+
+
+CELL_W, CELL_H = 16, 13
+
+
+def live_map(
+    weights: np.ndarray,
+    columns: Sequence[int],
+    *,
+    done: int,
+    newest: int | None = None,
+    dark: bool = False,
+    largest: float | None = None,
+    label: str = "",
+) -> str:
+    """The weights so far, as HTML.
+
+    Args:
+        weights: (P, S), rows not reached yet are 0.
+        columns: sharer indices from left to right.
+        done: how many positions have been reached; the others are drawn as empty rows.
+        newest: the row that was just added; it is marked and fades in.
+        largest: weight at the top of the colour scale; by default the largest so far.
+        label: what a screen reader says.
+    """
+    p_count, s_count = weights.shape
+    top = largest or float(np.abs(weights).max()) or 1.0
+    rows = []
+    for p in range(p_count):
+        state = " pp-new" if p == newest else "" if p < done else " pp-ahead"
+        cells = ""
+        if p < done:
+            cells = "".join(
+                _cell(100 * x / s_count, float(weights[p, s]), top, dark)
+                for x, s in enumerate(columns)
+                if weights[p, s] != 0
+            )
+        rows.append(f'<div class="pp-row{state}">{cells}</div>')
+    style = f"aspect-ratio:{s_count * CELL_W}/{p_count * CELL_H};--w:{100 / s_count:.3f}%"
+    return f'<div class="pp-live" role="img" aria-label="{escape(label)}" style="{style}">{"".join(rows)}</div>'
+
+
+def _cell(left: float, weight: float, top: float, dark: bool) -> str:
+    """A weight, placed in percent from the left; a negative one, which subtracts a piece, is a disc of another hue."""
+    look = f"background:{weight_colour(weight, top, dark)}" + ("" if weight > 0 else ";border-radius:50%")
+    return f'<i style="left:{left:.2f}%;{look}"></i>'
+
+
+# ---- layer by layer --------------------------------------------------------------------------------------------------
+
+
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "x", "cross", "star", "hexagon")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One number per position."""
+
+    title: str
+    values: np.ndarray
+    """(P,), in the unit of the title."""
+    top: float | None = None
+    """Upper end of the axis, for numbers with a bound; None = the largest value."""
+
+
+def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = False) -> go.Figure:
+    """Draw the panels next to each other."""
+    layers, modules = [split_label(label)[0] for label in positions], modules_of(positions)
+    which = [split_label(label)[1] for label in positions]
+    figure = make_subplots(1, len(panels), horizontal_spacing=0.06, subplot_titles=[panel.title for panel in panels])
+    for column, panel in enumerate(panels, start=1):
+        for number, module in enumerate(modules):
+            at = [p for p, name in enumerate(which) if name == module]
+            figure.add_trace(
+                go.Scatter(
+                    x=[layers[p] for p in at],
+                    y=[float(panel.values[p]) for p in at],
+                    mode="markers",
+                    name=module.removesuffix("_proj"),
+                    legendgroup=module,
+                    showlegend=column == 1,
+                    customdata=[positions[p] for p in at],
+                    marker={"symbol": _SHAPES[number % len(_SHAPES)], "size": 7, "color": muted(dark), "opacity": 0.75},
+                    hovertemplate="<b>%{customdata}</b><br>%{y:.3g}<extra></extra>",
+                ),
+                row=1,
+                col=column,
+            )
+        order = sorted(set(layers))
+        means = [
+            float(np.mean([v for v, layer in zip(panel.values, layers, strict=True) if layer == n])) for n in order
+        ]
+        figure.add_trace(
+            go.Scatter(
+                x=order,
+                y=means,
+                mode="lines",
+                name="layer mean",
+                showlegend=column == 1,
+                line={"color": method_colour("perpcs"), "width": 2},
+                hovertemplate="layer %{x}<br>mean %{y:.3g}<extra></extra>",
+            ),
+            row=1,
+            col=column,
+        )
+        top = {} if panel.top is None else {"range": [0, panel.top * 1.05]}
+        figure.update_yaxes(row=1, col=column, rangemode="tozero", showgrid=True, gridcolor=faint(dark), **top)
+    figure.update_xaxes(title_text="layer", dtick=max(1, round(len(set(layers)) / 6)))
+    figure.update_layout(
+        base_layout(
+            dark,
+            height=276,
+            margin={"l": 8, "r": 8, "t": 44, "b": 70},
+            dragmode=False,
+            legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        )
+    )
+    figure.update_annotations(font={"size": 13, "color": ink(dark)})
+    return figure
+
+
+def strip_csv(panels: Sequence[Panel], positions: Sequence[str]) -> str:
+    """One line per position, one column per panel."""
+    head = ["layer", "module", *(f'"{panel.title}"' for panel in panels)]
+    rows = [",".join(head)]
+    for p, label in enumerate(positions):
+        rows.append(",".join([*map(str, split_label(label)), *(f"{panel.values[p]:.6g}" for panel in panels)]))
+    return "\n".join(rows) + "\n"

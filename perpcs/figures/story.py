@@ -3,6 +3,8 @@
     1 history  ->  2 scores  ->  3 pieces  ->  4 assembled model  ->  5 answer
 
 Steps 2 to 4 are drawn from the stored assembly: one position's scores, the pieces chosen there, all P x S weights.
+
+With it two smaller ones: how small a personal model is, as areas to scale, and the steps of becoming a sharer.
 """
 
 import html
@@ -11,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from perpcs.assembly.record import Assembly
-from perpcs.figures.live import live_map
-from perpcs.figures.order import column_order, short_names
-from perpcs.figures.piece import largest_piece
-from perpcs.figures.style import MARK, bytes_text, method_colour
+from perpcs.figures.assembly_map import live_map
+from perpcs.figures.columns import column_order, largest_piece, short_names
+from perpcs.figures.style import MARK, bytes_text, method_colour, ratio_text
 from perpcs.pool.manifest import Sharer
 from perpcs.tasks import Item, Query
+
+# ---- the story -------------------------------------------------------------------------------------------------------
+
 
 SLIPS = 2
 """Items of the history that the figure shows."""
@@ -167,3 +171,47 @@ def _answer(story: Story) -> tuple[str, str]:
             f"<b>{_clip(text, room)}</b></div>"
         )
     return body, "a held-out item" if story.answers else "a held-out item; ask it on Compare"
+
+
+# ---- size ------------------------------------------------------------------------------------------------------------
+
+
+SIDE = 104
+"""Pixels of the larger square's side."""
+
+
+def size_html(user_bytes: int, adapter_bytes: int) -> str:
+    """Two squares whose areas are the two sizes, to scale."""
+    small = SIDE * (user_bytes / adapter_bytes) ** 0.5
+    label = f"Areas to scale: {bytes_text(adapter_bytes)} against {bytes_text(user_bytes)}"
+    return (
+        f'<div class="pp-size" role="img" aria-label="{label}">{_square(SIDE, "oppu")}'
+        f"<p><b>{bytes_text(adapter_bytes)}</b><br>an adapter trained<br>for one person</p>"
+        f"{_square(small, 'perpcs')}<p><b>{bytes_text(user_bytes)}</b>, {ratio_text(user_bytes, adapter_bytes)}<br>"
+        "one person’s weights<br>(areas to scale)</p></div>"
+    )
+
+
+def _square(side: float, method: str) -> str:
+    return f'<i style="width:{side:.1f}px;height:{side:.1f}px;background:{method_colour(method)}"></i>'
+
+
+# ---- steps of sharing ------------------------------------------------------------------------------------------------
+
+
+SHARING_STEPS = ("Check the text", "Train pieces", "Train gates", "Choose", "See what leaves", "In the copy")
+
+
+def steps_html(now: int) -> str:
+    """The line with one step marked as the present one; ``now`` = number of steps when all are done."""
+    cells = []
+    for index, title in enumerate(SHARING_STEPS):
+        state, said = (
+            ("pp-done", "done") if index < now else ("pp-now", "now") if index == now else ("pp-later", "later")
+        )
+        current = ' aria-current="step"' if index == now else ""
+        cells.append(
+            f'<li class="{state}"{current}><span class="pp-num" aria-hidden="true">{"✓" if index < now else index + 1}'
+            f'</span>{title}<span class="pp-hidden">, {said}</span></li>'
+        )
+    return f'<ol class="pp-steps" aria-label="Steps of sharing">{"".join(cells)}</ol>'

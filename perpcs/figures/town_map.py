@@ -13,8 +13,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.basedatatypes import BaseTraceType
 
-from perpcs.figures.curve import line_colour
-from perpcs.figures.order import short_names
+from perpcs.figures.columns import short_names
+from perpcs.figures.model_card import line_colour
 from perpcs.figures.style import (
     MARK,
     base_layout,

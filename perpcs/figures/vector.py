@@ -9,9 +9,8 @@ from html import escape
 import numpy as np
 
 from perpcs.assembly.record import Assembly
+from perpcs.figures.columns import column_order, rows_of, selected_pieces, short_label, short_names
 from perpcs.figures.difference import difference_colour
-from perpcs.figures.order import column_order, rows_of, short_label, short_names
-from perpcs.figures.piece import selected_pieces
 from perpcs.figures.style import faint, ink, muted, weight_colour
 from perpcs.pool.manifest import Sharer
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from perpcs.errors import PerpcsError
-from perpcs.model import shipped
+from perpcs.model import opened
 from perpcs.model.basis import AdaptedLinear, Adapter, adapted
 from perpcs.model.families import (
     PROBE,
@@ -134,7 +134,7 @@ def load_base(
         PerpcsError: when it cannot be found, is not in safetensors format, or has no such modules.
     """
     quiet_transformers()
-    name = shipped.shipped_folder() if str(name) == shipped.NAME else name
+    name = opened.shipped_folder() if str(name) == opened.NAME else name
     folder = Path(name)
     weight_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     where, kind, why = choose_device(device, dtype, weight_bytes)

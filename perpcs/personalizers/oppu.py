@@ -26,10 +26,9 @@ from torch import Tensor
 from perpcs.data.bm25 import retrieve
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, OwnPiece
-from perpcs.model.ia3 import own_update
+from perpcs.model.basis import Adapter, OwnPiece, own_update
 from perpcs.model.text import Encoded, encode_pair
-from perpcs.personalizers.method import Call, Person, Prepared, Progress, Setting, Shown, Watch
+from perpcs.personalizers.methods import Call, Person, Prepared, Progress, Setting, Shown, Watch
 from perpcs.pool.train import (
     Losses,
     PieceSettings,

@@ -16,7 +16,7 @@ from zlib import crc32
 from perpcs.data.bm25 import retrieve
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.method import Call, Person, Prepared, Progress, Writer
+from perpcs.personalizers.methods import Call, Person, Prepared, Progress, Writer
 from perpcs.tasks import Item, Query
 
 

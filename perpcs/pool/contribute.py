@@ -22,8 +22,7 @@ from torch import Tensor
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, json_bytes, write_atomic, write_json
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Pieces
-from perpcs.model.ia3 import make_pieces
+from perpcs.model.basis import Pieces, make_pieces
 from perpcs.model.text import encode_pair
 from perpcs.pool.copies import Finish, changed
 from perpcs.pool.distil import gates_of_another

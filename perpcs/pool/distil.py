@@ -3,7 +3,7 @@
 A gate as published is trained on its owner's own tokens, so it learns when its piece helps its owner, and nothing of
 what it does to anybody else. A distilled gate is fitted on items of people who share nothing (the paper has none of
 this). With v the mean input of an item's target tokens at a position, and gain_s how much that item's loss falls with
-the weight of piece s (model/gains.py),
+the weight of piece s (model/likelihood.py),
 
     h_s = argmin_h  mean over items ( h . z - (gain_s - mean gain_s) )^2 + ridge |h|^2      z = (v - mean v) / spread v
 
@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Pieces
-from perpcs.model.gains import item_gains, target_inputs
-from perpcs.model.ia3 import Scalings
+from perpcs.model.basis import Pieces, Scalings
+from perpcs.model.likelihood import item_gains, target_inputs
 from perpcs.model.text import Encoded, length_batches
 
 _BATCH_TOKENS = 8192

@@ -23,7 +23,7 @@ from perpcs.data.others import with_others
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
-from perpcs.model import shipped
+from perpcs.model import opened
 from perpcs.model.base import BaseModel, linear_layers, load_base, merge, save_plain
 from perpcs.model.families import adapted_sentence, choose_layers, layer_of
 from perpcs.pool.adapt import CHECKPOINT, Lesson, Profiles, adapt, base_lessons, encode_lessons
@@ -146,8 +146,8 @@ def _adapt_stage(space: Workspace, recipe: Recipe, users: Mapping[str, Sequence[
             delta, losses = adapt(base, [one for _, one in encoded], weights, settings, folder, told)
             delta.save(folder / DELTA)
             (folder / CHECKPOINT).unlink(missing_ok=True)
-        if recipe.base == shipped.NAME:
-            write_json(folder / REFERENCE, {"base": shipped.NAME, "sha256": shipped.SHA256})
+        if recipe.base == opened.NAME:
+            write_json(folder / REFERENCE, {"base": opened.NAME, "sha256": opened.SHA256})
         else:
             _save_merged(base, folder)
         return {"lessons": lessons[2] if lessons else {}, "losses": losses}

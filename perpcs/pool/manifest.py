@@ -125,7 +125,7 @@ class Manifest(Record):
     users: Facts
     """How people were divided: counts and id prefixes of base users, candidates and targets."""
     kind: Literal["lora", "ia3"] = "lora"
-    """What a piece is: ``lora`` or ``ia3`` (perpcs/model/ia3.py)."""
+    """What a piece is: ``lora`` or ``ia3`` (perpcs/model/basis.py)."""
     card: Facts = field(default_factory=dict)
     """The model card: data, training, quality, limits."""
     hypernet: Facts = field(default_factory=dict)

@@ -13,7 +13,7 @@ from threading import Lock
 
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
-from perpcs.model import shipped
+from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.decode import decode, text_of
 from perpcs.model.text import length_batches, open_ended
@@ -146,7 +146,7 @@ def pool_writer(pool: Pool, device: str = "auto") -> Callable[[Task, Sequence[It
     before its adaptation to the tasks; else counting.
     """
     on_shipped = bool(pool.manifest.base_hash) and (pool.folder / pool.manifest.base / REFERENCE).exists()
-    return LazyWriter(shipped.NAME, device) if on_shipped else statistics
+    return LazyWriter(opened.NAME, device) if on_shipped else statistics
 
 
 def profile_request(task: Task, items: Sequence[Item]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perpcs.model import shipped
+from perpcs.model import opened
 from perpcs.pool.adapt import AdaptSettings
 from perpcs.pool.build import Settings
 from perpcs.pool.distil import DistilSettings
@@ -76,7 +76,7 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
     return Recipe(
         name="people",
         title="People",
-        base=shipped.NAME,
+        base=opened.NAME,
         sources={task: data / task for task in REAL_TASKS} | {task: town / task for task in TOWN_TASKS},
         licence=(
             "Weights only; no text of a real person is in this pool. Base model: Apache-2.0. Pieces: for research, "
@@ -87,7 +87,7 @@ def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> 
         modules=("v_proj", "o_proj"),
         first_layer=15,
         settings=PEOPLE_SETTINGS,
-        writer=shipped.NAME,
+        writer=opened.NAME,
         origins=dict.fromkeys(REAL_TASKS, REAL) | dict.fromkeys(TOWN_TASKS, MADE_UP),
         card={
             "data": (

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, read_regular, write_atomic
-from perpcs.model import shipped
+from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base, merge
-from perpcs.model.basis import Pieces
-from perpcs.model.ia3 import make_pieces
+from perpcs.model.basis import Pieces, make_pieces
 from perpcs.pool.candidates import Candidates, only_sharers, read_candidates
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_forms, read_hypernet
 from perpcs.pool.manifest import (
@@ -337,9 +336,9 @@ def load_stored_base(
         refuse_larger(folder)
         return load_base(folder, device=device, dtype=dtype, modules=modules or None, first_layer=first_layer)
     reference = read_json(folder / REFERENCE)
-    if reference != {"base": shipped.NAME, "sha256": shipped.SHA256}:
+    if reference != {"base": opened.NAME, "sha256": opened.SHA256}:
         raise PerpcsError("The pool stands on another base model than the shipped one.", _AGAIN)
-    base = load_base(shipped.NAME, device=device, dtype=dtype, modules=modules or None, first_layer=first_layer)
+    base = load_base(opened.NAME, device=device, dtype=dtype, modules=modules or None, first_layer=first_layer)
     if (folder / DELTA).exists():
         called = "The pool's adaptation of the base model"
         expect(folder / DELTA, called, _delta_forms(base, header(folder / DELTA, called)))

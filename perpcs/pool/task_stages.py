@@ -11,7 +11,7 @@ from torch import Tensor
 
 from perpcs.files import write_atomic
 from perpcs.model.base import BaseModel
-from perpcs.model.ia3 import make_pieces
+from perpcs.model.basis import make_pieces
 from perpcs.model.text import Encoded, encode_pair
 from perpcs.pool.distil import DistilSettings, distil_gates, drawn_items
 from perpcs.pool.embed import MINILM, embed_users

@@ -22,10 +22,8 @@ from torch import Tensor
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Update
-from perpcs.model.gains import target_inputs
-from perpcs.model.ia3 import own_update
-from perpcs.model.likelihood import target_nll
+from perpcs.model.basis import Adapter, Update, own_update
+from perpcs.model.likelihood import target_inputs, target_nll
 from perpcs.model.text import Encoded, length_batches
 from perpcs.pool.manifest import Manifest
 from perpcs.schema import Count, Rate, Record, Size, as_record

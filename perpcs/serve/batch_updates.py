@@ -10,7 +10,7 @@ from torch import Tensor
 
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Pieces, Updates, own_updates, together
-from perpcs.personalizers.method import Prepared
+from perpcs.personalizers.methods import Prepared
 
 
 def row_updates(base: BaseModel, pieces: Pieces, rows: Sequence[Prepared]) -> list[Updates]:

@@ -17,7 +17,7 @@ from perpcs.assembly.router import Router
 from perpcs.assembly.routers import make_router
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
-from perpcs.personalizers.method import Prepared
+from perpcs.personalizers.methods import Prepared
 from perpcs.pool.manifest import Example
 from perpcs.pool.portraits import Portraits, portray, store_portraits
 from perpcs.serve.engine import Engine

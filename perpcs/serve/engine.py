@@ -30,8 +30,7 @@ from perpcs.model.basis import fixed
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import label_log_probs
 from perpcs.model.text import encode_pair, encode_prompt
-from perpcs.personalizers.method import Person, Prepared, Progress, Setting, Watch, Writer
-from perpcs.personalizers.methods import parse, prepare, title_of
+from perpcs.personalizers.methods import Person, Prepared, Progress, Setting, Watch, Writer, parse, prepare, title_of
 from perpcs.pool.contribute import Say, Trained, train_person
 from perpcs.pool.profile_writer import pool_writer
 from perpcs.pool.store import Pool

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perpcs.assembly.record import Assembly
 from perpcs.data import read_history_file
 from perpcs.errors import PerpcsError
-from perpcs.personalizers.method import Person, Prepared, Progress
+from perpcs.personalizers.methods import Person, Prepared, Progress
 from perpcs.pool.profile_writer import ModelWriter
 from perpcs.serve.answer import Answer
 from perpcs.serve.engine import Engine

@@ -1,12 +1,11 @@
 """The LaMP tasks as data, and the few functions that turn people's items into prompts.
 
-items.py    Item, Query, User: what a person wrote, task-neutral
+task.py     Item, Query, User: what a person wrote, task-neutral; what a Task is and how it renders prompts
 lamp.py     the table of tasks
-task.py     what a Task is and how it renders prompts
+style.py    how somebody writes, in counts
 """
 
-from perpcs.tasks.items import Item, Query, User
 from perpcs.tasks.lamp import FOLDERS, TASKS, asked_task, get_task, no_emails
-from perpcs.tasks.task import Task
+from perpcs.tasks.task import Item, Query, Task, User
 
 __all__ = ["FOLDERS", "TASKS", "Item", "Query", "Task", "User", "asked_task", "get_task", "no_emails"]

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from perpcs.tasks.items import Item
-from perpcs.tasks.task import Task
+from perpcs.tasks.task import Item, Task
 
 Style = dict[str, str]
 """A value for each of ``TRAITS``."""

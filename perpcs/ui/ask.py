@@ -12,13 +12,12 @@ import streamlit as st
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.methods import DEFAULT, METHODS, is_name, parse, title_of
 from perpcs.tasks import TASKS, Query, get_task
-from perpcs.ui.answers import Asked, Column, columns_by_person, columns_of
-from perpcs.ui.asking import start_asking
-from perpcs.ui.choice import current_example, task_picker
-from perpcs.ui.errors import show_error
+from perpcs.ui.asking import Asked, Column, columns_by_person, columns_of, start_asking
+from perpcs.ui.navigation import current_example, task_picker
 from perpcs.ui.people import Person, example_person, names_of
 from perpcs.ui.state import MOST_METHODS, Studio, forget, remember
 from perpcs.ui.strings import NO_TEXT, PRIVACY
+from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine

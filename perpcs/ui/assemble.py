@@ -1,6 +1,10 @@
-"""The right side of Assemble: the map of the current person, or the assembly in progress."""
+"""The right side of Assemble: the map of the current person, or the assembly in progress; below it one view at a time
+of what is behind it (only the open view is computed); and the model's answer to the visitor's own input, next to those
+of the base model and RAG.
+"""
 
 from html import escape
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,29 +17,171 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, flat_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, map_csv
-from perpcs.figures.order import ALL, LAYERS, SORTS, modules_of, rows_of
-from perpcs.figures.piece import largest_piece
-from perpcs.figures.sentences import MOST, column_names, takeaway, took
+from perpcs.figures.columns import (
+    ALL,
+    LAYERS,
+    MOST,
+    SORTS,
+    column_names,
+    largest_piece,
+    modules_of,
+    rows_of,
+    takeaway,
+    took,
+)
 from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.figures.vector import map_svg
 from perpcs.files import zipped
 from perpcs.pool.manifest import Sharer
 from perpcs.tasks import TASKS
-from perpcs.ui.chart import chart
-from perpcs.ui.choice import current_example
-from perpcs.ui.errors import show_error
-from perpcs.ui.explain import closer_look
-from perpcs.ui.facts import facts_html
-from perpcs.ui.paint import first_paint
+from perpcs.ui.ask import typed_query
+from perpcs.ui.asking import Asked, columns_of, kept_as, start_asking
+from perpcs.ui.cards import columns_html, style_html
+from perpcs.ui.compare import follow
+from perpcs.ui.navigation import current_example, page
+from perpcs.ui.numbers import difference_panel, numbers_panel
 from perpcs.ui.people import Person, fit_of
+from perpcs.ui.piece_panel import piece_panel, words_panel
 from perpcs.ui.run import start_assembly, watch
-from perpcs.ui.state import Studio, remember, write_link
+from perpcs.ui.state import VIEWS, Studio, remember, write_link
 from perpcs.ui.strings import CLEARED, term
-from perpcs.ui.theme import is_dark
-from perpcs.ui.write_box import is_writing, write_box
+from perpcs.ui.whatif import whatif_panel
+from perpcs.ui.widgets import chart, flush, is_dark, stat_row
+from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
+
+
+# ---- behind the map --------------------------------------------------------------------------------------------------
+
+
+def closer_look(engine: "Engine", record: Studio, person: Person, cell: tuple[int, int] | None) -> None:
+    """The views as a row of names, and the open one below.
+
+    Args:
+        cell: (position, sharer) of the piece that was clicked; None = the largest weight.
+    """
+    remember("view", record.view)
+    record.view = (
+        st.segmented_control(
+            "Look closer",
+            list(VIEWS),
+            format_func=VIEWS.__getitem__,
+            key="view",
+            required=True,
+            label_visibility="collapsed",
+        )
+        or record.view
+    )
+    with st.container(key=f"view-{record.view}"):
+        if record.view == "words":
+            assembly = person.assembly
+            piece = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
+            words_panel(engine, record, person, *piece)
+        elif record.view == "whatif":
+            whatif_panel(engine, record, person)
+        elif record.view == "numbers":
+            numbers_panel(engine, record, person)
+        elif record.view == "difference":
+            difference_panel(engine, record, person)
+        else:
+            piece_panel(engine, record, person, cell)
+
+
+# ---- write with this model -------------------------------------------------------------------------------------------
+
+
+METHODS = ("base", "rag", "perpcs")
+_DOORS = {
+    "compare": ("Compare more methods", ":material/compare:", False),
+    "people": ("Ask everyone’s model", ":material/groups:", True),
+    "share": ("Share pieces of mine", ":material/volunteer_activism:", False),
+}
+"""Where one goes on from here: label, icon, and whether Compare's columns are people."""
+
+
+def is_writing(record: Studio) -> bool:
+    """Whether the running work writes answers rather than assembles."""
+    return record.work is not None and "skipped" in record.work.about
+
+
+@st.fragment
+def write_box(engine: "Engine", record: Studio, person: Person) -> None:
+    """The box: an input, the answers to the last one, and a link to more methods. It reruns without the map."""
+    with st.container(key="write-box", border=True):
+        st.html(f"<h3>Write with {_whose(person)} model</h3>")
+        query, _ = typed_query(engine, record, person, "write")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button(
+                "Write",
+                type="primary",
+                icon=":material/edit:",
+                key="write",
+                disabled=query is None or record.work is not None,
+            ):
+                assert query is not None
+                start_asking(engine, record, Asked(query, columns_of(person, _methods(person))), page="assemble")
+            for name, (label, icon, by_person) in _DOORS.items():
+                own = person is record.own and bool(person.history)
+                if (name != "share" or own) and st.button(label, icon=icon, key=f"write-{name}", type="tertiary"):
+                    record.compare_own, record.by_person = person is record.own, by_person
+                    st.switch_page(page("share" if name == "share" else "compare"))
+        while_written = st.empty()
+        if record.work is not None and is_writing(record):
+            with while_written.container():
+                head = st.empty()
+                st.button("Stop", on_click=record.work.stop, icon=":material/stop:", key="write-stop")
+                follow(engine, record, head, st.empty())
+            while_written.empty()
+        asked = _last(engine, record, person)
+        if record.failure is not None and asked is not None:
+            show_error(record.failure)
+        if asked is not None:
+            st.html(_asked_html(person, asked) + columns_html(asked) + style_html(asked))
+
+
+def _methods(person: Person) -> tuple[str, ...]:
+    """The columns: RAG needs the history's text, which a saved model does not hold."""
+    return METHODS if person.history else ("base", "perpcs")
+
+
+def _whose(person: Person) -> str:
+    names = {"own": "your", "saved": "this person’s"}
+    return names.get(person.kind) or f"{escape(person.name)}’s"
+
+
+def _last(engine: "Engine", record: Studio, person: Person) -> Asked | None:
+    """The last answers written with this model; for an example, else those stored with the pool."""
+    asked: Asked | None = record.asked
+    if asked is not None:
+        here = [kept_as(method, person) for method in _methods(person)]
+        if [kept_as(column.method, column.person) for column in asked.columns] == here:
+            return asked
+    if record.typed or person.how != "precomputed":
+        return None
+    for query in person.queries:
+        rows = engine.stored.answers(person.task, person.assembly.user, query.id)
+        if all(method in rows for method in METHODS):
+            columns = columns_of(person, METHODS)
+            for column in columns:
+                column.answer = rows[column.method]
+            return Asked(query, columns, stored=True)
+    return None
+
+
+def _asked_html(person: Person, asked: Asked) -> str:
+    """The question, and the person's own answer if it is known."""
+    text = escape(shorten(asked.query.x, 240, placeholder=" …"))
+    told = f'<p class="pp-quiet">{text}</p>'
+    if asked.query.gold:
+        did = "chose" if TASKS[person.task].labels else "wrote"
+        told += f'<p class="pp-quiet">{escape(person.name)} {did}: <b>{escape(asked.query.gold)}</b></p>'
+    return told
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+
 
 _ROWS = {LAYERS: "Layers", ALL: "All"}
 
@@ -89,7 +235,7 @@ def _person(engine: "Engine", record: Studio, person: Person) -> None:
     if person.history:
         with other:
             _other_router(engine, record, person)
-    first_paint("assemble")  # a browser needs a second to prepare its first chart
+    flush("assemble")  # a browser needs a second to prepare its first chart
     _map_and_views(engine, record, person)
 
 
@@ -207,7 +353,7 @@ def _strip(assembly: Assembly, person: Person) -> str:
         (seconds_text(assembly.seconds), "to assemble"),
     )
     task = TASKS[person.task].title.lower() if person.task in TASKS else person.task
-    return facts_html(rows, f"Facts about this assembly for {escape(task)}")
+    return stat_row(rows, f"Facts about this assembly for {escape(task)}")
 
 
 def _actions(engine: "Engine", record: Studio, person: Person) -> None:

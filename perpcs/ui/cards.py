@@ -4,16 +4,15 @@ from html import escape
 from string import ascii_uppercase
 
 from perpcs.evaluate.metrics import rouge
-from perpcs.figures.habits import likeness_html, likeness_title, traits_of
-from perpcs.figures.loss import loss_strips
+from perpcs.figures.answers import diff_html, likeness_html, likeness_title, shared_words, traits_of
+from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import bytes_text, method_colour, seconds_text
-from perpcs.figures.worddiff import diff_html, shared_words
 from perpcs.personalizers.methods import title_of
 from perpcs.serve.answer import Answer
 from perpcs.serve.marks import Marks, marks_of
 from perpcs.tasks import TASKS
 from perpcs.tasks.style import Habits, own_texts
-from perpcs.ui.answers import Asked, Column
+from perpcs.ui.asking import Asked, Column
 from perpcs.ui.give_history import items_html
 
 _PER_ROW = {1: 1, 2: 2, 3: 3, 4: 2}

@@ -9,21 +9,19 @@ import streamlit as st
 from perpcs.assembly.check import fit_sentence, is_checked
 from perpcs.assembly.routers import PRESETS, decided_by
 from perpcs.errors import PerpcsError
-from perpcs.figures.size import size_html
-from perpcs.figures.story import STEPS, Story, explanation, story_html
+from perpcs.figures.story import STEPS, Story, explanation, size_html, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.personalizers.methods import title_of
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
-from perpcs.ui.answers import stored_answers
-from perpcs.ui.errors import show_error
-from perpcs.ui.facts import facts_html
-from perpcs.ui.pages import page
+from perpcs.ui.asking import stored_answers
+from perpcs.ui.navigation import page
 from perpcs.ui.people import names_of
 from perpcs.ui.run import start_assembly
 from perpcs.ui.state import Studio
 from perpcs.ui.strings import CLAIM, computed, term
-from perpcs.ui.theme import is_dark
+from perpcs.ui.widgets import is_dark, stat_row
+from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
     from perpcs.pool.manifest import Manifest
@@ -147,7 +145,7 @@ def facts(engine: "Engine", task: str) -> None:
     )
     st.container(key="part-pool").html(f"<h2>The pool “{escape(manifest.title)}”</h2>")
     left, right = st.columns([0.62, 0.38], gap="large", vertical_alignment="center")
-    left.html(facts_html(rows, "Pool facts"))
+    left.html(stat_row(rows, "Pool facts"))
     left.html(
         f'<p class="pp-quiet">For {escape(TASKS[task].title.lower())}: n = {pool.sharers} sharers selected from '
         f"{pool.candidates} candidates by {escape(pool.selection)}; share ratio {pool.share_ratio:g}, "

@@ -1,4 +1,7 @@
-"""The panel under the map: one piece, the items that voted for it, its sharer, and the equation with its numbers."""
+"""Below the map, one piece: its items' votes, its sharer, the equation with its numbers, and the words that it fits.
+
+The words are the person's own text, shaded by the score of the selected piece; that takes one pass of the model.
+"""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -6,21 +9,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.record import Assembly
-from perpcs.figures.order import rows_of
-from perpcs.figures.piece import PieceFacts, largest_piece, piece_facts, update_equation, weight_equation
-from perpcs.figures.sentences import called
+from perpcs.errors import PerpcsError
+from perpcs.figures.answers import mean_score, strongest, token_html, tokens_csv
+from perpcs.figures.columns import (
+    PieceFacts,
+    called,
+    largest_piece,
+    piece_facts,
+    rows_of,
+    update_equation,
+    weight_equation,
+)
 from perpcs.pool.manifest import Sharer
 from perpcs.pool.portraits import Portrait
-from perpcs.tasks import Item
-from perpcs.ui.facts import facts_html
+from perpcs.tasks import Item, get_task
 from perpcs.ui.people import Person
-from perpcs.ui.sharer_card import portrait_said, sample_html
-from perpcs.ui.state import Studio, remember
+from perpcs.ui.sharers import portrait_said, sample_html
+from perpcs.ui.state import Studio, remember, worked_out
 from perpcs.ui.strings import term
+from perpcs.ui.widgets import is_dark, stat_row
+from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
+
+
+# ---- the piece -------------------------------------------------------------------------------------------------------
+
 
 SHOWN_VOTERS = 5
 _BLIND = {
@@ -59,7 +76,7 @@ def _numbers(engine: "Engine", facts: PieceFacts) -> None:
         (weight, term("weight")),
         (f"{facts.score:.3f}", f"{term('score')}, rank {facts.score_rank} of {facts.n_sharers}"),
     )
-    st.html(facts_html(rows))
+    st.html(stat_row(rows))
     st.latex(weight_equation(facts))
     st.latex(update_equation(facts, engine.pool.manifest.scale, engine.pool.manifest.kind))
 
@@ -129,3 +146,70 @@ def _pick_by_name(record: Studio, assembly: Assembly, facts: PieceFacts) -> None
 
 def _take_name(record: Studio) -> None:
     record.cell = (st.session_state["piece-position"], st.session_state["piece-sharer"])
+
+
+# ---- word by word ----------------------------------------------------------------------------------------------------
+
+
+SHOWN = 6
+"""Number of items to read: those with the largest votes for the piece."""
+
+
+def words_panel(engine: "Engine", record: Studio, person: Person, position: int, sharer: int) -> None:
+    """The items that voted for the piece, each word shaded by the piece's score just before that word."""
+    facts = piece_facts(person.assembly, position, sharer)
+    st.html(f"<h2>{escape(facts.label)}, sharer {escape(facts.sharer_name)}, word by word</h2>")
+    if not person.history:
+        st.html(
+            '<p class="pp-note">A saved model holds no text, so there are no words to shade. Assemble it again from '
+            "the history.</p>"
+        )
+        return
+    voters = [voter.item for voter in facts.voters]
+    which = sorted([*voters, *(i for i in reversed(range(facts.n_items)) if i not in voters)][:SHOWN])
+    try:
+        with st.spinner(f"Reading {len(which)} items up to {facts.label}", show_time=True):
+            found: TokenScores = worked_out(
+                record,
+                "tokens",
+                (person.assembly.fingerprint, position, sharer),
+                lambda: engine.token_scores(
+                    get_task(person.task), person.history, person.assembly, position, sharer, which
+                ),
+            )
+    except PerpcsError as error:
+        show_error(error)
+        return
+    best = ", ".join(f"<b>{escape(text)}</b> ({score:+.2f})" for text, score in strongest(found))
+    how = (
+        f"The router “{escape(str(facts.router.get('router')))}” does not score single words, so the sharer’s "
+        f"{term('prototype')} is used instead: how similar the model’s state is to that of the sharer’s own words."
+        if found.stands_in
+        else f"Scored by the {term(found.router)} used in this assembly; pieces were selected by "
+        f"{'the sum' if facts.router.get('reduce') == 'sum' else 'the mean'} over each item."
+        if found.router in ("gate", "prototype")
+        else "Scored by the direction that the piece amplifies most (arrow); its sign has no meaning."
+    )
+    st.html(
+        f'<p class="pp-quiet">{how} The shade shows how far a word’s {term("score")}, just before it is written, '
+        f"is from the mean of these words, {mean_score(found):+.2f}: <span class='pp-fit pp-strong'>line above</span>"
+        " = higher, <span class='pp-unfit pp-strong'>line below</span> = lower. Hover over a word for its score.</p>"
+        f"<p>Highest scores: {best or '–'}</p>"
+    )
+    st.html(token_html(found, is_dark()))
+    st.html(
+        f'<p class="pp-quiet">{len(which)} of {facts.n_items} items'
+        + (", those with the largest votes for the piece." if voters else ", the newest; none selected the piece.")
+        + "</p>"
+    )
+    st.download_button(
+        "CSV of these scores",
+        lambda: tokens_csv(found.items),
+        "perpcs-words.csv",
+        "text/csv",
+        on_click="ignore",
+        key="tokens-csv",
+        type="tertiary",
+        icon=":material/table:",
+        help="This file contains your words. It is saved to your own disk only.",
+    )

@@ -16,24 +16,31 @@ import streamlit as st
 from perpcs.assembly.explain import fewest
 from perpcs.assembly.routers import PRESETS
 from perpcs.errors import PerpcsError
+from perpcs.figures.answers import diff_html
 from perpcs.figures.assembly_map import assembly_map
+from perpcs.figures.columns import (
+    LAYERS,
+    MOST,
+    called,
+    column_names,
+    largest_piece,
+    piece_facts,
+    split_label,
+    takeaway,
+    took,
+    update_equation,
+    weight_equation,
+)
 from perpcs.figures.difference import difference_map
-from perpcs.figures.order import LAYERS, split_label
-from perpcs.figures.piece import largest_piece, piece_facts, update_equation, weight_equation
-from perpcs.figures.sentences import MOST, called, column_names, takeaway, took
-from perpcs.figures.size import size_html
-from perpcs.figures.story import STEPS, Story, explanation, story_html
+from perpcs.figures.story import STEPS, Story, explanation, size_html, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
-from perpcs.figures.worddiff import diff_html
 from perpcs.personalizers.methods import title_of
-from perpcs.ui.chart import chart
-from perpcs.ui.choice import current_example
-from perpcs.ui.errors import show_error
-from perpcs.ui.facts import facts_html
+from perpcs.ui.navigation import current_example
 from perpcs.ui.people import Person, fit_of
 from perpcs.ui.state import Studio, write_link
 from perpcs.ui.strings import CLAIM, computed, term
-from perpcs.ui.theme import is_dark
+from perpcs.ui.widgets import chart, is_dark, stat_row
+from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
@@ -183,7 +190,7 @@ def _piece(show: Show) -> None:
         (f"{facts.weight:.3f}", term("weight")),
         (f"{facts.score:.3f}", f"{term('score')}, rank {facts.score_rank} of {facts.n_sharers}"),
     )
-    st.html(facts_html(rows))
+    st.html(stat_row(rows))
     st.latex(weight_equation(facts))
     st.latex(update_equation(facts, manifest.scale, manifest.kind))
 

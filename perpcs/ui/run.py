@@ -11,16 +11,16 @@ import streamlit as st
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import Router
 from perpcs.assembly.routers import same_routing
-from perpcs.figures.live import live_map
-from perpcs.figures.order import column_order
+from perpcs.figures.assembly_map import live_map
+from perpcs.figures.columns import column_order
 from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.personalizers.prompting import text_bytes
 from perpcs.tasks import Item, get_task
-from perpcs.ui.choice import current_example
 from perpcs.ui.engine import people_ahead
+from perpcs.ui.navigation import current_example
 from perpcs.ui.people import Person, assembled_here
 from perpcs.ui.state import Studio
-from perpcs.ui.theme import is_dark
+from perpcs.ui.widgets import is_dark
 from perpcs.ui.work import Work
 
 if TYPE_CHECKING:

@@ -1,14 +1,20 @@
-"""The parts of the Share page: the text, the training, what leaves, consent, and taking it back."""
+"""The parts of the Share page: the text, the training, which pieces leave and exactly what that is, consent, and taking
+it back.
+"""
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.figures.steps import STEPS, steps_html
-from perpcs.pool.contribute import GUEST, MIN_ITEMS, id_of, new_code
+from perpcs.figures.story import SHARING_STEPS, steps_html
+from perpcs.figures.style import bytes_text, seconds_text
+from perpcs.pool.contribute import GUEST, MIN_ITEMS, Leaving, chosen, id_of, leaving, new_code
 from perpcs.pool.contribute import STEPS as TRAINING
 from perpcs.pool.copies import is_copy, new_name, recover_all
 from perpcs.pool.manifest import contributed
@@ -16,18 +22,169 @@ from perpcs.pool.store import Pool
 from perpcs.serve.sharing import migrated_to, revoke, share
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import give_history
-from perpcs.ui.choice import pool_tasks
-from perpcs.ui.errors import show_error
-from perpcs.ui.pools import open_pool, shared_root
-from perpcs.ui.reading import Draft
-from perpcs.ui.share_choice import choice_panel
-from perpcs.ui.sharing import Sharing, find, know
+from perpcs.ui.engine import open_pool, people_ahead, shared_root
+from perpcs.ui.navigation import pool_tasks
+from perpcs.ui.people import Draft
 from perpcs.ui.state import Studio, remember, to_link
 from perpcs.ui.strings import SHARE_LEDE, SHARE_TRACES, term
-from perpcs.ui.watching import watch_steps
+from perpcs.ui.widgets import stat_row
+from perpcs.ui.work import Sharing, Work, find_sharing, register_sharing, show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
+
+
+# ---- steps and how far they are --------------------------------------------------------------------------------------
+
+
+TICK = 0.25
+
+
+def watch_steps(
+    engine: "Engine", work: Work[Any], names: Mapping[str, str], order: Sequence[str], *, stoppable: bool = False
+) -> None:
+    """Draw (step, done, of) reports of running work until it ends or is stopped.
+
+    Args:
+        names: the title of each step.
+        order: the steps in their order.
+        stoppable: whether to show a Stop button.
+    """
+    place = st.empty()
+    if stoppable:
+        st.button("Stop", on_click=work.stop, icon=":material/stop:", key="stop-steps")
+    while not work.ended and not work.stopped:
+        work.beat()
+        place.html(_drawn(engine, work, names, order))
+        time.sleep(TICK)
+
+
+def _drawn(engine: "Engine", work: Work[Any], names: Mapping[str, str], order: Sequence[str]) -> str:
+    reports = list(work.reports)
+    last: dict[str, tuple[int, int]] = {what: (done, of) for what, done, of in reports}
+    now = reports[-1][0] if reports else order[0]
+    rows = []
+    for step in order[: order.index(now) + 1]:
+        done, of = last.get(step, (0, 1))
+        ended = step != now
+        share = 1.0 if ended else done / max(of, 1)
+        count = f"{of if ended else done} of {of} steps" if of > 1 else "done" if ended else "…"
+        rows.append(
+            f'<div class="pp-wait"><div>{escape(names[step])}</div><span>{count}</span></div>'
+            f'<div class="pp-progress"><i style="width:{100 * share:.0f}%"></i></div>'
+        )
+    ahead = people_ahead(engine, work)
+    queue = f"{ahead}, " if ahead else ""
+    return (
+        f'<div role="status"><h3>{escape(names[now])}</h3><p class="pp-quiet">{queue}{seconds_text(work.elapsed)} so '
+        f"far. You can visit other pages meanwhile.</p>{''.join(rows)}</div>"
+    )
+
+
+# ---- what leaves -----------------------------------------------------------------------------------------------------
+
+
+_WAYS = {"all": "All pieces", "ratio": "A share of them", "named": "By layer and module"}
+
+
+def choice_panel(engine: "Engine", sharing: Sharing) -> Leaving | None:
+    """The choice and the preview; None where nothing can leave."""
+    assert sharing.trained is not None
+    base, *_, own = sharing.trained.pieces.losses[0]
+    st.html(
+        f"<h2>Your pieces are trained</h2><p>On your own {sharing.items} items the loss fell from {base:.2f} to "
+        f"{own:.2f} nats per token. Nothing has left yet.</p>"
+    )
+    try:
+        mask = _mask(engine, sharing)
+        given = _given(engine, sharing, mask)
+    except PerpcsError as error:
+        show_error(error)
+        return None
+    _preview(engine, given, mask)
+    return given
+
+
+def _mask(engine: "Engine", sharing: Sharing) -> np.ndarray:
+    positions, id = engine.pool.manifest.positions, id_of(sharing.code)
+    way = st.segmented_control(
+        "What to share", list(_WAYS), default="all", format_func=_WAYS.__getitem__, key="share-way", required=True
+    )
+    if way == "ratio":
+        left, right = st.columns(2)
+        ratio = left.slider("Share of your pieces, %", 5, 100, 50, 5, key="share-ratio")
+        seed = right.number_input("Seed that draws them", 0, 10**6, 0, key="share-seed")
+        return chosen(positions, id, ratio=ratio / 100, seed=int(seed))
+    if way == "named":
+        left, right = st.columns(2)
+        layers = left.pills(
+            "Layers",
+            sorted({p.layer for p in positions}),
+            selection_mode="multi",
+            default=sorted({p.layer for p in positions}),
+            key="share-layers",
+        )
+        named = list(dict.fromkeys(p.module for p in positions))
+        modules = right.pills("Modules", named, selection_mode="multi", default=named, key="share-modules")
+        return chosen(positions, id, layers=layers, modules=modules)
+    return chosen(positions, id)
+
+
+def _given(engine: "Engine", sharing: Sharing, mask: np.ndarray) -> Leaving:
+    """What leaves with this mask; made again only when it has changed."""
+    assert sharing.trained is not None
+    if sharing.previewed is None or sharing.previewed[0] != mask.tobytes():
+        sharing.previewed = (mask.tobytes(), leaving(sharing.trained, engine.pool, mask))
+    return sharing.previewed[1]
+
+
+def _preview(engine: "Engine", given: Leaving, mask: np.ndarray) -> None:
+    parts, record = given.parts(), given.record().decode()
+    rows = (
+        (f"{int(mask.sum())} of {len(mask)}", term("piece", "pieces")),
+        (f"{len(parts)}", "tensors"),
+        (bytes_text(sum(part.bytes for part in parts)), "of numbers"),
+        ("0", "words of yours"),
+    )
+    st.html(f"<h3>Exactly what leaves</h3>{stat_row(rows, 'What leaves')}")
+    labels = [position.label for position in engine.pool.manifest.positions]
+    body = "".join(_row(part, labels) for part in parts)
+    st.html(
+        '<div class="pp-items pp-tensors" tabindex="0" role="region" aria-label="Every tensor that leaves"><table>'
+        "<caption>Every tensor, as stored</caption><thead><tr><th scope='col'>tensor</th><th scope='col'>of</th>"
+        "<th scope='col'>shape</th><th scope='col'>bytes</th><th scope='col'>sha256</th></tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+    with st.expander("And one record of numbers about you"):
+        st.html(
+            '<p class="pp-quiet">Cluster, its words and the place on the map are those of the sharers nearest to you; '
+            "none of the words is yours.</p>"
+        )
+        st.code(record, language="json")
+    st.download_button(
+        "The same as a file",
+        given.data,
+        f"{given.sharer.id}.safetensors",
+        "application/octet-stream",
+        on_click="ignore",
+        key="packet",
+        type="tertiary",
+        icon=":material/download:",
+    )
+
+
+def _row(part: Any, labels: list[str]) -> str:
+    where = "mean of your items’ sentence embeddings" if part.position is None else labels[part.position]
+    shape = " × ".join(map(str, part.shape))
+    return (
+        f"<tr><th scope='row'><code>{escape(part.name)}</code></th><td>{escape(where)}</td>"
+        f"<td>{shape} {part.dtype}</td><td>{part.bytes:,}</td>"
+        f"<td><code title='{part.sha256}'>{part.sha256[:12]}…</code></td></tr>"
+    )
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+
 
 _TOKEN = "job"
 _NAMES = {
@@ -42,7 +199,7 @@ _SOURCES = {"paste": "Paste", "upload": "Upload"}
 def heading(record: Studio) -> None:
     """What the page is for, and how far the visitor has come."""
     if record.sharing is None:
-        record.sharing = find(st.query_params.get(_TOKEN, ""))
+        record.sharing = find_sharing(st.query_params.get(_TOKEN, ""))
     if record.sharing is not None:
         record.sharing.settle()
         if record.sharing.stopped:
@@ -56,7 +213,7 @@ def _step(sharing: Sharing | None) -> int:
     if sharing is None:
         return 0
     if sharing.added is not None:
-        return len(STEPS)
+        return len(SHARING_STEPS)
     if sharing.trained is not None:
         return 3
     gates = sharing.work is not None and any(report[0] == "gates" for report in sharing.work.reports)
@@ -146,7 +303,7 @@ def _train(engine: "Engine", record: Studio, draft: Draft) -> None:
     def do(report: Any) -> Any:
         return engine.train_sharer(task, items, id_of(code), lambda what, done, of: report((what, done, of)))
 
-    record.sharing = know(Sharing(draft.task, len(items), engine.pool.hash, code))
+    record.sharing = register_sharing(Sharing(draft.task, len(items), engine.pool.hash, code))
     record.sharing.start(do)
 
 

@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from perpcs.ui import theme
-from perpcs.ui.come_back import come_back
-from perpcs.ui.engine import get_engine, people_ahead
-from perpcs.ui.guide import guide
-from perpcs.ui.links import copy_link
-from perpcs.ui.pages import home_by_name, pages
-from perpcs.ui.pools import pool_picker
+from perpcs.ui import widgets
+from perpcs.ui.engine import get_engine, people_ahead, pool_picker
+from perpcs.ui.navigation import copy_link, home_by_name, pages
 from perpcs.ui.present import present
-from perpcs.ui.state import studio
-from perpcs.ui.tour import show_tour
+from perpcs.ui.state import come_back, studio
+from perpcs.ui.tours import guide, show_tour
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -27,7 +23,7 @@ def masthead(all_pages: list[st.Page]) -> "DeltaGenerator":
     """Name, pages and a link to the current screen; returns the container for what needs an open pool."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
-            f'<div class="pp-brand"><span aria-hidden="true">{theme.MARK}</span>Per-Pcs Studio</div>', width="content"
+            f'<div class="pp-brand"><span aria-hidden="true">{widgets.MARK}</span>Per-Pcs Studio</div>', width="content"
         )
         for entry in all_pages:
             st.page_link(entry)
@@ -66,12 +62,12 @@ def _status(engine: "Engine") -> None:
 
 st.set_page_config(
     page_title="Per-Pcs Studio",
-    page_icon=str(theme.ICON),
+    page_icon=str(widgets.ICON),
     layout="wide",
     initial_sidebar_state="collapsed",
     menu_items={"About": "Per-Pcs Studio: personal language models assembled from pieces that other people share."},
 )
-theme.apply_theme()
+widgets.apply_theme()
 all_pages = pages()
 page = st.navigation([*all_pages, home_by_name()], position="hidden")
 record = studio()

@@ -1,12 +1,19 @@
-"""What one visitor's session remembers, and what a link may say about it.
+"""What one visitor's session remembers, what a link may say about it, and how a reload of the tab finds it again.
 
 Everything is in one record under st.session_state["studio"]. Widgets are filled from it and write back to it, so it
 survives a change of page. A person's text lives here and nowhere else; ``forget`` empties it.
+
+A tab keeps a random key in its own sessionStorage; the server knows by it which session's record belongs to the tab,
+within the time that it keeps a closed tab. The record itself is never copied: once Streamlit drops the old session,
+its record is gone and the key opens nothing.
 """
 
 import re
+import secrets
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Literal, TypeVar
 
 import streamlit as st
@@ -17,12 +24,13 @@ from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS
 from perpcs.data import Look
 from perpcs.errors import PerpcsError
-from perpcs.figures.order import ALL, LAYERS, SORTS
+from perpcs.figures.columns import ALL, LAYERS, SORTS
 from perpcs.personalizers.methods import DEFAULT, is_name
-from perpcs.ui.people import Person
-from perpcs.ui.reading import GUESS, Draft
-from perpcs.ui.sharing import Sharing
-from perpcs.ui.work import Work
+from perpcs.ui.people import GUESS, Draft, Person
+from perpcs.ui.work import Sharing, Work
+
+# ---- the record ------------------------------------------------------------------------------------------------------
+
 
 T = TypeVar("T")
 Source = Literal["example", "paste", "upload", "saved"]
@@ -44,7 +52,7 @@ class Studio:
 
     # what a link may carry
     pool: str = ""
-    """Key of the pool in ``perpcs.ui.pools``; empty = the one that the server was started with."""
+    """Key of the pool in ``perpcs.ui.engine``; empty = the one that the server was started with."""
     task: str = ""
     example: str = ""
     source: str = "example"
@@ -132,7 +140,7 @@ class Studio:
     alike: dict[Any, Any] = field(default_factory=dict)
     """Sharers: likeness of the person on the screen to every sharer, as numbers."""
     key: str = ""
-    """By which a reload of the tab finds this record, see ``perpcs.ui.come_back``; empty = nothing to come back to."""
+    """By which a reload of the tab finds this record, see ``perpcs.ui.state``; empty = nothing to come back to."""
     generation: int = 0
     """Part of the keys of widgets that hold a person's text; raising it makes them new and empty."""
 
@@ -267,3 +275,82 @@ def write_link(record: Studio) -> None:
     link = to_link(record)
     if st.query_params.to_dict() != link:
         st.query_params.from_dict(link)
+
+
+# ---- a reload --------------------------------------------------------------------------------------------------------
+
+
+_PRIVATE = (
+    *("text", "wanted_task", "own", "typed", "typed_options", "options", "asked", "prepared", "live", "before"),
+    *("pinned", "diff_with", "blind", "loaded_file", "source", "max_new_tokens", "temperature"),
+)
+"""Fields of the record that a link does not carry."""
+_SCRIPT = """export default function ({ data, setTriggerValue }) {
+  const name = 'perpcs-key';
+  try {
+    if (data.key) sessionStorage.setItem(name, data.key);
+    else if (data.cleared) sessionStorage.removeItem(name);
+    else if (sessionStorage.getItem(name) && !window.perpcsCameBack) {
+      window.perpcsCameBack = true;
+      setTriggerValue('key', sessionStorage.getItem(name));
+    }
+  } catch (error) { /* a browser that keeps nothing: a reload begins anew */ }
+}"""
+
+
+class Records:
+    """The records of sessions by their keys, for as long as the sessions are there."""
+
+    def __init__(self) -> None:
+        self._by_key: weakref.WeakValueDictionary[str, Studio] = weakref.WeakValueDictionary()
+        self._lock = Lock()
+
+    def put(self, record: Studio) -> None:
+        """Give a record a key if it has none, and know it by that key."""
+        with self._lock:
+            record.key = record.key or secrets.token_urlsafe(24)
+            self._by_key[record.key] = record
+
+    def take(self, key: str) -> Studio | None:
+        """The record of a key; None where its session is gone or was cleared."""
+        with self._lock:
+            return self._by_key.get(key)
+
+    def drop(self, key: str) -> None:
+        """Forget a key."""
+        with self._lock:
+            self._by_key.pop(key, None)
+
+
+@st.cache_resource(show_spinner=False)
+def records() -> Records:
+    """The one table of this server."""
+    return Records()
+
+
+def come_back(record: Studio) -> None:
+    """Tell the tab this session's key, or hear the one of the session before a reload."""
+    if record.text or record.own is not None or record.typed:
+        records().put(record)
+    elif record.key:
+        records().drop(record.key)
+        record.key = ""
+    listener = st.components.v2.component("perpcs_come_back", js=_SCRIPT)
+    listener(
+        key="come-back",
+        data={"key": record.key, "cleared": bool(record.generation) and not record.key},
+        on_key_change=_take_over,
+    )
+
+
+def _take_over() -> None:
+    """The tab named a key: its earlier record's fields become this session's."""
+    key = str(st.session_state["come-back"].get("key") or "")
+    record, earlier = studio(), records().take(key[:64])
+    if earlier is None or earlier is record:
+        return
+    for name in _PRIVATE:
+        setattr(record, name, getattr(earlier, name))
+    record.key = key
+    record.generation += 1  # widgets that hold text are made anew
+    records().put(record)

@@ -9,12 +9,11 @@ import plotly
 import pytest
 from fakes import FakeEngine
 
-from perpcs.figures.assembly_map import assembly_map
-from perpcs.figures.curve import curve_figure
+from perpcs.figures.answers import label_bars
+from perpcs.figures.assembly_map import Panel, assembly_map, strip
 from perpcs.figures.difference import difference_map, pair_map
-from perpcs.figures.labels import label_bars
-from perpcs.figures.strip import Panel, strip
-from perpcs.ui.chart import drawn_once
+from perpcs.figures.model_card import curve_figure
+from perpcs.ui.widgets import drawn_once
 
 pytestmark = pytest.mark.browser
 

@@ -3,26 +3,26 @@
 A new export is one function from ``Given`` to ``History`` (or None where the text is not of its kind) and one line in
 ``READERS``. Its rows carry LaMP's field names and a ``date``; with ``person``, where several people wrote.
 
-given.py      what a person gave, opened in each form once; History
-social.py     X, ActivityPub (Mastodon), Bluesky, Reddit, Facebook and Instagram, LinkedIn, YouTube
-reviews.py    Letterboxd, Goodreads, The StoryGraph, IMDb, Google
-papers.py     BibTeX, CSL-JSON, Crossref, Semantic Scholar, arXiv
-feeds.py      RSS, Atom, WordPress
-chats.py      WhatsApp, Telegram, Messenger, Discord, Slack, Google Chat
-mail.py       mbox, eml
-frames.py     JSON of pandas
-workbook.py   XLSX
-archive.py    zip
-unknown.py    structured text of no known kind
+given.py       what a person gave, opened in each form once; History; JSON of pandas; structured text of no known kind
+containers.py  zip, XLSX
+social.py      X, ActivityPub (Mastodon), Bluesky, Reddit, Facebook and Instagram, LinkedIn, YouTube
+articles.py    papers (BibTeX, CSL-JSON, Crossref, Semantic Scholar, arXiv), reviews (Letterboxd, Goodreads,
+               The StoryGraph, IMDb, Google), posts (RSS, Atom, WordPress)
+messages.py    chats (WhatsApp, Telegram, Messenger, Discord, Slack, Google Chat), mail (mbox, eml)
 """
 
-from perpcs.data.exports.chats import chat_json, whatsapp
-from perpcs.data.exports.feeds import feed
-from perpcs.data.exports.frames import data_frame
-from perpcs.data.exports.given import Given, History, Reader
-from perpcs.data.exports.mail import mailbox
-from perpcs.data.exports.papers import bibtex, papers_json
-from perpcs.data.exports.reviews import goodreads, google_reviews, imdb, letterboxd, storygraph
+from perpcs.data.exports.articles import (
+    bibtex,
+    feed,
+    goodreads,
+    google_reviews,
+    imdb,
+    letterboxd,
+    papers_json,
+    storygraph,
+)
+from perpcs.data.exports.given import Given, History, Reader, data_frame
+from perpcs.data.exports.messages import chat_json, mailbox, whatsapp
 from perpcs.data.exports.social import activity_pub, bluesky, linkedin, meta, reddit, x_archive, youtube
 
 READERS: tuple[Reader, ...] = (

@@ -1,6 +1,16 @@
 """What a person gave, opened once in each form that a reader of exports asks for: text, JSON, table.
 
 A reader is a function from ``Given`` to ``History``, or to None where the text is none of its kind.
+
+Beside it the readers of plain structure: data frames as JSON, in each orientation that pandas writes, and what is
+refused by its name because its lines are no items (each kind is told by how a text opens, not by its name's ending;
+endings count only for files of source text).
+
+records, table   a list of objects, alone or under "data"     (read as any list of objects)
+columns          {"text": {"0": ..., "1": ...}, "title": {...}}
+list             {"text": [..., ...], "title": [...]}
+index            {"0": {"text": ..., "title": ...}, "1": {...}}
+split, tight     {"columns": ["text", "title"], "index": [...], "data": [[..., ...], ...]}
 """
 
 import re
@@ -8,13 +18,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
-from perpcs.data.fields import plain
+from perpcs.data.fields import is_header, plain
 from perpcs.data.json_scan import Found, is_json_lines, items_of, looks_like_json, read_document, read_lines
 from perpcs.data.limits import Row
+from perpcs.data.markup import without_markup
 from perpcs.data.parse_tables import Grid, find_header, table_rows, text_grids
 from perpcs.errors import PerpcsError
+
+# ---- what was given --------------------------------------------------------------------------------------------------
+
 
 _ASSIGNMENT = re.compile(r"\s*(?:(?:window|var|let|const)[\s.])?[\w.$]+\s*=\s*(?=[\[{])")
 
@@ -143,3 +158,143 @@ def left_out_note(left_out: Counter[str]) -> str:
 
 
 Reader = Callable[[Given], History | None]
+
+
+# ---- data frames -----------------------------------------------------------------------------------------------------
+
+
+def data_frame(given: Given) -> History | None:
+    """The rows of a frame whose columns name fields that we know."""
+    document = given.document
+    if document is None or not isinstance(document.value, dict):
+        return None
+    for rows in (_split(document), _columns(document), _index(document)):
+        if rows is not None:
+            return History("a data frame", rows)
+    return None
+
+
+def _split(document: Found) -> Iterator[Row] | None:
+    names, data = document.value.get("columns"), document.member("data")
+    if not isinstance(names, list) or data is None or not isinstance(data.value, list):
+        return None
+    return (
+        _row(each, dict(zip(map(str, names), each.value, strict=False)))
+        for each in data.elements()
+        if isinstance(each.value, list)
+    )
+
+
+def _columns(document: Found) -> Iterator[Row] | None:
+    columns = {name: value for name, value in document.value.items() if isinstance(value, dict | list) and value}
+    if not columns or not is_header(columns) or len({type(value) for value in columns.values()}) > 1:
+        return None
+    by_place = {
+        name: value if isinstance(value, dict) else {str(n): each for n, each in enumerate(value)}
+        for name, value in columns.items()
+    }
+    if any(isinstance(cell, dict | list) for cell in next(iter(by_place.values())).values()):
+        return None
+    first = next(found for name, found in document.members() if name in columns)
+    places = (
+        list(first.members())
+        if isinstance(first.value, dict)
+        else [(str(number), found) for number, found in enumerate(first.elements())]
+    )
+    return (_row(found, {name: column.get(place) for name, column in by_place.items()}) for place, found in places)
+
+
+def _index(document: Found) -> Iterator[Row] | None:
+    values = list(document.value.values())
+    if not values or not all(isinstance(value, dict) and value for value in values) or not is_header(values[0]):
+        return None
+    if any(plain(name) in ("text", "title", "data", "items") for name in document.value):
+        return None
+    return (_row(found, found.value) for _, found in document.members())
+
+
+def _row(found: Found, fields: dict[str, Any]) -> Row:
+    return row_of(
+        found, {name: without_markup(value) if isinstance(value, str) else value for name, value in fields.items()}
+    )
+
+
+# ---- no known export -------------------------------------------------------------------------------------------------
+
+
+_AS_TABLE = "Export it as CSV or JSON, or paste the texts themselves, one a line."
+_OWN = "Paste your own messages, one a line."
+_KINDS = (  # how it opens, what it is, what to give instead
+    (r"<!doctype html|<html\b|<head\b|<body\b", "a web page (HTML)", "Choose JSON instead of HTML when you export."),
+    (r"<opml\b", "a list of feeds (OPML)", "Give the feed of your own site."),
+    (r"<(?:kml|gpx|svg|plist|smses)\b", "XML of another kind", _AS_TABLE),
+    (r"BEGIN:VCARD", "an address book (vCard)", "Give what you wrote instead."),
+    (r"BEGIN:VCALENDAR", "a calendar (iCalendar)", "Give what you wrote instead."),
+    (r"\[LINE\] |[^\n]*(?:KakaoTalk|카카오톡)[^\n]*\n(?:Date Saved|저장한 날짜)", "a chat of LINE or KakaoTalk", _OWN),
+    (r"TY  - ", "references in RIS", "Export them as BibTeX or CSL-JSON."),
+    (r"%0 \w|PMID- ?\d", "references in EndNote's or PubMed's format", "Export them as BibTeX or CSL-JSON."),
+    (r"\{\\rtf", "rich text (RTF)", "Save it as plain text."),
+    (r"\\documentclass|\\begin\{", "LaTeX", "Give its bibliography as BibTeX, or the texts themselves."),
+    (r"WEBVTT|1\n\d\d:\d\d:\d\d[,.]\d{3} -->", "subtitles", "Give what you wrote yourself."),
+    (r"%PDF", "a PDF", "Save it as text."),
+    (r"-----BEGIN [A-Z ]+-----", "a key, a certificate or encrypted text", "Give what you wrote instead."),
+    (r"(?:--[^\n]*\n|\s)*(?:CREATE TABLE|INSERT INTO|DROP TABLE|BEGIN TRANSACTION|PRAGMA )", "SQL", _AS_TABLE),
+    (r"diff --git |--- \S+\n\+\+\+ ", "a patch", "Give what you wrote instead."),
+    (r"#!|<\?php|import \w+\n|from [\w.]+ import ", "a program", "Give what you wrote instead."),
+    (r"@(?:comment|string|preamble)\s*[{(]", "BibTeX without entries", "Export entries with their abstracts."),
+    (r"---[ \t]*\n[\w\" -]+:[ \t\n]", "YAML", _AS_TABLE),
+    (r"\[[\w. -]+\]\n[\w. -]+[ \t]*=", "a settings file", "Give what you wrote instead."),
+)
+_OPENINGS = [(re.compile(pattern, re.IGNORECASE), kind, do) for pattern, kind, do in _KINDS]
+_XML = re.compile(r"(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<([A-Za-z][\w:.-]*)(?=[\s/>])[^<>]*>", re.DOTALL)
+_YAML = re.compile(r"(?:- )?[\w\"'-]+:(?: .*)?$|\s+- |\s{2,}[\w\"'-]+:(?: |$)")
+_ENDINGS = {
+    **dict.fromkeys((".yaml", ".yml"), "YAML"),
+    **dict.fromkeys((".html", ".htm", ".xhtml", ".mhtml"), "a web page (HTML)"),
+    **dict.fromkeys((".toml", ".ini", ".cfg", ".conf", ".env", ".plist"), "a settings file"),
+    **dict.fromkeys((".py", ".js", ".ts", ".c", ".cpp", ".java", ".rs", ".go", ".sh", ".php", ".css"), "a program"),
+    ".sql": "SQL",
+    ".tex": "LaTeX",
+    ".xml": "XML",
+    ".rtf": "rich text (RTF)",
+    ".srt": "subtitles",
+    ".ics": "a calendar",
+    ".vcf": "an address book (vCard)",
+    ".ris": "references in RIS",
+    ".log": "a log",
+    ".ipynb": "a notebook",
+    ".bib": "BibTeX without entries",
+    ".mbox": "no mailbox that can be read",
+    ".eml": "no mail that can be read",
+}
+
+
+def refuse_structured(given: Given) -> None:
+    """Raise for a text that is structured and none of the exports that are read.
+
+    Raises:
+        PerpcsError: with the kind's name and what to export instead.
+    """
+    text = given.text.lstrip()
+    for pattern, kind, do in _OPENINGS:
+        if pattern.match(text):
+            raise PerpcsError(f"This is {kind}, which is not read here.", do)
+    if (root := _XML.match(text)) and _closes(text, root[1]):
+        raise PerpcsError(f"This is XML (<{root[1][:40]}>) of a kind that is not read here.", _AS_TABLE)
+    if given.script:
+        raise PerpcsError(f"This is a script that sets {given.script[:40]!r}, not a history.", _AS_TABLE)
+    if (
+        given.share(_YAML) == 1.0
+        and text.count("\n") > 3
+        and "\n" in text
+        and re.search(r"^\s+\S|^- ", text, re.MULTILINE)
+    ):
+        raise PerpcsError("This is YAML, which is not read here.", _AS_TABLE)
+    ending = PurePath(given.name).suffix.lower()
+    if ending in _ENDINGS:
+        raise PerpcsError(f"This is {_ENDINGS[ending]}, which is not read here.", _AS_TABLE)
+
+
+def _closes(text: str, root: str) -> bool:
+    """Whether the text ends as the element that opens it does: then it is markup, not a line that begins with <3."""
+    return text.rstrip().endswith((f"</{root}>", "/>")) or f"</{root}>" in text

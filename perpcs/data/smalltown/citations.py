@@ -19,10 +19,20 @@ import random
 import re
 from collections.abc import Sequence
 
-from perpcs.data.smalltown.maker import NOISE, Made, Maker, Traits
-from perpcs.data.smalltown.names import family_name, place_name
-from perpcs.data.smalltown.research import AREA_NAMES, AREAS, METHODS, Area, acronym
-from perpcs.data.smalltown.words import capitalised, join_and, phrases, with_a, words
+from perpcs.data.smalltown.maker import (
+    NOISE,
+    Made,
+    Maker,
+    Traits,
+    capitalised,
+    family_name,
+    join_and,
+    phrases,
+    place_name,
+    with_a,
+    words,
+)
+from perpcs.data.smalltown.titles import AREA_NAMES, AREAS, METHODS, Area, acronym
 
 FAMILIES: dict[str, tuple[str, str]] = {
     "overviews": ("survey", "tutorial"),

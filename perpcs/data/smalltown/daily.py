@@ -6,7 +6,7 @@ goes with any state of that subject.
 
 from dataclasses import dataclass
 
-from perpcs.data.smalltown.words import phrases, words
+from perpcs.data.smalltown.maker import phrases, words
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,26 @@
-"""The people of the town: who they are and what they wrote, drawn from a seed."""
+"""The people of the town, drawn from a seed: who they are, what they wrote, and a town on disk.
+
+Target users are written in the layout of the Per-Pcs release, their traits apart:
+
+OUT/TASK/target_users.json   [{"user_id", "profile": [LaMP items], "query": [{"id", "input", "gold"}]}]
+OUT/TASK/traits.json         {user_id: {"traits": ..., "description": ..., "oracle": {query id: answer}}}
+"""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
+from typing import Any
 
-from perpcs.data.smalltown import citations, headlines, movies, names, ratings, titles, tweets
+from perpcs.data.smalltown import citations, headlines, maker, movies, ratings, titles, tweets
 from perpcs.data.smalltown.maker import Made, Maker, Traits, draw_traits
 from perpcs.errors import PerpcsError
+from perpcs.files import write_json
 from perpcs.tasks import Item, Query, User, get_task
+
+# ---- people ----------------------------------------------------------------------------------------------------------
+
 
 MAKERS: dict[str, Maker] = {
     module.MAKER.task: module.MAKER for module in (headlines, movies, ratings, titles, tweets, citations)
@@ -128,9 +141,86 @@ def _ask(task: str, one: Made, id: str) -> tuple[Query, str]:
 
 def invented_name(id: str) -> str:
     """What a person of that id is called: a first name, the same at every call."""
-    return names.first_name(random.Random(id), held_out=True)
+    return maker.first_name(random.Random(id), held_out=True)
 
 
 def describe(person: Person) -> str:
     """One sentence about the person's traits that a teacher can read out."""
     return get_maker(person.task).describe(person.traits)
+
+
+# ---- on disk ---------------------------------------------------------------------------------------------------------
+
+
+def write_town(out: Path, *, seed: int, users: int, tasks: Sequence[str] = tuple(MAKERS)) -> None:
+    """Write ``users`` target people of every task below ``out``.
+
+    Raises:
+        PerpcsError: for a task that the town does not have, before anything is written.
+    """
+    for task in tasks:
+        get_maker(task)
+    for task in tasks:
+        people = make_people(task, seed=seed, count=users, split="target")
+        folder = out / task
+        write_json(folder / "target_users.json", [release_fields(person) for person in people])
+        traits = {
+            person.id: {
+                "traits": person.traits,
+                "description": describe(person),
+                "oracle": {query.id: answer for query, answer in zip(person.queries, person.oracle, strict=True)},
+            }
+            for person in people
+        }
+        write_json(folder / "traits.json", traits)
+
+
+def write_pool_people(
+    out: Path,
+    *,
+    seed: int,
+    base_users: int,
+    candidates: int,
+    tasks: Sequence[str],
+    history: tuple[int, int] | None = None,
+) -> None:
+    """Write whom a pool is made of, below ``out``: TASK/base_users.json and TASK/sharer_candidates.json.
+
+    Args:
+        history: fewest and most items of a candidate; None = as people of the town write.
+    """
+    for task in tasks:
+        for name, split, count, items in (
+            ("base_users", "base", base_users, (6, 12)),
+            ("sharer_candidates", "candidate", candidates, history),
+        ):
+            people = make_people(task, seed=seed, count=count, split=split, history=items)
+            write_json(out / task / f"{name}.json", [release_fields(person) for person in people])
+
+
+def release_fields(person: Person) -> dict[str, Any]:
+    """One person as a user of the Per-Pcs release layout, traits left out."""
+    wording = get_maker(person.task).wording
+    return {
+        "user_id": person.id,
+        "profile": [_item_fields(person.task, item) for item in person.history],
+        "query": [
+            {
+                "id": query.id,
+                "input": wording.format(x=query.x, **{f"option{i}": text for i, text in enumerate(query.options, 1)}),
+                "gold": query.gold,
+            }
+            for query in person.queries
+        ],
+    }
+
+
+def _item_fields(task_name: str, item: Item) -> dict[str, str]:
+    """One history item under LaMP's names of its fields."""
+    task = get_task(task_name)
+    fields = {"id": item.id, task.x_fields[0]: item.x}
+    if task.y_field is not None and item.y is not None:
+        fields[task.y_field] = item.y
+    if item.other:
+        fields["other"] = item.other
+    return fields

@@ -26,9 +26,7 @@ from perpcs.data.smalltown.daily import (
     SUBJECTS,
     TIMES,
 )
-from perpcs.data.smalltown.maker import NOISE, Made, Maker, Traits
-from perpcs.data.smalltown.names import first_name, place_name
-from perpcs.data.smalltown.words import capitalised, join_and
+from perpcs.data.smalltown.maker import NOISE, Made, Maker, Traits, capitalised, first_name, join_and, place_name
 
 STYLE: dict[str, tuple[str, ...]] = {
     "spelling": ("standard", "short", "relaxed", "stretched"),

@@ -1,20 +1,185 @@
-"""The registry of experiments: every file here is one, under its own name, and holds an ``EXPERIMENT``.
+"""An experiment: a question to a pool, answered by one command, and the answer as one JSON file.
 
-    table1        methods x tasks, with intervals and controls
-    cost          storage against users, time against history items
-    history       likelihood against history items
-    robustness    fewer sharers, fewer pieces, other sharers, other choices
-    separation    whether what knows a person is surely ahead of the base model
-    case_study    one person's weights beside PEFT retrieval's choice
+    perpcs experiment NAME --pool POOL     ->  results/NAME.json
+
+Every result says what it asked, with which pool, when, at which commit, and the command that makes it again. Every file
+here is an experiment, under its own name, and holds an ``EXPERIMENT``:
+
+table1        methods x tasks, with intervals and controls
+cost          storage against users, time against history items
+history       likelihood against history items
+robustness    fewer sharers, fewer pieces, other sharers, other choices
+separation    whether what knows a person is surely ahead of the base model
+case_study    one person's weights beside PEFT retrieval's choice
 
 A further experiment is one further file.
 """
 
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
-from perpcs.errors import unknown
-from perpcs.evaluate.experiment import Experiment
+from perpcs import __version__
+from perpcs.data import TARGETS, people_file, read_users, task_folder
+from perpcs.data.others import with_others
+from perpcs.data.smalltown import make_people
+from perpcs.errors import PerpcsError, unknown
+from perpcs.evaluate.findings import KIND
+from perpcs.files import write_json
+from perpcs.model.base import BaseModel
+from perpcs.pool.store import Pool
+from perpcs.pool.target import versions
+from perpcs.tasks import User, get_task
+
+# ---- what an experiment is -------------------------------------------------------------------------------------------
+
+
+Say = Callable[[str], None]
+
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an experiment is asked with."""
+
+    pool: Pool
+    pool_name: str
+    """The pool as it was named, for the command that repeats it."""
+    tasks: tuple[str, ...]
+    people: int = 14
+    """Held-out people a task, where they are made up."""
+    seed: int = 2026
+    users: Path | None = None
+    """Folder with TASK/target_users.json; None = people of the small town, made up from the seed."""
+    results: Path = Path("results")
+    """Where stored evaluations lie."""
+    again: bool = False
+    """Compute again what is stored."""
+    device: str = "auto"
+    say: Say = lambda line: None
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """The pool's base model, loaded when it is first needed."""
+        return self.pool.base(self.device)
+
+    @property
+    def town(self) -> bool:
+        """Whether the pool is of the small town, whose people are made up, so that their texts may be shown."""
+        return "town_seed" in self.pool.manifest.users
+
+    def people_of(self, task: str) -> tuple[list[User], dict[str, dict[str, str]]]:
+        """Held-out people of a task, and what an oracle answers, by person and query (empty where nobody knows).
+
+        Raises:
+            PerpcsError: for a pool that is not of the small town, where no folder of users is given.
+        """
+        if self.users is not None:
+            return with_others(
+                get_task(task), read_users(people_file(task_folder(self.users, task), TARGETS), get_task(task))
+            ), {}
+        if not self.town:
+            raise PerpcsError(
+                f"The pool {self.pool.manifest.name!r} is not of the small town, so nobody can be made up for it.",
+                f"Give --users, a folder with {task}/{TARGETS}.",
+            )
+        made = make_people(task, seed=self.seed, count=self.people, split="target")
+        oracle = {
+            person.id: {query.id: said for query, said in zip(person.queries, person.oracle, strict=True)}
+            for person in made
+        }
+        return [person.user for person in made], oracle
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One file of ``experiments/``."""
+
+    says: str
+    """What it asks, in one sentence: the help of the command and the words on the Results page."""
+    run: Callable[[Setting], Mapping[str, Any]]
+    """The answer as JSON-able values."""
+
+
+def run_experiment(name: str, experiment: Experiment, setting: Setting, out: Path) -> dict[str, Any]:
+    """Run one and write its result.
+
+    Raises:
+        PerpcsError: when the pool cannot answer it, or the file cannot be written.
+    """
+    result = {
+        "kind": KIND,
+        "experiment": name,
+        "says": experiment.says,
+        **stamp(),
+        "command": command_of(name, setting),
+        "pool": setting.pool.manifest.name,
+        "pool_hash": setting.pool.hash,
+        "versions": {"perpcs": __version__, **versions()},
+        **experiment.run(setting),
+    }
+    write_json(out, result)
+    return result
+
+
+def command_of(name: str, setting: Setting) -> str:
+    """What to type to ask the same again; what is usual is left out."""
+    words = [f"perpcs experiment {name} --pool {setting.pool_name}"]
+    if setting.tasks != tuple(part.task for part in setting.pool.manifest.tasks):
+        words += [f"--task {task}" for task in setting.tasks]
+    if setting.users is not None:
+        words.append("--users DATA")  # where people's files lie is nobody else's concern
+    words += [f"--{key} {getattr(setting, key)}" for key in ("people", "seed") if getattr(setting, key) != _usual(key)]
+    return " ".join(words)
+
+
+def _usual(key: str) -> Any:
+    return next(field.default for field in fields(Setting) if field.name == key)
+
+
+def stamp() -> dict[str, str | None]:
+    """Today, and the commit that is checked out."""
+    return {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit()}
+
+
+def commit(root: Path = _ROOT) -> str | None:
+    """The commit that is checked out, with ``+`` where files differ from it; None outside a checkout."""
+    head = _git(root, "rev-parse", "--short=12", "HEAD")
+    return None if head is None else head + ("+" if _git(root, "status", "--porcelain", "-uno") else "")
+
+
+def last_change(path: Path) -> dict[str, str | None]:
+    """Date and commit that a tracked file came from; empty where git does not know it."""
+    said = _git(path.parent, "log", "-1", "--format=%cs %h", "--", path.name) or ""
+    date, _, short = said.partition(" ")
+    return {"date": date, "commit": short} if short else {}
+
+
+def machine() -> dict[str, Any]:
+    """What seconds were measured on."""
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    return {"cpus": os.cpu_count(), "system": platform.system(), "load_before": load}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(("git", "-C", str(folder), *words), capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+# ---- the registry ----------------------------------------------------------------------------------------------------
+
 
 EXPERIMENTS = {module.name.replace("_", "-"): module.name for module in iter_modules(__path__)}
 

@@ -13,7 +13,7 @@ from perpcs.assembly.model_free import likeness
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import make_router
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Experiment, Setting
+from perpcs.evaluate.experiments import Experiment, Setting
 from perpcs.evaluate.protocol import evaluate
 from perpcs.tasks import User, get_task
 

@@ -15,7 +15,7 @@ from perpcs.assembly.quantise import quantised_size
 from perpcs.assembly.routers import make_router
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Experiment, Setting, machine
+from perpcs.evaluate.experiments import Experiment, Setting, machine
 from perpcs.evaluate.protocol import prepare
 from perpcs.pool.store import PIECES
 from perpcs.pool.task_stages import encode_histories

@@ -13,7 +13,7 @@ import numpy as np
 
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Experiment, Setting
+from perpcs.evaluate.experiments import Experiment, Setting
 from perpcs.evaluate.metrics import paired, summary
 from perpcs.evaluate.protocol import person_nll, prepare
 from perpcs.personalizers.methods import parse

@@ -17,10 +17,9 @@ from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS, applies, changed, make_router
 from perpcs.assembly.routers.fit import Fit, settled
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Experiment, Setting
-from perpcs.evaluate.held_out import held_out_loss
+from perpcs.evaluate.experiments import Experiment, Setting
 from perpcs.evaluate.metrics import paired, summary
-from perpcs.evaluate.protocol import person_nll, prepare
+from perpcs.evaluate.protocol import held_out_loss, person_nll, prepare
 from perpcs.pool.select import most_active
 from perpcs.tasks import User, get_task
 

@@ -6,7 +6,7 @@ Likelihoods only, so that many people can be asked: intervals over people, each 
 from typing import Any
 
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiment import Experiment, Setting
+from perpcs.evaluate.experiments import Experiment, Setting
 from perpcs.evaluate.metrics import paired, summary
 from perpcs.evaluate.protocol import person_nll, prepare
 from perpcs.personalizers.methods import parse

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perpcs.evaluate.experiment import Experiment, Setting, last_change, stamp
+from perpcs.evaluate.experiments import Experiment, Setting, last_change, stamp
 from perpcs.evaluate.metrics import paired, score_person
 from perpcs.evaluate.protocol import evaluate
 from perpcs.files import write_json

@@ -1,17 +1,61 @@
-"""Which task and example person are on the screen, made valid for this pool."""
+"""Where a visitor is: the app's pages, the task and example person on the screen, and the link to it.
 
+Pages have a file each under pages/; the shell registers them and buttons lead to them. A link holds choices only,
+never a person's text.
+"""
+
+from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
 
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
 from perpcs.ui.people import Person, example_person, find_example, names_of
-from perpcs.ui.state import Studio, remember
+from perpcs.ui.state import Studio, remember, studio, to_link
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------------
+
+
+FOLDER = Path(__file__).resolve().parents[2] / "pages"
+TITLES = {
+    "overview": "Overview",
+    "assemble": "Assemble",
+    "compare": "Compare",
+    "sharers": "Sharers",
+    "results": "Results",
+    "share": "Share",
+    "method": "Method",
+}
+
+
+def page(name: str) -> "st.Page":
+    """One page; its name is also its file name and address. The Overview, the default page, has the bare address."""
+    first = name == "overview"
+    return st.Page(FOLDER / f"{name}.py", title=TITLES[name], url_path="home" if first else name, default=first)
+
+
+def home_by_name() -> "st.Page":
+    """The Overview under /overview too: the default page only has the bare address, and people type its name."""
+    return st.Page(_overview, title=TITLES["overview"], url_path="overview")
+
+
+def _overview() -> None:
+    st.switch_page(page("overview"))
+
+
+def pages() -> list["st.Page"]:
+    """All pages in the order of the masthead."""
+    return [page(name) for name in TITLES]
+
+
+# ---- task and person -------------------------------------------------------------------------------------------------
 
 
 def pool_tasks(engine: "Engine") -> tuple[str, ...]:
@@ -76,3 +120,22 @@ def current_example(engine: "Engine", record: Studio) -> Person | None:
     if example is None:
         return None
     return example_person(engine, record.task, example, record.live.get((record.task, example.id)))
+
+
+# ---- links -----------------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+def copy_link() -> None:
+    """A button that shows the link with a copy icon; the link is made when it is opened, from the current screen."""
+    box = st.popover("Link", icon=":material/link:", type="tertiary", key="link", on_change="rerun")
+    if box.open:
+        with box:
+            st.markdown("This link opens the same page, example, piece and methods. Your text is never in it.")
+            st.code(link_to(st.context.url or "", to_link(studio())), language=None, wrap_lines=True)
+
+
+def link_to(url: str, choices: dict[str, str]) -> str:
+    """The page's address with these choices instead of its own query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(choices), ""))

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.results import Evaluation, Measure, commands, read_evaluations
-from perpcs.figures import card as rows
-from perpcs.figures.curve import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
+from perpcs.evaluate.findings import Evaluation, Measure, commands, read_evaluations
+from perpcs.figures import model_card as rows
+from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
 from perpcs.tasks import TASKS
-from perpcs.ui.chart import chart
 from perpcs.ui.engine import DEFAULT_POOL, ROOT
-from perpcs.ui.facts import facts_html
 from perpcs.ui.strings import NO_GROUP_TWICE, NOT_SAID, term
-from perpcs.ui.theme import is_dark
+from perpcs.ui.widgets import chart, is_dark, stat_row
 
 if TYPE_CHECKING:
     from perpcs.pool.manifest import Manifest
     from perpcs.serve.engine import Engine
+
 
 RESULTS = ROOT / "results"
 """Where ``perpcs evaluate`` writes; the card reads nothing else."""
@@ -52,7 +51,7 @@ def model_card(engine: "Engine") -> None:
             _curve(manifest.name, lines)
     facts = ((escape(number), escape(words)) for number, words in rows.piece_facts_of(manifest, engine.pool_bytes))
     how = " ".join(rows.training_sentences(manifest))
-    st.html(f"<h3>{term('piece', 'Pieces')}</h3>{facts_html(facts, 'Facts about the pieces')}{_quiet(escape(how))}")
+    st.html(f"<h3>{term('piece', 'Pieces')}</h3>{stat_row(facts, 'Facts about the pieces')}{_quiet(escape(how))}")
     st.html(_hypernet(manifest) + _quality(manifest, read_evaluations(RESULTS, engine.pool.hash)))
     st.html(_limits(manifest))
 
@@ -82,7 +81,7 @@ def _base(manifest: "Manifest") -> str:
     facts = ((escape(number), escape(words)) for number, words in rows.base_facts(manifest))
     said = " ".join(rows.base_sentences(manifest))
     return (
-        f"<h3>{term('base model', 'Base model')}</h3>{facts_html(facts, 'Facts about the base model')}"
+        f"<h3>{term('base model', 'Base model')}</h3>{stat_row(facts, 'Facts about the base model')}"
         f"{_quiet(escape(said))}"
     )
 
