@@ -155,8 +155,7 @@ def sweep(folder: Path, young: float = _YOUNG) -> None:
 
 
 def try_writing(path: Path) -> None:
-    """Make sure, before hours of work, that a file or folder can be written at ``path``; leaves nothing there but the
-    folder that it will lie in.
+    """Make sure, before hours of work, that a file or folder can be written at ``path``; leaves nothing there.
 
     Raises:
         PerpcsError: when it cannot.
@@ -164,6 +163,7 @@ def try_writing(path: Path) -> None:
     path = Path(path)
     if path.is_dir() and not os.access(path, os.W_OK):
         raise cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    missing = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path) as (file, _):
@@ -172,6 +172,10 @@ def try_writing(path: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # somebody else wrote there meanwhile
+            for parent in missing:
+                parent.rmdir()
 
 
 # ---- folders -------------------------------------------------------------------------------------------------------

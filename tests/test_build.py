@@ -85,10 +85,11 @@ KILLED_AT = (
     *("profiles-LaMP_2: started", "hypernet: step", "hypernet: done", "pool written"),
 )
 """What a build says in each of its stages."""
-KILLS = int(os.environ.get("PERPCS_KILLS", "6"))
+KILLS = int(os.environ.get("PERPCS_KILLS", "3"))
 """Kills at random times."""
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tiny_town: Path, tmp_path: Path) -> None:
     """kill -9 in every stage and at random times; the pool is then the one of an undisturbed build."""
     base, data = tiny_town.parent / "base", tiny_town.parent / "data"
