@@ -219,6 +219,16 @@ def _oracle(traits: Path) -> dict[str, dict[str, str]] | None:
     return {id: person.get("oracle", {}) for id, person in json.loads(traits.read_text("utf-8")).items()}
 
 
+def run_peftu(options: argparse.Namespace) -> None:
+    from perpcs.peftu.experiment import MEASURED, Settings, run_peftu
+
+    out = Path(options.out or "results/peftu.json")
+    tasks = tuple(options.task or (MEASURED if options.data else ("smalltown",)))
+    data = Path(options.data) if options.data else None
+    run_peftu(Settings(tasks=tasks), data, Path("build/peftu"), out, lambda line: print(line, flush=True))
+    print(f"written to {out}")
+
+
 def run_validate(options: argparse.Namespace) -> None:
     from perpcs.pool.validate import validate
 
@@ -301,7 +311,7 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--again", action="store_true", help="run methods again that the file already holds")
     measure.set_defaults(run=run_evaluate)
 
-    add_experiment(commands, _add_pool, pool_folder)
+    add_experiment(commands, _add_pool, pool_folder, {"peftu": run_peftu})
 
     check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
     check.add_argument("pool", help="folder, or name under assets/pools")

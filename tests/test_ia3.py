@@ -67,10 +67,10 @@ def test_gathered_pieces_are_shared_pieces_with_zeros(opened):
     index, w = torch.tensor([[3, 0], [1, 4]]), torch.tensor([[0.5, 0.25], [1.0, -0.5]], dtype=torch.float64)
     dense = torch.zeros(2, SHARERS, dtype=torch.float64).scatter_(1, index, w)
     y = torch.randn(2, 3, base.positions[0].d, dtype=torch.float64)
-    expected = pieces.shared(0, dense).added(y, y)
+    expected = pieces.shared(0, dense).added(y, y, None)
     for found in (pieces.gathered(0, index, w), pieces.whole(0, dense)):
         assert isinstance(found, Scaling)
-        torch.testing.assert_close(found.added(y, y), expected, **CLOSE)
+        torch.testing.assert_close(found.added(y, y, None), expected, **CLOSE)
     assert pieces.shared(0, torch.zeros(2, SHARERS)) is None
 
 

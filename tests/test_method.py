@@ -36,7 +36,7 @@ def really(toy: Toy):
         scores = options.item_scores(x, Keys(normalise(gates, options), None, None), torch.ones(1, 1))
         index, weight = select(scores, torch.ones(2, dtype=torch.bool), options)
         y = x @ torch.tensor(place.W, dtype=torch.float64).T
-        x = y + Pieces([A], [B], toy.scale).gathered(0, index, weight).added(x, y)
+        x = y + Pieces([A], [B], toy.scale).gathered(0, index, weight).added(x, y, None)
         steps.append((scores[0], torch.zeros(2).double().scatter(0, index[0], weight[0]), x[0, 0]))
     return steps
 

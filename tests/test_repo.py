@@ -13,7 +13,7 @@ TOP = {
     *("LICENSE", "pyproject.toml", "requirements.txt", "requirements-base.txt"),
     *("requirements-dev.txt", ".streamlit", ".ci", ".gitignore"),
 }
-LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "serve", "evaluate")
+LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "serve", "evaluate", "peftu")
 """From the bottom to the top: a module imports from its own layer and from those before it."""
 GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet", "perpcs.words")
 """Below all layers: they import only one another."""
