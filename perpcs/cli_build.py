@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perpcs.errors import PerpcsError
-from perpcs.positions import PIECE_KINDS
+from perpcs.files import try_writing
 
 if TYPE_CHECKING:
     from perpcs.pool.build import TaskPeople
@@ -30,7 +30,9 @@ def add_commands(commands: Any, pools: Path) -> None:
     )
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")
     build.add_argument("--sharers", type=int, default=40, help="sharers a task, at most (default: %(default)s)")
-    build.add_argument("--kind", choices=PIECE_KINDS, default="lora", help="of a piece: a LoRA's, or an (IA)3 vector")
+    build.add_argument(
+        "--kind", choices=("lora", "ia3"), default="lora", help="of a piece: a LoRA's, or an (IA)3 vector"
+    )
     build.add_argument("--rank", type=int, default=8, help="rank of a LoRA piece (default: %(default)s)")
     build.add_argument("--epochs", type=int, default=2, help="epochs of piece training (default: %(default)s)")
     build.add_argument("--rate", type=float, default=1.5e-3, help="learning rate of pieces (default: %(default)s)")
@@ -93,6 +95,9 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
             "A pool needs a name and a base model.", "Give --base, or build the pool that is called people."
         )
     out = Path(options.out) if options.out else pools / options.name
+    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise PerpcsError(f"{out} is there and is no pool.", "Name a folder that is not there.")
+    try_writing(out)
     work = Path(options.work) / options.name
     if options.name == "people":
         town = work / "town"
@@ -127,8 +132,10 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
                 hypernet=HypernetSettings(steps=options.hypernet_steps) if options.hypernet else None,
             ),
         )
-    people = build_from_data(Workspace(work, say), recipe, out)
-    _complete(Engine.open(out), people, say)
+    space = Workspace(work, say)
+    with space.held():
+        people = build_from_data(space, recipe, out)
+        _complete(Engine.open(out), people, say)
 
 
 def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[str], None]) -> None:

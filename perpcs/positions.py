@@ -2,22 +2,20 @@
 
 from dataclasses import dataclass
 
+from perpcs.schema import Count, Name, Record, Size
+
 
 @dataclass(frozen=True)
-class Position:
+class Position(Record):
     """One adapted linear layer: n inputs, d outputs."""
 
-    layer: int
-    module: str
-    path: str
+    layer: Count
+    module: Name
+    path: Name
     """Dotted name of the module inside the base model."""
-    n: int
-    d: int
+    n: Size
+    d: Size
 
     @property
     def label(self) -> str:
         return f"layer {self.layer}, {self.module}"
-
-
-PIECE_KINDS = ("lora", "ia3")
-"""What a piece may be: a low-rank product, or a scaling vector of the layer's output."""

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_assembly import SHARP, TASK, encode, np_close
-from test_train import GATES, IDS, histories
+from helpers import GATES, IDS, SHARP, TASK, encode, histories, np_close
 from tiny import FAMILIES, ITEMS, SHARERS, load_tiny, plain_model, random_ids, random_weights, route, write_tiny_pool
 
 from perpcs.assembly.assemble import assemble
@@ -68,10 +67,10 @@ def test_gathered_pieces_are_shared_pieces_with_zeros(opened):
     index, w = torch.tensor([[3, 0], [1, 4]]), torch.tensor([[0.5, 0.25], [1.0, -0.5]], dtype=torch.float64)
     dense = torch.zeros(2, SHARERS, dtype=torch.float64).scatter_(1, index, w)
     y = torch.randn(2, 3, base.positions[0].d, dtype=torch.float64)
-    expected = pieces.shared(0, dense).added(y, y)
+    expected = pieces.shared(0, dense).added(y, y, None)
     for found in (pieces.gathered(0, index, w), pieces.whole(0, dense)):
         assert isinstance(found, Scaling)
-        torch.testing.assert_close(found.added(y, y), expected, **CLOSE)
+        torch.testing.assert_close(found.added(y, y, None), expected, **CLOSE)
     assert pieces.shared(0, torch.zeros(2, SHARERS)) is None
 
 
@@ -132,7 +131,7 @@ def test_a_pool_of_them_is_valid_and_small(opened):
 def test_a_pool_of_an_unknown_kind_is_refused(opened, tmp_path):
     manifest = read_json(opened[0].folder / "manifest.json")
     write_json(tmp_path / "manifest.json", {**manifest, "kind": "prefix"})
-    with pytest.raises(PerpcsError, match="of the kind 'prefix'"):
+    with pytest.raises(PerpcsError, match="kind: Input should be 'lora' or 'ia3'"):
         read_manifest(tmp_path)
 
 

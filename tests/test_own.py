@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_assembly import TASK, encode, np_close
+from helpers import TASK, encode, np_close
 from tiny import (
     ITEMS,
     RANK,
@@ -75,9 +75,9 @@ def test_scalings_are_repeated_row_by_row(own):
     torch.manual_seed(0)
     y = doubles(2, 3, 4)
     scaling = Scaling(doubles(2, 2, 4) if own else doubles(2, 4), doubles(2, 1, 2))
-    once = scaling.added(y, y).repeat_interleave(3, 0)
+    once = scaling.added(y, y, None).repeat_interleave(3, 0)
     (again,) = repeat_rows(scaling, 3)
-    torch.testing.assert_close(again.added(y.repeat_interleave(3, 0), y.repeat_interleave(3, 0)), once, **CLOSE)
+    torch.testing.assert_close(again.added(y.repeat_interleave(3, 0), y.repeat_interleave(3, 0), None), once, **CLOSE)
 
 
 def test_rows_with_pieces_of_their_own_of_any_rank_stand_in_one_batch(tmp_path):

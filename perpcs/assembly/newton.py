@@ -110,11 +110,24 @@ def newton_step(
     batch_tokens: int = 8192,
     on_pass: Callable[[int, np.ndarray], None] | None = None,
 ) -> Step:
-    """The step for a history whose items' gains (N, P, S) and losses (N,) are known.
+    """The step for a history whose items' gains (N, P, S) and losses (N,) are known; see ``step_for``."""
+    run = partial(item_losses, base, task, encoded, batch_tokens=batch_tokens)
+    return step_for(run, gains, losses, counts, on_pass)
+
+
+def step_for(
+    run: Callable[..., np.ndarray],
+    gains: np.ndarray,
+    losses: np.ndarray,
+    counts: np.ndarray,
+    on_pass: Callable[[int, np.ndarray], None] | None = None,
+) -> Step:
+    """The step for any loss whose gains (N, P, S) and values (N,) at w = 0 are known.
 
     lambda and eta come from the older items; the newest (``kept_out``) check them, and then take part in the solve.
 
     Args:
+        run: losses of some items, each with weights of its own (items, P, S); it calls ``on_batch`` after every pass.
         counts: how much each item counts, (N,), adding up to 1.
         on_pass: told the number of a pass that is done, and the weights at eta = 1.
     """
@@ -122,7 +135,6 @@ def newton_step(
     flat = gains.reshape(N, P * S)
     older = N - kept_out(N)
     damping, length = UNTRIED
-    run = partial(item_losses, base, task, encoded, batch_tokens=batch_tokens)
     told = 0
 
     def tell(number: int) -> None:

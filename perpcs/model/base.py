@@ -14,6 +14,7 @@ from torch import Tensor
 
 from perpcs.errors import PerpcsError
 from perpcs.model import opened
+from perpcs.model.attention import watch_attention
 from perpcs.model.basis import AdaptedLinear, Adapter, adapted
 from perpcs.model.families import (
     PROBE,
@@ -140,40 +141,18 @@ def load_base(
     where, kind, why = choose_device(device, dtype, weight_bytes)
     model, tokenizer = open_model(name, kind)
     if where.type == "cpu" and kind == torch.bfloat16:
-        attend_in_float32(model)
+        watch_attention(model)
     return wrap(model.to(where), tokenizer, modules=modules, first_layer=first_layer, why=why)
 
 
 _LARGE = 64_000_000
 """Bytes of weights from which bfloat16 is faster on a CPU that has it (results/bench_dtype.json)."""
-_IN_FLOAT32 = "float32_on_cpu"
 
 
 def rounds_fast() -> bool:
     """Whether this CPU has bfloat16 products; without them they are a hundred times slower than float32."""
     known = torch.cpu.get_capabilities()
     return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))
-
-
-def attend_in_float32(model: Any) -> None:
-    """Let a Hugging Face model's attention compute in float32 whatever it is given, in place.
-
-    torch's backward pass of attention on a CPU takes up to three times as long in bfloat16. The results are as near or
-    nearer.
-    """
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-
-    AttentionInterface.register(_IN_FLOAT32, _attention)
-    AttentionMaskInterface.register(_IN_FLOAT32, sdpa_mask)
-    model.set_attn_implementation(_IN_FLOAT32)
-
-
-def _attention(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **options: Any) -> Any:
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    out, weights = sdpa_attention_forward(module, q.float(), k.float(), v.float(), mask, **options)
-    return out.to(v.dtype), weights
 
 
 def wrap(

@@ -11,12 +11,12 @@ For every position p and every row b of a batch (rows may belong to different pe
 It is exact, because the mean over items of sum_s w_is B_s A_s is sum_s (mean_i w_is) B_s A_s: a person is P x S numbers
 and never a merged matrix. w = 0 is the base model bit for bit.
 
-What a row adds at a position is an ``Update``: low-rank ``Factors``, or a ``Scaling`` of the layer's output; or a list
-of them, for a person who has a piece of their own beside those of others. What decides it is an *adapter*: any function
-(position, x) -> Update, list or None. Fixed weights of people, a router that looks at x first, a sharer in training and
-a gate in training are all such functions, so there is one layer. The adapter is an argument of a call: ``adapted``
-binds it for the calls made inside a ``with`` block of the calling thread (a context variable), and nothing is ever set
-on the shared model.
+What a row adds at a position is an ``Update``: low-rank ``Factors``, a ``Scaling`` of the layer's output, a
+``Bottleneck`` after it, or ``Prefixes`` of the attention before it; or a list of them, for a person who has a piece of
+their own beside those of others. What decides it is an *adapter*: any function (position, x) -> Update, list or None.
+Fixed weights of people, a router that looks at x first, a sharer in training and a gate in training are all such
+functions, so there is one layer. The adapter is an argument of a call: ``adapted`` binds it for the calls made inside a
+``with`` block of the calling thread (a context variable), and nothing is ever set on the shared model.
 
 (IA)3 pieces are one scaling vector a sharer and position in place of a low-rank product (arXiv 2205.05638):
 
@@ -30,10 +30,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+
+from perpcs.model.attention import last_attention
 
 # ---- the layer -------------------------------------------------------------------------------------------------------
 
@@ -50,9 +52,9 @@ class Factors(NamedTuple):
     c: Tensor
     """Coefficient of each column, the scale s included: (b, 1, q), or (b, t, q) when it differs by token."""
 
-    def added(self, x: Tensor, y: Tensor) -> Tensor:
-        """What is added to the layer's output y (b, t, d) for its input x (b, t, n)."""
-        del y
+    def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
+        """What is added to the output y (b, t, d) of a linear layer for its input x (b, t, n)."""
+        del y, linear
         return low_rank(x, self)
 
 
@@ -64,13 +66,69 @@ class Scaling(NamedTuple):
     c: Tensor
     """(b, 1, q), or (b, t, q)."""
 
-    def added(self, x: Tensor, y: Tensor) -> Tensor:
+    def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
         """What is added to the layer's output y (b, t, d)."""
-        del x
+        del x, linear
         return y * (self.c.to(y.dtype) @ self.V.to(y.dtype))
 
 
-Update = Factors | Scaling
+class Bottleneck(NamedTuple):
+    """A bottleneck adapter after a layer: B gelu(A y), which reads the layer's output (arXiv 1902.00751)."""
+
+    A: Tensor
+    """(q, d), or (b, q, d) when each row has its own."""
+    Bt: Tensor
+    """B transposed: (q, d), or (b, q, d)."""
+    c: Tensor
+    """(b, 1, q), or (b, t, q)."""
+
+    def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
+        """What is added to the layer's output y (b, t, d)."""
+        del x, linear
+        A, Bt, c = (tensor.to(y.dtype) for tensor in self)
+        return (nn.functional.gelu(y @ A.mT) * c) @ Bt
+
+
+class Prefixes(NamedTuple):
+    """Prefixes of attention, at the layer that reads what attention gives (arXiv 2101.00190).
+
+    With a prefix s in front of the text, a head gives (1 - l) x + l p: x what it gives without, p its attention to the
+    prefix alone, l the share of the prefix in the softmax. So a prefix adds l (p - x) to x, and prefixes of several
+    people with weights w_s add  sum_s w_s l_s (p_s - x),  which is linear in w, is prefix tuning for one w of 1, and is
+    the base model at 0. The decomposition is that of arXiv 2110.04366, section 3.1.
+    """
+
+    K: Tensor
+    """Keys of m tokens each: (s m, kv), or (b, s m, kv) when each row has its own."""
+    V: Tensor
+    """Values, likewise."""
+    c: Tensor
+    """(b, 1, s), or (b, t, s)."""
+
+    def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
+        """What is added to the layer's output: the layer's weight times what the prefixes add to its input."""
+        return times_weight(linear, prefix_shift(x, self)).to(y.dtype)
+
+
+def prefix_shift(x: Tensor, own: Prefixes) -> Tensor:
+    """What prefixes add to what attention gives, x (b, t, heads size): the same shape, in float32 or more."""
+    seen = last_attention()
+    b, heads, t, size = seen.q.shape
+    wide = torch.promote_types(seen.q.dtype, torch.float32)
+    groups, people = heads // seen.k.shape[1], own.c.shape[-1]
+    q = seen.q.to(wide).view(b, -1, groups, t, size) * seen.scale
+    K, V = (part.to(wide).unflatten(-1, (-1, size)).unflatten(-3, (people, -1)) for part in (own.K, own.V))
+    row = "b" if K.dim() == 5 else ""
+    scores = torch.einsum(f"bkgtd,{row}smkd->bkgtsm", q, K)
+    inside = torch.einsum(f"bkgtsm,{row}smkd->bkgtsd", scores.softmax(-1), V)
+    share = torch.sigmoid(scores.logsumexp(-1) - seen.log_total().view(b, -1, groups, t, 1))
+    given = x.to(wide).view(b, t, -1, groups, size).permute(0, 2, 3, 1, 4)
+    weight = own.c.to(wide)[:, None, None] * share
+    shift = torch.einsum("bkgts,bkgtsd->bkgtd", weight, inside) - weight.sum(-1, keepdim=True) * given
+    return shift.permute(0, 3, 1, 2, 4).flatten(2)
+
+
+Update = Factors | Scaling | Bottleneck | Prefixes
 Updates = Update | list[Update] | None
 Adapter = Callable[[int, Tensor], Updates]
 
@@ -93,6 +151,12 @@ def low_rank(x: Tensor, factors: Factors) -> Tensor:
     return ((x @ A.mT) * c) @ Bt
 
 
+def times_weight(linear: nn.Module, x: Tensor) -> Tensor:
+    """x (b, t, n) times a linear layer's weight, without its bias. GPT-2's Conv1D keeps (inputs, outputs)."""
+    weight = cast(Tensor, linear.weight).to(x.dtype)
+    return x @ (weight.T if isinstance(linear, nn.Linear) else weight)
+
+
 class AdaptedLinear(nn.Module):
     """A frozen linear layer that asks the current adapter what to add. Wraps nn.Linear and GPT-2's fused Conv1D
     alike.
@@ -110,7 +174,7 @@ class AdaptedLinear(nn.Module):
         y: Tensor = self.base(x)
         out = y
         for update in as_list(found):
-            out = out + update.added(x, y)
+            out = out + update.added(x, y, self.base)
         return out
 
 

@@ -19,7 +19,7 @@ from perpcs.evaluate.experiments import Experiment, Setting, machine
 from perpcs.evaluate.protocol import prepare
 from perpcs.pool.store import PIECES
 from perpcs.pool.task_stages import encode_histories
-from perpcs.pool.train import PieceSettings, train_pieces
+from perpcs.pool.train import settings_of, train_pieces
 from perpcs.tasks import Item, User, get_task
 
 ITEMS = (4, 8, 16, 32, 64)
@@ -71,7 +71,7 @@ def _long_history(setting: Setting, task: str) -> Sequence[Item]:
 def _seconds(setting: Setting, name: str, history: Sequence[Item], counts: Sequence[int]) -> dict[str, Any]:
     """Per method the runs at each number of items: {median_s: [...], runs_s: [[...]]}."""
     base, pool, task = setting.base, setting.pool, get_task(name)
-    settings = PieceSettings(**pool.task(name).training.get("pieces", {}))
+    settings = settings_of(pool.manifest, name)[0]
 
     def by(router: str) -> Callable[[Sequence[Item]], object]:
         return lambda items: assemble(base, pool, task, items, options=make_router(router))
