@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import POSITIONS, QUICK, SHAPE, TASK, shaken, user
 from safetensors.torch import load, save
-from test_hypernet import POSITIONS, QUICK, SHAPE, TASK, shaken, user
 from tiny import ITEMS, write_tiny_pool
 
 from perpcs.errors import PerpcsError

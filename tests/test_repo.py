@@ -171,6 +171,17 @@ def test_only_the_interface_imports_streamlit_and_nothing_below_imports_the_inte
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_test_module_imports_another():
+    """What several of them use is in tests/helpers.py, fakes.py, tiny.py and tests/browser/driver.py."""
+    wrong = [
+        f"{path} imports {name}"
+        for path in modules("tests")
+        for name in sorted(imported(path))
+        if name.startswith("test_") or name == "conftest"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_nothing_unpickles():
     wrong = []
     for path in [*program(), *modules("tests")]:
