@@ -182,6 +182,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.predictions:
         try_writing(Path(options.predictions) / "base.json")
     base = pool.base(options.device)
+    whole = not options.again and (options.with_texts or not options.predictions)  # what is kept has what is asked for
     result = evaluate(
         base,
         pool,
@@ -192,7 +193,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts or bool(options.predictions),
         writer=LazyWriter(options.writer, options.device) if options.writer else pool_writer(pool, options.device),
-        before=None if options.again or options.predictions or not out.exists() else read_json(out),
+        before=read_json(out) if out.exists() and whole else None,
         on_method=lambda so_far: write_json(
             out, {**(so_far if options.with_texts else without_texts(so_far)), **stamp()}
         ),
