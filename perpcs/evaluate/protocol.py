@@ -231,7 +231,11 @@ def evaluate(
         "queries": sum(len(user.queries) for user in people_with),
         "units": {"nll": "nats per target token", "prepare_seconds": "seconds per user", "bytes": "bytes per user"},
         # as JSON gives it back: an earlier result is compared with this one
-        "settings": {"decoding": "greedy", "router": flat_options(PRESETS["default"]), "rows": _ROWS},
+        "settings": {
+            "decoding": "greedy" if task.labels else "greedy, without non-words",
+            "router": flat_options(PRESETS["default"]),
+            "rows": _ROWS,
+        },
         "versions": {"perpcs": __version__, **versions()},
         "methods": {},
         "references": _references(task, people_with, oracle),
