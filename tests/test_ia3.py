@@ -131,8 +131,8 @@ def test_a_pool_of_them_is_valid_and_small(opened):
 
 def test_a_pool_of_an_unknown_kind_is_refused(opened, tmp_path):
     manifest = read_json(opened[0].folder / "manifest.json")
-    write_json(tmp_path / "manifest.json", {**manifest, "kind": "prefix"})
-    with pytest.raises(PerpcsError, match="of the kind 'prefix'"):
+    write_json(tmp_path / "manifest.json", {**manifest, "kind": "houlsby"})
+    with pytest.raises(PerpcsError, match="of the kind 'houlsby'"):
         read_manifest(tmp_path)
 
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeGuard
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
-from perpcs.positions import PIECE_KINDS, Position
+from perpcs.positions import PIECE_KINDS, Position, piece_shape
 from perpcs.tasks import Item, Query, get_task
 
 SCHEMA = 3
@@ -99,8 +99,10 @@ class Manifest:
     licence: str
     users: dict[str, Any]
     """How people were divided: counts and id prefixes of base users, candidates and targets."""
-    kind: Literal["lora", "ia3"] = "lora"
-    """What a piece is: ``lora`` or ``ia3`` (perpcs/model/basis.py)."""
+    kind: Literal["lora", "ia3", "adapter", "prefix"] = "lora"
+    """What a piece is (perpcs/model/basis.py)."""
+    keys: int = 0
+    """Numbers of one token's keys at a layer; only a pool of prefixes says."""
     card: dict[str, Any] = field(default_factory=dict)
     """The model card: data, training, quality, limits."""
     hypernet: dict[str, Any] = field(default_factory=dict)
@@ -116,8 +118,8 @@ class Manifest:
     @property
     def adapter_bytes(self) -> int:
         """Bytes of one person's trained pieces as half floats: what a method that trains them a person stores."""
-        reads = 0 if self.kind == "ia3" else 1
-        return 2 * self.rank * sum(reads * position.n + position.d for position in self.positions)
+        shapes = [shape for one in self.positions for shape in piece_shape(self.kind, self.rank, one, self.keys)]
+        return 2 * sum(rows * columns for rows, columns in shapes)
 
     def task(self, name: str) -> TaskPool:
         """The pool's part for one task.
@@ -180,7 +182,7 @@ def read_manifest(folder: Path) -> Manifest:
             )
         if data.get("kind", "lora") not in PIECE_KINDS:
             raise PerpcsError(
-                f"The pool's pieces are of the kind {data['kind']!r}.", f"Known are {' and '.join(PIECE_KINDS)}."
+                f"The pool's pieces are of the kind {data['kind']!r}.", f"Known are {', '.join(PIECE_KINDS)}."
             )
         data["positions"] = tuple(Position(**position) for position in data["positions"])
         data["tasks"] = tuple(TaskPool(**{**task, "labels": tuple(task.get("labels", ()))}) for task in data["tasks"])

@@ -14,6 +14,7 @@ from torch import Tensor
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, write_atomic
 from perpcs.model import opened
+from perpcs.model.attention import watch_attention
 from perpcs.model.base import BaseModel, load_base, merge
 from perpcs.model.basis import Pieces, make_pieces
 from perpcs.pool.candidates import Candidates, only_sharers, read_candidates
@@ -29,6 +30,7 @@ from perpcs.pool.manifest import (
     read_manifest,
     read_sharers,
 )
+from perpcs.positions import piece_shape
 from perpcs.tasks import Task
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
@@ -241,6 +243,8 @@ class Pool:
             base = load_base(self.manifest.base, device=device, dtype=dtype, modules=paths)
         if base.positions != self.manifest.positions:
             raise PerpcsError("The base model's layers are not those the pool was trained on.", _AGAIN)
+        if self.manifest.kind == "prefix":
+            watch_attention(base.model)
         return base
 
     def mask(self, task: str) -> np.ndarray:
@@ -285,9 +289,9 @@ class Pool:
         s, r = self.task(task).sharers, self.manifest.rank
         for p, position in enumerate(self.manifest.positions):
             found = [tuple(read[name][p].shape) for name in names]
-            rows = 0 if self.manifest.kind == "ia3" else r
             vectors = [(s, position.n)] * (len(names) - 2)
-            if found != [(s, rows, position.n), (s, position.d, r), *vectors]:
+            A, B = piece_shape(self.manifest.kind, r, position, self.manifest.keys)
+            if found != [(s, *A), (s, *B), *vectors]:
                 raise PerpcsError(f"{task}/{PIECES} has pieces of the wrong shape at {position.label}.", _AGAIN)
         if tuple(mask.shape) != (count, s):
             raise PerpcsError(f"{task}/{PIECES} has a share mask of the wrong shape.", _AGAIN)
