@@ -457,19 +457,23 @@ def _read(path: Path) -> list[Tensor]:
 def stages(run: TaskRun) -> list[Callable[[], None]]:
     """What is done for a task, in the order of what matters first."""
     pieces = [METHODS[name] for name in PIECES]
+    defaults = sorted(METHODS.values(), key=lambda m: m.name != "lora")
     steps: list[Callable[[], None]] = [run.references]
-    steps += [lambda m=m: run.module(m, "default") for m in METHODS.values()]  # type: ignore[misc]
-    steps += [run.lora_controls, lambda: run.assembled(pieces[0], "default", ("newton", "fit", "gate"))]  # type: ignore[arg-type]
+    for method in defaults:
+        steps.append(lambda m=method: run.module(m, "default"))  # type: ignore[misc]
+        if method.name == "lora":
+            steps += [lambda: run.assembled(pieces[0], "default", ("newton", "fit", "gate"))]  # type: ignore[arg-type]
+    steps += [run.lora_controls, run.few_shot]
     steps += [
         lambda m=m: run.module(m, "matched")  # type: ignore[misc]
         for m in METHODS.values()
         if m.name != "ia3"  # it has one size
     ]
     steps += [
-        lambda m=m: run.assembled(m, "default" if m.name == "ia3" else "matched", ("newton", "fit"))  # type: ignore[misc]
+        lambda m=m: run.assembled(m, "default" if m.name == "ia3" else "matched", ("newton",))  # type: ignore[misc]
         for m in pieces
     ]
-    return [*steps, run.few_shot]
+    return steps
 
 
 def run_peftu(settings: Settings, data: Path | None, work: Path, out: Path, say: Say) -> dict[str, Any]:
@@ -496,7 +500,7 @@ def run_peftu(settings: Settings, data: Path | None, work: Path, out: Path, say:
             "settings": asdict(settings),
             "units": {"nats": "nats a text", "seconds": "of one core", "kept_bytes": "of a person, half floats"},
             "published": PUBLISHED,
-            "complete": step is not None and len(runs) > 0 and all("few-shot" in run.cells for run in runs),
+            "complete": all("newton:prefix-matched" in run.cells for run in runs),
             "tasks": {run.task.name: run.result() for run in runs},
         }
         write_json(out, result)
