@@ -6,7 +6,7 @@ Heavy libraries are imported inside the commands, so that --help answers at once
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from perpcs import __version__, cli_build, cli_sharing
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.command import add_experiment
+from perpcs.files import DISK_ERRORS, try_writing
 
 POOLS = Path(__file__).resolve().parents[1] / "assets" / "pools"
 DEFAULT_POOL = "people"
@@ -33,6 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        print(f"perpcs: {error.filename or 'The disk'}: {error.strerror}.", file=sys.stderr)
+        print("        Check that path, its permissions and the free space.", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -56,6 +63,7 @@ def run_assemble(options: argparse.Namespace) -> None:
     changes = {name: getattr(options, name) for name in option_helps()}
     routing = router_options(options.preset, **changes)
     user, reading = read_history_file(Path(options.history), task, options.user, replies=not options.no_replies)
+    try_writing(Path(options.out))
     engine = Engine.open(pool_folder(options.pool), options.device)
     person = engine.assemble(task, reading.items, options=routing, user=user)
     size = person.save(Path(options.out))
@@ -111,20 +119,19 @@ def run_generate(options: argparse.Namespace) -> None:
 
 
 def run_export(options: argparse.Namespace) -> None:
-    from perpcs.assembly.export import refuse_inside
+    from perpcs.assembly.export import CONFIG, refuse_inside, save_base
     from perpcs.personalizers.methods import parse
     from perpcs.serve import terminal
 
     parse(options.method)
+    try_writing(Path(options.out) / CONFIG)
     who = terminal.somebody(options.user, options.history, options.task)
     engine = terminal.open_engine(pool_folder(options.pool), options.device)
     refuse_inside(engine.pool, Path(options.out))
     made = engine.prepared_adapter(terminal.prepare(engine, who, options.method), options.rank)
-    made.save(Path(options.out))
     if options.with_base:
-        from perpcs.model.base import save_plain
-
-        save_plain(engine.base, Path(options.out) / "base")
+        save_base(engine.base, Path(options.out) / "base")
+    made.save(Path(options.out))
     labels = [position.label for position in engine.pool.manifest.positions]
     if options.json:
         facts = {
@@ -163,17 +170,19 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.pool.store import Pool
     from perpcs.tasks import get_task
 
-    task = get_task(options.task)
+    task, methods = get_task(options.task), names_in(options.methods)
     outputs = Path(options.outputs) if options.outputs else None
     users = with_others(task, read_users(Path(options.users), task, outputs))
     if options.limit:
         users = users[: options.limit]
     if options.items:
         users = [replace(user, history=user.history[-options.items :]) for user in users]
-    pool = Pool(pool_folder(options.pool))
+    out, pool = Path(options.out), Pool(pool_folder(options.pool))
+    try_writing(out)
+    if options.predictions:
+        try_writing(Path(options.predictions) / "base.json")
     base = pool.base(options.device)
-    methods = names_in(options.methods)
-    out = Path(options.out)
+    whole = not options.again and (options.with_texts or not options.predictions)  # what is kept has what is asked for
     result = evaluate(
         base,
         pool,
@@ -184,7 +193,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts or bool(options.predictions),
         writer=LazyWriter(options.writer, options.device) if options.writer else pool_writer(pool, options.device),
-        before=None if options.again or options.predictions or not out.exists() else read_json(out),
+        before=read_json(out) if out.exists() and whole else None,
         on_method=lambda so_far: write_json(
             out, {**(so_far if options.with_texts else without_texts(so_far)), **stamp()}
         ),
@@ -212,11 +221,15 @@ def run_evaluate(options: argparse.Namespace) -> None:
     print(f"written to {options.out}")
 
 
-def _oracle(traits: Path) -> dict[str, dict[str, str]] | None:
+def _oracle(traits: Path) -> dict[str, Mapping[str, str]] | None:
     """What an oracle answers, by person and query: a synthetic town keeps it beside its users."""
+    from perpcs.pool.manifest import mapping
+    from perpcs.schema import Facts, read_record
+
     if not traits.exists():
         return None
-    return {id: person.get("oracle", {}) for id, person in json.loads(traits.read_text("utf-8")).items()}
+    people = read_record(traits, dict[str, Facts], str(traits), "Write it again with perpcs smalltown, or delete it.")
+    return {id: mapping(person.get("oracle")) for id, person in people.items()}
 
 
 def run_peftu(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perpcs.errors import PerpcsError
+from perpcs.files import try_writing
 from perpcs.positions import MODULES_OF, PIECE_KINDS
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
             "A pool needs a name and a base model.", "Give --base, or build the pool that is called people."
         )
     out = Path(options.out) if options.out else pools / options.name
+    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise PerpcsError(f"{out} is there and is no pool.", "Name a folder that is not there.")
+    try_writing(out)
     work = Path(options.work) / options.name
     if options.name == "people":
         town = work / "town"
@@ -135,8 +139,10 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
                 hypernet=HypernetSettings(steps=options.hypernet_steps) if options.hypernet else None,
             ),
         )
-    people = build_from_data(Workspace(work, say), recipe, out)
-    _complete(Engine.open(out), people, say)
+    space = Workspace(work, say)
+    with space.held():
+        people = build_from_data(space, recipe, out)
+        _complete(Engine.open(out), people, say)
 
 
 def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[str], None]) -> None:

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_assembly import SHARP, TASK, encode, np_close
-from test_train import GATES, IDS, histories
+from helpers import GATES, IDS, SHARP, TASK, encode, histories, np_close
 from tiny import ITEMS, SHARERS, load_tiny, plain_model, random_ids, random_weights, route, write_tiny_pool
 from torch import nn
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_assembly import TASK
+from helpers import TASK
 from tiny import ITEMS, SHARERS
 
 from perpcs.assembly.assemble import assemble

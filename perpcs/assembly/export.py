@@ -11,20 +11,22 @@ that rank takes its place; a QR of either factor leaves a small matrix between t
 peft multiplies B A by alpha / r: alpha is the rank at every position, so the factor is 1 and s stands in B.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
-from perpcs.files import json_bytes, write_atomic
-from perpcs.model.base import BaseModel
+from perpcs.files import cannot_write, json_bytes, new_beside, put_in_place, write_together
+from perpcs.model.base import BaseModel, save_plain
 from perpcs.model.basis import Bottlenecks, Factors, OwnPiece, Pieces, PrefixPieces, Scalings
 from perpcs.pool.manifest import Manifest
 from perpcs.pool.store import Pool, TaskPieces
@@ -51,13 +53,12 @@ class Adapter:
         return sum(map(len, self.files.values()))
 
     def save(self, folder: Path) -> None:
-        """Write the files; an adapter that lies in the folder is replaced.
+        """Write the files together; an adapter that lies in the folder is replaced.
 
         Raises:
             PerpcsError: when the folder cannot be written.
         """
-        for name, data in self.files.items():
-            write_atomic(folder / name, data)
+        write_together(folder, {TENSORS: self.files[TENSORS], CONFIG: self.files[CONFIG]})
 
 
 class Product(NamedTuple):
@@ -175,6 +176,25 @@ def refuse_inside(pool: Pool, folder: Path) -> None:
     """
     if folder.resolve().is_relative_to(pool.folder.resolve()):
         raise PerpcsError(f"{folder} lies inside the pool.", "Choose a folder of its own for the adapter.")
+
+
+def save_base(base: BaseModel, folder: Path) -> None:
+    """Write a base model in Hugging Face format, whole or not at all, in the place of an older one.
+
+    Raises:
+        PerpcsError: when the folder cannot be written.
+    """
+    try:
+        made = new_beside(folder)
+        try:
+            save_plain(base, made)
+            put_in_place(made, folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    except SafetensorError as error:
+        raise PerpcsError(f"Cannot write {folder}: {error}.", "Choose a folder with more space.") from error
 
 
 def _nothing() -> PerpcsError:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from perpcs.data.limits import MAX_LINES
 from perpcs.errors import PerpcsError
 
 _DECODER = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=lambda _: None)
@@ -53,8 +54,11 @@ class Found:
 
     def elements(self) -> Iterator["Found"]:
         """The elements of this array, in order."""
-        pos = _skip(_SPACE, self.text, self.start + 1)
+        pos, left = _skip(_SPACE, self.text, self.start + 1), MAX_LINES
         while self.text[pos] != "]":
+            left -= 1
+            if left < 0:
+                raise PerpcsError(f"A list in it has more than {MAX_LINES:,} entries.", "Give the newest of them.")
             value, end = _decode_again(self.text, pos)
             yield Found(value, self.text, pos, self.line_of)
             pos = _skip(_BETWEEN, self.text, end)

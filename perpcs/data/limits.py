@@ -6,19 +6,29 @@ which it starts), and then each row becomes an item, a ``BadRow``, or is past th
     len(items) + len(bad) + cut == rows given
 """
 
-from collections.abc import Mapping
+import ctypes
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+from perpcs.errors import PerpcsError
 from perpcs.tasks import Item
 
+P = ParamSpec("P")
+T = TypeVar("T")
 EXCERPT_CHARS = 60
 MAX_MEMBERS = 20_000
 """Files in an archive; archives with more are refused."""
 MAX_ARCHIVE_BYTES = 100_000_000
 """What the readable files of an archive may unpack to, together."""
 MAX_CELLS = 2_000_000
-"""Cells of a workbook's sheet."""
+"""Cells of a workbook."""
+MAX_LINES = 300_000
+"""Lines of a text that are not empty, and entries of a JSON list: more are refused before they are looked at."""
+MAX_SECONDS = 20.0
+"""A reading that takes longer is ended: other visitors share the server."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,60 @@ class Reading:
         if self.cut:
             parts.append(f"{count(self.cut, 'row')} past the limit")
         return ", ".join(parts) + "."
+
+
+class _TooLong(BaseException):
+    """Not an Exception, so that no parser mistakes it for something wrong in the file."""
+
+
+def in_time(read: Callable[P, T]) -> Callable[P, T]:
+    """Have a function that reads what a person gave end after ``MAX_SECONDS``, whichever parser it is in then.
+
+    A second thread raises an exception in the reading one, which Python lets happen between any two instructions, again
+    and again until the function is left. One call into C must be short by itself.
+
+    Raises:
+        PerpcsError: when the time is over.
+    """
+
+    @wraps(read)
+    def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+        reading, done = ctypes.c_ulong(threading.get_ident()), threading.Event()
+
+        def watch() -> None:
+            wait = MAX_SECONDS
+            while not done.wait(wait):
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(reading, ctypes.py_object(_TooLong))
+                wait = 0.5
+
+        watcher = threading.Thread(target=watch, name="reading-clock", daemon=True)
+        watcher.start()
+
+        def stop() -> None:
+            done.set()
+            watcher.join()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(reading, None)  # what was raised and has not happened yet
+
+        try:
+            try:
+                return read(*args, **kwargs)
+            finally:
+                stop()
+        except _TooLong:
+            stop()
+            raise PerpcsError("It takes too long to read.", "Give the part with your newest items.") from None
+
+    return timed
+
+
+def check_lines(text: str) -> None:
+    """Refuse a text of too many lines before anything looks at each.
+
+    Raises:
+        PerpcsError: for more than ``MAX_LINES`` lines that are not empty.
+    """
+    if text.count("\n") - text.count("\n\n") > MAX_LINES:
+        raise PerpcsError(f"It has more than {MAX_LINES:,} lines.", "Give the part with your newest items.")
 
 
 def count(n: int, noun: str) -> str:

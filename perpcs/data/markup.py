@@ -35,6 +35,15 @@ _CLASS = re.compile(r"(?:class|id)\s*=\s*[\"']?([^\"'>]*)", re.IGNORECASE)
 _VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"))
 
 
+_HUGE = re.compile(r"&#\d{8,};?")
+"""Beyond every character; Python refuses to read thousands of digits as a number."""
+
+
+def decoded(text: str) -> str:
+    """The text with HTML's entities as the characters they stand for."""
+    return unescape(_HUGE.sub("\ufffd", text))
+
+
 def holds_markup(text: str) -> bool:
     """Whether a text is HTML rather than prose that speaks of a tag: some element is closed, or is a line break."""
     return "<" in text and _ELEMENT.search(text) is not None and _CLOSED.search(text) is not None
@@ -47,7 +56,7 @@ def html_to_text(html: str, skip: frozenset[str] = frozenset()) -> str:
         skip: elements that are left out with all that they hold, by name or as ``.class``: the mail that is quoted.
     """
     if "<" not in html:
-        return unescape(html).replace("\xa0", " ").strip()
+        return decoded(html).replace("\xa0", " ").strip()
     if _BREAKS.search(html):  # where elements break the lines, line breaks in the source are spaces
         html = re.sub(r"\s+", " ", html)
     text = "".join(_parts(html, skip)).replace("\xa0", " ")
@@ -59,7 +68,7 @@ def without_markup(text: str) -> str:
     """A text as it reads, if it is HTML or holds HTML's entities; any other as it is."""
     if holds_markup(text):
         return html_to_text(text)
-    return unescape(text).replace("\xa0", " ") if _ENTITY.search(text) else text
+    return decoded(text).replace("\xa0", " ") if _ENTITY.search(text) else text
 
 
 def decoded_once(text: str) -> str:
@@ -76,7 +85,7 @@ def _parts(html: str, skip: frozenset[str]) -> Iterator[str]:
     inside, depth, pos = "", 0, 0  # what is being left out, and how many elements of that name are open in it
     for tag in _TAG.finditer(html):
         if tag.start() > pos and not depth:
-            yield unescape(html[pos : tag.start()])
+            yield decoded(html[pos : tag.start()])
         pos = tag.end()
         name = (tag["name"] or "").lower()
         if not name:  # a comment or a declaration; one that never ends takes all that follows
@@ -90,7 +99,7 @@ def _parts(html: str, skip: frozenset[str]) -> Iterator[str]:
         elif name in _PARAGRAPHS or name in _BLOCKS:
             yield "\n\n" if name in _PARAGRAPHS else "\n"
     if not depth:
-        yield unescape(html[pos:])
+        yield decoded(html[pos:])
 
 
 def _has_class(attributes: str, skip: frozenset[str]) -> bool:

@@ -21,7 +21,7 @@ from perpcs.data.exports.containers import is_zip, open_zip, sheets_of
 from perpcs.data.exports.given import REPLY, Given, left_out_note, refuse_structured
 from perpcs.data.fields import person_of
 from perpcs.data.json_scan import is_json_lines, looks_like_json, read_document
-from perpcs.data.limits import Limits, Reading, Row, count
+from perpcs.data.limits import Limits, Reading, Row, count, in_time
 from perpcs.data.markup import without_markup
 from perpcs.data.parse_json import choose_name, json_rows, users_named
 from perpcs.data.parse_tables import find_header, find_layout, table_rows, widest
@@ -77,6 +77,7 @@ class Look:
     """All tasks for which most rows can be read."""
 
 
+@in_time
 def read_pasted(
     text: str,
     task: Task,
@@ -118,6 +119,7 @@ def read_upload(
     return read_named(name, data, task, limits, user_id, replies)[1]
 
 
+@in_time
 def read_named(
     name: str, data: bytes, task: Task, limits: Limits, user_id: str | None = None, replies: bool = True
 ) -> tuple[str | None, Reading]:
@@ -127,16 +129,21 @@ def read_named(
     return parsed.user_id, collect(parsed.rows, task, limits, parsed.notes)
 
 
+@in_time
+def _look_at(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
+    parsed, asks = _look(given, name, user_id)
+    rows = list(parsed.rows)
+    replies = sum(bool(row.fields.get(REPLY)) for row in rows)
+    guess, fits = guess_rows(rows[:GUESS_ROWS]), fitting(rows[:GUESS_ROWS])
+    if guess is None and parsed.export and fits:
+        guess = fits[-1], "It is text that you wrote, without an answer to each."
+    return Look(parsed.people, asks, guess, replies, fits)
+
+
 def look(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
     """Whose history it may be and which tasks it fits. Never raises: ``read_upload`` says what is wrong with a file."""
     try:
-        parsed, asks = _look(given, name, user_id)
-        rows = list(parsed.rows)
-        replies = sum(bool(row.fields.get(REPLY)) for row in rows)
-        guess, fits = guess_rows(rows[:GUESS_ROWS]), fitting(rows[:GUESS_ROWS])
-        if guess is None and parsed.export and fits:
-            guess = fits[-1], "It is text that you wrote, without an answer to each."
-        return Look(parsed.people, asks, guess, replies, fits)
+        return _look_at(given, name, user_id)
     except PerpcsError:
         return Look()
 
@@ -169,7 +176,8 @@ def _without_replies(parsed: Parsed, replies: bool) -> Parsed:
 def _look(given: str | bytes, name: str, user_id: str | None) -> tuple[Parsed, bool]:
     parsed = _parse_bytes(name, given, None, user_id) if isinstance(given, bytes) else None
     if parsed is None:
-        parsed = parse(Given(prepare(str(given))[0], name), None, user_id)
+        text = prepare(str(given))[0]
+        parsed = parse(Given(text, name), None, user_id) if text.strip() else Parsed((), ())
     return parsed, parsed.export and len(parsed.people) > 1
 
 

@@ -9,7 +9,7 @@ import re
 
 from perpcs.errors import PerpcsError
 
-_OF = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:/|out of|of)\s*(\d+)(?:\s*stars?)?", re.IGNORECASE)
+_OF = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:/|out of|of)\s*(\d{1,9})(?:\s*stars?)?", re.IGNORECASE)
 _STARS = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:stars?|★|⭐️?)?", re.IGNORECASE)
 _GLYPHS = re.compile(r"([★⭐\ufe0f]*)(½?)([☆\ufe0f]*)")
 

@@ -37,6 +37,7 @@ from perpcs.pool.train import (
     epoch_batches,
     initial_pieces,
     mean_nll,
+    settings_of,
     train_pieces,
 )
 from perpcs.tasks import Item, Task
@@ -114,10 +115,7 @@ def own_kind(settings: PieceSettings) -> str:
 
 def sharers_settings(setting: Setting) -> PieceSettings:
     """How the pool's sharers were trained; where it does not tell, the defaults at the pool's rank."""
-    made, manifest = setting.pool.task(setting.task.name).training.get("pieces"), setting.pool.manifest
-    return (
-        PieceSettings(**made) if made else PieceSettings(kind=manifest.kind, rank=manifest.rank, alpha=manifest.alpha)
-    )
+    return settings_of(setting.pool.manifest, setting.task.name)[0]
 
 
 def training_pairs(setting: Setting, history: Sequence[Item], shown: Shown) -> list[Encoded]:

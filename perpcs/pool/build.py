@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save
 
 from perpcs.data import labels_of
-from perpcs.files import hash_file, write_atomic, write_json
+from perpcs.files import cannot_write, hash_file, put_in_place, recover, write_atomic, write_json
 from perpcs.model.base import BaseModel
 from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profile_choice_stage, profiles_stage
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
@@ -191,5 +191,9 @@ def finish(
         **facts,
     )
     write_manifest(target.folder, manifest)
-    target.put_in_place(final)
+    recover(final)
+    try:
+        put_in_place(target.folder, final)
+    except OSError as error:  # the stages are kept: the same command needs no work but this
+        raise cannot_write(final, error) from error
     space.say(f"pool written: {sum(f.stat().st_size for f in final.rglob('*') if f.is_file()) / 1e6:.1f} MB")

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -25,25 +26,29 @@ from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Update, own_update
 from perpcs.model.likelihood import target_inputs, target_nll
 from perpcs.model.text import Encoded, length_batches, open_ended, pad_right
-from perpcs.positions import piece_shape
+from perpcs.pool.manifest import Manifest
+from perpcs.positions import Kind, piece_shape
+from perpcs.schema import Count, Rate, Record, Size, as_record
+
+Repeats = Annotated[int, Field(ge=1, le=10_000)]
 
 
 @dataclass(frozen=True)
-class PieceSettings:
+class PieceSettings(Record):
     """How a sharer's LoRA is trained. The rate is high beside the paper's because the base model is small."""
 
-    kind: Literal["lora", "ia3", "adapter", "prefix"] = "lora"
+    kind: Kind = "lora"
     """Low-rank products; scaling vectors of a layer's output, which have rank 1; bottleneck adapters after a layer; or
     prefixes of the attention before it."""
-    rank: int = 4
+    rank: Size = 4
     """Or the width of a bottleneck, or the tokens of a prefix."""
-    alpha: float = 8.0
-    epochs: int = 4
-    batch: int = 4
-    rate: float = 4e-3
+    alpha: Rate = 8.0
+    epochs: Repeats = 4
+    batch: Repeats = 4
+    rate: Rate = 4e-3
     shared_init: bool = True
     """All sharers start from the same A, so that their pieces live in like subspaces."""
-    seed: int = 0
+    seed: Count = 0
 
     def __post_init__(self) -> None:
         if self.kind == "ia3" and (self.rank, self.alpha) != (1, 1.0):
@@ -56,13 +61,31 @@ class PieceSettings:
 
 
 @dataclass(frozen=True)
-class GateSettings:
+class GateSettings(Record):
     """How gates are trained after the pieces, which stay frozen (section 2.4)."""
 
-    steps: int = 40
-    batch: int = 6
-    rate: float = 1e-2
-    seed: int = 0
+    steps: Repeats = 40
+    batch: Repeats = 6
+    rate: Rate = 1e-2
+    seed: Count = 0
+
+
+def settings_of(manifest: Manifest, task: str) -> tuple[PieceSettings, GateSettings]:
+    """How this pool's pieces and gates of a task were trained; what the manifest does not say has the usual value.
+
+    Raises:
+        PerpcsError: when the manifest says what cannot be.
+    """
+    said, called = manifest.task(task).training, "What the manifest says of its training"
+    own = {"rank": manifest.rank, "alpha": manifest.alpha, "kind": manifest.kind}
+    pieces, gates = (
+        {name: value for name, value in (said.get(part) or {}).items() if name in kind.__dataclass_fields__}
+        for part, kind in (("pieces", PieceSettings), ("gates", GateSettings))
+    )
+    return (
+        as_record(pieces | own, PieceSettings, called, "Take another pool."),
+        as_record(gates, GateSettings, called, "Take another pool."),
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from perpcs.assembly.assemble import assemble
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
 from perpcs.assembly.model_free import likeness
+from perpcs.assembly.own import own_piece
 from perpcs.assembly.quantise import quantised_size
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import Router, Step
@@ -141,6 +142,11 @@ class Engine:
                 f"and this is {self.pool.manifest.name!r} ({self.pool.hash[:8]}).",
                 "Open that pool, or assemble the person again from their history.",
             )
+        if assembly.positions != tuple(position.label for position in self.pool.manifest.positions):
+            raise PerpcsError(
+                "The saved person is damaged: its layers are not the pool's.", "Assemble the person again."
+            )
+        own_piece(assembly.own, self.pool.manifest.positions)
 
     def assemble(
         self,

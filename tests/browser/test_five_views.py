@@ -1,7 +1,7 @@
 """Under the map, the tour and the presentation in a real browser: tasks 5 to 7 of docs/NEWCOMER.md."""
 
 import pytest
-from test_studio import FILLED, address, fits, overflow, press_until, wait_until
+from driver import FILLED, address, fits, overflow, press_until, wait_until
 
 pytestmark = pytest.mark.browser
 

@@ -77,7 +77,7 @@ def make_router(router: str = PRESETS["default"].name, **options: Any) -> Router
     Raises:
         PerpcsError: for an unknown router or option, or a value out of range.
     """
-    if router not in ROUTERS:
+    if not isinstance(router, str) or router not in ROUTERS:
         raise PerpcsError(f"router is {router!r}.", f"Use one of: {', '.join(ROUTERS)}.")
     kind = ROUTERS[router]
     for name, value in options.items():

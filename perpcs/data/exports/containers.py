@@ -114,7 +114,8 @@ def sheets_of(data: bytes) -> tuple[Grid, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that openpyxl passes over
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
-            sheets = {sheet.title: list(_records(sheet)) for sheet in book.worksheets}
+            left = [MAX_CELLS]
+            sheets = {sheet.title: list(_records(sheet, left)) for sheet in book.worksheets}
             book.close()
     except PerpcsError:
         raise
@@ -123,12 +124,12 @@ def sheets_of(data: bytes) -> tuple[Grid, ...]:
     return tuple(Grid("\t", partial(list, rows), title) for title, rows in sheets.items() if rows)
 
 
-def _records(sheet: Any) -> Iterator[Record]:
-    cells_read = 0
+def _records(sheet: Any, left: list[int]) -> Iterator[Record]:
+    """Its rows; ``left`` holds how many cells may yet be read of the whole workbook."""
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
-        cells_read += len(row)
-        if cells_read > MAX_CELLS:
-            raise PerpcsError(f"The sheet has more than {MAX_CELLS:,} cells.", "Save the part with your items as CSV.")
+        left[0] -= len(row)
+        if left[0] < 0:
+            raise PerpcsError(f"It has more than {MAX_CELLS:,} cells.", "Save the part with your items as CSV.")
         cells = [_text(value) for value in row]
         while cells and not cells[-1]:
             cells.pop()

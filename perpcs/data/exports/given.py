@@ -23,7 +23,7 @@ from typing import Any
 
 from perpcs.data.fields import is_header, plain
 from perpcs.data.json_scan import Found, is_json_lines, items_of, looks_like_json, read_document, read_lines
-from perpcs.data.limits import Row
+from perpcs.data.limits import Row, check_lines
 from perpcs.data.markup import without_markup
 from perpcs.data.parse_tables import Grid, find_header, table_rows, text_grids
 from perpcs.errors import PerpcsError
@@ -66,6 +66,7 @@ class Given:
         if assigned:  # spaces instead, so that lines and columns stay true
             self.script = assigned[0].split("=")[0].strip()
             text = " " * assigned.end() + text[assigned.end() :].rstrip("; \t\n")
+        check_lines(text)
         self.text = text
 
     @cached_property
@@ -230,7 +231,11 @@ _KINDS = (  # how it opens, what it is, what to give instead
     (r"<(?:kml|gpx|svg|plist|smses)\b", "XML of another kind", _AS_TABLE),
     (r"BEGIN:VCARD", "an address book (vCard)", "Give what you wrote instead."),
     (r"BEGIN:VCALENDAR", "a calendar (iCalendar)", "Give what you wrote instead."),
-    (r"\[LINE\] |[^\n]*(?:KakaoTalk|카카오톡)[^\n]*\n(?:Date Saved|저장한 날짜)", "a chat of LINE or KakaoTalk", _OWN),
+    (
+        r"\[LINE\] |(?=[^\n]*(?:KakaoTalk|카카오톡))[^\n]*+\n(?:Date Saved|저장한 날짜)",
+        "a chat of LINE or KakaoTalk",
+        _OWN,
+    ),
     (r"TY  - ", "references in RIS", "Export them as BibTeX or CSL-JSON."),
     (r"%0 \w|PMID- ?\d", "references in EndNote's or PubMed's format", "Export them as BibTeX or CSL-JSON."),
     (r"\{\\rtf", "rich text (RTF)", "Save it as plain text."),
@@ -238,15 +243,15 @@ _KINDS = (  # how it opens, what it is, what to give instead
     (r"WEBVTT|1\n\d\d:\d\d:\d\d[,.]\d{3} -->", "subtitles", "Give what you wrote yourself."),
     (r"%PDF", "a PDF", "Save it as text."),
     (r"-----BEGIN [A-Z ]+-----", "a key, a certificate or encrypted text", "Give what you wrote instead."),
-    (r"(?:--[^\n]*\n|\s)*(?:CREATE TABLE|INSERT INTO|DROP TABLE|BEGIN TRANSACTION|PRAGMA )", "SQL", _AS_TABLE),
+    (r"(?:--[^\n]*\n|\s++)*+(?:CREATE TABLE|INSERT INTO|DROP TABLE|BEGIN TRANSACTION|PRAGMA )", "SQL", _AS_TABLE),
     (r"diff --git |--- \S+\n\+\+\+ ", "a patch", "Give what you wrote instead."),
     (r"#!|<\?php|import \w+\n|from [\w.]+ import ", "a program", "Give what you wrote instead."),
     (r"@(?:comment|string|preamble)\s*[{(]", "BibTeX without entries", "Export entries with their abstracts."),
-    (r"---[ \t]*\n[\w\" -]+:[ \t\n]", "YAML", _AS_TABLE),
-    (r"\[[\w. -]+\]\n[\w. -]+[ \t]*=", "a settings file", "Give what you wrote instead."),
+    (r"---[ \t]*+\n[\w\" -]++:[ \t\n]", "YAML", _AS_TABLE),
+    (r"\[[\w. -]+\]\n[\w. -]++[ \t]*+=", "a settings file", "Give what you wrote instead."),
 )
 _OPENINGS = [(re.compile(pattern, re.IGNORECASE), kind, do) for pattern, kind, do in _KINDS]
-_XML = re.compile(r"(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<([A-Za-z][\w:.-]*)(?=[\s/>])[^<>]*>", re.DOTALL)
+_XML = re.compile(r"(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s++)*+<([A-Za-z][\w:.-]*)(?=[\s/>])[^<>]*>", re.DOTALL)
 _YAML = re.compile(r"(?:- )?[\w\"'-]+:(?: .*)?$|\s+- |\s{2,}[\w\"'-]+:(?: |$)")
 _ENDINGS = {
     **dict.fromkeys((".yaml", ".yml"), "YAML"),
@@ -287,7 +292,7 @@ def refuse_structured(given: Given) -> None:
         given.share(_YAML) == 1.0
         and text.count("\n") > 3
         and "\n" in text
-        and re.search(r"^\s+\S|^- ", text, re.MULTILINE)
+        and re.search(r"^[ \t]+\S|^- ", text, re.MULTILINE)
     ):
         raise PerpcsError("This is YAML, which is not read here.", _AS_TABLE)
     ending = PurePath(given.name).suffix.lower()
