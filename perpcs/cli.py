@@ -4,6 +4,7 @@ Heavy libraries are imported inside the commands, so that --help answers at once
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,9 @@ DEFAULT_POOL = "people"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for an error a person can mend, 130 when stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
     parser = build_parser()
     options = parser.parse_args(argv)
     try:
@@ -101,12 +105,13 @@ def run_assemble(options: argparse.Namespace) -> None:
 def run_generate(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
+    from perpcs.data.clean import clean_field
     from perpcs.personalizers.methods import names_in
     from perpcs.serve import terminal
 
     names = names_in(options.methods)  # a misspelt name is told before a model is loaded
     who = terminal.somebody(options.user, options.history, options.task)
-    query = who.task.read_query(options.input)
+    query = who.task.read_query(clean_field(options.input))
     engine = terminal.open_engine(pool_folder(options.pool), options.device, options.writer)
     rows = [(terminal.prepare(engine, who, name), query) for name in names]
     *_, answers = engine.answer_rows(

@@ -262,6 +262,16 @@ def test_a_file_of_endless_json_is_not_read(pool, monkeypatch):
         read_manifest(pool)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_of_a_record_are_finite(number, pool):
+    rows = json.loads((pool / TASK / "sharers.json").read_bytes())
+    rows[0]["loss"] = [number]
+    (pool / TASK / "sharers.json").write_text(json.dumps(rows))
+    sign(pool, "sharers.json")
+    with pytest.raises(PerpcsError, match=r"0\.loss\.0: Input should be a finite number"):
+        use(pool)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000, '{"schema": 1e999}', "\x00\xff", "9" * 5000])
 def test_a_manifest_that_is_none_is_a_sentence(text, pool):
     (pool / "manifest.json").write_text(text)
@@ -384,7 +394,7 @@ def rebase(folder, **config):
 )
 def test_a_config_that_asks_for_more_than_the_files_hold_is_refused(config, pool):
     rebase(pool, **config)
-    with pytest.raises(PerpcsError, match="config"):
+    with pytest.raises(PerpcsError, match=r"config\.json describes"):
         Pool(pool).base("cpu", "float64")
 
 
