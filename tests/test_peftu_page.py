@@ -7,8 +7,9 @@ from streamlit.testing.v1 import AppTest
 
 from perpcs.evaluate.findings import KIND, read_finding
 from perpcs.figures import peftu as figures
+from perpcs.positions import PIECE_KINDS
 from perpcs.ui import model_card
-from perpcs.ui.peftu import facts_html, read_cells, table_html
+from perpcs.ui.peftu import facts_html, read_cells, table_html, verdict_html
 
 PEOPLE = {
     "zero-shot": (0.2, 0.3, 0.4),
@@ -86,6 +87,17 @@ def test_titles_say_whose_module_it_is():
     assert said.endswith("for 2 of 3 people")
 
 
+def test_the_page_says_where_a_module_does_not_help_and_why():
+    task = result()["tasks"]["smalltown"]
+    html = verdict_html(read_cells(task))
+    assert "Better than the base model in accuracy, by an interval above 0: LoRA." in html
+    assert "Not surely better than another person’s module: LoRA." in html
+    assert "reaches 0.500" in html
+    task["methods"]["zero-shot"]["accuracy"] = value(0.49)
+    assert "little to gain" in verdict_html(read_cells(task))
+    assert not verdict_html({})
+
+
 def test_the_table_is_bold_where_the_interval_excludes_zero(folder):
     task = result()["tasks"]["smalltown"]
     html = table_html(task, read_cells(task))
@@ -108,6 +120,19 @@ def test_the_page_has_the_part_and_two_choices_of_measure(folder):
     assert any("nothing beats" in one.proto.body for one in app.get("html"))
     app.selectbox(key="peftu-x").select("accuracy").run()
     assert any("two different measures" in one.proto.body for one in app.get("html"))
+
+
+def test_every_method_that_is_trained_has_a_place_and_pieces_are_those_of_pools():
+    from perpcs.peftu.experiment import PIECES
+    from perpcs.peftu.methods import METHODS
+
+    assert set(figures.KINDS) == set(METHODS)
+    assert figures.PIECES == PIECES == tuple(PIECE_KINDS)
+    for kind in METHODS:
+        assert any(kind in there for _, there in figures.PLACES)
+        assert figures.TITLES[kind] == METHODS[kind].title
+    html = figures.places_html()
+    assert html.count("changes") == sum(len(there) for _, there in figures.PLACES)
 
 
 def test_no_result_no_part(tmp_path, monkeypatch):

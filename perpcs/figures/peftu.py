@@ -240,3 +240,41 @@ def cells_csv(cells: Sequence[Cell]) -> str:
         for measure, value in cell.values.items()
     )
     return csv_text(("method", "measure", "mean", "low", "high"), rows)
+
+
+# ---- where each kind sits --------------------------------------------------------------------------------------------
+
+
+PLACES = (
+    ("in front of the question", ("prompt", "ptuning")),
+    ("queries", ("lora",)),
+    ("keys and values", ("lora", "ia3", "prefix")),
+    ("what attention gives", ("lora", "adapter")),
+    ("the inner layer of the MLP", ("ia3",)),
+    ("what the MLP gives", ("adapter",)),
+    ("after the last layer", ("head",)),
+)
+"""From bottom to top of the model: where a word passes, and which methods change something there."""
+KINDS = ("lora", "ia3", "adapter", "prefix", "prompt", "ptuning", "head")
+PIECES = ("lora", "ia3", "adapter", "prefix")
+"""Kinds that a pool may hold, cut into pieces."""
+
+
+def places_html() -> str:
+    """A column a method, a row a place in the model, from the input at the top to the answer at the bottom."""
+    head = "".join(f'<th scope="col">{TITLES[kind]}</th>' for kind in KINDS)
+    rows = "".join(
+        f'<tr><th scope="row">{place}</th>'
+        + "".join(
+            f'<td style="color:{colour_of(kind)}">● <small>changes</small></td>' if kind in there else "<td>–</td>"
+            for kind in KINDS
+        )
+        + "</tr>"
+        for place, there in PLACES
+    )
+    pieces = "".join(f"<td>{'yes' if kind in PIECES else 'no'}</td>" for kind in KINDS)
+    return (
+        '<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">Where a word passes, from the '
+        f'question to the answer</caption><thead><tr><th scope="col">place</th>{head}</tr></thead><tbody>{rows}'
+        f'<tr><th scope="row">can be cut into pieces</th>{pieces}</tr></tbody></table></div>'
+    )
