@@ -277,6 +277,10 @@ def update_equation(facts: PieceFacts, scale: float, kind: str = "lora") -> str:
     """LaTeX: what a piece of that kind adds at its position."""
     if kind == "ia3":
         return rf"y = (W x) \odot (1 + \cdots + \mathbf{{{facts.weight:.3f}}}\, V_s + \cdots)"
+    if kind == "adapter":
+        return rf"y = W x + \cdots + \mathbf{{{facts.weight:.3f}}}\, B_s\, \mathrm{{gelu}}(A_s W x) + \cdots"
+    if kind == "prefix":
+        return rf"y = W (x + \cdots + \mathbf{{{facts.weight:.3f}}}\, \lambda_s (p_s - x) + \cdots)"
     return rf"y = W x + {scale:g} \cdot (\cdots + \mathbf{{{facts.weight:.3f}}}\, B_s A_s x + \cdots)"
 
 

@@ -46,6 +46,7 @@ from perpcs.pool.task_stages import (
     read_keys,
     read_trained,
 )
+from perpcs.pool.train import prefix_start
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ def finish(
         rank=settings.pieces.rank,
         alpha=settings.pieces.alpha,
         kind=settings.pieces.kind,
+        keys=len(prefix_start(target.base, 1)[0][1]) if settings.pieces.kind == "prefix" else 0,
         dtype=settings.dtype,
         positions=target.base.positions,
         tasks=tasks,

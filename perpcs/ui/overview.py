@@ -171,7 +171,7 @@ def method(engine: "Engine") -> None:
     right.html(
         f'<div class="pp-prose"><div class="pp-eq">{_equation(manifest)}</div>'
         "<p>W is the base model’s matrix, the same for everyone. "
-        f"{'V is' if manifest.kind == 'ia3' else 'A and B are'} sharer s’s piece. Only the numbers "
+        f"{_PIECE_IS[manifest.kind]} sharer s’s piece. Only the numbers "
         f"w<sub>s</sub> are yours: {len(manifest.positions)} positions × {manifest.tasks[0].sharers} sharers. If "
         "all of them are 0, you get exactly the base model.</p>"
         f"<p>On Compare the same question goes to the {term('base model')}, to {term('RAG')} and to {term('Per-Pcs')}, "
@@ -179,9 +179,21 @@ def method(engine: "Engine") -> None:
     )
 
 
+_PIECE_IS = {
+    "lora": "A and B are",
+    "ia3": "V is",
+    "adapter": "A and B are",
+    "prefix": "p, what attention reads in a few extra tokens, and λ, their share of the attention, come from",
+}
+
+
 def _equation(manifest: "Manifest") -> str:
     if manifest.kind == "ia3":
         return "y = W x ⊙ (1 + Σ<sub>s</sub> w<sub>s</sub> V<sub>s</sub>)"
+    if manifest.kind == "adapter":
+        return "y = W x + Σ<sub>s</sub> w<sub>s</sub> B<sub>s</sub> gelu(A<sub>s</sub> W x)"
+    if manifest.kind == "prefix":
+        return "y = W (x + Σ<sub>s</sub> w<sub>s</sub> λ<sub>s</sub> (p<sub>s</sub> − x))"
     return f"y = W x + {manifest.scale:g} · Σ<sub>s</sub> w<sub>s</sub> B<sub>s</sub> A<sub>s</sub> x"
 
 
