@@ -9,6 +9,7 @@ import streamlit as st
 from perpcs.assembly.check import fit_sentence, is_checked
 from perpcs.assembly.routers import PRESETS, decided_by
 from perpcs.errors import PerpcsError
+from perpcs.figures.columns import column_names
 from perpcs.figures.story import STEPS, Story, explanation, size_html, story_html
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.personalizers.methods import title_of
@@ -98,6 +99,7 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         sharers=engine.pool.sharers(record.task),
         user_bytes=engine.user_bytes,
         query=query,
+        names=tuple(column_names(assembly, engine.stored.portraits(record.task), 40)),
         answers=tuple((a.method, title_of(a.method, assembly.router), a.text) for a in stored),
         fit=fit_sentence(assembly, f"{name}’s") if is_checked(assembly) else "",
     )
