@@ -146,3 +146,17 @@ def test_no_result_no_part(tmp_path, monkeypatch):
     app = AppTest.from_function(page, default_timeout=60).run()
     assert not app.exception
     assert not app.get("html")
+
+
+def test_six_readers_of_one_text_stand_side_by_side():
+    labels, rows = (
+        ("bad", "fair", "good"),
+        [("Goes by <price>.", (0.7, 0.2, 0.1), "bad"), ("Fair.", (0.1, 0.2, 0.7), "")],
+    )
+    html = figures.readers_html(labels, rows)
+    assert "<b>70%</b> ✓" in html
+    assert "Goes by &lt;price&gt;." in html
+    assert html.count("✓") == 2  # the legend's and one row's
+    assert figures.readers_takeaway(labels, [probs for _, probs, _ in rows]) == (
+        "Same text, 2 readers: 1 say bad, 1 say good"
+    )

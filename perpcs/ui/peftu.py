@@ -2,17 +2,25 @@
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Finding, read_finding
 from perpcs.figures import peftu as figures
 from perpcs.figures.peftu import Cell, Value, title_of
-from perpcs.pool.manifest import is_number, mapping
+from perpcs.peftu.tasks import get_peft_task
+from perpcs.pool.manifest import is_number, mapping, read_json
 from perpcs.ui import model_card
 from perpcs.ui.results import csv_button, made_by
+from perpcs.ui.strings import PRIVACY
 from perpcs.ui.widgets import chart, is_dark
+from perpcs.ui.work import show_error
+
+if TYPE_CHECKING:
+    from perpcs.serve.engine import Engine
 
 _CONTROLS = ("shuffled", "crowd")
 _MINUS = {"zero-shot": "minus_zero_shot", "wrong": "minus_wrong", "prior": "minus_prior"}
@@ -199,3 +207,59 @@ def places_panel() -> None:
         "the Results page.</p>"
     )
     st.html(figures.places_html())
+
+
+# ---- Compare ---------------------------------------------------------------------------------------------------------
+
+
+_SIX = Path(__file__).resolve().parents[2] / "assets" / "peftu"
+_MOST = 1200
+"""Characters of a review."""
+
+
+def six_panel(engine: "Engine") -> None:
+    """One text, read live by six made-up customers; only with the pool whose base model they were trained on."""
+    facts = mapping(read_json(_SIX / "six.json")) if (_SIX / "six.json").exists() else {}
+    if facts.get("base_hash") != engine.pool.manifest.base_hash:
+        return
+    with st.expander("Same text, six readers", icon=":material/groups:", key="six"):
+        st.html(
+            '<p class="pp-quiet">A review can rightly be good news to one customer and bad to another. Six made-up '
+            "customers each have a small LoRA of their own, trained on 100 reviews that they judged. The review is "
+            "read once; their modules differ in how they answer about it. On reviews not trained on, the likeliest "
+            f"label is what a customer’s traits say in {_share(facts.get('right'))} of cases, and in "
+            f"{_share(facts.get('wrong'))} with the next customer’s module.</p>"
+        )
+        text = st.text_area("A review", key="six-text", max_chars=_MOST, placeholder="Leave it empty for a made-up one")
+        st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
+        if st.button("Let all six read it", key="six-read", icon=":material/groups:"):
+            _read_by_six(engine, text.strip())
+
+
+def _share(said: Any) -> str:
+    return f"{said:.0%}" if is_number(said) else "–"
+
+
+def _read_by_six(engine: "Engine", typed: str) -> None:
+    from perpcs.peftu.six import example_reviews, read_by_six, read_six, true_labels
+
+    truths, text = [""] * 6, typed
+    if not typed:
+        count = st.session_state["six-number"] = st.session_state.get("six-number", -1) + 1
+        text, levels = example_reviews(count % 8 + 1)[-1]
+        truths = true_labels(levels)
+        st.html(f'<div class="pp-quote">{escape(text)}</div>')
+    try:
+        with engine.queue.turn():
+            six = read_six(engine.base, engine.pool.manifest)
+            if six is None:
+                return
+            alone, probs = read_by_six(engine.base, engine.pool.manifest, six, text)
+    except PerpcsError as error:
+        show_error(error)
+        return
+    labels = get_peft_task("smalltown").labels
+    rows = [("The base model, without anybody’s module", alone.tolist(), "")]
+    rows += [(says, row.tolist(), truth) for says, row, truth in zip(six.says, probs, truths, strict=True)]
+    st.html(f"<h3>{escape(figures.readers_takeaway(labels, probs.tolist()))}</h3>")
+    st.html(figures.readers_html(labels, rows))
