@@ -4,9 +4,10 @@ Heavy libraries are imported inside the commands, so that --help answers at once
 """
 
 import argparse
+import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from perpcs import __version__, cli_build, cli_sharing
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.command import add_experiment
+from perpcs.files import DISK_ERRORS, try_writing
 
 POOLS = Path(__file__).resolve().parents[1] / "assets" / "pools"
 DEFAULT_POOL = "people"
@@ -21,6 +23,9 @@ DEFAULT_POOL = "people"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for an error a person can mend, 130 when stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
     parser = build_parser()
     options = parser.parse_args(argv)
     try:
@@ -33,6 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        print(f"perpcs: {error.filename or 'The disk'}: {error.strerror}.", file=sys.stderr)
+        print("        Check that path, its permissions and the free space.", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -56,6 +67,7 @@ def run_assemble(options: argparse.Namespace) -> None:
     changes = {name: getattr(options, name) for name in option_helps()}
     routing = router_options(options.preset, **changes)
     user, reading = read_history_file(Path(options.history), task, options.user, replies=not options.no_replies)
+    try_writing(Path(options.out))
     engine = Engine.open(pool_folder(options.pool), options.device)
     person = engine.assemble(task, reading.items, options=routing, user=user)
     size = person.save(Path(options.out))
@@ -93,12 +105,13 @@ def run_assemble(options: argparse.Namespace) -> None:
 def run_generate(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
+    from perpcs.data.clean import clean_field
     from perpcs.personalizers.methods import names_in
     from perpcs.serve import terminal
 
     names = names_in(options.methods)  # a misspelt name is told before a model is loaded
     who = terminal.somebody(options.user, options.history, options.task)
-    query = who.task.read_query(options.input)
+    query = who.task.read_query(clean_field(options.input))
     engine = terminal.open_engine(pool_folder(options.pool), options.device, options.writer)
     rows = [(terminal.prepare(engine, who, name), query) for name in names]
     *_, answers = engine.answer_rows(
@@ -111,20 +124,19 @@ def run_generate(options: argparse.Namespace) -> None:
 
 
 def run_export(options: argparse.Namespace) -> None:
-    from perpcs.assembly.export import refuse_inside
+    from perpcs.assembly.export import CONFIG, refuse_inside, save_base
     from perpcs.personalizers.methods import parse
     from perpcs.serve import terminal
 
     parse(options.method)
+    try_writing(Path(options.out) / CONFIG)
     who = terminal.somebody(options.user, options.history, options.task)
     engine = terminal.open_engine(pool_folder(options.pool), options.device)
     refuse_inside(engine.pool, Path(options.out))
     made = engine.prepared_adapter(terminal.prepare(engine, who, options.method), options.rank)
-    made.save(Path(options.out))
     if options.with_base:
-        from perpcs.model.base import save_plain
-
-        save_plain(engine.base, Path(options.out) / "base")
+        save_base(engine.base, Path(options.out) / "base")
+    made.save(Path(options.out))
     labels = [position.label for position in engine.pool.manifest.positions]
     if options.json:
         facts = {
@@ -163,17 +175,19 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.pool.store import Pool
     from perpcs.tasks import get_task
 
-    task = get_task(options.task)
+    task, methods = get_task(options.task), names_in(options.methods)
     outputs = Path(options.outputs) if options.outputs else None
     users = with_others(task, read_users(Path(options.users), task, outputs))
     if options.limit:
         users = users[: options.limit]
     if options.items:
         users = [replace(user, history=user.history[-options.items :]) for user in users]
-    pool = Pool(pool_folder(options.pool))
+    out, pool = Path(options.out), Pool(pool_folder(options.pool))
+    try_writing(out)
+    if options.predictions:
+        try_writing(Path(options.predictions) / "base.json")
     base = pool.base(options.device)
-    methods = names_in(options.methods)
-    out = Path(options.out)
+    whole = not options.again and (options.with_texts or not options.predictions)  # what is kept has what is asked for
     result = evaluate(
         base,
         pool,
@@ -184,7 +198,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts or bool(options.predictions),
         writer=LazyWriter(options.writer, options.device) if options.writer else pool_writer(pool, options.device),
-        before=None if options.again or options.predictions or not out.exists() else read_json(out),
+        before=read_json(out) if out.exists() and whole else None,
         on_method=lambda so_far: write_json(
             out, {**(so_far if options.with_texts else without_texts(so_far)), **stamp()}
         ),
@@ -212,11 +226,15 @@ def run_evaluate(options: argparse.Namespace) -> None:
     print(f"written to {options.out}")
 
 
-def _oracle(traits: Path) -> dict[str, dict[str, str]] | None:
+def _oracle(traits: Path) -> dict[str, Mapping[str, str]] | None:
     """What an oracle answers, by person and query: a synthetic town keeps it beside its users."""
+    from perpcs.pool.manifest import mapping
+    from perpcs.schema import Facts, read_record
+
     if not traits.exists():
         return None
-    return {id: person.get("oracle", {}) for id, person in json.loads(traits.read_text("utf-8")).items()}
+    people = read_record(traits, dict[str, Facts], str(traits), "Write it again with perpcs smalltown, or delete it.")
+    return {id: mapping(person.get("oracle")) for id, person in people.items()}
 
 
 def run_peftu(options: argparse.Namespace) -> None:
@@ -227,6 +245,16 @@ def run_peftu(options: argparse.Namespace) -> None:
     data = Path(options.data) if options.data else None
     run_peftu(Settings(tasks=tasks), data, Path("build/peftu"), out, lambda line: print(line, flush=True))
     print(f"written to {out}")
+
+
+def run_six(options: argparse.Namespace) -> None:
+    from perpcs.peftu.six import FOLDER, make_six
+    from perpcs.pool.store import Pool
+
+    pool = Pool(pool_folder(options.pool))
+    folder = Path(options.out) if options.out else FOLDER
+    facts = make_six(pool.base(options.device), pool.manifest, folder, lambda line: print(line, flush=True))
+    print(f"right {facts['right']:.3f}, with the next reader's module {facts['wrong']:.3f}; written to {folder}")
 
 
 def run_validate(options: argparse.Namespace) -> None:
@@ -311,7 +339,7 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--again", action="store_true", help="run methods again that the file already holds")
     measure.set_defaults(run=run_evaluate)
 
-    add_experiment(commands, _add_pool, pool_folder, {"peftu": run_peftu})
+    add_experiment(commands, _add_pool, pool_folder, {"peftu": run_peftu, "six": run_six})
 
     check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
     check.add_argument("pool", help="folder, or name under assets/pools")

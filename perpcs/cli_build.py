@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perpcs.errors import PerpcsError
-from perpcs.positions import PIECE_KINDS
+from perpcs.files import try_writing
+from perpcs.positions import MODULES_OF, PIECE_KINDS
 
 if TYPE_CHECKING:
     from perpcs.pool.build import TaskPeople
@@ -30,8 +31,13 @@ def add_commands(commands: Any, pools: Path) -> None:
     )
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")
     build.add_argument("--sharers", type=int, default=40, help="sharers a task, at most (default: %(default)s)")
-    build.add_argument("--kind", choices=PIECE_KINDS, default="lora", help="of a piece: a LoRA's, or an (IA)3 vector")
-    build.add_argument("--rank", type=int, default=8, help="rank of a LoRA piece (default: %(default)s)")
+    build.add_argument("--kind", choices=PIECE_KINDS, default="lora", help="what a piece is (default: %(default)s)")
+    build.add_argument(
+        "--rank",
+        type=int,
+        default=8,
+        help="rank of a LoRA piece, width of an adapter, tokens of a prefix (default: %(default)s)",
+    )
     build.add_argument("--epochs", type=int, default=2, help="epochs of piece training (default: %(default)s)")
     build.add_argument("--rate", type=float, default=1.5e-3, help="learning rate of pieces (default: %(default)s)")
     build.add_argument("--gate-steps", type=int, default=40, help="of gate training (default: %(default)s)")
@@ -39,7 +45,8 @@ def add_commands(commands: Any, pools: Path) -> None:
         "--modules",
         action="extend",
         nargs="+",
-        help="adapted layers: attention, mlp, all, or endings of names such as v_proj (default: attention)",
+        help="adapted layers: attention, mlp, all, or endings of names such as v_proj (default: attention; of adapters "
+        "o_proj and down_proj, of prefixes o_proj)",
     )
     build.add_argument("--first-layer", type=int, default=0, help="pieces stand in this layer and those above it")
     build.add_argument(
@@ -93,6 +100,9 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
             "A pool needs a name and a base model.", "Give --base, or build the pool that is called people."
         )
     out = Path(options.out) if options.out else pools / options.name
+    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise PerpcsError(f"{out} is there and is no pool.", "Name a folder that is not there.")
+    try_writing(out)
     work = Path(options.work) / options.name
     if options.name == "people":
         town = work / "town"
@@ -109,13 +119,15 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
             },
             licence=options.licence,
             sharers=options.sharers,
-            modules=tuple(part for name in options.modules or () for part in name.split(",") if part),
+            modules=tuple(
+                part for name in options.modules or MODULES_OF.get(options.kind, ()) for part in name.split(",") if part
+            ),
             first_layer=options.first_layer,
             settings=Settings(
                 pieces=PieceSettings(
                     kind=options.kind,
                     rank=1 if options.kind == "ia3" else options.rank,
-                    alpha=1.0 if options.kind == "ia3" else 2.0 * options.rank,
+                    alpha={"ia3": 1.0, "lora": 2.0 * options.rank}.get(options.kind, float(options.rank)),
                     epochs=options.epochs,
                     rate=options.rate,
                 ),
@@ -127,8 +139,10 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
                 hypernet=HypernetSettings(steps=options.hypernet_steps) if options.hypernet else None,
             ),
         )
-    people = build_from_data(Workspace(work, say), recipe, out)
-    _complete(Engine.open(out), people, say)
+    space = Workspace(work, say)
+    with space.held():
+        people = build_from_data(space, recipe, out)
+        _complete(Engine.open(out), people, say)
 
 
 def _complete(engine: "Engine", people: Sequence["TaskPeople"], say: Callable[[str], None]) -> None:

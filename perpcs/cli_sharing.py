@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from perpcs.errors import PerpcsError
+from perpcs.files import try_writing
 
 
 def add_commands(
@@ -49,6 +50,8 @@ def run_share(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -
     task = get_task(options.task)
     _, reading = read_history_file(Path(options.history), task, options.user)
     source, code = pool_folder(options.pool), new_code()
+    if options.consent:
+        try_writing(Path(options.out))
     engine = Engine.open(source, options.device)
     tell = throttled(lambda line: None if options.json else print(line, flush=True))
 

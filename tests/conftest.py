@@ -48,4 +48,12 @@ def tiny_pool_folder(tmp_path_factory):
     return write_tiny_pool(tmp_path_factory.mktemp("pools") / "tiny")
 
 
+@pytest.fixture
+def fake(monkeypatch):
+    """A fake engine in the place of the real one, and no waiting for pictures."""
+    from fakes import FakeEngine, put_in_place
+
+    yield from put_in_place(monkeypatch, FakeEngine())
+
+
 from town import tiny_town  # noqa: E402, F401 - a fixture of its own file, for all tests

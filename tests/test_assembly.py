@@ -10,107 +10,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import (
+    NAIVE,
+    SHARP,
+    TASK,
+    encode,
+    np_close,
+    some_shared,
+)
 from tiny import FAMILIES, ITEMS, RANK, SHARERS, load_tiny, merge, plain_model, random_ids, random_task_pieces, route
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.quantise import rounded
-from perpcs.assembly.routers import PRESETS, changed, make_router
+from perpcs.assembly.routers import PRESETS, changed
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import _ADAPTER
-from perpcs.model.text import Encoded, encode_pair
+from perpcs.model.text import Encoded
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
-
-TASK = get_task("LaMP_4")
-CLOSE = {"atol": 1e-10, "rtol": 1e-10}
-SHARP = make_router(
-    router="gate", normalise="layernorm", centre=True, standardise=False, reduce="mean", temperature=0.1
-)
-"""Weights far from uniform, so that what chooses them is seen."""
-
-
-def encode(base, items=ITEMS):
-    return [encode_pair(base.tokenizer, *TASK.pair(item), base.max_tokens) for item in items]
-
-
-def some_shared(base, seed=0):
-    """A share mask with positions of no, one, two and all shared pieces."""
-    mask = torch.rand(len(base.positions), SHARERS, generator=torch.Generator().manual_seed(seed)) < 0.6
-    mask[0] = torch.tensor([True, True, True, True, True])
-    mask[1] = torch.tensor([False, False, True, False, False])
-    mask[2] = False
-    mask[3] = torch.tensor([True, False, False, False, True])
-    return mask
-
 
 # ---- the paper, naively ---------------------------------------------------------------------------------------------
 
 
-def dot(u, v):
-    return sum(a * b for a, b in zip(u.tolist(), v.tolist(), strict=True))
-
-
-def cosine(u, v):
-    lengths = math.sqrt(dot(u, u)) * math.sqrt(dot(v, v))
-    return dot(u, v) / lengths if lengths else 0.0
-
-
-def standard(v):
-    """Layer norm without weights."""
-    mean = sum(v.tolist()) / len(v)
-    variance = sum((x - mean) ** 2 for x in v.tolist()) / len(v)
-    return (v - mean) / math.sqrt(variance + 1e-5)
-
-
 # Each: score of piece s at position p from its owner's keys and the activations of the target tokens.
-
-
-def paper_score(task, p, s, tokens):
-    """Cosine of gate and activation, summed over the target tokens; the softmax divides by sqrt(n)."""
-    return sum(cosine(task.gates[p][s], v) for v in tokens)
-
-
-def reference_score(task, p, s, tokens):
-    """Layer-normed gate and activation, product over sqrt(n), mean over the target tokens."""
-    gate = standard(task.gates[p][s])
-    return sum(dot(gate, standard(v)) / math.sqrt(len(v)) for v in tokens) / len(tokens)
-
-
-def mean_of_shared(task, p, rows):
-    shared = [row for s, row in enumerate(rows) if task.mask[p, s]]
-    return sum(shared) / len(shared)
-
-
-def centred_score(task, p, s, tokens):
-    """Cosine of gate and mean activation, less the shared gates' and the shared prototypes' mean."""
-    gate = task.gates[p][s] - mean_of_shared(task, p, task.gates[p])
-    return cosine(gate, sum(tokens) / len(tokens) - mean_of_shared(task, p, task.prototypes[p]))
-
-
-def standardised_score(task, p, s, tokens):
-    """Cosine of prototype and mean activation, both centred and divided by the spread over shared prototypes."""
-    mean = mean_of_shared(task, p, task.prototypes[p])
-    spread = mean_of_shared(task, p, [(row - mean) ** 2 for row in task.prototypes[p]]).sqrt().clamp(min=1e-6)
-    return cosine((task.prototypes[p][s] - mean) / spread, (sum(tokens) / len(tokens) - mean) / spread)
-
-
-NAIVE = {
-    "paper": (replace(PRESETS["paper"], temperature=0.05), paper_score, math.sqrt),
-    "reference_code": (replace(PRESETS["reference_code"], temperature=0.2), reference_score, lambda n: 1.0),
-    "centred": (
-        make_router(router="gate", normalise="cosine", centre=True, standardise=False, reduce="pooled", sqrt_n=False),
-        centred_score,
-        lambda n: 1.0,
-    ),
-    "standardised": (
-        make_router(router="prototype", normalise="cosine", centre=True, standardise=True, reduce="pooled"),
-        standardised_score,
-        lambda n: 1.0,
-    ),
-}
-"""Options, the same score written naively, and what the softmax divides by. The published presets give nearly uniform
-weights; a low temperature makes later positions depend on them.
-"""
 
 
 def naive_assembly(base, folder, task, item, score, sharpness, k):
@@ -168,10 +90,6 @@ def test_assembly_is_the_papers_with_every_items_weights_merged_before_the_next_
             chosen = [s for s in found.index[i, p] if s >= 0]
             assert chosen == sorted(np.flatnonzero(weights[p]), key=lambda s: -weights[p, s])
             np.testing.assert_allclose(found.votes[i, p][: len(chosen)], weights[p, chosen], atol=1e-3)
-
-
-def np_close(tolerance):
-    return {"atol": tolerance, "rtol": tolerance}
 
 
 def test_later_positions_see_personal_activations(tiny_base):

@@ -152,7 +152,7 @@ def test_tables_show_every_method():
 
 
 def test_tables_of_experiments_hold_every_method_and_condition():
-    from test_results_page import ROBUST, at
+    from helpers import ROBUST, at
 
     from benchmarks.tables import history_table, robustness_table, separation_table
 

@@ -1,9 +1,10 @@
 """A pool from scratch: the same seeds give the same bytes, a kill costs nothing, any data and any model will do."""
 
 import json
+import multiprocessing
 import os
+import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -78,37 +79,74 @@ def test_the_tiny_town_is_valid_and_complete(tiny_town: Path) -> None:
         assert after < before, "pieces make their owners' histories likelier"
 
 
+KILLED_AT = (
+    *("lessons: started", "base: step", "embed-LaMP_2: started", "choose-LaMP_2: started", "pieces LaMP_2: step"),
+    *("gates LaMP_2: step", "distilled gates LaMP_2: step", "profile-choice-LaMP_2: started"),
+    *("profiles-LaMP_2: started", "hypernet: step", "hypernet: done", "pool written"),
+)
+"""What a build says in each of its stages."""
+KILLS = int(os.environ.get("PERPCS_KILLS", "3"))
+"""Kills at random times."""
+
+
+@pytest.mark.timeout(900)
 def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tiny_town: Path, tmp_path: Path) -> None:
-    """kill -9 in three stages; the pool is then the one of an undisturbed build."""
+    """kill -9 in every stage and at random times; the pool is then the one of an undisturbed build."""
     base, data = tiny_town.parent / "base", tiny_town.parent / "data"
+    calm, disturbed, random = tmp_path / "calm", tmp_path / "disturbed", np.random.default_rng()
+    context = multiprocessing.get_context("forkserver")  # each build is a process of its own, which starts at once
+    context.set_forkserver_preload(["perpcs.pool.from_data", "perpcs.serve.complete", "umap", "sklearn.cluster"])
 
-    def command(folder: Path) -> list[str]:
-        tasks = ("LaMP_2", "LaMP_7")
-        return [
-            sys.executable,
-            "-m",
-            "perpcs.cli",
-            # Without a hypernetwork: its products of this size differ in the last bit from process to process.
-            *build_arguments(base, data, folder / "pool", folder / "work", tasks, hypernet=False),
-        ]
+    def build(folder: Path, until: Callable[[str], bool]) -> str:
+        """Run the command, and kill it when what it has said so far says so; what it said."""
+        folder.mkdir(exist_ok=True)
+        said = folder / f"said-{len(list(folder.glob('said-*')))}"
+        said.touch()
+        arguments = build_arguments(base, data, folder / "pool", folder / "work", ("LaMP_2",))
+        process = context.Process(target=_build, args=(arguments, said))
+        process.start()
+        while process.is_alive() and not until(said.read_text()):
+            time.sleep(0.002)
+        process.kill() if process.is_alive() else None
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL), said.read_text()
+        if (folder / "pool").exists():  # whole or not at all, whenever that was
+            _same_files(folder / "pool", calm / "pool")
+        return said.read_text()
 
-    disturbed, calm = tmp_path / "disturbed", tmp_path / "calm"
-    subprocess.run(command(calm), capture_output=True, check=True)
-    for sign in ("base: step", "embed-LaMP_2: started", "pieces LaMP_7: step"):
-        process = subprocess.Popen(command(disturbed), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert process.stdout is not None
-        seen = ""
-        for line in process.stdout:
-            seen += line
-            if sign in line:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-        assert process.wait() == -signal.SIGKILL, seen
-        assert not (disturbed / "pool").exists(), "a pool folder appears whole or not at all"
-    done = subprocess.run(command(disturbed), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "base: done before" in done.stdout
-    assert hash_file(disturbed / "pool" / "manifest.json") == hash_file(calm / "pool" / "manifest.json")
+    build(calm, lambda said: False)
+    for sign in KILLED_AT:
+        assert sign in build(disturbed, lambda said, sign=sign: sign in said)  # type: ignore[misc]
+    build(disturbed, lambda said: False)
+    for stage in (disturbed / "work" / "pool").iterdir():
+        if stage.is_dir() and not stage.name.startswith(("embed", "choose")):  # these take most of the time
+            shutil.rmtree(stage)
+    shutil.rmtree(disturbed / "pool")
+    for moment in random.uniform(0, 5, KILLS):
+        end = time.monotonic() + moment
+        build(disturbed, lambda said, end=end: time.monotonic() > end)  # type: ignore[misc]
+    build(disturbed, lambda said: False)
+    assert (disturbed / "pool").exists()
+    for made in ("pool", "work/pool"):
+        names = [{str(path.relative_to(one)) for path in (one / made).rglob("*")} for one in (calm, disturbed)]
+        assert names[0] == names[1], "nothing is left of killed runs"
+
+
+def _build(arguments: list[str], said: Path) -> None:
+    """One build in a process of its own, what it says in a file."""
+    sys.stdout = sys.stderr = open(said, "w", buffering=1)  # noqa: SIM115 - it is open as long as the process
+    os._exit(main(arguments))
+
+
+def _same_files(one: Path, other: Path) -> None:
+    """All that the manifest answers for; answers of example people hold seconds and are written after it."""
+    manifest = json.loads((one / "manifest.json").read_bytes())
+    names = ["manifest.json", "hypernet.safetensors"]
+    names += [f"{part['task']}/{name}" for part in manifest["tasks"] for name in part["files"]]
+    names += [str(path.relative_to(one)) for path in (one / "base").iterdir()]
+    assert len(names) > 10
+    for name in names:
+        assert hash_file(one / name) == hash_file(other / name), name
 
 
 def test_a_pool_from_peoples_data_and_a_model_of_another_family(

@@ -7,8 +7,7 @@ import json
 
 import pytest
 from fakes import FakeEngine
-from test_figures import contrast
-from test_pages import fake, open_page, shown  # noqa: F401  (fake is a fixture)
+from helpers import contrast, open_page, shown
 
 from perpcs.evaluate.findings import Measure, commands, evaluation, quality_rows, read_evaluations
 from perpcs.figures import model_card as rows
@@ -284,7 +283,7 @@ def overview_of(made, monkeypatch, folder, pool_card):
     return open_page()
 
 
-def test_the_card_with_quality(fake, monkeypatch, tmp_path):  # noqa: F811
+def test_the_card_with_quality(fake, monkeypatch, tmp_path):
     put(tmp_path, evaluate_LaMP_4=result(), evaluate_LaMP_2=result("LaMP_2", "accuracy"))
     app = overview_of(fake, monkeypatch, tmp_path, CARD)
     text = shown(app)
@@ -308,21 +307,21 @@ def test_the_card_with_quality(fake, monkeypatch, tmp_path):  # noqa: F811
     assert fake.calls == []
 
 
-def test_the_card_shows_the_network_of_p2p(fake, monkeypatch, tmp_path):  # noqa: F811
+def test_the_card_shows_the_network_of_p2p(fake, monkeypatch, tmp_path):
     fake.pool.manifest = with_hypernet(fake.pool.manifest, LEARNED)
     text = shown(overview_of(fake, monkeypatch, tmp_path, CARD))
     assert "P2P’s network" in text
     assert "23 from new clusters" in text
 
 
-def test_the_card_without_quality_names_the_command(fake, monkeypatch, tmp_path):  # noqa: F811
+def test_the_card_without_quality_names_the_command(fake, monkeypatch, tmp_path):
     put(tmp_path, evaluate_LaMP_4=result(pool_hash="other"))
     text = shown(overview_of(fake, monkeypatch, tmp_path, CARD))
     assert "results/ has no evaluation of this pool. Make one: perpcs smalltown --seed 3" in text
     assert "perpcs evaluate --task LaMP_4" in text
 
 
-def test_a_task_without_quality_is_named(fake, monkeypatch, tmp_path):  # noqa: F811
+def test_a_task_without_quality_is_named(fake, monkeypatch, tmp_path):
     put(tmp_path, evaluate_LaMP_4=result())
     assert "results/ has no evaluation of this pool for movie tagging. Make one" in shown(
         overview_of(fake, monkeypatch, tmp_path, CARD)
@@ -332,7 +331,7 @@ def test_a_task_without_quality_is_named(fake, monkeypatch, tmp_path):  # noqa: 
 @pytest.mark.parametrize(
     "pool_card", [{}, {"base": {}}, {"base": {"curve": 3, "settings": []}, "limits": 5, "data": 1}]
 )
-def test_a_card_that_lacks_everything_still_shows_the_pool(fake, monkeypatch, tmp_path, pool_card):  # noqa: F811
+def test_a_card_that_lacks_everything_still_shows_the_pool(fake, monkeypatch, tmp_path, pool_card):
     app = overview_of(fake, monkeypatch, tmp_path, pool_card)
     text = shown(app)
     assert text.count("Not stated by its maker.") == 2

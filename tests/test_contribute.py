@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import an_assembly, state
 from safetensors.torch import load, load_file, save
 from tiny import write_tiny_pool
 
@@ -27,28 +28,6 @@ from perpcs.tasks import Item, get_task
 TASK = "LaMP_4"
 PLANTED = ("xylographer", "quagmire-seven", "Zebulonville")
 ITEMS = tuple(Item(f"The {PLANTED[0]} of {PLANTED[2]} spoke, part {n}.", f"{PLANTED[1]} wins {n}") for n in range(10))
-
-
-def an_assembly(pool: Pool, task: str, seed: int = 0) -> Assembly:
-    """A person with random weights, choices and votes, as the prototype router leaves one."""
-    random, P, S = np.random.default_rng(seed), len(pool.manifest.positions), pool.task(task).sharers
-    votes = np.full((3, P, 2), 0.5, np.float16)
-    choices = np.stack([random.permutation(S)[:2] for _ in range(3 * P)]).reshape(3, P, 2).astype(np.int16)
-    person = Assembly(
-        weights=np.zeros((P, S), np.float32),
-        scores=random.normal(size=(P, S)).astype(np.float32),
-        choices=choices,
-        votes=votes,
-        task=task,
-        positions=tuple(position.label for position in pool.manifest.positions),
-        sharers=tuple(sharer.id for sharer in pool.sharers(task)),
-        pool=pool.manifest.name,
-        pool_hash=pool.hash,
-        router={"router": "prototype", "k": 2, "without": []},
-        user="ada",
-    )
-    person.weights[:] = person.item_weights().mean(axis=0)
-    return person
 
 
 @pytest.fixture(scope="module", params=["float16", "int8"])
@@ -95,11 +74,6 @@ def given(source, trained) -> Leaving:
 
 def named(given: Leaving, id: str) -> Leaving:
     return replace(given, sharer=replace(given.sharer, id=id))
-
-
-def state(folder: Path) -> dict[str, str]:
-    """Every file of a folder by its hash."""
-    return {str(f.relative_to(folder)): hash_file(f) for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
 STORED = ("pieces.safetensors", "embeddings.safetensors", "sharers.json")

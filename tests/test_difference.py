@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from fakes import SHARERS, FakeEngine
-from test_figures import contrast, luminance
+from helpers import contrast, luminance
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores, changes
 from perpcs.figures.answers import mean_score, strongest, token_html, tokens_csv, words_of

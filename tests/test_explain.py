@@ -1,11 +1,11 @@
 """What follows from a record without the model: against hand-made cases, and against doing it the long way."""
 
-import dataclasses
 import time
 
 import numpy as np
 import pytest
 import torch
+from helpers import large, made
 from tiny import ITEMS, load_tiny, random_task_pieces, save_tiny, write_tiny_pool
 
 from perpcs.assembly.assemble import assemble
@@ -23,39 +23,9 @@ from perpcs.assembly.explain import (
     without_positions,
 )
 from perpcs.assembly.export import update_norms
-from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import make_router
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
-
-
-def made(choices, votes, sharers=4, router="prototype", weights=None, **options) -> Assembly:
-    """A record from every item's choices (N, P, k) and votes."""
-    choices, votes = np.array(choices, np.int16), np.array(votes, np.float16)
-    p = choices.shape[1]
-    blank = np.zeros((p, sharers), np.float32)
-    record = Assembly(
-        weights=blank,
-        scores=blank,
-        choices=choices,
-        votes=votes,
-        task="LaMP_4",
-        positions=tuple(f"layer {i}, q_proj" for i in range(p)),
-        sharers=tuple(f"s{i}" for i in range(sharers)),
-        pool="tiny",
-        pool_hash="0",
-        router={"router": router, **options},
-    )
-    mean = np.tensordot(record.item_shares().astype(np.float32), record.item_weights(), axes=1)
-    return dataclasses.replace(record, weights=mean if weights is None else np.array(weights, np.float32))
-
-
-def large(items=200, positions=128, sharers=100, k=3, **options) -> Assembly:
-    random = np.random.default_rng(0)
-    choices = random.permuted(np.tile(np.arange(sharers), (items, positions, 1)), axis=2)[:, :, :k]
-    votes = random.dirichlet(np.ones(k), (items, positions))
-    return made(choices, np.sort(votes, axis=2)[:, :, ::-1], sharers, **options)
-
 
 HAND = made(
     choices=[[[0, 1], [2, 3]], [[0, 2], [2, -1]]],  # two items, two positions, two pieces

@@ -3,28 +3,13 @@
 import re
 
 import pytest
-from fakes import FakeEngine, put_in_place
-from test_pages import ROOT, open_page, press, shown
+from helpers import ROOT, keys, link_of, open_page, press, shown, walk_tour
 
 from perpcs.personalizers.methods import DEFAULT
 from perpcs.serve.answer import Answer
 from perpcs.ui.present import SCREENS
 from perpcs.ui.state import Studio, from_link, to_link
 from perpcs.ui.tours import TOURS, current, start_tour
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    yield from put_in_place(monkeypatch, FakeEngine())
-
-
-def keys(app) -> set[str]:
-    return {button.key for button in app.button}
-
-
-def link_of(app) -> dict[str, str]:
-    return {key: value if isinstance(value, str) else value[0] for key, value in app.query_params.items()}
-
 
 # ---- tours ----------------------------------------------------------------------------------------------------------
 
@@ -33,18 +18,6 @@ def link_of(app) -> dict[str, str]:
 def test_a_tour_is_walked_from_its_start_to_its_end(fake, page):
     """Share asks for more of the engine: tests/test_share_pages.py walks its tour."""
     walk_tour(page)
-
-
-def walk_tour(page):
-    app = press(open_page("" if page == "overview" else page), "tour-start")
-    for number, stop in enumerate(TOURS[page], start=1):
-        text = shown(app)
-        assert f"Step {number} of {len(TOURS[page])}" in text
-        assert stop.action in text
-        assert link_of(app)["tour"] == f"{page}.{number}" or number == 1  # the link is written when the page ends
-        press(app, "tour-next")
-    assert "tour-next" not in keys(app)
-    assert "tour" not in link_of(app)
 
 
 def test_a_link_opens_a_step_and_the_tour_can_be_skipped(fake):

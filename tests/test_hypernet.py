@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import POSITIONS, QUICK, SHAPE, random_profiles, shaken, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ITEMS, random_ids
@@ -12,9 +13,8 @@ from tiny import ITEMS, random_ids
 from perpcs.errors import PerpcsError
 from perpcs.model.text import encode_pair
 from perpcs.pool import hypernet_train, profiles
-from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, rows_adapter
+from perpcs.pool.hypernet import Hypernet, hypernet_bytes, rows_adapter
 from perpcs.pool.hypernet_train import (
-    HypernetSettings,
     Learned,
     Split,
     _drawn,
@@ -23,28 +23,10 @@ from perpcs.pool.hypernet_train import (
     train_hypernet,
 )
 from perpcs.pool.profiles import embed_profiles, point_histories, profile_points, profile_text
-from perpcs.positions import Position
-from perpcs.tasks import Item, Query, User, get_task
+from perpcs.tasks import Item, get_task
 
 TASK = get_task("LaMP_4")
-SHAPE = HypernetShape(profile=6, width=16, hidden=8, rank=2, alpha=4.0)
-QUICK = HypernetSettings(
-    width=16, hidden=8, rank=2, alpha=4.0, steps=30, people=4, pairs=2, rate=7e-3, penalty=0.0, evaluate_every=10
-)
 CLOSE = {"atol": 1e-12, "rtol": 1e-12}
-
-
-def random_profiles(count, seed=0):
-    return torch.randn(count, SHAPE.profile, generator=torch.Generator().manual_seed(seed))
-
-
-def shaken(net, seed=1):
-    """A network as if after training: no number of it is where it began."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in net.parameters():
-        parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator).to(parameter)
-    net.centre_on(random_profiles(9, seed).to(net.mean))
-    return net
 
 
 # ---- the network ----------------------------------------------------------------------------------------------------
@@ -60,13 +42,6 @@ def test_before_training_everybody_has_the_base_model_to_the_bit(family, tiny_ba
     with torch.no_grad():
         found = base.hidden(ids, rows_adapter(A, B, torch.arange(3), SHAPE.scale))
         assert torch.equal(found, base.hidden(ids))
-
-
-POSITIONS = (
-    Position(0, "q", "a.0.q", 5, 7), Position(0, "o", "a.0.o", 7, 5), Position(1, "q", "a.1.q", 5, 7),
-    Position(1, "o", "a.1.o", 7, 5), Position(2, "q", "a.2.q", 5, 9),
-)  # fmt: skip
-"""The last layer's q is wider: it has a head of its own."""
 
 
 def layer_norm(x, values, name):
@@ -167,11 +142,6 @@ def test_a_profile_is_counts_and_the_newest_words(name):
     if answer in (None, "y"):
         assert ("text 39" if answer is None else "made 39") in said
         assert ("text 3\n" if answer is None else "made 3\n") not in said
-
-
-def user(count, queries=2, name="u"):
-    history = tuple(Item(f"Article {name} {i}.", f"Headline {name} {i}") for i in range(count))
-    return User(name, history, tuple(Query(f"Question {i}", f"Answer {name} {i}") for i in range(queries)))
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_assembly import SHARP, TASK, encode, np_close
-from test_train import GATES, IDS, histories
+from helpers import GATES, IDS, SHARP, TASK, encode, histories, np_close
 from tiny import FAMILIES, ITEMS, SHARERS, load_tiny, plain_model, random_ids, random_weights, route, write_tiny_pool
 
 from perpcs.assembly.assemble import assemble
@@ -131,8 +130,8 @@ def test_a_pool_of_them_is_valid_and_small(opened):
 
 def test_a_pool_of_an_unknown_kind_is_refused(opened, tmp_path):
     manifest = read_json(opened[0].folder / "manifest.json")
-    write_json(tmp_path / "manifest.json", {**manifest, "kind": "prefix"})
-    with pytest.raises(PerpcsError, match="of the kind 'prefix'"):
+    write_json(tmp_path / "manifest.json", {**manifest, "kind": "houlsby"})
+    with pytest.raises(PerpcsError, match="kind: Input should be 'lora', 'ia3', 'adapter' or 'prefix'"):
         read_manifest(tmp_path)
 
 

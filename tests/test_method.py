@@ -6,10 +6,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from fakes import FakeEngine, put_in_place
+from helpers import by_key, open_page, press, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_pages import by_key, open_page, press, shown
 
 from perpcs.assembly.activations import normalise
 from perpcs.assembly.router import Keys
@@ -83,11 +82,6 @@ def test_every_symbol_that_lights_up_has_a_rule():
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    yield from put_in_place(monkeypatch, FakeEngine())
 
 
 def test_the_equation_has_the_examples_numbers_and_no_model_runs(fake):

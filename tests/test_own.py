@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_assembly import TASK, encode, np_close
+from helpers import TASK, encode, np_close
 from tiny import (
     ITEMS,
     RANK,

@@ -1,13 +1,12 @@
 """The pages, run by Streamlit's AppTest with a fake engine: what is shown, what is remembered, what is forgotten."""
 
 import dataclasses
-import re
 import time
 from pathlib import Path
 
 import pytest
-from fakes import FakeEngine, put_in_place
-from streamlit.testing.v1 import AppTest
+from fakes import FakeEngine
+from helpers import PASTE, ROOT, SECRET, by_key, everything, open_page, paste, press, shown
 
 from perpcs.assembly.routers import PRESETS, flat_options, option_helps
 from perpcs.errors import PerpcsError
@@ -16,53 +15,6 @@ from perpcs.ui import engine, strings
 from perpcs.ui.people import names_of
 from perpcs.ui.state import Studio, from_link, to_link
 from perpcs.ui.work import Work
-
-ROOT = Path(__file__).resolve().parents[1]
-SECRET = "zebrafish at midnight"
-PASTE = f"The harbour was closed after a storm => {SECRET}\nthis line has no arrow\nThe bakery sold out => Bread gone"
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    """A fake engine in the place of the real one, and no waiting for pictures."""
-    yield from put_in_place(monkeypatch, FakeEngine())
-
-
-def open_page(name: str = "", **link: str) -> AppTest:
-    """A new session whose first request is this page with this link."""
-    app = AppTest.from_file(str(ROOT / "perpcs" / "ui" / "shell.py"), default_timeout=30)
-    app.query_params.update(link)
-    app.run()
-    if name:
-        app.switch_page(f"../../pages/{name}.py")
-        app.query_params.update(link)
-        app.run()
-    assert not app.exception
-    return app
-
-
-def shown(app: AppTest) -> str:
-    """All text on the page, without tags."""
-    parts = [element.proto.body for element in app.get("html")]
-    parts += [element.value for element in app.markdown]
-    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", "", " ".join(parts), flags=re.S))
-
-
-def by_key(app: AppTest, kind: str, key: str):
-    return next(element for element in app.get(kind) if element.key == key)
-
-
-def press(app: AppTest, key: str) -> AppTest:
-    app.button(key=key).click().run()
-    assert not app.exception
-    return app
-
-
-def paste(app: AppTest, text: str) -> AppTest:
-    app.text_area[0].set_value(text).run()
-    assert not app.exception
-    return app
-
 
 # ---- the shell ------------------------------------------------------------------------------------------------------
 
@@ -353,11 +305,6 @@ def test_clear_my_data_empties_the_session(fake):
     assert app.session_state["studio"].own is None
     assert strings.CLEARED in shown(app)
     assert not app.text_area[0].value
-
-
-def everything(app: AppTest) -> str:
-    state = app.session_state
-    return repr({key: state[key] for key in state.filtered_state}) if hasattr(state, "filtered_state") else repr(state)
 
 
 def test_no_text_is_ever_in_the_link(fake):

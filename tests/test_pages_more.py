@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fakes import FakeEngine, assembled, put_in_place
-from test_pages import by_key, open_page, press, shown
+from helpers import by_key, open_page, press, shown
 
 from perpcs.assembly.routers import make_router
 from perpcs.figures.assembly_map import assembly_map

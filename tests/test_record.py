@@ -1,4 +1,7 @@
-"""Laws of the stored person: the same bytes again, sums that hold, and a sentence for every damaged file."""
+"""Laws of the stored person: the same bytes again, sums that hold, and a sentence for every damaged file.
+
+A byte a weight: what comes back, and that it answers like what was kept of it.
+"""
 
 import base64
 import copy
@@ -9,16 +12,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import ITEMS
+from tiny import ITEMS, route
 
 from perpcs.assembly.assemble import assemble
+from perpcs.assembly.quantise import pack_weights, quantised_size, rounded, unpack_weights
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import make_router
+from perpcs.assembly.routers.fit import settled
+from perpcs.cli import main
 from perpcs.errors import PerpcsError
+from perpcs.model.basis import people
+from perpcs.model.likelihood import target_nll
+from perpcs.model.text import encode_pair
 from perpcs.pool.store import Pool
+from perpcs.serve.engine import Engine
 from perpcs.tasks import get_task
+
+# ---- the record ------------------------------------------------------------------------------------------------------
+
 
 ROUTED = make_router(router="prototype", temperature=0.2)
 """Weights are the mean of votes, so what follows from votes can be checked."""
@@ -239,6 +253,81 @@ def test_a_zip_bomb_is_not_unpacked():
     assert peak < 10_000_000
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"user": "x" * 1_000_000},
+        {"user": "\ud800"},
+        {"sharers": ["x" * 300, "s1", "s2", "s3", "s4"]},
+        {"sharers": ["s1"] * 5},
+        {"positions": ["one"]},
+        {"positions": "abc"},
+        {"router": {"router": "gate", "half_life": 1e308}},
+        {"router": {"router": "gate", "half_life": "x"}},
+        {"router": {"router": ["gate"]}},
+        {"router": {"router": "gate", "without": {"a": 1}}},
+        {"router": {"router": "gate", "without": [1]}},
+        {"extra": {"without": 3}},
+        {"extra": {"length": "far"}},
+        {"extra": {"note": float("nan")}},
+        {"extra": {"note": "x" * 100_000}},
+        {"tokens": 1.5},
+        {"tokens": True},
+        {"seconds": float("inf")},
+        {"seconds": "1"},
+        {"more": 1},
+    ],
+)
+def test_odd_values_inside_a_saved_person_are_damage(changes):
+    whole = {**json.loads(RECORD.to_json()), **changes}
+    with pytest.raises(PerpcsError, match="damaged"):
+        Assembly.from_json(json.dumps(whole))
+
+
+def test_shapes_that_no_pool_has_are_damage_before_anything_is_made_of_them():
+    """Weights of one position were spread over all; a few KB could ask for gigabytes."""
+    for shape in ((1, 5), (3, 1), (15,), (5, 3)):
+        whole = json.loads(make(p=3, s=5).to_json())
+        raw = np.ones(shape, "<f4").tobytes()
+        whole["arrays"]["weights"] = {"shape": shape, "zlib": base64.b64encode(zlib.compress(raw)).decode()}
+        with pytest.raises(PerpcsError, match="damaged"):
+            Assembly.from_json(json.dumps(whole))
+    many = json.loads(make(n=1, p=1, k=1).to_json())
+    many["positions"], many["sharers"] = ([f"{name}{i}" for i in range(4000)] for name in "ps")
+    empty = {"shape": [4000, 4000], "zlib": base64.b64encode(zlib.compress(bytes(4 * 4000 * 4000))).decode()}
+    votes = {"shape": [10_000, 4000, 0], "zlib": base64.b64encode(zlib.compress(b"")).decode()}
+    many["arrays"] = {"weights": empty, "scores": empty, "choices": votes, "votes": votes}
+    with pytest.raises(PerpcsError, match="damaged"):
+        Assembly.from_json(json.dumps(many))
+
+
+def test_a_person_with_other_layers_than_the_pools_is_damaged_in_the_app_and_on_the_command_line(
+    person, tiny_pool_folder, tmp_path, capsys
+):
+    engine = Engine.open(tiny_pool_folder, "cpu", "float64")
+    engine.check(person)
+    one = replace(
+        person,
+        positions=person.positions[:1],
+        weights=person.weights[:1],
+        scores=person.scores[:1],
+        choices=person.choices[:, :1],
+        votes=person.votes[:, :1],
+    )
+    renamed = replace(person, positions=person.positions[::-1])
+    owned = replace(person, own=np.ones(7, np.float16))
+    for other in (one, renamed, owned):
+        with pytest.raises(PerpcsError):
+            engine.check(other)
+        path = tmp_path / "person.json"
+        other.save(path)
+        arguments = ["generate", "--pool", str(tiny_pool_folder), "--user", str(path), "--input", "A boat came back."]
+        assert main(arguments) == 1
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 2
+        assert "damaged" in said or "own piece" in said
+
+
 def test_missing_and_unreadable_paths_are_errors(tmp_path):
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(PerpcsError, match="Cannot read"):
@@ -300,3 +389,50 @@ def test_any_other_value_at_any_place_raises_nothing_else(path, value, remove):
     else:
         where[path[-1]] = value
     loads_or_tells(json.dumps(data))
+
+
+# ---- a byte a weight -------------------------------------------------------------------------------------------------
+
+
+TASK = get_task("LaMP_4")
+
+
+@pytest.mark.parametrize("low", [0.0, -0.4])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 40.0])
+def test_weights_come_back_within_half_a_step(low, size):
+    weights = size * np.random.default_rng(0).uniform(low, 1, (16, 40)).astype(np.float32)
+    weights[3] = 0
+    raw = pack_weights(weights)
+    assert len(raw) == quantised_size(weights.size) == 642
+    back = unpack_weights(raw, weights.shape)
+    step = np.abs(weights).max() / (127 if low else 255)
+    assert np.abs(back - weights).max() <= 0.51 * step + 1e-3 * size
+    assert (back[3] == 0).all(), "what was not chosen stays out"
+    np.testing.assert_array_equal(rounded(back), back)
+    assert pack_weights(back) == raw
+
+
+@pytest.mark.parametrize("weights", [np.zeros((2, 3)), np.full((2, 3), 1e-12), np.zeros((0, 3))])
+def test_no_weight_is_the_base_model(weights):
+    np.testing.assert_array_equal(rounded(weights), np.zeros_like(weights))
+
+
+@pytest.mark.parametrize("router", ["gate", "fit"])
+def test_a_record_holds_what_a_byte_a_weight_gives_back(router, tiny_pool_folder):
+    pool = Pool(tiny_pool_folder)
+    base = pool.base("cpu", "float64")
+    options = settled(make_router(router=router, steps=8), texts=TASK.kind == "text")
+    person = assemble(base, pool, TASK, ITEMS, options=options)
+    np.testing.assert_array_equal(rounded(person.weights), person.weights)
+    encoded = [encode_pair(base.tokenizer, *TASK.pair(item), base.max_tokens) for item in ITEMS]
+    pieces = pool.pieces("LaMP_4", base.device, base.dtype)
+    exact = route(base, pieces, encoded, options).weights
+
+    def nll(weights):
+        with torch.no_grad():
+            w = torch.from_numpy(weights).to(base.dtype)[None].expand(len(encoded), -1, -1)
+            total, counts = target_nll(base, encoded, people(pieces.pieces, w))
+        return float(total.sum() / counts.sum())
+
+    without = nll(np.zeros_like(exact))
+    assert abs(nll(person.weights) - nll(exact)) < 0.02 * abs(nll(exact) - without)

@@ -15,7 +15,15 @@ TOP = {
 }
 LAYERS = ("tasks", "data", "model", "pool", "assembly", "personalizers", "serve", "evaluate", "peftu")
 """From the bottom to the top: a module imports from its own layer and from those before it."""
-GROUND = ("perpcs", "perpcs.errors", "perpcs.files", "perpcs.positions", "perpcs.quiet", "perpcs.words")
+GROUND = (
+    "perpcs",
+    "perpcs.errors",
+    "perpcs.files",
+    "perpcs.positions",
+    "perpcs.quiet",
+    "perpcs.schema",
+    "perpcs.words",
+)
 """Below all layers: they import only one another."""
 RECORDS = (
     *("perpcs.assembly.explain", "perpcs.assembly.quantise", "perpcs.assembly.names"),
@@ -160,6 +168,17 @@ def test_only_the_interface_imports_streamlit_and_nothing_below_imports_the_inte
         for name in sorted(imported(path)):
             if not interface and within(name, ("streamlit", "perpcs.ui")):
                 wrong.append(f"{path} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_test_module_imports_another():
+    """What several of them use is in tests/helpers.py, fakes.py, tiny.py and tests/browser/driver.py."""
+    wrong = [
+        f"{path} imports {name}"
+        for path in modules("tests")
+        for name in sorted(imported(path))
+        if name.startswith("test_") or name == "conftest"
+    ]
     assert not wrong, "\n".join(wrong)
 
 

@@ -4,8 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from fakes import FakeEngine, put_in_place
-from test_pages import by_key, open_page, press, shown
+from helpers import ROBUST, by_key, open_page, press, shown
 
 from perpcs.cli import main
 from perpcs.errors import PerpcsError
@@ -171,27 +170,7 @@ def test_a_case_draws_every_weight_once_and_says_how_far_both_agree():
     assert read_case({"name": "Ada"}) is None
 
 
-def at(mean):
-    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "n_users": 4}
-
-
-ROBUST = {
-    "users": 4,
-    "base": at(1.0),
-    "sharers": {"x": [1, 4], "methods": {"perpcs:fit": {"nll": [at(0.8), at(0.6)]}}},
-    "share_ratio": {"x": [0.5, 1.0], "methods": {"perpcs:fit": {"nll": [at(0.7), at(0.6)]}}},
-    "selection": {"taken": 1, "rules": {"all": {"perpcs:fit": at(0.6)}, "random": {"perpcs:fit": at(0.8)}}},
-    "choices": [{"method": "perpcs:fit", "choice": "", "nll": at(0.6), "minus_default": None}],
-}
-
-
 # ---- the page -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    """A fake engine in the place of the real one."""
-    yield from put_in_place(monkeypatch, FakeEngine())
 
 
 @pytest.fixture

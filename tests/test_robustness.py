@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_results_figures import band
+from helpers import band
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.routers import router_options

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import CLOSE, NAIVE, SHARP, encode, np_close, some_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_assembly import CLOSE, NAIVE, SHARP, encode, np_close, some_shared
 from tiny import ITEMS, SHARERS, random_task_pieces, route
 
 from perpcs.assembly.options import Selecting

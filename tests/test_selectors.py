@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import CLOSE, SHARP, TASK, encode, np_close, some_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from test_assembly import CLOSE, SHARP, TASK, encode, np_close, some_shared
 from tiny import ITEMS, SHARERS, random_task_pieces, route
 
 from perpcs.assembly.activations import amplified

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import FakeEngine, put_in_place
-from test_guide import walk_tour
-from test_pages import ROOT, open_page, press, shown
+from helpers import ROOT, open_page, press, shown, walk_tour
 from tiny import write_tiny_pool
 
 from perpcs.files import hash_file
@@ -186,7 +185,7 @@ def test_an_id_takes_nothing_back_and_a_wrong_code_says_so(fake):
 
 
 def test_my_own_person_goes_on_without_a_revoked_sharer(fake, tmp_path):
-    from test_contribute import an_assembly
+    from helpers import an_assembly
 
     from perpcs.ui.people import Person
 

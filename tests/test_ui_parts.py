@@ -1,5 +1,8 @@
-"""Parts of the pages without a page around them: guesses, cells, work that stops, terms, and the fake engine itself."""
+"""Parts of the pages without a page around them: guesses, cells, work that stops, terms, what a reload finds again and
+for how long, and the fake engine itself.
+"""
 
+import gc
 import inspect
 import json
 import time
@@ -11,8 +14,10 @@ from streamlit.testing.v1 import AppTest
 from perpcs.ui import run, strings
 from perpcs.ui.assemble import piece_of
 from perpcs.ui.people import GUESS, as_lines, read_draft
-from perpcs.ui.state import Studio
+from perpcs.ui.state import _PRIVATE, Records, Studio, to_link
 from perpcs.ui.work import Stopped, Work
+
+# ---- parts -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_guess_that_the_pool_does_not_have_is_told():
@@ -159,3 +164,34 @@ def test_answers_to_others_can_be_left_out():
     assert app.text[0].value == "guess mine | @bo yes"
     app.checkbox[0].uncheck().run()
     assert app.text[0].value == "guess mine"
+
+
+# ---- a reload --------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_found_by_its_key_while_its_session_lives():
+    table, record = Records(), Studio(text="mine")
+    table.put(record)
+    key = record.key
+    assert len(key) > 20
+    assert table.take(key) is record
+    assert table.take("another") is None
+    table.put(record)
+    assert record.key == key, "a key is given once"
+    del record
+    gc.collect()
+    assert table.take(key) is None, "the table does not keep anybody"
+
+
+def test_a_cleared_record_is_not_found():
+    table, record = Records(), Studio(text="mine")
+    table.put(record)
+    table.drop(record.key)
+    assert table.take(record.key) is None
+
+
+def test_what_comes_back_is_no_part_of_a_link():
+    record = Studio(text="mine", typed="a question")
+    Records().put(record)
+    assert record.key not in "".join(to_link(record).values())
+    assert all(hasattr(record, name) for name in _PRIVATE)

@@ -34,7 +34,7 @@ from perpcs.assembly.options import Scoring, item_shares
 from perpcs.assembly.router import ByActivations, History, Keys, Routed
 from perpcs.assembly.selection import gumbel, select, width
 from perpcs.errors import PerpcsError
-from perpcs.model.basis import Pieces, Scalings, Update
+from perpcs.model.basis import Bottlenecks, Pieces, PrefixPieces, Scalings, Update
 from perpcs.model.text import pad_right, target_mask
 from perpcs.pool.store import TaskPieces
 
@@ -169,11 +169,12 @@ def arrow_keys(task: TaskPieces) -> list[Keys]:
     """The input that each piece amplifies most, at every position.
 
     Raises:
-        PerpcsError: when the pieces are scaling vectors.
+        PerpcsError: when the pieces are no low-rank products.
     """
-    if isinstance(task.pieces, Scalings):
+    other = {Scalings: "scaling vectors", Bottlenecks: "bottleneck adapters", PrefixPieces: "prefixes"}
+    if type(task.pieces) in other:
         raise PerpcsError(
-            "Arrow looks at low-rank pieces, and this pool's are scaling vectors.", "Take another router."
+            f"Arrow looks at low-rank pieces, and this pool's are {other[type(task.pieces)]}.", "Take another router."
         )
     return [Keys(amplified(task.pieces, p) * mask[:, None]) for p, mask in enumerate(task.mask)]
 

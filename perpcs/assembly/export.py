@@ -11,21 +11,23 @@ that rank takes its place; a QR of either factor leaves a small matrix between t
 peft multiplies B A by alpha / r: alpha is the rank at every position, so the factor is 1 and s stands in B.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from perpcs.assembly.own import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
-from perpcs.files import json_bytes, write_atomic
-from perpcs.model.base import BaseModel
-from perpcs.model.basis import Factors, OwnPiece, Pieces, Scalings
+from perpcs.files import cannot_write, json_bytes, new_beside, put_in_place, write_together
+from perpcs.model.base import BaseModel, save_plain
+from perpcs.model.basis import Bottlenecks, Factors, OwnPiece, Pieces, PrefixPieces, Scalings
 from perpcs.pool.manifest import Manifest
 from perpcs.pool.store import Pool, TaskPieces
 
@@ -51,13 +53,12 @@ class Adapter:
         return sum(map(len, self.files.values()))
 
     def save(self, folder: Path) -> None:
-        """Write the files; an adapter that lies in the folder is replaced.
+        """Write the files together; an adapter that lies in the folder is replaced.
 
         Raises:
             PerpcsError: when the folder cannot be written.
         """
-        for name, data in self.files.items():
-            write_atomic(folder / name, data)
+        write_together(folder, {TENSORS: self.files[TENSORS], CONFIG: self.files[CONFIG]})
 
 
 class Product(NamedTuple):
@@ -104,6 +105,8 @@ def adapter_of(
     if weights is None:
         weights = np.zeros((len(base.positions), task.pieces.sharers))
     w = torch.from_numpy(weights.astype(np.float64)) * task.mask
+    if pool.manifest.kind in ("adapter", "prefix"):
+        raise _no_kind(pool.manifest.kind)
     if pool.manifest.kind == "ia3":
         return _scaling_adapter(base, pool, task.pieces, w, own, rank)
     wholes = [concatenate(task.pieces, p, w[p], own) for p in range(len(w))]
@@ -175,6 +178,25 @@ def refuse_inside(pool: Pool, folder: Path) -> None:
         raise PerpcsError(f"{folder} lies inside the pool.", "Choose a folder of its own for the adapter.")
 
 
+def save_base(base: BaseModel, folder: Path) -> None:
+    """Write a base model in Hugging Face format, whole or not at all, in the place of an older one.
+
+    Raises:
+        PerpcsError: when the folder cannot be written.
+    """
+    try:
+        made = new_beside(folder)
+        try:
+            save_plain(base, made)
+            put_in_place(made, folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    except SafetensorError as error:
+        raise PerpcsError(f"Cannot write {folder}: {error}.", "Choose a folder with more space.") from error
+
+
 def _nothing() -> PerpcsError:
     return PerpcsError(
         "This person has no weight on any piece, so there is nothing to export.",
@@ -224,9 +246,13 @@ def norm(product: Product) -> float:
 def update_norms(base: BaseModel, task: TaskPieces, assembly: Assembly) -> np.ndarray:
     """How large the person's update is beside the layer it is added to: |sum_s w_s B_s A_s| / |W| at each position,
     (P,), Frobenius norms, s and an own piece included.
+
+    Of bottleneck adapters it is that of the two matrices without the GELU between them, of prefixes that of values
+    times keys: sizes to compare layers by, without an own piece.
     """
     weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask.cpu()
-    own = own_piece(assembly.own, base.positions)
+    linear = not isinstance(task.pieces, Bottlenecks | PrefixPieces)
+    own = own_piece(assembly.own, base.positions) if linear else None
     out = np.zeros(len(base.positions))
     for p, position in enumerate(base.positions):
         layer: Any = base.model.get_submodule(position.path).base
@@ -234,11 +260,22 @@ def update_norms(base: BaseModel, task: TaskPieces, assembly: Assembly) -> np.nd
         if isinstance(task.pieces, Scalings):  # y * (1 + v) changes W to W + diag(v) W
             v = weights[p].to(matrix.device) @ task.pieces.Bt[p][:, 0].double()
             size = (v[:, None] * (matrix if isinstance(layer, nn.Linear) else matrix.T)).norm().item()
+        elif not linear:
+            A, Bt = task.pieces.A[p].double(), task.pieces.Bt[p].double() * weights[p].to(matrix.device)[:, None, None]
+            size = norm(Product(A.flatten(0, 1), Bt.flatten(0, 1).mT, 0.0))
         else:
             product = concatenate(task.pieces, p, weights[p].to(matrix.device), own)
             size = 0.0 if product is None else norm(product)
         out[p] = size / max(matrix.norm().item(), 1e-12)
     return out
+
+
+def _no_kind(kind: str) -> PerpcsError:
+    says = {
+        "adapter": "peft has no bottleneck adapters, which this pool's pieces are.",
+        "prefix": "A mix of several people's prefixes is not one prefix, and peft holds one.",
+    }
+    return PerpcsError(says[kind], "Save the person instead; pools of the kinds lora and ia3 can be exported.")
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------

@@ -29,8 +29,10 @@ class Limits:
     """Whether ``high`` itself is left out."""
 
     def hold(self, value: float) -> bool:
-        return (value > self.low if self.above else value >= self.low) and (
-            value < self.high if self.below else value <= self.high
+        return (
+            abs(value) < float("inf")
+            and (value > self.low if self.above else value >= self.low)
+            and (value < self.high if self.below else value <= self.high)
         )
 
     def sentence(self, whole: bool) -> str:
@@ -196,7 +198,9 @@ def check_option(kind: type, name: str, value: Any) -> None:
     allowed = get_args(hint) if get_origin(hint) is Literal else (True, False) if hint is bool else ()
     if allowed and value not in allowed:
         raise PerpcsError(f"{name} is {value!r}.", f"Use one of: {', '.join(map(str, allowed))}.")
-    if get_origin(hint) is tuple and (isinstance(value, str) or not all(isinstance(id, str) for id in value)):
+    if get_origin(hint) is tuple and not (
+        isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+    ):
         raise PerpcsError(f"{name} is {value!r}.", "Give a list of sharer ids.")
     (limits,) = (field.metadata.get("limits") for field in fields(kind) if field.name == name)
     if limits is not None:

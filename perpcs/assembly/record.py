@@ -13,18 +13,43 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from perpcs.assembly.options import item_shares
 from perpcs.assembly.quantise import quantised_size
 from perpcs.assembly.routers import decided_by
 from perpcs.errors import PerpcsError
-from perpcs.files import write_atomic
+from perpcs.files import read_regular, write_atomic
+from perpcs.schema import Count, Facts, Name, Record, adapter
 
 SCHEMA = 1
 _NO_SHARER = -1
+_MOST_HALF_LIFE = 1_000_000
+
+
+def _routing(router: dict[str, Any]) -> dict[str, Any]:
+    """Options are flat, and those that a record itself computes with are what they must be."""
+    half_life = router.get("half_life", 0)
+    if not (type(half_life) is int and 0 <= half_life <= _MOST_HALF_LIFE and isinstance(router.get("router", ""), str)):
+        raise ValueError("is no routing")
+    for value in router.values():
+        flat = all(isinstance(one, str) for one in value) if isinstance(value, list) else not isinstance(value, dict)
+        if not flat:
+            raise ValueError("is no routing")
+    return router
+
+
+def _extra(extra: dict[str, Any]) -> dict[str, Any]:
+    """What this program reads of a record's notes is of the type that it reads."""
+    without, length, damping = extra.get("without", []), extra.get("length", 0.0), extra.get("damping", 0.0)
+    if not isinstance(without, list) or not all(isinstance(id, str) for id in without):
+        raise ValueError("names nobody")
+    if not all(isinstance(number, int | float) and type(number) is not bool for number in (length, damping)):
+        raise ValueError("holds no number")
+    return extra
 
 
 @dataclass(frozen=True)
@@ -163,9 +188,7 @@ class Assembly:
             for name, dtype in _ARRAYS.items()
             if name not in _OPTIONAL or getattr(self, name).size
         }
-        return json.dumps(
-            {"kind": "perpcs-assembly", "schema": SCHEMA, **values, "arrays": arrays}, indent=1, sort_keys=True
-        )
+        return json.dumps({"kind": KIND, "schema": SCHEMA, **values, "arrays": arrays}, indent=1, sort_keys=True)
 
     def save(self, path: Path) -> int:
         """Write the record to ``path`` whole or not at all; returns the size in bytes."""
@@ -175,32 +198,27 @@ class Assembly:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Assembly":
-        """Read a record back.
+        """Read a record back, whoever wrote it.
 
         Raises:
             PerpcsError: when the text is no assembly, is damaged, or is of a newer schema.
         """
-        again = "Save the person again and use that file."
         try:
-            data = json.loads(text)
-            if not isinstance(data, dict) or data.pop("kind", None) != "perpcs-assembly":
-                raise PerpcsError("This file is not a saved person.", "Choose a file that Per-Pcs Studio saved.")
-            schema = data.pop("schema")
-            if schema != SCHEMA:
-                raise PerpcsError(f"This person was saved with schema {schema}, not {SCHEMA}.", again)
-            arrays: dict[str, Any] = {
-                name: _unpack(data["arrays"][name], dtype)
-                for name, dtype in _ARRAYS.items()
-                if name not in _OPTIONAL or name in data["arrays"]
-            }
-            del data["arrays"]
-            data["positions"], data["sharers"] = tuple(data["positions"]), tuple(data["sharers"])
-            record = cls(**arrays, **data)
+            if len(text) > _MOST_BYTES:
+                raise PerpcsError("This file is too large for a saved person.", _SAVED)
+            head = json.loads(text)
+            if not isinstance(head, dict) or head.get("kind") != KIND:
+                raise PerpcsError("This file is not a saved person.", _SAVED)
+            if head.get("schema") != SCHEMA:
+                raise PerpcsError(f"This person was saved with another schema than {SCHEMA}.", _AGAIN)
+            saved: _Saved = adapter(_Saved).validate_json(text)
+            values = {field.name: getattr(saved, field.name) for field in fields(saved)}
+            for name in ("kind", "schema", "arrays"):
+                del values[name]
+            record = cls(**values | saved.arrays.unpacked(len(saved.positions), len(saved.sharers)))
             record._check()
-        except PerpcsError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, zlib.error, RecursionError) as error:
-            raise PerpcsError("The saved person is damaged and cannot be read.", again) from error
+        except (ValueError, OverflowError, zlib.error, RecursionError) as error:
+            raise PerpcsError("The saved person is damaged and cannot be read.", _AGAIN) from error
         return record
 
     @classmethod
@@ -211,7 +229,7 @@ class Assembly:
             PerpcsError: when the file cannot be read or is no assembly.
         """
         try:
-            text = Path(path).read_bytes()
+            text = read_regular(Path(path), _MOST_BYTES)
         except OSError as error:
             raise PerpcsError(
                 f"Cannot read {path}: {error.strerror}.", "Check the path of the saved person."
@@ -219,47 +237,94 @@ class Assembly:
         return cls.from_json(text)
 
     def _check(self) -> None:
-        """Shapes and values that every use relies on; a ValueError becomes the "damaged" sentence."""
-        texts = (self.task, self.pool, self.pool_hash, self.user, *self.positions, *self.sharers)
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("a name is no text")
-        if not (isinstance(self.router, dict) and isinstance(self.extra, dict)):
-            raise ValueError("router or extra is no record")
-        if not all(isinstance(number, int) and number >= 0 for number in (self.tokens, self.cut_items)):
-            raise ValueError("a count is no whole number")
-        if not math.isfinite(self.seconds):
-            raise ValueError("the time is no number")
-        p, s = len(self.positions), len(self.sharers)
-        if self.weights.shape != (p, s) or self.scores.shape != (p, s):
-            raise ValueError("weights or scores have the wrong shape")
-        if self.choices.ndim != 3 or self.choices.shape[1] != p or self.votes.shape != self.choices.shape:
-            raise ValueError("choices or votes have the wrong shape")
+        """Values that every use relies on; a ValueError becomes the "damaged" sentence."""
+        s = len(self.sharers)
+        if len(set(self.sharers)) != s or len(set(self.positions)) != len(self.positions):
+            raise ValueError("a sharer or position is named twice")
         if self.choices.size and not (self.choices.min() >= _NO_SHARER and self.choices.max() < s):
             raise ValueError("a choice names no sharer")
-        if self.own.ndim != 1:
-            raise ValueError("the own piece has the wrong shape")
         if not all(np.isfinite(array).all() for array in (self.weights, self.scores, self.votes, self.own)):
             raise ValueError("a number is not finite")
 
 
+KIND = "perpcs-assembly"
+_AGAIN, _SAVED = "Save the person again and use that file.", "Choose a file that Per-Pcs Studio saved."
+_MOST_BYTES = 16_000_000
+_MOST_ITEMS = 10_000
+_MOST_ELEMENTS = 50_000_000
+"""Of an array, and of what is made of them: every item's own weights, (N, P, S)."""
 _ARRAYS = {"weights": "<f4", "scores": "<f4", "choices": "<i2", "votes": "<f2", "own": "<f2"}
 _OPTIONAL = ("own",)
-_MAX_ELEMENTS = 50_000_000
+
+
+@dataclass(frozen=True)
+class _Packed(Record):
+    """An array on disk."""
+
+    shape: Annotated[tuple[Annotated[int, Field(ge=0, le=_MOST_ELEMENTS)], ...], Field(max_length=3)]
+    zlib: str
+
+    def unpacked(self, dtype: str, *shape: int | None) -> np.ndarray:
+        """The array, whose shape was known before: None stands for any length. A ValueError if it is another."""
+        if len(self.shape) != len(shape) or any(b not in (None, a) for a, b in zip(self.shape, shape, strict=True)):
+            raise ValueError("an array has the wrong shape")
+        size = math.prod(self.shape)
+        if size > _MOST_ELEMENTS:
+            raise ValueError("an array is too large")
+        expected = size * np.dtype(dtype).itemsize
+        unpacker = zlib.decompressobj()
+        raw = unpacker.decompress(base64.b64decode(self.zlib, validate=True), expected + 1)  # no zip bombs
+        if len(raw) != expected:
+            raise ValueError("an array has the wrong length")
+        return np.frombuffer(raw, dtype=dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class _Arrays(Record):
+    weights: _Packed
+    scores: _Packed
+    choices: _Packed
+    votes: _Packed
+    own: _Packed | None = None
+
+    def unpacked(self, p: int, s: int) -> dict[str, np.ndarray]:
+        """All arrays of a record with p positions and s sharers."""
+        if len(self.choices.shape) != 3:
+            raise ValueError("choices have the wrong shape")
+        items, _, k = self.choices.shape
+        if items > _MOST_ITEMS or k > max(s, 1) or items * p * s > _MOST_ELEMENTS:
+            raise ValueError("more items or choices than there can be")
+        shapes: dict[str, tuple[int | None, ...]] = {
+            "weights": (p, s),
+            "scores": (p, s),
+            "own": (None,),
+            "choices": (items, p, k),
+            "votes": (items, p, k),
+        }
+        packed = {name: getattr(self, name) for name in _ARRAYS}
+        return {name: one.unpacked(_ARRAYS[name], *shapes[name]) for name, one in packed.items() if one is not None}
+
+
+@dataclass(frozen=True)
+class _Saved(Record):
+    """The file of a person."""
+
+    kind: Literal["perpcs-assembly"]
+    schema: int
+    arrays: _Arrays
+    task: Name
+    positions: Annotated[tuple[Name, ...], Field(max_length=4096)]
+    sharers: Annotated[tuple[Name, ...], Field(max_length=32_767)]
+    pool: Name
+    pool_hash: Name
+    router: Annotated[Facts, AfterValidator(_routing)]
+    tokens: Count
+    seconds: Annotated[float, Field(ge=0)]
+    cut_items: Count
+    user: Name
+    extra: Annotated[Facts, AfterValidator(_extra)] = field(default_factory=dict)
 
 
 def _pack(array: np.ndarray, dtype: str) -> dict[str, Any]:
     raw = np.ascontiguousarray(array.astype(dtype)).tobytes()
     return {"shape": list(array.shape), "zlib": base64.b64encode(zlib.compress(raw, 9)).decode()}
-
-
-def _unpack(packed: dict[str, Any], dtype: str) -> np.ndarray:
-    shape = tuple(int(length) for length in packed["shape"])
-    size = math.prod(shape)
-    if min(shape, default=0) < 0 or size > _MAX_ELEMENTS:
-        raise ValueError("an array is too large")
-    expected = size * np.dtype(dtype).itemsize
-    unpacker = zlib.decompressobj()
-    raw = unpacker.decompress(base64.b64decode(packed["zlib"], validate=True), expected + 1)  # no zip bombs
-    if len(raw) != expected:
-        raise ValueError("an array has the wrong length")
-    return np.frombuffer(raw, dtype=dtype).reshape(shape)

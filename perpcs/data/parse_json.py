@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from perpcs.data.clean import clean_field
 from perpcs.data.dates import in_order
 from perpcs.data.fields import date_of
 from perpcs.data.json_scan import Found, is_json_lines, items_of, read_document, read_lines
@@ -110,7 +111,7 @@ def is_user(value: Any) -> bool:
 def user_name(user: dict[str, Any]) -> str:
     """The user's id; where LaMP's files name no user, a user is known by the id of the question."""
     name = user.get("user_id") if user.get("user_id") is not None else user.get("id")
-    return name if isinstance(name, str) else ""
+    return clean_field(name) if isinstance(name, str) else ""
 
 
 def profile(user: Found) -> list[Found]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from perpcs.errors import PerpcsError
+from perpcs.files import try_writing
 
 
 def add_experiment(
@@ -49,6 +50,7 @@ def _run(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -> Non
     for name in options.task or ():
         pool.task(name)
     out = Path(options.out or f"results/{options.name}.json")
+    try_writing(out)
     setting = Setting(
         pool=pool,
         pool_name=options.pool,

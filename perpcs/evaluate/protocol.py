@@ -26,7 +26,7 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, fixed, own_updates, together
-from perpcs.model.decode import decode, text_of
+from perpcs.model.decode import WordCheck, decode, text_of
 from perpcs.model.likelihood import label_likelihoods, label_tokens, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers import methods as registry
@@ -35,6 +35,7 @@ from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
 from perpcs.pool.target import versions
 from perpcs.serve.batch_updates import row_updates
+from perpcs.serve.marks import word_check
 from perpcs.tasks import Query, Task, User, get_task
 
 # ---- one assembled person --------------------------------------------------------------------------------------------
@@ -111,15 +112,22 @@ def answer_all(
         if task.labels and all(gold in task.labels for gold in golds):
             answers = _label_batch(base, task, prompts, golds, updates)
         else:
-            answers = _answer_batch(base, prompts, golds, updates, task.max_new_tokens, written)
+            checks = [word_check(users[u].queries[q].x, [prompt]) for prompt, (u, q) in zip(prompts, part, strict=True)]
+            answers = _answer_batch(base, prompts, golds, updates, task.max_new_tokens, checks if written else None)
         for (u, q), row in zip(part, answers, strict=True):
             out[u][q] = {"id": users[u].queries[q].id, **row}
     return out
 
 
 def _answer_batch(
-    base: BaseModel, prompts: Sequence[str], golds: Sequence[str], updates: Sequence[Updates], room: int, written: bool
+    base: BaseModel,
+    prompts: Sequence[str],
+    golds: Sequence[str],
+    updates: Sequence[Updates],
+    room: int,
+    checks: Sequence[WordCheck | None] | None,
 ) -> list[dict[str, Any]]:
+    """Likelihoods and greedy texts; without ``checks``, likelihoods alone."""
     targets = [
         encode_pair(base.tokenizer, prompt, f" {gold}", base.max_tokens)
         for prompt, gold in zip(prompts, golds, strict=True)
@@ -128,10 +136,10 @@ def _answer_batch(
     rows: list[dict[str, Any]] = [
         {"nll": float(total) / float(count), "tokens": int(count)} for total, count in zip(nll, counts, strict=True)
     ]
-    if not written:
+    if checks is None:
         return rows
     ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, room) for prompt in prompts]
-    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room, one_line=True)
+    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room, one_line=True, checks=checks)
     for row, new in zip(rows, last, strict=True):
         row["answer"] = text_of(base, new)
     return rows
@@ -223,7 +231,11 @@ def evaluate(
         "queries": sum(len(user.queries) for user in people_with),
         "units": {"nll": "nats per target token", "prepare_seconds": "seconds per user", "bytes": "bytes per user"},
         # as JSON gives it back: an earlier result is compared with this one
-        "settings": {"decoding": "greedy", "router": flat_options(PRESETS["default"]), "rows": _ROWS},
+        "settings": {
+            "decoding": "greedy" if task.labels else "greedy, without non-words",
+            "router": flat_options(PRESETS["default"]),
+            "rows": _ROWS,
+        },
         "versions": {"perpcs": __version__, **versions()},
         "methods": {},
         "references": _references(task, people_with, oracle),
@@ -261,15 +273,23 @@ def evaluate(
 
 
 def _same_people(before: Mapping[str, Any], now: Mapping[str, Any], users: Sequence[User]) -> bool:
-    """Whether an earlier result is of this pool, these settings and these people with these histories."""
+    """Whether an earlier result is of this pool, these settings and these people with these histories; what is no
+    result is of none.
+    """
     same = ("kind", "task", "task_version", "pool_hash", "users", "queries")
-    if any(before.get(key) != now[key] for key in same) or not _same_settings(before.get("settings"), now["settings"]):
-        return False
     asked = [(user.id, len(user.history), [query.id for query in user.queries]) for user in users]
-    return all(
-        [(row["user"], row["history"], [query["id"] for query in row["queries"]]) for row in rows] == asked
-        for rows in before["examples"].values()
-    )
+    try:
+        return (
+            all(before[key] == now[key] for key in same)
+            and _same_settings(before["settings"], now["settings"])
+            and before["methods"].keys() == before["examples"].keys()
+            and all(
+                [(row["user"], row["history"], [query["id"] for query in row["queries"]]) for row in rows] == asked
+                for rows in before["examples"].values()
+            )
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def _same_settings(before: Any, now: Mapping[str, Any]) -> bool:

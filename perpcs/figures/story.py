@@ -37,6 +37,8 @@ class Story:
     sharers: tuple[Sharer, ...]
     user_bytes: int
     query: Query | None = None
+    names: tuple[str, ...] = ()
+    """What each sharer is called, in the order of ``sharers``; () = short ids."""
     fit: str = ""
     """The fit check in a sentence; empty if there is none."""
     answers: tuple[tuple[str, str, str], ...] = ()
@@ -69,8 +71,10 @@ def explanation(story: Story, step: int) -> str:
     router = str(a.router.get("router", "gate"))
     compared = f"the {router}"
     k, position = a.choices.shape[2], a.positions[story.position]
+    gated = a.router.get("start") == "gates"
+    backwards = " twice: for the gates, then forwards and backwards." if gated else " once, forwards and backwards."
     read = "No network is trained on them; the base model reads them" + (
-        " once." if a.additive else " once, forwards and backwards." if router in ("newton", "gradient") else "."
+        " once." if a.additive else backwards if router in ("newton", "gradient") else "."
     )
     by_activation = (
         f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "
@@ -83,8 +87,10 @@ def explanation(story: Story, step: int) -> str:
         "Shown: the final weights at this position."
     )
     solved = (
-        "From these numbers for every item and piece, one linear system gives the weights at all positions together (a "
-        "damped Gauss-Newton step), so that every item's loss should fall equally. Shown: the largest weights here."
+        "From these numbers for every item and piece, one linear system "
+        + ("corrects the gates' weights" if gated else "gives the weights")
+        + " at all positions together (a damped Gauss-Newton step), so that every item's loss should fall equally. "
+        "Shown: the largest weights here."
     )
     below = " A negative weight subtracts a sharer's piece." if (a.weights < 0).any() else ""
     by_loss = (
@@ -139,9 +145,10 @@ def _scores(story: Story) -> tuple[str, str]:
 def _pieces(story: Story) -> tuple[str, str]:
     a, p = story.assembly, story.position
     order = np.argsort(-np.abs(a.weights[p]), kind="stable")[:5]
-    largest, names = abs(float(a.weights[p, order[0]])) or 1.0, short_names(a.sharers)
+    largest, names = abs(float(a.weights[p, order[0]])) or 1.0, story.names or short_names(a.sharers)
     rows = "".join(
-        f'<div class="pp-bar"><code>{html.escape(names[s])}</code>'
+        f'<div class="pp-bar"><span class="pp-who" title="sharer {html.escape(a.sharers[s])}">'
+        f"{html.escape(names[s])}</span>"
         f"<i{' class=pp-below' if a.weights[p, s] < 0 else ''} "
         f'style="width:{100 * abs(a.weights[p, s]) / largest:.0f}%"></i><span>{a.weights[p, s]:.2f}</span></div>'
         for s in order.tolist()

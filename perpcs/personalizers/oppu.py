@@ -35,8 +35,9 @@ from perpcs.pool.train import (
     TrainedPieces,
     descend,
     epoch_batches,
-    initial_A,
+    initial_pieces,
     mean_nll,
+    settings_of,
     train_pieces,
 )
 from perpcs.tasks import Item, Task
@@ -101,15 +102,20 @@ def oppu(call: Call) -> list[Prepared]:
 def whole_loras(trained: TrainedPieces, settings: PieceSettings) -> list[OwnPiece]:
     """What was trained, one LoRA a person, as rows carry it."""
     scale = settings.alpha / settings.rank
-    return [OwnPiece([a[i] for a in trained.A], [b[i].mT for b in trained.B], scale) for i in range(len(trained.A[0]))]
+    kind = own_kind(settings)
+    return [
+        OwnPiece([a[i] for a in trained.A], [b[i].mT for b in trained.B], scale, kind) for i in range(len(trained.A[0]))
+    ]
+
+
+def own_kind(settings: PieceSettings) -> str:
+    """What a piece says of its kind where its shapes do not tell."""
+    return settings.kind if settings.kind in ("adapter", "prefix") else ""
 
 
 def sharers_settings(setting: Setting) -> PieceSettings:
     """How the pool's sharers were trained; where it does not tell, the defaults at the pool's rank."""
-    made, manifest = setting.pool.task(setting.task.name).training.get("pieces"), setting.pool.manifest
-    return (
-        PieceSettings(**made) if made else PieceSettings(kind=manifest.kind, rank=manifest.rank, alpha=manifest.alpha)
-    )
+    return settings_of(setting.pool.manifest, setting.task.name)[0]
 
 
 def training_pairs(setting: Setting, history: Sequence[Item], shown: Shown) -> list[Encoded]:
@@ -173,14 +179,13 @@ class _Run(NamedTuple):
     def piece(self, run: int) -> OwnPiece:
         tensors = [parameter[run].detach().cpu() for parameter in self.parameters]
         scale = self.settings.alpha / self.settings.rank
-        return OwnPiece(tensors[0::2], [b.mT.contiguous() for b in tensors[1::2]], scale)
+        return OwnPiece(tensors[0::2], [b.mT.contiguous() for b in tensors[1::2]], scale, own_kind(self.settings))
 
 
 def _start(base: BaseModel, settings: PieceSettings, runs: int, id: str) -> _Run:
     parameters = []
-    for position in base.positions:
-        A = initial_A(id, position.path, position.n, settings)
-        for tensor in (A, torch.zeros(position.d, settings.rank)):
+    for pair in initial_pieces(base, id, settings):
+        for tensor in pair:
             parameters.append(tensor.expand(runs, -1, -1).clone().to(base.device).requires_grad_())
     return _Run(parameters, settings, base)
 

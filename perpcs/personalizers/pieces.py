@@ -30,7 +30,7 @@ from perpcs.tasks import Item, Task
 
 
 def per_pcs(call: Call) -> list[Prepared]:
-    """Assembled by a router, the other options default, or by the preset ``paper``; without a detail, the assembly that
+    """Assembled by a router, the other options default, or by a preset; without a detail, the assembly that
     there already is.
 
     Raises:

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save
 
 from perpcs.data import labels_of
-from perpcs.files import hash_file, write_atomic, write_json
+from perpcs.files import cannot_write, hash_file, put_in_place, recover, write_atomic, write_json
 from perpcs.model.base import BaseModel
 from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profile_choice_stage, profiles_stage
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
@@ -46,6 +46,7 @@ from perpcs.pool.task_stages import (
     read_keys,
     read_trained,
 )
+from perpcs.pool.train import prefix_start
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ def finish(
         rank=settings.pieces.rank,
         alpha=settings.pieces.alpha,
         kind=settings.pieces.kind,
+        keys=len(prefix_start(target.base, 1)[0][1]) if settings.pieces.kind == "prefix" else 0,
         dtype=settings.dtype,
         positions=target.base.positions,
         tasks=tasks,
@@ -189,5 +191,9 @@ def finish(
         **facts,
     )
     write_manifest(target.folder, manifest)
-    target.put_in_place(final)
+    recover(final)
+    try:
+        put_in_place(target.folder, final)
+    except OSError as error:  # the stages are kept: the same command needs no work but this
+        raise cannot_write(final, error) from error
     space.say(f"pool written: {sum(f.stat().st_size for f in final.rglob('*') if f.is_file()) / 1e6:.1f} MB")

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from perpcs.errors import PerpcsError
-from perpcs.pool.manifest import Sharer, read_json
+from perpcs.pool.manifest import Sharer
+from perpcs.schema import Count, Record, read_record
 
 STRATEGIES: dict[str, str] = {
     "cluster": "History cluster",
@@ -40,6 +41,16 @@ class Candidates:
     """False if the pool stores no map, so that only its sharers are known."""
 
 
+@dataclass(frozen=True)
+class _Map(Record):
+    """map.json."""
+
+    xy: tuple[tuple[float, float], ...]
+    clusters: tuple[Count, ...]
+    items: tuple[Count, ...]
+    by_profile: tuple[Count, ...] = ()
+
+
 def read_candidates(path: Path, sharers: Sequence[Sharer], guests: Collection[str] = ()) -> Candidates:
     """Read map.json, and find the sharers in it.
 
@@ -49,16 +60,14 @@ def read_candidates(path: Path, sharers: Sequence[Sharer], guests: Collection[st
     Raises:
         PerpcsError: when it is damaged, or a sharer is not in it.
     """
-    data = read_json(path)
+    data = read_record(path, _Map, "The pool's map.json", "Fetch or build the pool again.")
     try:
-        xy = np.asarray(data["xy"], dtype=np.float64)
-        clusters, items = (np.asarray(data[key], dtype=np.int64) for key in ("clusters", "items"))
-        if xy.ndim != 2 or xy.shape[1] != 2 or clusters.shape != (len(xy),) or items.shape != (len(xy),):
+        xy = np.asarray(data.xy, dtype=np.float64).reshape(-1, 2)
+        clusters, items = (np.asarray(of, dtype=np.int64) for of in (data.clusters, data.items))
+        if not len(xy) == len(clusters) == len(items):
             raise ValueError("the lists have different lengths")
-        if not np.isfinite(xy).all():
-            raise ValueError("a place is no number")
-        by_profile = np.asarray(data.get("by_profile", []), dtype=np.int64)
-        if by_profile.ndim != 1 or not np.isin(by_profile, np.arange(len(xy))).all():
+        by_profile = np.asarray(data.by_profile, dtype=np.int64)
+        if not np.isin(by_profile, np.arange(len(xy))).all():
             raise ValueError("by_profile names nobody of the map")
         joined = [sharer for sharer in sharers if sharer.id in guests]
         found = np.array(
@@ -72,7 +81,7 @@ def read_candidates(path: Path, sharers: Sequence[Sharer], guests: Collection[st
             clusters = np.append(clusters, [sharer.cluster for sharer in joined])
             items = np.append(items, [sharer.items for sharer in joined])
         return Candidates(xy, clusters, items, found, by_profile if len(by_profile) else None)
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise PerpcsError("The pool's map.json does not fit its sharers.", "Fetch or build the pool again.") from error
 
 

@@ -10,7 +10,7 @@ pieces' files as they were, byte by byte, because rows are put side by side and 
 import hashlib
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,13 @@ from perpcs.model.text import encode_pair
 from perpcs.pool.copies import Finish, changed
 from perpcs.pool.distil import gates_of_another
 from perpcs.pool.embed import embed_users
-from perpcs.pool.manifest import Manifest, Sharer, contributed, mapping, read_json
+from perpcs.pool.manifest import Manifest, Sharer, contributed, read_json
 from perpcs.pool.select import share_mask
 from perpcs.pool.store import EMBEDDINGS, PIECES, Pool, packed, unpacked
 from perpcs.pool.train import (
-    GateSettings,
-    PieceSettings,
     TrainedPieces,
     collect_prototypes,
+    settings_of,
     train_gates,
     train_pieces,
 )
@@ -84,24 +83,6 @@ def id_of(code: str) -> str:
     """The sharer's id that belongs to a revocation code; an id stays as it is."""
     code = code.strip()
     return code if code.startswith(GUEST) else GUEST + hashlib.sha256(f"perpcs/{code}".encode()).hexdigest()[:8]
-
-
-def settings_of(manifest: Manifest, task: str) -> tuple[PieceSettings, GateSettings]:
-    """How this pool's pieces and gates of a task were trained; what the manifest does not say has the usual value."""
-    said = mapping(manifest.task(task).training)
-    try:
-        pieces = dict(_known(PieceSettings, mapping(said.get("pieces"))))
-        pieces |= {"rank": manifest.rank, "alpha": manifest.alpha, "kind": manifest.kind}
-        return PieceSettings(**pieces), GateSettings(**_known(GateSettings, mapping(said.get("gates"))))
-    except TypeError as error:
-        raise PerpcsError(
-            "The pool's manifest says of its training what this program does not know.", "Take another pool."
-        ) from error
-
-
-def _known(kind: Any, said: Any) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in said.items() if name in names}
 
 
 def check_items(items: Sequence[Item]) -> None:
@@ -276,6 +257,7 @@ def add(source: Path, given: Leaving, target: Path, finish: Finish | None = None
 
     def work(staging: Path) -> None:
         pool = Pool(staging)
+        pool.mask(given.task)  # the shapes are those of the manifest, before anything is made beside them
         part, raw = pool.task(given.task), _Raw(staging, given.task)
         if given.base_hash != pool.manifest.base_hash:
             raise PerpcsError("These pieces were trained on another base model.", "Train them again on this pool.")
@@ -319,8 +301,11 @@ def remove(target: Path, id: str, finish: Finish | None = None) -> Pool:
         task = next((task for task, ids in contributed(pool.manifest).items() if wanted in ids), None)
         if task is None:
             raise PerpcsError(f"Nobody with the id {wanted} contributed to this pool.", "Check the code and the pool.")
+        pool.mask(task)
         part, raw = pool.task(task), _Raw(staging, task)
-        place = [row["id"] for row in raw.sharers].index(wanted)
+        place = next((at for at, sharer in enumerate(pool.sharers(task)) if sharer.id == wanted), None)
+        if place is None:
+            raise PerpcsError(f"{wanted} is no longer among the sharers of {task}.", "Check the code and the pool.")
         keep = torch.tensor([s for s in range(part.sharers) if s != place])
         raw.pieces = {name: rows[:, keep] if name == "mask" else rows[keep] for name, rows in raw.pieces.items()}
         raw.embeddings = None if raw.embeddings is None else raw.embeddings[keep]

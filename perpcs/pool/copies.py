@@ -2,8 +2,8 @@
 
     root/NAME/             the copy, valid at every moment
     root/.NAME.lock        held while it is changed, by any process
-    root/.NAME.new-…       the next state, until it is found valid and takes the copy's place
-    root/.NAME.old         the state before, between two renames; put back when a killed change left nothing else
+    root/.NAME.new-…       the next state, until it is found valid and takes the copy's place (perpcs/files.py)
+    root/.NAME.old         the state before, between two renames
 
 A pool that is no copy is never written to: what may be changed says so in its manifest (``users.contributed``). Files
 that do not change are linked, not copied, where the disk allows it; they are only ever replaced, never written into.
@@ -14,17 +14,16 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
 from perpcs.errors import PerpcsError
-from perpcs.files import write_json
-from perpcs.pool.manifest import mapping, read_json, read_manifest
+from perpcs.files import cannot_write, new_beside, put_in_place, recover, regular_files, write_json
+from perpcs.pool.manifest import ALLOWED, mapping, read_json, read_manifest
 from perpcs.pool.store import Pool
-from perpcs.pool.validate import ALLOWED, validate
+from perpcs.pool.validate import validate
 
 Finish = Callable[[Path, Path], None]
 """(the pool that was copied, the next state): writes what only a later layer knows, before the copy is checked."""
@@ -64,7 +63,7 @@ def changed(source: Path, target: Path, work: Callable[[Path], None], finish: Fi
             if target.exists() and not is_copy(target):
                 raise PerpcsError(f"{target} is there and is no copy of a pool.", "Name a folder that is not there.")
             origin = target if target.exists() else Path(source)
-            staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new-"))
+            staging = new_beside(target)
             try:
                 _copy(origin, staging, target.name)
                 work(staging)
@@ -72,22 +71,12 @@ def changed(source: Path, target: Path, work: Callable[[Path], None], finish: Fi
                     finish(origin, staging)
                 for _ in validate(staging):
                     pass
-                os.chmod(staging, 0o755)
-                _swap(staging, target)
+                put_in_place(staging, target)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        raise PerpcsError(
-            f"The copy {target.name} cannot be written: {error.strerror}.", "Choose a folder you may write to."
-        ) from error
+        raise cannot_write(f"the copy {target.name}", error) from error
     return Pool(target)
-
-
-def recover(target: Path) -> None:
-    """Put the state before back where a change was killed between its two renames."""
-    old = _old(target)
-    if old.exists() and not target.exists():
-        old.rename(target)
 
 
 def recover_all(root: Path) -> None:
@@ -101,10 +90,10 @@ def recover_all(root: Path) -> None:
 def _copy(origin: Path, staging: Path, name: str) -> None:
     """The pool's files in a new folder, under a new name; nothing that no pool needs comes along."""
     manifest = read_json(origin / "manifest.json")
-    for file in sorted(origin.rglob("*")):
+    for file in regular_files(origin):
         inside = file.relative_to(origin)
         hidden = any(part.startswith(".") for part in inside.parts)
-        if file.is_file() and not file.is_symlink() and file.suffix in ALLOWED and not hidden:
+        if file.suffix in ALLOWED and not hidden:
             (staging / inside).parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(file, staging / inside)
@@ -116,19 +105,6 @@ def _copy(origin: Path, staging: Path, name: str) -> None:
         manifest["title"] = f"{manifest['title']}, a copy"
     manifest["name"] = name
     write_json(staging / "manifest.json", manifest)
-
-
-def _swap(staging: Path, target: Path) -> None:
-    old = _old(target)
-    if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-    staging.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _old(target: Path) -> Path:
-    return target.with_name(f".{target.name}.old")
 
 
 @contextlib.contextmanager

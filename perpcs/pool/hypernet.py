@@ -13,36 +13,38 @@ one task read much alike, so e_u is centred and scaled by the mean and the sprea
 trained on, which are stored with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import Adapter, Factors
+from perpcs.pool.tensors import Form
 from perpcs.pool.train import PieceSettings, initial_A
 from perpcs.positions import Position
+from perpcs.schema import Rate, Record, Size
 
 _WIDER = 4
 _BLOCKS = 2
 
 
 @dataclass(frozen=True)
-class HypernetShape:
+class HypernetShape(Record):
     """What a network's size depends on, beside the positions."""
 
-    profile: int
+    profile: Size
     """Width of a profile's embedding."""
-    width: int = 96
+    width: Size = 96
     """D; divisible by 4."""
-    hidden: int = 48
+    hidden: Size = 48
     """H, what the heads read. Most numbers are in the heads: H r (n + d) a module."""
-    rank: int = 4
-    alpha: float = 8.0
+    rank: Size = 4
+    alpha: Rate = 8.0
 
     @property
     def scale(self) -> float:
@@ -92,6 +94,8 @@ class Hypernet(nn.Module):
                     nn.init.zeros_(part.bias)
             heads = [nn.Linear(shape.hidden, shape.rank * (n + d)) for n, d in self.sizes]
         for head, (module, n, d) in zip(heads, kinds, strict=True):
+            if head.bias.is_meta:  # only the shapes are asked for
+                break
             A = initial_A("", module, n, PieceSettings(rank=shape.rank, seed=seed))
             nn.init.zeros_(head.weight)
             with torch.no_grad():
@@ -159,18 +163,15 @@ def hypernet_bytes(net: Hypernet) -> bytes:
     return save({name: value.detach().half().contiguous() for name, value in net.state_dict().items()})
 
 
-def read_hypernet(data: bytes, positions: Sequence[Position], shape: HypernetShape) -> Hypernet:
-    """The network that ``hypernet_bytes`` wrote, float32.
+def hypernet_forms(positions: Sequence[Position], shape: HypernetShape) -> dict[str, Form]:
+    """What the file of such a network holds, told without making one."""
+    with torch.device("meta"):
+        net = Hypernet(positions, shape)
+    return {name: ("F16", tuple(tensor.shape)) for name, tensor in net.state_dict().items()}
 
-    Raises:
-        ValueError: when its tensors are not those of such a network, or hold a number that is not finite.
-    """
+
+def read_hypernet(tensors: Mapping[str, Tensor], positions: Sequence[Position], shape: HypernetShape) -> Hypernet:
+    """The network of these tensors, which have the forms of ``hypernet_forms``; float32."""
     net = Hypernet(positions, shape)
-    found = {name: value.float() for name, value in load(data).items()}
-    expected = net.state_dict()
-    if {name: value.shape for name, value in found.items()} != {name: t.shape for name, t in expected.items()}:
-        raise ValueError("tensors of other names or shapes")
-    if not all(torch.isfinite(value).all() for value in found.values()):
-        raise ValueError("a number that is not finite")
-    net.load_state_dict(found)
+    net.load_state_dict({name: value.float() for name, value in tensors.items()})
     return net.requires_grad_(False)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -198,7 +198,7 @@ def train_hypernet(
         if on_progress:
             on_progress(step + 1, settings.steps)
     net.load_state_dict(best)
-    net = read_hypernet(hypernet_bytes(net), base.positions, shape).to(base.device)
+    net = read_hypernet(load(hypernet_bytes(net)), base.positions, shape).to(base.device)
     facts = {
         "kept": _best_step(state["curve"]),
         "parameters": sum(p.numel() for p in net.parameters()),

@@ -15,32 +15,56 @@ here pools/NAME/TASK/examples/ID.json     their assemblies, computed when the po
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
+
+from pydantic import AfterValidator, Field
 
 from perpcs.errors import PerpcsError
-from perpcs.files import write_json
-from perpcs.positions import PIECE_KINDS, Position
-from perpcs.tasks import Item, Query, get_task
+from perpcs.files import read_regular, regular_files, write_json
+from perpcs.positions import Kind, Position, piece_shape
+from perpcs.schema import MOST_BYTES, Count, Facts, FileName, Name, Record, Sha, Text, read_record
+from perpcs.tasks import TASKS, Item, Query, get_task
 
 SCHEMA = 3
+FILES = ("pieces.safetensors", "embeddings.safetensors", "map.json", "sharers.json", "examples.json")
+"""What a manifest may answer for in a task's folder."""
+ALLOWED = {".json", ".safetensors", ".txt", ".model", ".md"}
+"""Endings of the files that a pool may hold."""
+_AGAIN = "Fetch or build the pool again."
+_MOST_FILES = 10_000
+
+
+def _known_task(name: str) -> str:
+    if name not in TASKS:
+        raise ValueError(f"is none of the tasks {', '.join(TASKS)}")
+    return name
+
+
+def _by_part(training: dict[str, Any]) -> dict[str, Any]:
+    if not all(part is None or isinstance(part, dict) for part in training.values()):
+        raise ValueError("holds what are no settings")
+    return training
+
+
+Stored = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
-class Sharer:
+class Sharer(Record):
     """A person who shares pieces: numbers about them, never their text."""
 
-    id: str
-    items: int
+    id: Name
+    items: Count
     """History items their pieces were trained on."""
-    cluster: int
-    terms: tuple[str, ...] = ()
+    cluster: Annotated[int, Field(ge=-1, le=10**6)]
+    terms: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
     """Words that set the cluster apart from the others."""
     xy: tuple[float, float] = (0.0, 0.0)
     """Place on the stored 2-D map."""
-    loss: tuple[float, ...] = ()
+    loss: Annotated[tuple[float, ...], Field(max_length=10_000)] = ()
     """Mean training loss per target token, epoch by epoch; the first entry is the base model's."""
 
 
@@ -58,55 +82,58 @@ class Example:
 
 
 @dataclass(frozen=True)
-class TaskPool:
+class TaskPool(Record):
     """What the manifest says of one task's sharers and pieces."""
 
-    task: str
-    task_version: int
-    sharers: int
-    candidates: int
-    selection: str
-    share_ratio: float
-    share_seed: int
-    files: dict[str, str]
+    task: Annotated[str, AfterValidator(_known_task)]
+    """It is also the name of a folder."""
+    task_version: Count
+    sharers: Annotated[int, Field(ge=1, le=32_767)]
+    candidates: Count
+    selection: Text
+    share_ratio: Annotated[float, Field(gt=0, le=1)]
+    share_seed: Count
+    files: dict[Literal[FILES], Sha]  # type: ignore[valid-type]
     """sha256 of each file of the task's folder."""
-    training: dict[str, Any] = field(default_factory=dict)
-    """Settings and final losses of piece and gate training."""
-    encoder: str = ""
+    training: Annotated[Facts, AfterValidator(_by_part)] = field(default_factory=dict)
+    """Settings of piece, gate and distilled training, each a dictionary or None; ``settings_of`` reads them."""
+    encoder: Name = ""
     """What embedded the candidates, see ``perpcs.pool.embed``; empty where no embeddings are stored."""
-    origin: str = ""
+    origin: Text = ""
     """Who the sharers are, in a sentence; empty where nobody said."""
-    labels: tuple[str, ...] = ()
+    labels: Annotated[tuple[Name, ...], Field(max_length=1000)] = ()
     """The labels of the people's data, where the task may have others than LaMP's."""
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(Record):
     """manifest.json."""
 
-    name: str
-    title: str
-    base: str
+    name: Name
+    title: Text
+    base: Name
     """Folder of the base model inside the pool, or a Hugging Face name."""
-    base_hash: str
+    base_hash: Literal[""] | Sha
     """sha256 over the files of the base model's folder; empty for a Hugging Face name."""
-    rank: int
-    alpha: float
-    dtype: str
-    """How pieces are stored: ``float32``, ``float16``, or ``int8`` with a scale a row."""
-    positions: tuple[Position, ...]
-    tasks: tuple[TaskPool, ...]
-    licence: str
-    users: dict[str, Any]
+    rank: Annotated[int, Field(ge=1, le=4096)]
+    alpha: Annotated[float, Field(gt=0, le=1e6)]
+    dtype: Stored
+    """How pieces are stored; ``int8`` with a scale a row."""
+    positions: Annotated[tuple[Position, ...], Field(min_length=1, max_length=4096)]
+    tasks: Annotated[tuple[TaskPool, ...], Field(min_length=1)]
+    licence: Text
+    users: Facts
     """How people were divided: counts and id prefixes of base users, candidates and targets."""
-    kind: Literal["lora", "ia3"] = "lora"
-    """What a piece is: ``lora`` or ``ia3`` (perpcs/model/basis.py)."""
-    card: dict[str, Any] = field(default_factory=dict)
+    kind: Kind = "lora"
+    """What a piece is (perpcs/model/basis.py)."""
+    keys: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Numbers of one token's keys at a layer; only a pool of prefixes says."""
+    card: Facts = field(default_factory=dict)
     """The model card: data, training, quality, limits."""
-    hypernet: dict[str, Any] = field(default_factory=dict)
+    hypernet: Facts = field(default_factory=dict)
     """sha256, shape, settings and losses of the network of Profile-to-PEFT; empty where there is none."""
-    created_with: dict[str, str] = field(default_factory=dict)
-    schema: int = SCHEMA
+    created_with: dict[str, Name] = field(default_factory=dict)
+    schema: Literal[SCHEMA] = SCHEMA  # type: ignore[valid-type]
 
     @property
     def scale(self) -> float:
@@ -116,8 +143,8 @@ class Manifest:
     @property
     def adapter_bytes(self) -> int:
         """Bytes of one person's trained pieces as half floats: what a method that trains them a person stores."""
-        reads = 0 if self.kind == "ia3" else 1
-        return 2 * self.rank * sum(reads * position.n + position.d for position in self.positions)
+        shapes = [shape for one in self.positions for shape in piece_shape(self.kind, self.rank, one, self.keys)]
+        return 2 * sum(rows * columns for rows, columns in shapes)
 
     def task(self, name: str) -> TaskPool:
         """The pool's part for one task.
@@ -153,40 +180,49 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of a pool.
+    """Read a JSON file of a pool whose shape the caller checks.
 
     Raises:
         PerpcsError: when it is missing or damaged.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path, MOST_BYTES))
     except FileNotFoundError as error:
         raise PerpcsError(f"The pool has no {path.name}.", f"Check {path.parent} or build the pool again.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise PerpcsError(f"The pool's {path.name} cannot be read.", "Fetch or build the pool again.") from error
+        raise PerpcsError(f"The pool's {path.name} cannot be read.", _AGAIN) from error
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read manifest.json.
+    """Read manifest.json of a folder that a stranger may have made, before anything else of it is touched.
+
+    Every name in it that becomes part of a path is a known one, and no file of the folder is a link: what is read,
+    written or removed at such a path lies inside.
 
     Raises:
-        PerpcsError: when it is missing, damaged or of another schema.
+        PerpcsError: when it is missing, damaged or of another schema, or the folder holds what is no file.
     """
-    data = read_json(folder / "manifest.json")
-    try:
-        if data["schema"] != SCHEMA:
-            raise PerpcsError(
-                f"The pool has schema {data['schema']}, this program reads {SCHEMA}.", "Build the pool again."
-            )
-        if data.get("kind", "lora") not in PIECE_KINDS:
-            raise PerpcsError(
-                f"The pool's pieces are of the kind {data['kind']!r}.", f"Known are {' and '.join(PIECE_KINDS)}."
-            )
-        data["positions"] = tuple(Position(**position) for position in data["positions"])
-        data["tasks"] = tuple(TaskPool(**{**task, "labels": tuple(task.get("labels", ()))}) for task in data["tasks"])
-        return Manifest(**data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise PerpcsError("The pool's manifest.json lacks a field or has one too many.", "Build it again.") from error
+    path = folder / "manifest.json"
+    if isinstance(said := read_json(path), dict) and said.get("schema", SCHEMA) != SCHEMA:
+        raise PerpcsError(f"The pool has another schema than {SCHEMA}, which this program reads.", "Build it again.")
+    found = read_record(path, Manifest, "The pool's manifest.json", _AGAIN)
+    if found.base_hash and found.base != "base":
+        raise PerpcsError("The pool's base model does not lie in its folder base.", _AGAIN)
+    if not found.base_hash and (found.base.startswith(("/", "~", ".")) or not set(found.base).isdisjoint("\\:")):
+        raise PerpcsError("The pool's base model is a path and not a name.", _AGAIN)
+    _all_different("task", (task.task for task in found.tasks))
+    _all_different("position", (position.path for position in found.positions))
+    if len(regular_files(folder)) > _MOST_FILES:
+        raise PerpcsError(f"{folder} holds more than {_MOST_FILES:,} files.", "Give the folder of a pool.")
+    return found
+
+
+def _all_different(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise PerpcsError(f"The pool names the {what} {name!r} twice.", _AGAIN)
+        seen.add(name)
 
 
 def read_sharers(folder: Path) -> tuple[Sharer, ...]:
@@ -195,14 +231,31 @@ def read_sharers(folder: Path) -> tuple[Sharer, ...]:
     Raises:
         PerpcsError: when it is missing or damaged.
     """
-    tuples = ("terms", "xy", "loss")
-    try:
-        rows: list[dict[str, Any]] = read_json(folder / "sharers.json")
-        for row in rows:
-            row.update({key: tuple(row[key]) for key in tuples})
-        return tuple(Sharer(**row) for row in rows)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise PerpcsError("The pool's sharers.json lacks a field or has one too many.", "Build it again.") from error
+    found = read_record(folder / "sharers.json", tuple[Sharer, ...], "The pool's sharers.json", _AGAIN)
+    _all_different("sharer", (sharer.id for sharer in found))
+    return found
+
+
+_Fields = dict[Name, Text | int | None]
+"""An item as releases have it: its fields depend on the task."""
+
+
+@dataclass(frozen=True)
+class _QueryRow(Record):
+    input: Text
+    id: Name
+    gold: Text | None = None
+
+
+@dataclass(frozen=True)
+class _ExampleRow(Record):
+    user_id: FileName
+    """It is also the name of a file."""
+    description: Text
+    profile: Annotated[tuple[_Fields, ...], Field(max_length=10_000)]
+    query: Annotated[tuple[_QueryRow, ...], Field(max_length=10_000)]
+    traits: Facts
+    name: Name = ""
 
 
 def read_examples(folder: Path) -> tuple[Example, ...]:
@@ -214,17 +267,16 @@ def read_examples(folder: Path) -> tuple[Example, ...]:
     if not (folder / "examples.json").exists():
         return ()
     task = get_task(folder.name)
-    try:
-        return tuple(
-            Example(
-                id=row["user_id"],
-                description=row["description"],
-                history=tuple(task.read_item(fields) for fields in row["profile"]),
-                queries=tuple(task.read_query(query["input"], query["gold"], query["id"]) for query in row["query"]),
-                traits=row["traits"],
-                name=row.get("name", ""),
-            )
-            for row in read_json(folder / "examples.json")
+    rows = read_record(folder / "examples.json", tuple[_ExampleRow, ...], "The pool's examples.json", _AGAIN)
+    _all_different("example person", (row.user_id for row in rows))
+    return tuple(
+        Example(
+            id=row.user_id,
+            description=row.description,
+            history=tuple(task.read_item(fields) for fields in row.profile),
+            queries=tuple(task.read_query(query.input, query.gold, query.id) for query in row.query),
+            traits=row.traits,
+            name=row.name,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise PerpcsError("The pool's examples.json lacks a field or has one too many.", "Build it again.") from error
+        for row in rows
+    )

@@ -6,7 +6,6 @@ Portraits are made when a pool is finished, because only then are the sharers' t
 words, single words that several people use, and answers to an invented input; no text of a sharer.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,9 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perpcs.errors import PerpcsError
 from perpcs.files import write_json
+from perpcs.schema import Name, Record, Text, read_record
 from perpcs.tasks import Item, Task
 from perpcs.tasks.style import Habits, own_texts
 
@@ -54,16 +55,16 @@ _MOST_HABITS, _MOST_WORDS = 3, 3
 
 
 @dataclass(frozen=True)
-class Portrait:
+class Portrait(Record):
     """One sharer."""
 
-    name: str = ""
+    name: Name = ""
     """A few words, such as ``markets, Title Case``; empty where nothing is known."""
-    words: tuple[str, ...] = ()
+    words: tuple[Name, ...] = ()
     """What they write about, most telling first."""
-    habits: tuple[str, ...] = ()
+    habits: tuple[Name, ...] = ()
     """How they write or answer, most visible first."""
-    answer: str = ""
+    answer: Text = ""
     """What the base model with all their pieces at weight 1 answers to ``Portraits.input``."""
 
 
@@ -157,15 +158,17 @@ def stored_portraits(pool: "Pool", task: str) -> Portraits:
 def _read(path: Path, written: int, pool_hash: str) -> Portraits:
     """The file as it was at a time, so that it is read once."""
     try:
-        stored = json.loads(path.read_bytes())
-        if stored["pool_hash"] != pool_hash:
-            return Portraits()
-        rows = {
-            str(id): Portrait(
-                str(row["name"]), tuple(map(str, row["words"])), tuple(map(str, row["habits"])), str(row["answer"])
-            )
-            for id, row in stored["sharers"].items()
-        }
-        return Portraits(str(stored["input"]), str(stored["base"]), rows)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = read_record(path, _Stored, path.name, "")
+    except PerpcsError:
         return Portraits()
+    return Portraits(found.input, found.base, found.sharers) if found.pool_hash == pool_hash else Portraits()
+
+
+@dataclass(frozen=True)
+class _Stored(Record):
+    """portraits.json."""
+
+    pool_hash: Name
+    input: Text
+    base: Text
+    sharers: dict[Name, Portrait]

@@ -3,17 +3,27 @@
 A stage is done when its ``done.json`` is there, and that file is written last. A killed build is started again with
 the same command and goes on after the last stage that was done; changed settings change the key, so nothing stale is
 ever used.
+
+What a stage makes depends on its inputs and not on what ran before it in the process, or a resumed build would end with
+other bytes: every stage starts with the same number of threads and the same global random states.
 """
 
+import contextlib
 import json
+import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
-from perpcs.files import hash_bytes, write_atomic
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from perpcs.errors import PerpcsError
+from perpcs.files import DISK_ERRORS, cannot_write, hash_bytes, sweep, write_atomic
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -36,6 +46,38 @@ class Workspace:
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
         self.say = say
+        self._threads = torch.get_num_threads()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other builds out of the folder: two would write the same files.
+
+        Raises:
+            PerpcsError: when another one is at work in it, or it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise PerpcsError(
+                f"Another build is at work in {self.folder}.", "Wait for it, or name another folder with --work."
+            ) from error
+
+    @contextlib.contextmanager
+    def _alike(self, key: str) -> Iterator[None]:
+        """Run a stage as the first of a process would run. UMAP starts numba's threads, and torch then splits its sums
+        over as many, which gives other last bits.
+        """
+        seed = int(hash_bytes(key.encode())[:8], 16)
+        torch.set_num_threads(self._threads)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(self._threads)
 
     def key(self, name: str, inputs: Any) -> str:
         """Name of a stage's folder: its name and twelve hex digits over its inputs."""
@@ -60,10 +102,17 @@ class Workspace:
         if done.exists():
             self.say(f"{name}: done before")
             return Stage(key, folder, _result(done, kind))
-        folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         self.say(f"{name}: started")
-        result = work(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder, young=0)
+            with self._alike(key):
+                result = work(folder)
+        except OSError as error:  # a file that another program writes, such as transformers
+            if error.errno not in DISK_ERRORS:
+                raise
+            raise cannot_write(folder, error) from error
         seconds = time.monotonic() - began
         note = {"inputs": _plain(inputs), "seconds": round(seconds, 1), "result": _plain(result)}
         write_atomic(done, (json.dumps(note, indent=1) + "\n").encode())

@@ -1,6 +1,6 @@
 """Writing and opening a pool on disk. Only safetensors and JSON are read; a hash that does not fit is a clear error."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from perpcs.errors import PerpcsError
-from perpcs.files import hash_bytes, hash_file, write_atomic
+from perpcs.files import hash_bytes, hash_file, read_regular, write_atomic
 from perpcs.model import opened
+from perpcs.model.attention import watch_attention
 from perpcs.model.base import BaseModel, load_base, merge
 from perpcs.model.basis import Pieces, make_pieces
 from perpcs.pool.candidates import Candidates, only_sharers, read_candidates
-from perpcs.pool.hypernet import Hypernet, HypernetShape, read_hypernet
+from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_forms, read_hypernet
 from perpcs.pool.manifest import (
+    ALLOWED,
     Example,
     Manifest,
     Sharer,
@@ -29,6 +31,9 @@ from perpcs.pool.manifest import (
     read_manifest,
     read_sharers,
 )
+from perpcs.pool.tensors import Form, expect, header, is_finite, numbers, read_finite
+from perpcs.positions import piece_shape
+from perpcs.schema import as_record
 from perpcs.tasks import Task
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
@@ -38,6 +43,7 @@ REFERENCE, DELTA = "base.json", "delta.safetensors"
 _TENSORS = ("A", "B", "gate", "prototype")
 """What every piece has: a low-rank product or a vector, and what it is chosen by."""
 _AGAIN = "Fetch or build the pool again."
+_CONFIG_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -197,14 +203,12 @@ class Pool:
         return self._embeddings[task]
 
     def _read_embeddings(self, task: str) -> Tensor:
-        path = self._check_file(task, EMBEDDINGS)
-        try:
-            found: Tensor = load_file(path)["sharers"].float()
-        except (SafetensorError, OSError, KeyError) as error:
-            raise PerpcsError(f"{task}/{EMBEDDINGS} is damaged.", _AGAIN) from error
-        if found.dim() != 2 or len(found) != self.task(task).sharers or not torch.isfinite(found).all():
-            raise PerpcsError(f"{task}/{EMBEDDINGS} does not hold one embedding a sharer.", _AGAIN)
-        return found
+        path, called = self._check_file(task, EMBEDDINGS), f"{task}/{EMBEDDINGS}"
+        form, shape = header(path, called).get("sharers", ("", ()))
+        if form not in ("F16", "F32") or len(shape) != 2 or shape[0] != self.task(task).sharers:
+            raise PerpcsError(f"{called} does not hold one embedding a sharer.", _AGAIN)
+        expect(path, called, {"sharers": (form, shape)})
+        return read_finite(path, called)["sharers"].float()
 
     @cached_property
     def hypernet(self) -> Hypernet | None:
@@ -218,10 +222,9 @@ class Pool:
         if not facts:
             return None
         _check_hash(path, HYPERNET, facts.get("sha256"))
-        try:
-            return read_hypernet(path.read_bytes(), self.manifest.positions, HypernetShape(**facts["shape"]))
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise PerpcsError(f"{HYPERNET} is not the network that the manifest describes.", _AGAIN) from error
+        shape = as_record(facts.get("shape"), HypernetShape, "What the manifest says of its hypernetwork", _AGAIN)
+        expect(path, HYPERNET, hypernet_forms(self.manifest.positions, shape))
+        return read_hypernet(read_finite(path, HYPERNET), self.manifest.positions, shape)
 
     def base(self, device: str = "auto", dtype: str = "auto") -> BaseModel:
         """Load the pool's base model and check that its positions are the pool's.
@@ -241,6 +244,8 @@ class Pool:
             base = load_base(self.manifest.base, device=device, dtype=dtype, modules=paths)
         if base.positions != self.manifest.positions:
             raise PerpcsError("The base model's layers are not those the pool was trained on.", _AGAIN)
+        if self.manifest.kind == "prefix":
+            watch_attention(base.model)
         return base
 
     def mask(self, task: str) -> np.ndarray:
@@ -250,11 +255,9 @@ class Pool:
             PerpcsError: when the file is missing, altered or damaged.
         """
         if task not in self._masks:
-            try:
-                with safe_open(self._check_file(task, PIECES), "np") as file:
-                    self._masks[task] = file.get_tensor("mask").astype(bool)
-            except (SafetensorError, OSError) as error:
-                raise PerpcsError(f"{task}/{PIECES} is damaged.", _AGAIN) from error
+            path = self._check_pieces(task)
+            with safe_open(path, "np") as file:
+                self._masks[task] = file.get_tensor("mask").astype(bool)
         return self._masks[task]
 
     def pieces(self, task: str, device: torch.device | str, dtype: torch.dtype) -> TaskPieces:
@@ -269,7 +272,7 @@ class Pool:
         return self._tasks[key]
 
     def _read_pieces(self, task: str, device: torch.device | str, dtype: torch.dtype) -> TaskPieces:
-        path = self._check_file(task, PIECES)
+        path = self._check_pieces(task)
         count = len(self.manifest.positions)
         try:
             with safe_open(path, "pt") as file:
@@ -280,25 +283,42 @@ class Pool:
                     for name in names
                 }
                 mask = file.get_tensor("mask").bool().to(device)
-        except (SafetensorError, OSError, KeyError) as error:
+        except (SafetensorError, OSError) as error:
             raise PerpcsError(f"{task}/{PIECES} is damaged.", _AGAIN) from error
-        s, r = self.task(task).sharers, self.manifest.rank
-        for p, position in enumerate(self.manifest.positions):
-            found = [tuple(read[name][p].shape) for name in names]
-            rows = 0 if self.manifest.kind == "ia3" else r
-            vectors = [(s, position.n)] * (len(names) - 2)
-            if found != [(s, rows, position.n), (s, position.d, r), *vectors]:
-                raise PerpcsError(f"{task}/{PIECES} has pieces of the wrong shape at {position.label}.", _AGAIN)
-        if tuple(mask.shape) != (count, s):
-            raise PerpcsError(f"{task}/{PIECES} has a share mask of the wrong shape.", _AGAIN)
+        if not all(is_finite(rows) for of_name in read.values() for rows in of_name):
+            raise PerpcsError(f"{task}/{PIECES} holds a number that is not finite.", _AGAIN)
         pieces = make_pieces(self.manifest.kind, read["A"], read["B"], self.manifest.scale)
         return TaskPieces(pieces, read["gate"], read["prototype"], mask, read.get("distilled"))
+
+    def _check_pieces(self, task: str) -> Path:
+        """The path of a task's pieces, once its header is found to hold the shapes that the manifest says."""
+        path, called = self._check_file(task, PIECES), f"{task}/{PIECES}"
+        distilled = "distilled.0" in header(path, called)
+        expect(path, called, piece_forms(self.manifest, self.task(task).sharers, distilled))
+        return path
 
     def _check_file(self, task: str, name: str) -> Path:
         """The path of a task's file, once its hash is found to be the manifest's."""
         path = self.folder / task / name
         _check_hash(path, f"{task}/{name}", self.task(task).files.get(name))
         return path
+
+
+def piece_forms(manifest: Manifest, sharers: int, distilled: bool) -> dict[str, Form]:
+    """What a task's file of pieces holds, see ``write_pieces``."""
+    kind = {"float32": "F32", "float16": "F16", "int8": "I8"}[manifest.dtype]
+    forms: dict[str, Form] = {"mask": ("U8", (len(manifest.positions), sharers))}
+    for p, position in enumerate(manifest.positions):
+        vector = (sharers, position.n)
+        A, B = piece_shape(manifest.kind, manifest.rank, position, manifest.keys)
+        shapes: dict[str, tuple[int, ...]] = {"A": (sharers, *A), "gate": vector, "prototype": vector}
+        whole = kind == "I8"
+        shapes["B"] = (sharers, *(B[::-1] if whole else B))
+        for name, shape in (shapes | ({"distilled": vector} if distilled else {})).items():
+            forms[f"{name}.{p}"] = (kind, shape)
+            if whole:
+                forms[f"{name}.{p}.scale"] = ("F32", (*shape[:-1], 1))
+    return forms
 
 
 def _check_hash(path: Path, called: str, expected: str | None) -> None:
@@ -317,17 +337,60 @@ def load_stored_base(
         PerpcsError: when it is damaged, or stands on another base than the shipped one.
     """
     if not (folder / REFERENCE).exists():
+        refuse_larger(folder)
         return load_base(folder, device=device, dtype=dtype, modules=modules or None, first_layer=first_layer)
     reference = read_json(folder / REFERENCE)
     if reference != {"base": opened.NAME, "sha256": opened.SHA256}:
         raise PerpcsError("The pool stands on another base model than the shipped one.", _AGAIN)
     base = load_base(opened.NAME, device=device, dtype=dtype, modules=modules or None, first_layer=first_layer)
     if (folder / DELTA).exists():
-        try:
-            merge(base, load_file(folder / DELTA))
-        except (SafetensorError, OSError, KeyError, AttributeError, RuntimeError) as error:
-            raise PerpcsError("The pool's adaptation of the base model is damaged.", _AGAIN) from error
+        called = "The pool's adaptation of the base model"
+        expect(folder / DELTA, called, _delta_forms(base, header(folder / DELTA, called)))
+        merge(base, read_finite(folder / DELTA, called))
     return base
+
+
+def _delta_forms(base: BaseModel, found: Mapping[str, Form]) -> dict[str, Form]:
+    """What an update of the base model's layers holds, whose ranks are those of the file."""
+    forms: dict[str, Form] = {}
+    sizes = {position.path: (position.n, position.d) for position in base.positions}
+    for path in {name.rpartition(".")[0] for name in found}:
+        if path not in sizes:
+            linear = dict(base.model.named_modules()).get(path)
+            if not isinstance(linear, torch.nn.Linear):
+                raise PerpcsError("The pool's adaptation names a layer that the base model does not have.", _AGAIN)
+            sizes[path] = (linear.in_features, linear.out_features)
+        (n, d), (form, shape) = sizes[path], found.get(f"{path}.A", ("", ()))
+        rank = shape[0] if shape else 0
+        forms |= {f"{path}.A": (form, (rank, n)), f"{path}.B": (form, (d, rank))}
+    return forms
+
+
+def refuse_larger(folder: Path) -> None:
+    """Make sure that a stored model is no larger than its files: transformers makes what config.json says before it
+    sees that the weights are not there, and follows an adapter to wherever its base is said to lie.
+
+    Raises:
+        PerpcsError: when it is, or is no plain model.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    stray = [file.name for file in folder.iterdir() if file.suffix not in ALLOWED or file.name.startswith("adapter")]
+    if stray or not (folder / "config.json").is_file():
+        raise PerpcsError(f"The pool's base model is no plain model: {(*stray, 'config.json is missing')[0]}.", _AGAIN)
+    files = [header(file, f"The base model's {file.name}") for file in sorted(folder.glob("*.safetensors"))]
+    stored, tensors = sum(map(numbers, files)), sum(map(len, files))
+    try:
+        read_regular(folder / "config.json", _CONFIG_BYTES)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if not 0 < config.get_text_config().num_hidden_layers <= tensors:
+            raise ValueError("more layers than tensors")
+        with torch.device("meta"):
+            asked = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    except Exception as error:  # a config may make transformers raise anything at all
+        raise PerpcsError("The base model's config.json describes no model that can be read.", _AGAIN) from error
+    if asked > 2 * stored:  # a head that shares the embedding's weights may be counted and not be stored
+        raise PerpcsError("The base model's config.json describes a larger model than its files hold.", _AGAIN)
 
 
 def base_hash(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The folder that a pool is written to: its base model first, everything else after, and its place last."""
+"""The folder that a pool is written to: its base model first, everything else after."""
 
 import shutil
 from collections.abc import Sequence
@@ -24,16 +24,6 @@ class Target:
     folder: Path
     base: BaseModel
     base_hash: str
-
-    def put_in_place(self, final: Path) -> None:
-        """Rename the folder to ``final``, in the place of an older one."""
-        old = final.with_name(f".{final.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists():
-            final.rename(old)
-        self.folder.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def open_target(

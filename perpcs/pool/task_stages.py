@@ -16,6 +16,7 @@ from perpcs.model.text import Encoded, encode_pair
 from perpcs.pool.distil import DistilSettings, distil_gates, drawn_items
 from perpcs.pool.embed import MINILM, embed_users
 from perpcs.pool.hypernet_train import HypernetSettings
+from perpcs.pool.manifest import Stored
 from perpcs.pool.select import choose_sharers
 from perpcs.pool.stages import Stage, Workspace
 from perpcs.pool.store import rounded
@@ -53,7 +54,7 @@ class Settings:
     """Share of a sharer's pieces that are in the pool."""
     share_seed: int = 11
     select_seed: int = 7
-    dtype: str = "float16"
+    dtype: Stored = "float16"
     """How pieces are stored: ``float32``, ``float16``, or ``int8`` with a scale a row."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Learning rates of pieces of tasks that have their own."""

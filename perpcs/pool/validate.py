@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 
 from perpcs.errors import PerpcsError
-from perpcs.files import hash_file
+from perpcs.files import hash_file, regular_files
+from perpcs.pool.manifest import ALLOWED
 from perpcs.pool.store import Pool
+from perpcs.pool.train import settings_of
 from perpcs.tasks import get_task
 
 _AGAIN = "Fetch or build the pool again."
-ALLOWED = {".json", ".safetensors", ".txt", ".model", ".md"}
-"""Endings of the files that a pool may hold."""
 
 
 def validate(folder: Path) -> Iterator[str]:
@@ -22,9 +22,9 @@ def validate(folder: Path) -> Iterator[str]:
         PerpcsError: at the first thing that does not hold.
     """
     pool = Pool(folder)
-    files = [file for file in pool.folder.rglob("*") if file.is_file()]
+    files = regular_files(pool.folder)
     for file in files:
-        if file.suffix not in ALLOWED or file.is_symlink():
+        if file.suffix not in ALLOWED:
             raise PerpcsError(
                 f"The pool holds {file.relative_to(pool.folder)}, which no pool needs.", "Delete that file."
             )
@@ -39,7 +39,8 @@ def validate(folder: Path) -> Iterator[str]:
     for part in pool.manifest.tasks:
         yield _validate_task(pool, part.task)
     if pool.hypernet is not None:
-        yield f"P2P: a network of {pool.manifest.hypernet['parameters'] / 1e6:.1f} M parameters, hash fits"
+        size = sum(p.numel() for p in pool.hypernet.parameters())
+        yield f"P2P: a network of {size / 1e6:.1f} M parameters, hash fits"
 
 
 def _validate_task(pool: Pool, name: str) -> str:
@@ -51,17 +52,15 @@ def _validate_task(pool: Pool, name: str) -> str:
             raise PerpcsError(f"{name}/{file} is missing or altered: its hash does not fit the manifest.", _AGAIN)
     if part.task_version != task.version:
         raise PerpcsError(f"The pool was made for version {part.task_version} of {name}.", "Build the pool again.")
+    settings_of(pool.manifest, name)
     tensors = pool.pieces(name, "cpu", torch.float32)
-    everything = [*tensors.pieces.A, *tensors.pieces.Bt, *tensors.gates, *tensors.prototypes]
-    everything += tensors.distilled or []
-    if not all(torch.isfinite(tensor).all() for tensor in everything):
-        raise PerpcsError(f"A piece of {name} holds a number that is not finite.", _AGAIN)
     if not tensors.mask.any(dim=0).all():
         raise PerpcsError(f"A sharer of {name} shares nothing.", _AGAIN)
     for p, shared in enumerate(tensors.mask):
         if tensors.pieces.Bt[p][~shared].any():
             raise PerpcsError(f"{name} holds a piece that its sharer does not share.", _AGAIN)
     pool.embeddings(name)
+    pool.candidates(name)
     sharers = [sharer.id for sharer in pool.sharers(name)]
     if len(sharers) != part.sharers or len(set(sharers)) != len(sharers):
         raise PerpcsError(f"{name}/sharers.json does not list {part.sharers} different sharers.", _AGAIN)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from perpcs.schema import Record
 from perpcs.tasks import Item
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Record):
     """One method's answer so far. Rows of one call decode together, so their seconds are the batch's; seconds spent
     waiting for other people's work are not counted.
     """

@@ -10,18 +10,20 @@ All name the pool's hash, so they are made by the finished pool (complete.py) an
 They are a convenience: where one is missing, damaged or of another pool, the app asks the model instead.
 """
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from perpcs.assembly.record import Assembly
+from perpcs.errors import PerpcsError
 from perpcs.pool.portraits import Portraits, stored_portraits
 from perpcs.pool.store import Pool
+from perpcs.schema import Name, Record, Text, read_record
 from perpcs.serve.answer import Answer
-from perpcs.tasks import Item
+
+_File = TypeVar("_File", "_Answers", "_Recognised")
 
 
 @dataclass(frozen=True)
@@ -53,52 +55,63 @@ class Stored:
 
     def answers(self, task: str, id: str, query: str) -> dict[str, Answer]:
         """Answers to one query of an example person, by method; empty where there are none for this pool."""
-        try:
-            rows: dict[str, Any] = self._answers(task).get("answers", {}).get(id, {}).get(query, {})
-            return {
-                method: Answer(**{**row, "retrieved": tuple(Item(**item) for item in row["retrieved"])})
-                for method, row in rows.items()
-            }
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return {}
+        return self._answers(task).answers.get(id, {}).get(query, {})
 
     def shared(self, task: str) -> tuple[Shared, ...]:
         """Queries that everybody's model answered; none where this pool stores none."""
-        try:
-            return tuple(
-                Shared(
-                    *(str(row["person"]), str(row["query"]), str(row["base"])),
-                    texts={id: str(text) for id, text in row["texts"].items()},
-                )
-                for row in self._answers(task).get("shared", ())
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return ()
+        return tuple(Shared(row.person, row.query, row.base, row.texts) for row in self._answers(task).shared)
 
     def recognised(self, task: str) -> np.ndarray | None:
         """How probable the gates find each sharer's own piece on the sharer's own text, (S, P); None where that is not
         stored for this pool.
         """
-        try:
-            stored = json.loads(recognised_path(self.pool.folder, task).read_bytes())
-            found = np.asarray(stored["recognised"], dtype=np.float64)
-        except (OSError, ValueError, KeyError, TypeError):
+        stored = self._of_this_pool(recognised_path(self.pool.folder, task), _Recognised)
+        if stored is None:
             return None
-        shape = (len(self.pool.sharers(task)), len(self.pool.manifest.positions))
-        fits = found.shape == shape and np.isfinite(found).all()
-        return found if fits and stored["pool_hash"] == self.pool.hash else None
+        rows, sharers = stored.recognised, len(self.pool.sharers(task))
+        fits = len(rows) == sharers and all(len(row) == len(self.pool.manifest.positions) for row in rows)
+        return np.asarray(rows, dtype=np.float64) if fits else None
 
     def portraits(self, task: str) -> Portraits:
         """Who each sharer is in a few words; empty portraits where none are stored for this pool."""
         return stored_portraits(self.pool, task)
 
-    def _answers(self, task: str) -> dict[str, Any]:
+    def _answers(self, task: str) -> "_Answers":
         """The file of answers; empty where it is not there or of another pool."""
+        return self._of_this_pool(answers_path(self.pool.folder, task), _Answers) or _Answers(self.pool.hash)
+
+    def _of_this_pool(self, path: Path, kind: type[_File]) -> _File | None:
+        """A stored file; None where it is missing, damaged or of another pool."""
         try:
-            stored = json.loads(answers_path(self.pool.folder, task).read_bytes())
-            return stored if stored["pool_hash"] == self.pool.hash else {}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
+            found = read_record(path, kind, path.name, "")
+        except PerpcsError:
+            return None
+        return found if found.pool_hash == self.pool.hash else None
+
+
+@dataclass(frozen=True)
+class _SharedRow(Record):
+    person: Name
+    query: Name
+    base: Text
+    texts: dict[Name, Text]
+
+
+@dataclass(frozen=True)
+class _Answers(Record):
+    """answers.json."""
+
+    pool_hash: Name
+    answers: dict[Name, dict[Name, dict[Name, Answer]]] = field(default_factory=dict)
+    shared: tuple[_SharedRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Recognised(Record):
+    """recognised.json."""
+
+    pool_hash: Name
+    recognised: tuple[tuple[float, ...], ...]
 
 
 def assembly_path(folder: Path, task: str, id: str) -> Path:

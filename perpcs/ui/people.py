@@ -1,7 +1,8 @@
 """Whose model is on the screen, and a history not yet assembled: what was read, for which task, what is wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from perpcs.assembly.check import fit_sentence
@@ -66,6 +67,11 @@ def fit_of(person: Person) -> str:
 
 def assembled_here(engine: "Engine", assembly: Assembly) -> str:
     return f"assembled here on {engine.base.device} in {seconds_text(assembly.seconds)}"
+
+
+def until_now(person: Person | None) -> Person | None:
+    """The same person, and up to when this was the model on the screen: for what is compared with a later one."""
+    return person and replace(person, how=f"{person.how}, on the screen until {datetime.now():%H:%M}")
 
 
 # ---- drafts ----------------------------------------------------------------------------------------------------------

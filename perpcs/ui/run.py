@@ -18,7 +18,7 @@ from perpcs.personalizers.prompting import text_bytes
 from perpcs.tasks import Item, get_task
 from perpcs.ui.engine import people_ahead
 from perpcs.ui.navigation import current_example
-from perpcs.ui.people import Person, assembled_here
+from perpcs.ui.people import Person, assembled_here, until_now
 from perpcs.ui.state import Studio
 from perpcs.ui.widgets import is_dark
 from perpcs.ui.work import Work
@@ -185,7 +185,7 @@ def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
 
 def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None:
     """Keep the previous model for comparison; show the comparison at once if the settings have changed."""
-    record.before = before
+    record.before = until_now(before)
     if before is not None and not same_routing(before.assembly.router, after.router):
         record.view = "difference"
         st.session_state.pop("view", None)

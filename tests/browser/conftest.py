@@ -5,67 +5,15 @@ The pool is a tiny one, built once a run, whose model answers at once; test_ship
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from driver import FLAGS, Studio, start
 
-ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "assets" / "pools" / "people"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-gl=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-)
 # Streamlit looks for its server under the page's own folder first; the browser logs the miss of every deep link.
 PROBES = ("/_stcore/health", "/_stcore/host-config")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass
-class Studio:
-    """A running app."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-
-
-def start(log: Path, pool: Path) -> Studio:
-    """`python -m streamlit run app.py`, until it answers."""
-    port = free_port()
-    environment = {**os.environ, "PERPCS_POOL": str(pool)}
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    with open(log, "wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
-    studio, until = Studio(f"http://127.0.0.1:{port}", process, log), time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(studio.url + "/_stcore/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return studio
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.3)
-    studio.stop()
-    raise AssertionError(f"the app did not start:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="session")

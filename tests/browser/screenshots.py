@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from conftest import FLAGS, ROOT, SHIPPED, start
+from driver import FLAGS, ROOT, SHIPPED, start
 from playwright.sync_api import sync_playwright
 
 FILLED = {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_studio import FILLED
+from driver import FILLED
 
 pytestmark = pytest.mark.browser
 

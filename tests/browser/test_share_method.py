@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from conftest import start
-from test_studio import address, fits, wait_until
+from driver import address, fits, start, wait_until
 
 pytestmark = pytest.mark.browser
 

@@ -1,8 +1,7 @@
 """Sharers and Results in a real browser: a star, a lasso, a cell, and that both pages fit the screen."""
 
 import pytest
-from conftest import ROOT
-from test_studio import address, fits, wait_until
+from driver import ROOT, address, fits, wait_until
 
 pytestmark = pytest.mark.browser
 

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from conftest import SHIPPED, start
-from test_studio import FILLED, wait_until
+from driver import FILLED, SHIPPED, start, wait_until
 
 pytestmark = [
     pytest.mark.browser,

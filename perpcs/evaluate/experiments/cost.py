@@ -19,7 +19,7 @@ from perpcs.evaluate.experiments import Experiment, Setting, machine
 from perpcs.evaluate.protocol import prepare
 from perpcs.pool.store import PIECES
 from perpcs.pool.task_stages import encode_histories
-from perpcs.pool.train import PieceSettings, train_pieces
+from perpcs.pool.train import settings_of, train_pieces
 from perpcs.tasks import Item, User, get_task
 
 ITEMS = (4, 8, 16, 32, 64)
@@ -71,7 +71,7 @@ def _long_history(setting: Setting, task: str) -> Sequence[Item]:
 def _seconds(setting: Setting, name: str, history: Sequence[Item], counts: Sequence[int]) -> dict[str, Any]:
     """Per method the runs at each number of items: {median_s: [...], runs_s: [[...]]}."""
     base, pool, task = setting.base, setting.pool, get_task(name)
-    settings = PieceSettings(**pool.task(name).training.get("pieces", {}))
+    settings = settings_of(pool.manifest, name)[0]
 
     def by(router: str) -> Callable[[Sequence[Item]], object]:
         return lambda items: assemble(base, pool, task, items, options=make_router(router))
@@ -87,9 +87,13 @@ def _seconds(setting: Setting, name: str, history: Sequence[Item], counts: Seque
     for count in counts:
         items = history[-count:]
         for method, do in methods.items():
-            if method != SEARCHED:
-                do(items)  # once for warmth
-            runs[method].append([_timed(do, items) for _ in range(1 if method == SEARCHED else REPEATS)])
+
+            def measure(method: str = method, do: Callable[..., object] = do, items: Any = items) -> list[float]:
+                if method != SEARCHED:
+                    do(items)  # once for warmth
+                return [_timed(do, items) for _ in range(1 if method == SEARCHED else REPEATS)]
+
+            runs[method].append(setting.kept(f"{name}, {count} items, {method}", measure))
         setting.say(f"{count} items: " + ", ".join(f"{method} {min(rows[-1]):.2f} s" for method, rows in runs.items()))
     return {
         method: {
