@@ -158,8 +158,8 @@ def soak_browser(seconds: float, work: Path, tabs: int = 6, start: int = 0) -> F
     from tiny import write_tiny_pool
 
     sys.path.insert(0, str(ROOT / "tests" / "browser"))
-    from conftest import FLAGS  # type: ignore[attr-defined]
-    from conftest import start as serve
+    from driver import FLAGS  # type: ignore[attr-defined]
+    from driver import start as serve
 
     found, draw = Found(), random.Random(start)
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import start
+from driver import start
 
 pytestmark = pytest.mark.browser
 MARK = "zebrafinchlantern"
