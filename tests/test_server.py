@@ -154,3 +154,20 @@ def test_this_test_would_notice(monkeypatch):
     monkeypatch.setattr(net_util, "_make_blocking_http_get", lambda url, timeout: asked.append(url))
     net_util.get_external_ip()
     assert asked
+
+
+def test_an_ended_session_is_emptied_whoever_still_holds_it():
+    from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
+    from streamlit.runtime.state import SessionState
+
+    from perpcs.ui.state import Studio
+
+    session = Session("s", MemoryUploadedFileManager("/upload"))
+    record = Studio(text="my own words", typed="mine")
+    session._session_state, session._browser_queue = SessionState(), ForwardMsgQueue()
+    session._session_state["studio"] = record
+    session._session_state["paste"] = "my own words"
+    server.empty(session)
+    assert record == Studio()
+    assert "paste" not in session._session_state
+    assert "studio" not in session._session_state

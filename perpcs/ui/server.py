@@ -10,9 +10,11 @@ computer's address in the internet. Here it never does.
 
 import asyncio
 import gc
+import sys
 import time
 from contextlib import suppress
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 from streamlit import config, net_util
@@ -69,17 +71,37 @@ def keep_closed(runtime: Runtime) -> Closed:
     return closed
 
 
+def empty(session: Any) -> None:
+    """Take out of an ended session all that its visitor gave: Streamlit's loop holds the session that it served last,
+    with whatever is still in it, until it serves another one.
+    """
+    with suppress(Exception):
+        record = session._session_state["studio"]
+        if record.work is not None:
+            record.work.stop()
+        record.__init__()
+    for buffer in ("_session_state", "_browser_queue"):
+        with suppress(Exception):
+            getattr(session, buffer).clear()
+    with suppress(Exception):
+        session._client_state.Clear()
+
+
 async def end_closed(runtime: Runtime, closed: Closed) -> None:
     """End sessions when their time is over, for as long as the server runs."""
     while True:
         await asyncio.sleep(min(LATE, closed.seconds) / 2)
-        ended = closed.overdue()
+        ended = [info.session for name in closed.overdue() if (info := closed.get(name))]
         for session in ended:
             with suppress(Exception):  # one that fails to shut down must not keep the others
-                runtime._session_mgr.close_session(session)
-            closed.delete(session)
+                runtime._session_mgr.close_session(session.id)
+            closed.delete(session.id)
         if ended:
             await asyncio.sleep(min(LATE, closed.seconds) / 4)  # for scripts to notice that they were stopped
+            for session in ended:
+                empty(session)
+            ended, session = [], None  # type: ignore[assignment]
+            sys.modules["__main__"] = ModuleType("__main__")  # was the last page that ran, with its visitor's record
             gc.collect()  # sessions refer to themselves in circles
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from driver import start
+from tiny import write_tiny_pool
 
 pytestmark = pytest.mark.browser
 MARK = "zebrafinchlantern"
@@ -41,7 +42,7 @@ signal.signal(signal.SIGUSR1, count)
 
 
 @pytest.fixture
-def counted(tmp_path, pool, monkeypatch):
+def counted(tmp_path, monkeypatch):
     """A server that keeps closed sessions a few seconds, and how many marked strings live in it."""
     (tmp_path / "sitecustomize.py").write_text(COUNTER)
     out = tmp_path / "count"
@@ -52,7 +53,7 @@ def counted(tmp_path, pool, monkeypatch):
         "STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": str(SECONDS),
     }.items():
         monkeypatch.setenv(name, value)
-    running = start(tmp_path / "log", pool)
+    running = start(tmp_path / "log", write_tiny_pool(tmp_path / "pool", tasks=("LaMP_7", "LaMP_4")))
 
     def live() -> tuple[int, str]:
         out.unlink(missing_ok=True)
