@@ -1,7 +1,7 @@
 """The name of each way to find a person's weights, the same on cards, pages and figures.
 
 newton, the default   Per-Pcs + Newton weights
-from the base model   Per-Pcs + Newton weights from the base model
+from the gates        Per-Pcs + Newton weights from the gates
 the preset paper      Per-Pcs (gates, as published)
 gate                  Per-Pcs (distilled gates)
 any other             Per-Pcs (fit)
@@ -13,7 +13,7 @@ from typing import Any
 from perpcs.assembly.routers import PRESETS, ROUTERS, flat_options
 
 _PRESET_NAMES = {
-    "from_base": "Newton weights from the base model",
+    "from_gates": "Newton weights from the gates",
     "paper": "gates, as published",
     "reference_code": "gates, as in the released code",
 }
@@ -31,7 +31,7 @@ def short_name(detail: str) -> str:
 def router_name(detail: str) -> str:
     """``Per-Pcs (fit)``, ``Per-Pcs + Newton weights``; the empty string is the default."""
     short = short_name(detail)
-    return f"Per-Pcs + {short}" if (detail or DEFAULT) in ("newton", "from_base") else f"Per-Pcs ({short})"
+    return f"Per-Pcs + {short}" if (detail or DEFAULT) in ("newton", "from_gates") else f"Per-Pcs ({short})"
 
 
 def made_by(router: Mapping[str, Any]) -> str:
@@ -41,8 +41,8 @@ def made_by(router: Mapping[str, Any]) -> str:
         router: ``Assembly.router``, every option as it was run.
     """
     kind = str(router.get("router", DEFAULT))
-    if kind == "newton" and router.get("start") == "base":
-        return router_name("from_base")
+    if kind == "newton" and router.get("start") == "gates":
+        return router_name("from_gates")
     if kind != "gate" or router.get("gates", "distilled") != "trained":
         return router_name(kind)
     for name in ("paper", "reference_code"):

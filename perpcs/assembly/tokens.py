@@ -20,7 +20,7 @@ from torch import Tensor
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import ByActivations
-from perpcs.assembly.routers import recorded_router
+from perpcs.assembly.routers import make_router
 from perpcs.assembly.routers.prototype import Prototype
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
@@ -37,7 +37,7 @@ class _Reached(Exception):
 def scoring_router(assembly: Assembly) -> tuple[ByActivations, bool]:
     """The router that tokens are scored with, and whether it stands in for the person's own."""
     if assembly.decided_by == "votes":
-        own = recorded_router(assembly.router)
+        own = make_router(**assembly.router)
         if isinstance(own, ByActivations):
             return own, False
     return Prototype(), True

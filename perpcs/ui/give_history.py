@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _PRESET_NAMES = {
     "default": "Default: Newton weights",
-    "from_base": "Newton weights from the base model",
+    "from_gates": "Newton weights from the gates",
     "paper": "Gates, as published",
     "reference_code": "Gates, as in the released code",
 }

@@ -19,8 +19,8 @@ class Newton(Recent):
     short = "Newton weights"
     decided_by = "loss"
 
-    start: Literal["gates", "base"] = "gates"
-    """Newton: where the step begins: at the weights that the distilled gates choose, or at the base model. In a pool
+    start: Literal["base", "gates"] = "base"
+    """Newton: where the step begins: at the base model, or at the weights that the distilled gates choose. In a pool
     without distilled gates it begins at the base model."""
 
     def route(self, history: History) -> Routed:
