@@ -220,13 +220,9 @@ def _without(show: Show) -> None:
         module=module,
         dark=is_dark(),
     )
-    figure.update_layout(legend_font_size=_LARGE, margin_l=70, margin_b=130)
+    figure.update_layout(legend_font_size=_LARGE, height=430, margin={"l": 70, "b": 120})
     figure.update_traces(
-        {
-            "marker.colorbar.tickfont.size": _LARGE,
-            "marker.colorbar.title.font.size": _LARGE,
-            "marker.colorbar.y": -0.42,
-        },
+        {f"marker.colorbar.{part}font.size": _LARGE for part in ("tick", "title.")},
         lambda trace: bool(trace.marker.colorbar.title.text),
     )
     figure.update_xaxes(tickfont_size=_LARGE)
