@@ -34,8 +34,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "assets" / "peftu"
 TENSORS, FACTS = "six.safetensors", "six.json"
 TOWN = Town(people=6, reviews=500, each=120, seed=6)
 SIZE, RATE = 2, 3e-3
-"""With 120 reviews and a rate of 1e-2 own modules were right in 58 % and the next reader's in 63 %: most of the training
-texts are lost to others' tests, and the best epoch was the first."""
+"""With 120 reviews and a rate of 1e-2 own modules were right in 58 % and the next reader's in 63 %: most of the
+training texts are lost to others' tests, and the best epoch was the first. These settings are not tried yet."""
 TRAINING = TrainSettings(epochs=5)
 TEXT_TOKENS = 64
 
@@ -131,7 +131,7 @@ def make_six(
     }
     if facts["right"] < facts["wrong"] + least:
         raise PerpcsError(
-            f"Own modules are right in {facts['right']:.0%} and the next reader's in {facts['wrong']:.0%}: not personal.",
+            f"Own modules are right in {facts['right']:.0%}, the next reader's in {facts['wrong']:.0%}: not personal.",
             "Change TOWN, RATE or TRAINING in perpcs/peftu/six.py.",
         )
     half = {str(i): part.half().contiguous() for i, part in enumerate(trained.parameters)}
