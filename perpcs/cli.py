@@ -53,7 +53,7 @@ def pool_folder(name: str) -> Path:
 
 
 def run_assemble(options: argparse.Namespace) -> None:
-    from perpcs.assembly.check import fit_sentence
+    from perpcs.assembly.explain import fit_sentence
     from perpcs.assembly.routers import option_helps, router_options
     from perpcs.data import read_history_file
     from perpcs.serve.engine import Engine

@@ -13,8 +13,7 @@ from helpers import an_assembly, state
 from safetensors.torch import load, load_file, save
 from tiny import write_tiny_pool
 
-from perpcs.assembly.migrate import migrated
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, migrated
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, write_atomic, write_json
 from perpcs.pool import contribute, copies

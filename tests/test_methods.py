@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import ITEMS, RANK, SHARERS, exact, load_tiny, plain_model, random_ids, random_weights
 
-from perpcs.assembly.quantise import rounded
+from perpcs.assembly.record import rounded
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece, adapted, fixed

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from tiny import ITEMS, route
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.quantise import pack_weights, quantised_size, rounded, unpack_weights
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, pack_weights, quantised_size, rounded, unpack_weights
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.routers.fit import settled
 from perpcs.errors import PerpcsError

@@ -26,7 +26,7 @@ GROUND = (
 )
 """Below all layers: they import only one another."""
 RECORDS = (
-    *("perpcs.assembly.explain", "perpcs.assembly.quantise", "perpcs.assembly.names"),
+    *("perpcs.assembly.explain", "perpcs.assembly.record", "perpcs.assembly.record"),
     "perpcs.assembly.record",
     *("perpcs.pool.manifest", "perpcs.pool.portraits", "perpcs.tasks"),
 )

@@ -30,8 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from perpcs.assembly.options import Scoring, item_shares
-from perpcs.assembly.router import ByActivations, History, Keys, Routed
+from perpcs.assembly.router import ByActivations, History, Keys, Routed, Scoring, item_shares
 from perpcs.assembly.selection import gumbel, select, width
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import Pieces, Scalings, Update

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perpcs.assembly.options import kept_out
+from perpcs.assembly.router import kept_out
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import people
 from perpcs.model.likelihood import batches_of_gains, no_gains, target_nll

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from perpcs import __version__
-from perpcs.assembly.own import own_piece
+from perpcs.assembly.descent import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, flat_options, same_routing
 from perpcs.data.profile import statistics

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple, Protocol
 
-from perpcs.assembly.quantise import quantised_size
+from perpcs.assembly.record import quantised_size
 from perpcs.figures.style import bytes_text
 
 SYMBOLS = ("x", "W", "A", "B", "w", "s", "g", "y")

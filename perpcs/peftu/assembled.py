@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from perpcs.assembly.newton import Step, step_for
-from perpcs.assembly.quantise import rounded
+from perpcs.assembly.record import rounded
 from perpcs.assembly.routers.gate import Gate
 from perpcs.assembly.selection import select
 from perpcs.model.basis import Factors, Pieces, Update

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.own import own_piece
+from perpcs.assembly.descent import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS, flat_options, make_router, same_routing

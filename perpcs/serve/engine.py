@@ -14,15 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from perpcs.assembly.assemble import assemble
+from perpcs.assembly.assemble import assemble, token_scores
+from perpcs.assembly.descent import own_piece
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
-from perpcs.assembly.model_free import likeness
-from perpcs.assembly.own import own_piece
-from perpcs.assembly.quantise import quantised_size
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, quantised_size
 from perpcs.assembly.router import Router, Step
-from perpcs.assembly.tokens import token_scores
+from perpcs.assembly.selection import likeness
 from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
@@ -183,7 +181,7 @@ class Engine:
     def token_scores(
         self, task: Task, items: Sequence[Item], assembly: Assembly, position: int, sharer: int, which: Sequence[int]
     ) -> TokenScores:
-        """How well one piece fits each word of some history items; see ``perpcs.assembly.tokens``."""
+        """How well one piece fits each word of some history items; see ``perpcs.assembly.assemble``."""
         self.check(assembly)
         with self.queue.turn():
             return token_scores(self.base, self.pool, task, items, assembly, position, sharer, which)

@@ -2,7 +2,7 @@
 
 Example people's stored assemblies and answers name the hash of the pool they were made with. When somebody joins a
 copy, they move there without the newcomer, who is named among the sharers left out; when somebody leaves, what
-they held goes to the others. Both are true of the new pool and need no model (assembly/migrate.py). Answers are kept
+they held goes to the others. Both are true of the new pool and need no model (assembly/record.py). Answers are kept
 where the weights stayed as they were.
 """
 
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perpcs.assembly.migrate import migrated
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, migrated
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
 from perpcs.pool.contribute import Leaving, add, remove

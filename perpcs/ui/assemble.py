@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from perpcs.assembly.check import fit_check, is_checked
-from perpcs.assembly.explain import fewest
-from perpcs.assembly.names import made_by
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.explain import fewest, fit_check, is_checked
+from perpcs.assembly.record import Assembly, made_by
 from perpcs.assembly.routers import PRESETS, flat_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, map_csv

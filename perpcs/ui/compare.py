@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from perpcs.assembly.names import made_by
+from perpcs.assembly.record import made_by
 from perpcs.figures.answers import label_bars, label_takeaway
 from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import method_colour, seconds_text

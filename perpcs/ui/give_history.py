@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import streamlit as st
 
-from perpcs.assembly.options import option_names
 from perpcs.assembly.record import Assembly
+from perpcs.assembly.router import option_names
 from perpcs.assembly.routers import (
     PRESETS,
     all_options,

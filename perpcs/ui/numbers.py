@@ -10,8 +10,7 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.explain import OVER_USED, Usage, agreement, usage
-from perpcs.assembly.names import made_by
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, made_by
 from perpcs.assembly.routers import router_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import Panel, strip, strip_csv

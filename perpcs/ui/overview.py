@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from perpcs.assembly.check import fit_sentence, is_checked
+from perpcs.assembly.explain import fit_sentence, is_checked
 from perpcs.assembly.routers import PRESETS, decided_by
 from perpcs.errors import PerpcsError
 from perpcs.figures.story import STEPS, Story, explanation, size_html, story_html

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from perpcs.assembly.check import fit_sentence
+from perpcs.assembly.explain import fit_sentence
 from perpcs.assembly.record import Assembly
 from perpcs.data import Limits, Look, Reading, look, read_pasted, read_upload
 from perpcs.errors import PerpcsError

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perpcs.assembly.options import Recent, item_shares
-from perpcs.assembly.router import History, Routed
+from perpcs.assembly.router import History, Recent, Routed, item_shares
 
 
 @dataclass(frozen=True, kw_only=True)

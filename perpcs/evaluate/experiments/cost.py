@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.quantise import quantised_size
+from perpcs.assembly.record import quantised_size
 from perpcs.assembly.routers import make_router
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
