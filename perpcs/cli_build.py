@@ -71,19 +71,18 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
     from perpcs.data import task_folder
     from perpcs.data.smalltown import write_pool_people
     from perpcs.pool.build import Settings
-    from perpcs.pool.distil import DistilSettings
-    from perpcs.pool.from_data import build_from_data
-    from perpcs.pool.hypernet_train import HypernetSettings
-    from perpcs.pool.recipe import (
+    from perpcs.pool.from_data import (
         TOWN_BASE_USERS,
         TOWN_CANDIDATES,
         TOWN_SEED,
         TOWN_TASKS,
         Recipe,
+        build_from_data,
         people_recipe,
     )
+    from perpcs.pool.hypernet import HypernetSettings
     from perpcs.pool.stages import Workspace
-    from perpcs.pool.train import GateSettings, PieceSettings
+    from perpcs.pool.train import DistilSettings, GateSettings, PieceSettings
     from perpcs.serve.engine import Engine
     from perpcs.tasks import get_task
 

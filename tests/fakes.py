@@ -20,8 +20,7 @@ from perpcs.assembly.router import Router, Step
 from perpcs.assembly.routers import decided_by, flat_options, make_router
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.methods import Prepared, Progress, parse, title_of
-from perpcs.pool.candidates import Candidates, only_sharers
-from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
+from perpcs.pool.manifest import Candidates, Example, Manifest, Sharer, TaskPool, only_sharers
 from perpcs.pool.portraits import Portraits
 from perpcs.positions import Position
 from perpcs.serve.answer import Answer

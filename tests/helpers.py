@@ -16,8 +16,7 @@ from perpcs.assembly.routers import PRESETS, make_router
 from perpcs.figures.results import Band
 from perpcs.files import hash_file
 from perpcs.model.text import encode_pair
-from perpcs.pool.hypernet import HypernetShape
-from perpcs.pool.hypernet_train import HypernetSettings
+from perpcs.pool.hypernet import HypernetSettings, HypernetShape
 from perpcs.pool.store import Pool
 from perpcs.pool.train import GateSettings
 from perpcs.positions import Position

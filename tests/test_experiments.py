@@ -15,8 +15,7 @@ from perpcs.evaluate.experiments import Setting, case_study, command_of, cost, h
 from perpcs.evaluate.protocol import evaluate, held_out_loss
 from perpcs.model.likelihood import target_nll
 from perpcs.model.text import encode_pair
-from perpcs.pool.candidates import read_candidates
-from perpcs.pool.manifest import Sharer
+from perpcs.pool.manifest import Sharer, read_candidates
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 

@@ -31,9 +31,9 @@ from perpcs.model.likelihood import label_likelihoods, label_tokens, target_nll
 from perpcs.model.text import encode_pair, encode_prompt
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers.methods import Person, Prepared, Setting, Writer
+from perpcs.pool.build import versions
 from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
-from perpcs.pool.target import versions
 from perpcs.serve.batch_updates import row_updates
 from perpcs.tasks import Query, Task, User, get_task
 

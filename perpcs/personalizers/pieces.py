@@ -21,8 +21,8 @@ from perpcs.assembly.routers import PRESETS, flat_options, make_router, same_rou
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece
 from perpcs.personalizers.methods import Call, Person, Prepared, Progress
+from perpcs.pool.embed import VERSION, embed_profiles
 from perpcs.pool.hypernet import Hypernet
-from perpcs.pool.profiles import VERSION, embed_profiles
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Task
 

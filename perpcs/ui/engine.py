@@ -127,7 +127,7 @@ def open_engine(folder: Path) -> "Engine":
             f"There is no pool in {folder}.",
             "Set PERPCS_POOL to a pool's folder and start the app again, or build one with: make pool.",
         )
-    from perpcs.pool.memory_check import check_fits
+    from perpcs.pool.validate import check_fits
     from perpcs.serve.engine import Engine
 
     _import_loaders()

@@ -14,9 +14,19 @@ import streamlit as st
 from perpcs.errors import PerpcsError
 from perpcs.figures.story import SHARING_STEPS, steps_html
 from perpcs.figures.style import bytes_text, seconds_text
-from perpcs.pool.contribute import GUEST, MIN_ITEMS, Leaving, chosen, id_of, leaving, new_code
+from perpcs.pool.contribute import (
+    GUEST,
+    MIN_ITEMS,
+    Leaving,
+    chosen,
+    id_of,
+    is_copy,
+    leaving,
+    new_code,
+    new_name,
+    recover_all,
+)
 from perpcs.pool.contribute import STEPS as TRAINING
-from perpcs.pool.copies import is_copy, new_name, recover_all
 from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
 from perpcs.serve.sharing import migrated_to, revoke, share

@@ -13,8 +13,7 @@ from perpcs.figures.answers import beside_html
 from perpcs.figures.columns import short_label
 from perpcs.figures.town_map import Colouring, Guest, map_title, people_csv, town_map
 from perpcs.figures.town_map import People as Drawn
-from perpcs.pool.candidates import STRATEGIES, Candidates, place_among, would_share
-from perpcs.pool.manifest import Sharer
+from perpcs.pool.manifest import STRATEGIES, Candidates, Sharer, place_among, would_share
 from perpcs.pool.portraits import Portrait, Portraits
 from perpcs.ui.navigation import current_example, page, task_picker
 from perpcs.ui.people import Person, names_of

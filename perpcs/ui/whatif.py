@@ -21,7 +21,7 @@ from perpcs.figures.answers import beside_html
 from perpcs.figures.columns import short_names, split_label
 from perpcs.figures.style import seconds_text
 from perpcs.files import hash_bytes
-from perpcs.pool.candidates import STRATEGIES, Candidates, would_share
+from perpcs.pool.manifest import STRATEGIES, Candidates, would_share
 from perpcs.serve.answer import Answer
 from perpcs.tasks import Query, get_task
 from perpcs.ui.model_card import table_html

@@ -35,8 +35,8 @@ from perpcs.errors import PerpcsError, unknown
 from perpcs.evaluate.findings import KIND
 from perpcs.files import write_json
 from perpcs.model.base import BaseModel
+from perpcs.pool.build import versions
 from perpcs.pool.store import Pool
-from perpcs.pool.target import versions
 from perpcs.tasks import User, get_task
 
 # ---- what an experiment is -------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting, machine
 from perpcs.evaluate.protocol import prepare
+from perpcs.pool.stages import encode_histories
 from perpcs.pool.store import PIECES
-from perpcs.pool.task_stages import encode_histories
 from perpcs.pool.train import settings_of, train_pieces
 from perpcs.tasks import Item, User, get_task
 
