@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, write_result
 from perpcs.cli import pool_folder
 from perpcs.personalizers.methods import Prepared
+from perpcs.serve.answer import marks_of
 from perpcs.serve.engine import Engine
-from perpcs.serve.marks import marks_of
 from perpcs.tasks import Query, get_task
 
 METHODS = ("base", "perpcs")

@@ -102,33 +102,33 @@ def run_generate(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from perpcs.personalizers.methods import names_in
-    from perpcs.serve import terminal
+    from perpcs.serve import complete
 
     names = names_in(options.methods)  # a misspelt name is told before a model is loaded
-    who = terminal.somebody(options.user, options.history, options.task)
+    who = complete.somebody(options.user, options.history, options.task)
     query = who.task.read_query(options.input)
-    engine = terminal.open_engine(pool_folder(options.pool), options.device, options.writer)
-    rows = [(terminal.prepare(engine, who, name), query) for name in names]
+    engine = complete.open_engine(pool_folder(options.pool), options.device, options.writer)
+    rows = [(complete.prepare(engine, who, name), query) for name in names]
     *_, answers = engine.answer_rows(
         who.task, rows, max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed
     )
     if options.json:
         print(json.dumps([asdict(answer) for answer in answers], indent=1, ensure_ascii=False))
     else:
-        print(answers[0].text if len(answers) == 1 else terminal.answer_table(answers))
+        print(answers[0].text if len(answers) == 1 else complete.answer_table(answers))
 
 
 def run_export(options: argparse.Namespace) -> None:
     from perpcs.assembly.export import CONFIG, refuse_inside, save_base
     from perpcs.personalizers.methods import parse
-    from perpcs.serve import terminal
+    from perpcs.serve import complete
 
     parse(options.method)
     try_writing(Path(options.out) / CONFIG)
-    who = terminal.somebody(options.user, options.history, options.task)
-    engine = terminal.open_engine(pool_folder(options.pool), options.device)
+    who = complete.somebody(options.user, options.history, options.task)
+    engine = complete.open_engine(pool_folder(options.pool), options.device)
     refuse_inside(engine.pool, Path(options.out))
-    made = engine.prepared_adapter(terminal.prepare(engine, who, options.method), options.rank)
+    made = engine.prepared_adapter(complete.prepare(engine, who, options.method), options.rank)
     if options.with_base:
         save_base(engine.base, Path(options.out) / "base")
     made.save(Path(options.out))

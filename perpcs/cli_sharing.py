@@ -44,7 +44,7 @@ def run_share(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -
     from perpcs.pool.contribute import chosen, id_of, leaving, new_code
     from perpcs.pool.stages import throttled
     from perpcs.serve.engine import Engine
-    from perpcs.serve.sharing import share
+    from perpcs.serve.stored import share
     from perpcs.tasks import get_task
 
     task = get_task(options.task)
@@ -98,7 +98,7 @@ def run_revoke(options: argparse.Namespace) -> None:
     from perpcs.assembly.record import Assembly
     from perpcs.pool.contribute import id_of
     from perpcs.pool.store import Pool
-    from perpcs.serve.sharing import migrated_to, revoke
+    from perpcs.serve.stored import migrated_to, revoke
 
     before, target = Pool(Path(options.pool)).hash, Path(options.pool)
     people = {path: Assembly.load(Path(path)) for path in options.user}

@@ -21,7 +21,7 @@ from perpcs.pool.contribute import Leaving, add, chosen, id_of, leaving, new_cod
 from perpcs.pool.manifest import Sharer, contributed
 from perpcs.pool.store import Pool
 from perpcs.pool.validate import validate
-from perpcs.serve.sharing import migrated_to, revoke, share
+from perpcs.serve.stored import migrated_to, revoke, share
 from perpcs.tasks import Item, get_task
 
 TASK = "LaMP_4"

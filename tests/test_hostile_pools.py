@@ -21,8 +21,7 @@ from perpcs.pool.contribute import Leaving, remove
 from perpcs.pool.manifest import Sharer, read_examples, read_manifest, write_manifest
 from perpcs.pool.store import EMBEDDINGS, MAP, PIECES, Pool, base_hash
 from perpcs.pool.validate import validate
-from perpcs.serve.sharing import revoke, share
-from perpcs.serve.stored import answers_path, recognised_path
+from perpcs.serve.stored import answers_path, recognised_path, revoke, share
 
 TASK = "LaMP_4"
 

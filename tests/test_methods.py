@@ -28,8 +28,8 @@ from perpcs.personalizers.methods import (
 from perpcs.personalizers.prompting import text_bytes
 from perpcs.pool.profile_writer import NEW_TOKENS, ModelWriter, profile_request
 from perpcs.pool.store import Pool
-from perpcs.serve.batch_updates import row_updates
 from perpcs.serve.engine import Engine
+from perpcs.serve.queue import row_updates
 from perpcs.tasks import Item, Query, get_task
 
 TASK = get_task("LaMP_4")

@@ -19,7 +19,7 @@ from perpcs.pool.contribute import MIN_ITEMS, Trained, check_items, id_of, leavi
 from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
 from perpcs.pool.train import TrainedPieces
-from perpcs.serve.sharing import share as share_into
+from perpcs.serve.stored import share as share_into
 from perpcs.tasks import get_task
 from perpcs.ui import engine, share
 from perpcs.ui.work import Sharing, find_sharing, register_sharing

@@ -34,7 +34,7 @@ from perpcs.personalizers.methods import Person, Prepared, Setting, Writer
 from perpcs.pool.build import versions
 from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
-from perpcs.serve.batch_updates import row_updates
+from perpcs.serve.queue import row_updates
 from perpcs.tasks import Query, Task, User, get_task
 
 # ---- one assembled person --------------------------------------------------------------------------------------------

@@ -33,9 +33,7 @@ from perpcs.pool.contribute import Say, Trained, train_person
 from perpcs.pool.profile_writer import pool_writer
 from perpcs.pool.store import Pool
 from perpcs.serve.answer import Answer
-from perpcs.serve.batch_updates import row_updates
-from perpcs.serve.batches import Batches
-from perpcs.serve.queue import Queue
+from perpcs.serve.queue import Batches, Queue, row_updates
 from perpcs.serve.stored import Stored
 from perpcs.tasks import Item, Query, Task
 

@@ -8,8 +8,7 @@ from perpcs.figures.answers import diff_html, likeness_html, likeness_title, sha
 from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import bytes_text, method_colour, seconds_text
 from perpcs.personalizers.methods import title_of
-from perpcs.serve.answer import Answer
-from perpcs.serve.marks import Marks, marks_of
+from perpcs.serve.answer import Answer, Marks, marks_of
 from perpcs.tasks import TASKS
 from perpcs.tasks.style import Habits, own_texts
 from perpcs.ui.asking import Asked, Column

@@ -165,7 +165,7 @@ class Opening:
 
 def _load_words() -> None:
     """Load the list of words before the first answer is marked by it."""
-    from perpcs.serve.marks import word_list
+    from perpcs.serve.answer import word_list
 
     word_list()
 

@@ -29,7 +29,7 @@ from perpcs.pool.contribute import (
 from perpcs.pool.contribute import STEPS as TRAINING
 from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
-from perpcs.serve.sharing import migrated_to, revoke, share
+from perpcs.serve.stored import migrated_to, revoke, share
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import give_history
 from perpcs.ui.engine import open_pool, people_ahead, shared_root
