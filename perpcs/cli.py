@@ -159,7 +159,7 @@ def run_export(options: argparse.Namespace) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
-    from perpcs.data.others import with_others
+    from perpcs.data.lamp_files import with_others
     from perpcs.evaluate.experiments import stamp
     from perpcs.evaluate.metrics import without_texts, write_predictions
     from perpcs.evaluate.protocol import evaluate

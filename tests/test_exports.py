@@ -11,10 +11,9 @@ import openpyxl
 import pytest
 
 from perpcs.data import look, read_pasted, read_upload
-from perpcs.data.clean import decode
+from perpcs.data.clean import decode, decoded_once, html_to_text, without_markup
 from perpcs.data.exports import READERS
 from perpcs.data.exports.messages import own_words
-from perpcs.data.markup import decoded_once, html_to_text, without_markup
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Item, get_task
 

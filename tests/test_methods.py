@@ -9,7 +9,7 @@ import torch
 from tiny import ITEMS, RANK, SHARERS, exact, load_tiny, plain_model, random_ids, random_weights
 
 from perpcs.assembly.record import rounded
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece, adapted, fixed
 from perpcs.personalizers import oppu

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from perpcs.data import read_users
-from perpcs.data.others import with_others
+from perpcs.data.lamp_files import with_others
 from perpcs.model.text import encode_pair, pad_right
 from perpcs.tasks import get_task
 

@@ -13,6 +13,7 @@ task_fit.py       which task rows fit
 collect.py        rows to a Reading
 """
 
+from perpcs.data.clean import BadRow, Limits, Reading
 from perpcs.data.lamp_files import (
     BASE_USERS,
     CANDIDATES,
@@ -23,7 +24,6 @@ from perpcs.data.lamp_files import (
     read_users,
     task_folder,
 )
-from perpcs.data.limits import BadRow, Limits, Reading
 from perpcs.data.read import Look, guess_task, look, read_pasted, read_upload, user_ids
 
 __all__ = [

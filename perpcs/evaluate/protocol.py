@@ -21,7 +21,7 @@ from perpcs import __version__
 from perpcs.assembly.descent import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, flat_options, same_routing
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel

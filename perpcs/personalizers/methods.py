@@ -29,7 +29,7 @@ import numpy as np
 
 from perpcs.assembly.record import Assembly, made_by, router_name
 from perpcs.assembly.routers import deciding
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError, unknown
 from perpcs.tasks import Item, Query, Task
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from perpcs.data.bm25 import retrieve
+from perpcs.data.prompts import retrieve
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, OwnPiece, own_update

@@ -5,7 +5,7 @@ needed; the paper's own, ``microsoft/deberta-v3-large``, or any encoder's folder
 
 What a hypernetwork reads of a person: a profile of the history as text, and that text's embedding.
 
-    counts over the whole history, as PAG has them (perpcs/data/profile.py)
+    counts over the whole history, as PAG has them (perpcs/data/prompts.py)
     what the person wrote in the last items, one a line
 
 It is a function of the history alone, whatever is asked.
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file
 from perpcs.model.text import length_batches

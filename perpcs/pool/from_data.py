@@ -32,9 +32,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from perpcs.data import BASE_USERS, CANDIDATES, people_file, read_users
-from perpcs.data.bm25 import retrieve
-from perpcs.data.others import with_others
-from perpcs.data.profile import statistics
+from perpcs.data.lamp_files import with_others
+from perpcs.data.prompts import retrieve, statistics
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model import opened

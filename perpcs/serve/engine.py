@@ -21,7 +21,7 @@ from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_ins
 from perpcs.assembly.record import Assembly, quantised_size
 from perpcs.assembly.router import Router, Step
 from perpcs.assembly.selection import likeness
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import fixed

@@ -21,9 +21,8 @@ import feedparser
 from bibtexparser.middlewares import LatexDecodingMiddleware
 from bibtexparser.model import DuplicateBlockKeyBlock, Entry
 
+from perpcs.data.clean import Row, html_to_text, without_markup
 from perpcs.data.exports.given import Given, History, at, lines_at, row_of, text_at
-from perpcs.data.limits import Row
-from perpcs.data.markup import html_to_text, without_markup
 from perpcs.errors import PerpcsError
 
 # ---- papers ----------------------------------------------------------------------------------------------------------

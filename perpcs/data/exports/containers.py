@@ -16,7 +16,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import openpyxl
 
-from perpcs.data.limits import MAX_ARCHIVE_BYTES, MAX_CELLS, MAX_MEMBERS
+from perpcs.data.clean import MAX_ARCHIVE_BYTES, MAX_CELLS, MAX_MEMBERS
 from perpcs.data.parse_tables import Grid, Record
 from perpcs.errors import PerpcsError
 

@@ -21,10 +21,9 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
+from perpcs.data.clean import Row, without_markup
 from perpcs.data.fields import is_header, plain
-from perpcs.data.json_scan import Found, is_json_lines, items_of, looks_like_json, read_document, read_lines
-from perpcs.data.limits import Row
-from perpcs.data.markup import without_markup
+from perpcs.data.parse_json import Found, is_json_lines, items_of, looks_like_json, read_document, read_lines
 from perpcs.data.parse_tables import Grid, find_header, table_rows, text_grids
 from perpcs.errors import PerpcsError
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from perpcs import __version__
 from perpcs.data import TARGETS, people_file, read_users, task_folder
-from perpcs.data.others import with_others
+from perpcs.data.lamp_files import with_others
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError, unknown
 from perpcs.evaluate.findings import KIND
