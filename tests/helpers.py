@@ -346,3 +346,9 @@ ROBUST = {
     "selection": {"taken": 1, "rules": {"all": {"perpcs:fit": at(0.6)}, "random": {"perpcs:fit": at(0.8)}}},
     "choices": [{"method": "perpcs:fit", "choice": "", "nll": at(0.6), "minus_default": None}],
 }
+
+
+def flip(path, at=0.5):
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * at)] ^= 1
+    path.write_bytes(bytes(data))

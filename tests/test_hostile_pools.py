@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from helpers import flip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from test_pool import flip
 from tiny import write_tiny_pool
 
 from perpcs.errors import PerpcsError

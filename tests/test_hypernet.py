@@ -12,7 +12,7 @@ from tiny import ITEMS, random_ids
 
 from perpcs.errors import PerpcsError
 from perpcs.model.text import encode_pair
-from perpcs.pool import embed as embed_module
+from perpcs.pool import embed as embedding
 from perpcs.pool import hypernet
 from perpcs.pool.embed import embed_profiles, point_histories, profile_points, profile_text
 from perpcs.pool.hypernet import (
@@ -174,7 +174,7 @@ def test_a_profile_does_not_change_when_later_items_do(monkeypatch):
         seen.append(list(texts))
         return torch.ones(len(texts), 4)
 
-    monkeypatch.setattr(embed_module, "embed_texts", embed)
+    monkeypatch.setattr(embedding, "embed_texts", embed)
     one = user(20).history
     for cut in profile_points(20):
         changed = (*one[:cut], *(Item("Other!", "other?") for _ in one[cut:]))

@@ -18,14 +18,14 @@ from perpcs.model.text import encode_pair
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers import pieces
 from perpcs.personalizers.methods import Person, Setting
-from perpcs.pool import embed as embed_module
+from perpcs.pool import embed as embedding
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
 from perpcs.pool.manifest import read_manifest, write_manifest
 from perpcs.pool.stages import Choice, Learners, Stage, Workspace, hypernet_stage, profiles_stage
 from perpcs.pool.store import HYPERNET, Pool
 
 
-def sign(folder, data, shape=SHAPE, version=embed_module.VERSION):
+def sign(folder, data, shape=SHAPE, version=embedding.VERSION):
     """Put a network's bytes into a pool, as a builder would."""
     (folder / HYPERNET).write_bytes(data)
     manifest = read_manifest(folder)
@@ -50,7 +50,7 @@ def told(monkeypatch):
         rows = [np.random.default_rng(list(text.encode())).normal(size=SHAPE.profile) for text in texts]
         return torch.tensor(np.array(rows), dtype=torch.float32)
 
-    monkeypatch.setattr(embed_module, "embed_texts", embed)
+    monkeypatch.setattr(embedding, "embed_texts", embed)
 
 
 def lora_of(pool, task, history, base=None):

@@ -26,8 +26,7 @@ GROUND = (
 )
 """Below all layers: they import only one another."""
 RECORDS = (
-    *("perpcs.assembly.explain", "perpcs.assembly.record", "perpcs.assembly.record"),
-    "perpcs.assembly.record",
+    *("perpcs.assembly.explain", "perpcs.assembly.record"),
     *("perpcs.pool.manifest", "perpcs.pool.portraits", "perpcs.tasks"),
 )
 """What figures may read: numbers and words, no tensors."""

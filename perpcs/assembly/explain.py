@@ -5,7 +5,7 @@
     agreement         what two mixes have in common: 1 - moved
 
 Weights count by their size, as everywhere. Nothing here loads torch. Token scores need a pass of the model: only their
-records stand here, ``tokens.py`` fills them. How large an update is beside its layer: ``export.update_norms``.
+records stand here, ``assemble.py`` fills them. How large an update is beside its layer: ``export.update_norms``.
 
 The fit check, from the record too, is how much the likelihood of a person's newest items improved.
 

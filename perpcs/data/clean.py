@@ -1,4 +1,4 @@
-"""From bytes to text that is safe to read: encodings, line breaks, control characters.
+r"""From bytes to text that is safe to read: encodings, line breaks, control characters.
 
     decode    bytes -> (text, notes): byte order marks, UTF-8, UTF-16 and UTF-32, else by the letters' frequencies
     prepare   text -> (text, notes): every line break is \n, no control characters but \n and \t, no lone surrogates

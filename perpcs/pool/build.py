@@ -1,6 +1,6 @@
-"""Building a pool, stage by stage (task_stages.py); every stage is resumable (stages.py).
+"""Building a pool, stage by stage; every stage is resumable (stages.py).
 
-    1 base      adapt the base model to the tasks (adapt.py)
+    1 base      adapt the base model to the tasks (from_data.py)
     2 embed     embed the candidates                           4 pieces   train all sharers' pieces at once
     3 choose    k-means, most active of each cluster, map      5 gates    train gates, collect prototypes
     6 distil    gates from people who share nothing            7 profiles embed profiles along candidates' histories
@@ -11,7 +11,7 @@
 Where people come from is another file's matter (from_data.py). Pieces are rounded as the pool stores them before
 anything is made of them: what is stored is what was measured.
 
-Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
+Example people are assembled afterwards (serve/complete.py), because that needs the finished pool.
 
 A pool's folder gets its base model first and everything else after.
 """

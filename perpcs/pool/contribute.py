@@ -3,8 +3,8 @@
     items --train_person--> Trained --leaving--> Leaving --add--> a copy of the pool --remove--> the copy without them
                             in memory            what leaves: tensors and one record of numbers, never text
 
-How a pool changes on disk stands in pool/contribute.py. A contribution to a fresh copy that is taken out again leaves
-the pieces' files as they were, byte by byte, because rows are put side by side and never computed with.
+A contribution to a fresh copy that is taken out again leaves the pieces' files as they were, byte by byte, because rows
+are put side by side and never computed with.
 
 Copies of a pool that visitors may change: written whole or not at all, one change after the other.
 

@@ -58,7 +58,7 @@ class TaskPieces:
     mask: Tensor
     """Which pieces are shared, bool (P, S)."""
     distilled: list[Tensor] | None = None
-    """Gates of the kind that distil.py makes, per position (S, n); None where the pool has none."""
+    """Gates of the kind that train.py distils, per position (S, n); None where the pool has none."""
 
 
 def write_pieces(
