@@ -4,7 +4,7 @@ and in the list of what they are. It needs no script: a style sheet sees which s
 
 from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from perpcs.assembly.record import quantised_size
 from perpcs.figures.style import bytes_text
@@ -116,34 +116,6 @@ def _legend(layer: Layer) -> str:
 
 
 # ---- the toy -------------------------------------------------------------------------------------------------------
-
-
-class ToyPiece(Protocol):
-    """What one piece did."""
-
-    @property
-    def score(self) -> float: ...
-    @property
-    def kept(self) -> bool: ...
-    @property
-    def weight(self) -> float: ...
-    @property
-    def read(self) -> float: ...
-    @property
-    def added(self) -> tuple[float, float]: ...
-
-
-class ToyStep(Protocol):
-    """What happened at one position."""
-
-    @property
-    def v(self) -> tuple[float, float]: ...
-    @property
-    def base(self) -> tuple[float, float]: ...
-    @property
-    def pieces(self) -> Sequence[ToyPiece]: ...
-    @property
-    def y(self) -> tuple[float, float]: ...
 
 
 def toy_html(steps: Sequence[ToyStep], scale: float, temperature: float) -> str:
