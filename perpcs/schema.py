@@ -2,11 +2,14 @@
 
 Every value is checked for its type as it stands (a number in quotes is no number), for being finite, and against the
 bounds below. A field that is unknown is refused.
+
+``Position``, one adapted linear layer of a base model, is known to the model, the pool and every record.
 """
 
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -15,6 +18,9 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 
 from perpcs.errors import PerpcsError
 from perpcs.files import plain_name, read_regular
+
+# ---- records ---------------------------------------------------------------------------------------------------------
+
 
 T = TypeVar("T")
 
@@ -113,3 +119,22 @@ def as_record(value: Any, kind: type[T], what: str, do: str) -> T:
         return found
     except ValidationError as error:
         raise PerpcsError(f"{what} is not what it should be: {first_fault(error)}.", do) from error
+
+
+# ---- positions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Position(Record):
+    """One adapted linear layer: n inputs, d outputs."""
+
+    layer: Count
+    module: Name
+    path: Name
+    """Dotted name of the module inside the base model."""
+    n: Size
+    d: Size
+
+    @property
+    def label(self) -> str:
+        return f"layer {self.layer}, {self.module}"

@@ -22,7 +22,7 @@ from perpcs.errors import PerpcsError
 from perpcs.personalizers.methods import Prepared, Progress, parse, title_of
 from perpcs.pool.manifest import Candidates, Example, Manifest, Sharer, TaskPool, only_sharers
 from perpcs.pool.portraits import Portraits
-from perpcs.positions import Position
+from perpcs.schema import Position
 from perpcs.serve.answer import Answer
 from perpcs.serve.stored import Shared
 from perpcs.tasks import Item, Query, Task, get_task

@@ -15,11 +15,11 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, make_router
 from perpcs.figures.results import Band
 from perpcs.files import hash_file
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair
 from perpcs.pool.hypernet import HypernetSettings, HypernetShape
 from perpcs.pool.store import Pool
 from perpcs.pool.train import GateSettings
-from perpcs.positions import Position
+from perpcs.schema import Position
 from perpcs.tasks import Item, Query, User, get_task
 from perpcs.ui.tours import TOURS
 

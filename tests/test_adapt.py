@@ -10,8 +10,7 @@ from tiny import ITEMS, load_tiny, plain_model, random_ids
 
 from perpcs.model.base import merge, save_plain
 from perpcs.model.basis import Factors, adapted, fixed
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, target_nll
 from perpcs.pool import from_data as module
 from perpcs.pool.from_data import AdaptSettings, Delta, _save_merged, adapt, base_lessons, encode_lessons
 from perpcs.pool.stages import Settings, newest

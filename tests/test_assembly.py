@@ -25,7 +25,7 @@ from perpcs.assembly.record import rounded
 from perpcs.assembly.routers import PRESETS, changed
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import _ADAPTER
-from perpcs.model.text import Encoded
+from perpcs.model.likelihood import Encoded
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 

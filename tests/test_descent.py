@@ -13,8 +13,7 @@ from perpcs.assembly.record import Assembly, rounded
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.routers.fit import settled
 from perpcs.errors import PerpcsError
-from perpcs.model.likelihood import on_one_basis, target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, on_one_basis, target_nll
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 

@@ -13,8 +13,7 @@ from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Setting, case_study, command_of, cost, history, separation
 from perpcs.evaluate.protocol import evaluate, held_out_loss
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, target_nll
 from perpcs.pool.manifest import Sharer, read_candidates
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from tiny import ITEMS, random_ids
 
 from perpcs.errors import PerpcsError
-from perpcs.model.text import encode_pair
-from perpcs.pool import embed as embedding
+from perpcs.model.likelihood import encode_pair
 from perpcs.pool import hypernet
-from perpcs.pool.embed import embed_profiles, point_histories, profile_points, profile_text
+from perpcs.pool import select as embedding
 from perpcs.pool.hypernet import (
     Hypernet,
     Learned,
@@ -26,6 +25,7 @@ from perpcs.pool.hypernet import (
     split_people,
     train_hypernet,
 )
+from perpcs.pool.select import embed_profiles, point_histories, profile_points, profile_text
 from perpcs.tasks import Item, get_task
 
 TASK = get_task("LaMP_4")

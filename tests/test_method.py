@@ -10,12 +10,11 @@ from helpers import by_key, open_page, press, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perpcs.assembly.activations import normalise
+from perpcs.assembly.activations import normalise, select
 from perpcs.assembly.router import Keys
 from perpcs.assembly.routers import make_router
-from perpcs.assembly.selection import select
 from perpcs.evaluate.findings import effects
-from perpcs.figures.formula import SYMBOLS, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
+from perpcs.figures.story import SYMBOLS, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
 from perpcs.model.basis import Pieces
 from perpcs.ui import method
 from perpcs.ui.method import DIFFERENCES, NOTES

@@ -20,7 +20,7 @@ from perpcs.assembly.newton import (
 )
 from perpcs.assembly.router import item_shares
 from perpcs.assembly.routers import make_router
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair
 from perpcs.tasks import get_task
 
 TASK = get_task("LaMP_4")

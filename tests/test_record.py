@@ -23,8 +23,7 @@ from perpcs.assembly.routers import make_router
 from perpcs.assembly.routers.fit import settled
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import people
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, target_nll
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 

@@ -19,8 +19,8 @@ GROUND = (
     "perpcs",
     "perpcs.errors",
     "perpcs.files",
-    "perpcs.positions",
-    "perpcs.quiet",
+    "perpcs.schema",
+    "perpcs.errors",
     "perpcs.schema",
     "perpcs.words",
 )

@@ -187,7 +187,7 @@ def test_an_id_takes_nothing_back_and_a_wrong_code_says_so(fake):
 def test_my_own_person_goes_on_without_a_revoked_sharer(fake, tmp_path):
     from helpers import an_assembly
 
-    from perpcs.ui.people import Person
+    from perpcs.ui.state import Person
 
     trained = fake.train_sharer(get_task("LaMP_4"), LINES.splitlines(), id_of("c"), lambda *step: None)
     given = leaving(trained, fake.pool, np.ones(8, dtype=bool))

@@ -11,7 +11,7 @@ from perpcs.assembly.assemble import assemble, scoring_router, target_texts, tok
 from perpcs.assembly.explain import END
 from perpcs.assembly.routers import make_router
 from perpcs.errors import PerpcsError
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, get_task
 

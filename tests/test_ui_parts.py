@@ -11,10 +11,9 @@ import pytest
 from fakes import FakeEngine
 from streamlit.testing.v1 import AppTest
 
-from perpcs.ui import run, strings
+from perpcs.ui import run, widgets
 from perpcs.ui.assemble import piece_of
-from perpcs.ui.people import GUESS, as_lines, read_draft
-from perpcs.ui.state import _PRIVATE, Records, Studio, to_link
+from perpcs.ui.state import _PRIVATE, GUESS, Records, Studio, as_lines, read_draft, to_link
 from perpcs.ui.work import Stopped, Work
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
@@ -88,11 +87,11 @@ def test_stopping_is_not_mistaken_for_a_failure():
 
 
 def test_every_term_is_defined_and_escaped():
-    html = strings.term("weight", "<weights>")
+    html = widgets.term("weight", "<weights>")
     assert "&lt;weights&gt;" in html
     assert "tabindex" in html
     with pytest.raises(KeyError):
-        strings.term("expert")
+        widgets.term("expert")
 
 
 def test_the_fake_has_the_surface_of_the_real_engine():
@@ -125,7 +124,7 @@ CHAT = "31/12/2023, 18:22 - Ann: where is the boat\n31/12/2023, 18:23 - Bo: by t
 
 
 def give(text):
-    from perpcs.ui.give_history import other_tasks, read_given
+    from perpcs.ui.run import other_tasks, read_given
     from perpcs.ui.state import studio
 
     record = studio()

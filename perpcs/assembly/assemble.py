@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perpcs.assembly.activations import likeness
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.assembly.record import Assembly, rounded
 from perpcs.assembly.router import ByActivations, History, Router, Step
 from perpcs.assembly.routers import PRESETS, flat_options, make_router
 from perpcs.assembly.routers.prototype import Prototype
-from perpcs.assembly.selection import likeness
 from perpcs.errors import PerpcsError, unknown
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, people
-from perpcs.model.text import Encoded, encode_pair, length_batches, pad_right
+from perpcs.model.likelihood import Encoded, encode_pair, length_batches, pad_right
 from perpcs.pool.select import share_mask
 from perpcs.pool.store import Pool, TaskPieces
 from perpcs.tasks import Item, Task

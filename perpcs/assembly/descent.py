@@ -21,16 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perpcs.assembly.activations import gumbel, select
 from perpcs.assembly.router import History, Routed, Selecting, item_shares
-from perpcs.assembly.selection import gumbel, select
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Factors, OwnPiece, Update, as_list
-from perpcs.model.likelihood import item_gains, no_gains, on_one_basis, target_nll
-from perpcs.model.text import Encoded
+from perpcs.model.likelihood import Encoded, item_gains, no_gains, on_one_basis, target_nll
 from perpcs.pool.store import TaskPieces
 from perpcs.pool.train import PieceSettings, initial_A
-from perpcs.positions import Position
+from perpcs.schema import Position
 
 # ---- weights ---------------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from perpcs.model.base import BaseModel
-    from perpcs.model.text import Encoded
+    from perpcs.model.likelihood import Encoded
     from perpcs.pool.store import TaskPieces
 
 
@@ -104,7 +104,7 @@ class Recent(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Selecting(Options):
-    """How scores become weights; ``perpcs/assembly/selection.py`` does it."""
+    """How scores become weights; ``perpcs/assembly/activations.py`` does it."""
 
     selector: Literal["top_k", "top_p", "sample", "all"] = "top_k"
     """Which pieces an item keeps: the k best (top_k), the best that together have a share p of the softmax (top_p), k
@@ -332,7 +332,7 @@ class History:
 
     def batches(self) -> list[list[int]]:
         """Numbers of the items of each pass."""
-        from perpcs.model.text import length_batches
+        from perpcs.model.likelihood import length_batches
 
         return length_batches([len(item.ids) for item in self.items], self.batch_tokens)
 

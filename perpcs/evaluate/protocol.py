@@ -27,8 +27,7 @@ from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, fixed, own_updates, together
 from perpcs.model.decode import decode, text_of
-from perpcs.model.likelihood import label_likelihoods, label_tokens, target_nll
-from perpcs.model.text import encode_pair, encode_prompt
+from perpcs.model.likelihood import encode_pair, encode_prompt, label_likelihoods, label_tokens, target_nll
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers.methods import Person, Prepared, Setting, Writer
 from perpcs.pool.build import versions

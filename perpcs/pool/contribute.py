@@ -49,10 +49,9 @@ from perpcs.files import (
 )
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Pieces, make_pieces
-from perpcs.model.text import encode_pair
-from perpcs.pool.embed import embed_users
+from perpcs.model.likelihood import encode_pair
 from perpcs.pool.manifest import ALLOWED, Manifest, Sharer, contributed, mapping, read_json, read_manifest
-from perpcs.pool.select import share_mask
+from perpcs.pool.select import embed_users, share_mask
 from perpcs.pool.store import EMBEDDINGS, PIECES, Pool, packed, unpacked
 from perpcs.pool.train import (
     TrainedPieces,
@@ -63,7 +62,7 @@ from perpcs.pool.train import (
     train_pieces,
 )
 from perpcs.pool.validate import validate
-from perpcs.positions import Position
+from perpcs.schema import Position
 from perpcs.tasks import Item, Task
 
 # ---- copies of a pool ------------------------------------------------------------------------------------------------

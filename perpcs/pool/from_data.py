@@ -34,20 +34,26 @@ from torch import Tensor
 from perpcs.data import BASE_USERS, CANDIDATES, people_file, read_users
 from perpcs.data.lamp_files import with_others
 from perpcs.data.prompts import retrieve, statistics
-from perpcs.errors import PerpcsError
+from perpcs.errors import PerpcsError, quiet_transformers
 from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model import opened
-from perpcs.model.base import BaseModel, linear_layers, load_base, merge, save_plain
+from perpcs.model.base import (
+    BaseModel,
+    adapted_sentence,
+    choose_layers,
+    layer_of,
+    linear_layers,
+    load_base,
+    merge,
+    save_plain,
+)
 from perpcs.model.basis import Adapter, Factors
-from perpcs.model.families import adapted_sentence, choose_layers, layer_of
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import Encoded, encode_pair, length_batches
+from perpcs.model.likelihood import Encoded, encode_pair, length_batches, target_nll
 from perpcs.pool.build import Settings, TaskPeople, finish, open_target
 from perpcs.pool.hypernet import HypernetSettings
 from perpcs.pool.stages import Stage, Workspace, clock, throttled
 from perpcs.pool.store import DELTA, REFERENCE
 from perpcs.pool.train import DistilSettings, GateSettings, PieceSettings
-from perpcs.quiet import quiet_transformers
 from perpcs.tasks import Item, Query, Task, User, get_task
 
 # ---- task adaptation -------------------------------------------------------------------------------------------------

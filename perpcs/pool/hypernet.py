@@ -41,13 +41,11 @@ from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Factors
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import Encoded, encode_pair, length_batches, pad_right, target_places
-from perpcs.pool.embed import profile_points
+from perpcs.model.likelihood import Encoded, encode_pair, length_batches, pad_right, target_nll, target_places
+from perpcs.pool.select import profile_points
 from perpcs.pool.tensors import Form
 from perpcs.pool.train import PieceSettings, initial_A
-from perpcs.positions import Position
-from perpcs.schema import Rate, Record, Size
+from perpcs.schema import Position, Rate, Record, Size
 from perpcs.tasks import Task, User
 
 # ---- the network -----------------------------------------------------------------------------------------------------

@@ -28,8 +28,7 @@ from pydantic import AfterValidator, Field
 
 from perpcs.errors import PerpcsError
 from perpcs.files import read_regular, regular_files, write_json
-from perpcs.positions import Position
-from perpcs.schema import MOST_BYTES, Count, Facts, FileName, Name, Record, Sha, Text, read_record
+from perpcs.schema import MOST_BYTES, Count, Facts, FileName, Name, Position, Record, Sha, Text, read_record
 from perpcs.tasks import TASKS, Item, Query, get_task
 
 # ---- the manifest ----------------------------------------------------------------------------------------------------
@@ -105,7 +104,7 @@ class TaskPool(Record):
     training: Annotated[Facts, AfterValidator(_by_part)] = field(default_factory=dict)
     """Settings of piece, gate and distilled training, each a dictionary or None; ``settings_of`` reads them."""
     encoder: Name = ""
-    """What embedded the candidates, see ``perpcs.pool.embed``; empty where no embeddings are stored."""
+    """What embedded the candidates, see ``perpcs.pool.select``; empty where no embeddings are stored."""
     origin: Text = ""
     """Who the sharers are, in a sentence; empty where nobody said."""
     labels: Annotated[tuple[Name, ...], Field(max_length=1000)] = ()

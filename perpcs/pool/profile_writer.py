@@ -16,7 +16,7 @@ from perpcs.errors import PerpcsError
 from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.decode import decode, text_of
-from perpcs.model.text import length_batches, open_ended
+from perpcs.model.likelihood import length_batches, open_ended
 from perpcs.pool.store import REFERENCE, Pool
 from perpcs.tasks import Item, Task
 

@@ -31,8 +31,7 @@ from perpcs.errors import PerpcsError
 from perpcs.files import DISK_ERRORS, cannot_write, hash_bytes, sweep, write_atomic
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import make_pieces
-from perpcs.model.text import Encoded, encode_pair
-from perpcs.pool.embed import MINILM, VERSION, embed_profiles, embed_users, point_histories
+from perpcs.model.likelihood import Encoded, encode_pair
 from perpcs.pool.hypernet import (
     CHECKPOINT,
     HypernetSettings,
@@ -44,7 +43,15 @@ from perpcs.pool.hypernet import (
     train_hypernet,
 )
 from perpcs.pool.manifest import Stored
-from perpcs.pool.select import choose_sharers, most_active
+from perpcs.pool.select import (
+    MINILM,
+    VERSION,
+    choose_sharers,
+    embed_profiles,
+    embed_users,
+    most_active,
+    point_histories,
+)
 from perpcs.pool.store import HYPERNET, rounded
 from perpcs.pool.train import (
     DistilSettings,

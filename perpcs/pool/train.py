@@ -35,8 +35,7 @@ from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Pieces, Scalings, Update, own_update
-from perpcs.model.likelihood import item_gains, target_inputs, target_nll
-from perpcs.model.text import Encoded, length_batches
+from perpcs.model.likelihood import Encoded, item_gains, length_batches, target_inputs, target_nll
 from perpcs.pool.manifest import Manifest
 from perpcs.schema import Count, Rate, Record, Size, as_record
 

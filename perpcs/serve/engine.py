@@ -14,20 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
+from perpcs.assembly.activations import likeness
 from perpcs.assembly.assemble import assemble, token_scores
 from perpcs.assembly.descent import own_piece
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
 from perpcs.assembly.record import Assembly, quantised_size
 from perpcs.assembly.router import Router, Step
-from perpcs.assembly.selection import likeness
 from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import fixed
 from perpcs.model.decode import decode, text_of
-from perpcs.model.likelihood import label_log_probs
-from perpcs.model.text import encode_pair, encode_prompt
+from perpcs.model.likelihood import encode_pair, encode_prompt, label_log_probs
 from perpcs.personalizers.methods import Person, Prepared, Progress, Setting, Watch, Writer, parse, prepare, title_of
 from perpcs.pool.contribute import Say, Trained, train_person
 from perpcs.pool.profile_writer import pool_writer

@@ -36,8 +36,7 @@ from perpcs.pool.manifest import is_number, mapping
 from perpcs.ui import model_card
 from perpcs.ui.results import csv_button, finding_of, made_by, part_of
 from perpcs.ui.state import Studio
-from perpcs.ui.strings import term
-from perpcs.ui.widgets import chart, is_dark
+from perpcs.ui.widgets import chart, is_dark, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

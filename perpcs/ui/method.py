@@ -13,14 +13,13 @@ from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Effect, effects
 from perpcs.figures.columns import largest_piece, piece_facts, short_names, weight_equation
-from perpcs.figures.formula import Layer, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
+from perpcs.figures.story import Layer, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
 from perpcs.ui.model_card import RESULTS, table_html
 from perpcs.ui.navigation import example_picker, task_picker
-from perpcs.ui.people import names_of
-from perpcs.ui.state import Studio
-from perpcs.ui.strings import term
+from perpcs.ui.state import Studio, names_of
+from perpcs.ui.widgets import term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

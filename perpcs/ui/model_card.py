@@ -12,8 +12,7 @@ from perpcs.figures import model_card as rows
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
 from perpcs.tasks import TASKS
 from perpcs.ui.engine import DEFAULT_POOL, ROOT
-from perpcs.ui.strings import NO_GROUP_TWICE, NOT_SAID, term
-from perpcs.ui.widgets import chart, is_dark, stat_row
+from perpcs.ui.widgets import NO_GROUP_TWICE, NOT_SAID, chart, is_dark, stat_row, term
 
 if TYPE_CHECKING:
     from perpcs.pool.manifest import Manifest

@@ -16,11 +16,9 @@ from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
 from perpcs.ui.asking import stored_answers
 from perpcs.ui.navigation import page
-from perpcs.ui.people import names_of
 from perpcs.ui.run import start_assembly
-from perpcs.ui.state import Studio
-from perpcs.ui.strings import CLAIM, computed, term
-from perpcs.ui.widgets import is_dark, stat_row
+from perpcs.ui.state import Studio, names_of
+from perpcs.ui.widgets import CLAIM, computed, is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

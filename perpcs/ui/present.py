@@ -36,10 +36,8 @@ from perpcs.figures.story import STEPS, Story, explanation, size_html, story_htm
 from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.personalizers.methods import title_of
 from perpcs.ui.navigation import current_example
-from perpcs.ui.people import Person, fit_of
-from perpcs.ui.state import Studio, write_link
-from perpcs.ui.strings import CLAIM, computed, term
-from perpcs.ui.widgets import chart, is_dark, stat_row
+from perpcs.ui.state import Person, Studio, fit_of, write_link
+from perpcs.ui.widgets import CLAIM, chart, computed, is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

@@ -29,8 +29,7 @@ from perpcs.tasks import TASKS
 from perpcs.ui import model_card
 from perpcs.ui.navigation import page
 from perpcs.ui.state import Studio, remember
-from perpcs.ui.strings import term
-from perpcs.ui.widgets import stat_row
+from perpcs.ui.widgets import stat_row, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ class Retrieval(Selecting):
     decided_by = "router"
 
     def route(self, history: History) -> Routed:
-        from perpcs.assembly.selection import by_scores
+        from perpcs.assembly.activations import by_scores
 
         if history.likeness is None:
             raise ValueError("PEFT retrieval needs the likeness of the sharers")
@@ -38,7 +38,7 @@ class Uniform(Options):
     decided_by = "router"
 
     def route(self, history: History) -> Routed:
-        from perpcs.assembly.selection import by_scores
+        from perpcs.assembly.activations import by_scores
 
         return by_scores(history, np.zeros(history.shape[1:]), Selecting(selector="all", attention=False))
 
@@ -56,7 +56,7 @@ class Random(Options):
     """Number of pieces each item keeps at each position."""
 
     def route(self, history: History) -> Routed:
-        from perpcs.assembly.selection import by_scores
+        from perpcs.assembly.activations import by_scores
 
         words = np.concatenate([np.asarray(item.ids, dtype=np.int64) for item in history.items])
         draws = np.random.default_rng([self.seed, crc32(words.tobytes())]).random(history.shape[1:])

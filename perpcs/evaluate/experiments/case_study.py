@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from perpcs.assembly.activations import likeness
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import make_router
-from perpcs.assembly.selection import likeness
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting
 from perpcs.evaluate.protocol import evaluate

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from perpcs.assembly.activations import likeness
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS, applies, changed, make_router
 from perpcs.assembly.routers.fit import Fit, settled
-from perpcs.assembly.selection import likeness
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting
 from perpcs.evaluate.metrics import paired, summary
