@@ -16,7 +16,7 @@ from perpcs.assembly.routers import make_router
 from perpcs.evaluate.findings import effects
 from perpcs.figures.story import SYMBOLS, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
 from perpcs.model.basis import Pieces
-from perpcs.ui import method
+from perpcs.ui import engine, method
 from perpcs.ui.method import DIFFERENCES, NOTES
 from perpcs.ui.navigation import TITLES
 
@@ -74,7 +74,7 @@ def test_the_figure_shows_every_number_between_input_and_output():
 
 
 def test_every_symbol_that_lights_up_has_a_rule():
-    css = (method.RESULTS.parent / "perpcs" / "ui" / "style.css").read_text()
+    css = (engine.RESULTS.parent / "perpcs" / "ui" / "style.css").read_text()
     for letter in SYMBOLS:
         assert f".pp-lit:has(.s-{letter}:is(:hover, :focus)) .s-{letter}" in css
 

@@ -43,7 +43,6 @@ from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Factors
 from perpcs.model.likelihood import Encoded, encode_pair, length_batches, pad_right, target_nll, target_places
 from perpcs.pool.select import profile_points
-from perpcs.pool.tensors import Form
 from perpcs.pool.train import PieceSettings, initial_A
 from perpcs.schema import Position, Rate, Record, Size
 from perpcs.tasks import Task, User
@@ -51,6 +50,8 @@ from perpcs.tasks import Task, User
 # ---- the network -----------------------------------------------------------------------------------------------------
 
 
+Form = tuple[str, tuple[int, ...]]
+"""Number format as safetensors calls it (F32, F16, I8), and shape."""
 _WIDER = 4
 _BLOCKS = 2
 

@@ -16,7 +16,7 @@ from perpcs.files import hash_bytes, hash_file, read_regular, write_atomic
 from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base, merge
 from perpcs.model.basis import Pieces, make_pieces
-from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_forms, read_hypernet
+from perpcs.pool.hypernet import Form, Hypernet, HypernetShape, hypernet_forms, read_hypernet
 from perpcs.pool.manifest import (
     ALLOWED,
     Candidates,
@@ -32,7 +32,7 @@ from perpcs.pool.manifest import (
     read_manifest,
     read_sharers,
 )
-from perpcs.pool.tensors import Form, expect, header, is_finite, numbers, read_finite
+from perpcs.pool.tensors import expect, header, is_finite, numbers, read_finite
 from perpcs.schema import as_record
 from perpcs.tasks import Task
 

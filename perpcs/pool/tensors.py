@@ -14,9 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from perpcs.errors import PerpcsError
+from perpcs.pool.hypernet import Form
 
-Form = tuple[str, tuple[int, ...]]
-"""Number format as safetensors calls it (F32, F16, I8), and shape."""
 _AGAIN = "Fetch or build the pool again."
 _SHOWN = 80
 

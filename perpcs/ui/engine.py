@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "assets" / "pools"
 DEFAULT_POOL = "people"
+RESULTS = ROOT / "results"
 
 
 def pool_folder() -> Path:
@@ -43,6 +44,11 @@ def pool_folder() -> Path:
     name = os.environ.get("PERPCS_POOL", "").strip() or DEFAULT_POOL
     shipped = SHIPPED / name
     return shipped if (len(Path(name).parts) == 1 and shipped.exists()) or name == DEFAULT_POOL else Path(name)
+
+
+def results_folder() -> Path:
+    """Where measurements of pools lie."""
+    return RESULTS
 
 
 def shared_root() -> Path:

@@ -16,10 +16,10 @@ from perpcs.figures.columns import largest_piece, piece_facts, short_names, weig
 from perpcs.figures.story import Layer, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
-from perpcs.ui.model_card import RESULTS, table_html
+from perpcs.ui.engine import results_folder
 from perpcs.ui.navigation import example_picker, task_picker
 from perpcs.ui.state import Studio, names_of
-from perpcs.ui.widgets import term
+from perpcs.ui.widgets import table_html, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
@@ -401,7 +401,7 @@ def differences_panel(engine: "Engine") -> None:
         f"under results/ has it: nats per target token minus the {term('base model')}’s, lower is better, with the "
         f"{term('interval', '95 % interval')} over people.</p>"
     )
-    measured = effects(RESULTS)
+    measured = effects(results_folder())
     with st.container(key="differences"):
         for difference in DIFFERENCES:
             with st.expander(difference.what):

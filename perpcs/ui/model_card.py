@@ -1,6 +1,5 @@
 """The model card of the pool: data, base model, pieces, measured quality, limits. It runs no model."""
 
-from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,14 @@ from perpcs.evaluate.findings import Evaluation, Measure, commands, read_evaluat
 from perpcs.figures import model_card as rows
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, title_of
 from perpcs.tasks import TASKS
-from perpcs.ui.engine import DEFAULT_POOL, ROOT
-from perpcs.ui.widgets import NO_GROUP_TWICE, NOT_SAID, chart, is_dark, stat_row, term
+from perpcs.ui.engine import DEFAULT_POOL, results_folder
+from perpcs.ui.widgets import NO_GROUP_TWICE, NOT_SAID, chart, is_dark, stat_row, table_html, term
 
 if TYPE_CHECKING:
     from perpcs.pool.manifest import Manifest
     from perpcs.serve.engine import Engine
 
 
-RESULTS = ROOT / "results"
 """Where ``perpcs evaluate`` writes; the card reads nothing else."""
 _METRICS = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L"}
 _METHODS = {
@@ -31,9 +29,6 @@ _METHODS = {
     "majority": ("majority", "Majority answer"),
     "oracle": ("oracle", "Oracle"),
 }
-_LINE = "border:0;border-bottom:1px solid color-mix(in srgb, currentColor 14%, transparent)"
-_CELL = f"{_LINE};padding:0.28rem 0 0.28rem 0.8rem;text-align:right;vertical-align:top"
-_NAME = f"{_LINE};padding:0.28rem 0;text-align:left;vertical-align:top;font-weight:400"
 _GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1.4rem 2.6rem"
 
 
@@ -51,7 +46,7 @@ def model_card(engine: "Engine") -> None:
     facts = ((escape(number), escape(words)) for number, words in rows.piece_facts_of(manifest, engine.pool_bytes))
     how = " ".join(rows.training_sentences(manifest))
     st.html(f"<h3>{term('piece', 'Pieces')}</h3>{stat_row(facts, 'Facts about the pieces')}{_quiet(escape(how))}")
-    st.html(_hypernet(manifest) + _quality(manifest, read_evaluations(RESULTS, engine.pool.hash)))
+    st.html(_hypernet(manifest) + _quality(manifest, read_evaluations(results_folder(), engine.pool.hash)))
     st.html(_limits(manifest))
 
 
@@ -188,26 +183,6 @@ def _limits(manifest: "Manifest") -> str:
     limits = f'<ul class="pp-prose">{items}</ul>' if said else f"<p>{NOT_SAID}</p>"
     licence = escape(manifest.licence) or NOT_SAID
     return f'<h3>Limits</h3>{limits}<h3 style="margin-top:0.8rem">Licence</h3><p>{licence}</p>'
-
-
-def table_html(caption: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A plain table; all cells are HTML, the first of each row is its heading."""
-    first, *others = head
-    top = f'<th scope="col" style="{_NAME}">{first}</th>' + "".join(
-        f'<th scope="col" style="{_CELL};font-weight:400">{word}</th>' for word in others
-    )
-    lines = "".join(
-        f'<tr><th scope="row" style="{_NAME}">{name}</th>'
-        + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
-        + "</tr>"
-        for name, *cells in body
-    )
-    return (
-        '<table style="width:100%;border-collapse:collapse;margin:0.3rem 0 0.5rem;font-size:0.9rem;line-height:1.35;'
-        'font-variant-numeric:tabular-nums"><caption style="caption-side:top;text-align:left;padding:0 0 0.2rem;'
-        f'color:inherit">{caption}</caption><thead class="pp-quiet"><tr>{top}</tr></thead>'
-        f"<tbody>{lines}</tbody></table>"
-    )
 
 
 def _quiet(html: str) -> str:

@@ -7,7 +7,7 @@ The glossary too: each term defined once, and the longer sentences that more tha
 
 import html
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -218,3 +218,31 @@ def flush(name: str) -> None:
     if st.session_state.get("painted") != name:
         st.session_state["painted"] = name
         time.sleep(PAUSE)
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+_LINE = "border:0;border-bottom:1px solid color-mix(in srgb, currentColor 14%, transparent)"
+_NAME = f"{_LINE};padding:0.28rem 0;text-align:left;vertical-align:top;font-weight:400"
+_CELL = f"{_LINE};padding:0.28rem 0 0.28rem 0.8rem;text-align:right;vertical-align:top"
+
+
+def table_html(caption: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A plain table; all cells are HTML, the first of each row is its heading."""
+    first, *others = head
+    top = f'<th scope="col" style="{_NAME}">{first}</th>' + "".join(
+        f'<th scope="col" style="{_CELL};font-weight:400">{word}</th>' for word in others
+    )
+    lines = "".join(
+        f'<tr><th scope="row" style="{_NAME}">{name}</th>'
+        + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
+        + "</tr>"
+        for name, *cells in body
+    )
+    return (
+        '<table style="width:100%;border-collapse:collapse;margin:0.3rem 0 0.5rem;font-size:0.9rem;line-height:1.35;'
+        'font-variant-numeric:tabular-nums"><caption style="caption-side:top;text-align:left;padding:0 0 0.2rem;'
+        f'color:inherit">{caption}</caption><thead class="pp-quiet"><tr>{top}</tr></thead>'
+        f"<tbody>{lines}</tbody></table>"
+    )
