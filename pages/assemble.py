@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from perpcs.ui import assemble, run
+from perpcs.ui import assemble, give_history
 from perpcs.ui.engine import get_engine
 from perpcs.ui.navigation import settle
 from perpcs.ui.state import studio, write_link
@@ -12,7 +12,7 @@ settle(engine, record)
 
 left, right = st.columns([0.31, 0.69], gap="large")
 with left:
-    run.history_panel(engine, record)
+    give_history.history_panel(engine, record)
 with right:
     assemble.result_panel(engine, record)
 write_link(record)

@@ -391,11 +391,11 @@ def _held_out_loss(engine: FakeEngine, assembly: Assembly, queries: Sequence[Que
 
 def put_in_place(monkeypatch: Any, made: FakeEngine) -> Iterator[FakeEngine]:
     """The body of a fixture: pages open this engine, and nobody waits for pictures."""
-    from perpcs.ui import compare, engine, run, whatif
+    from perpcs.ui import compare, engine, give_history, whatif
 
     monkeypatch.setattr(engine, "open_engine", lambda folder: made)
     monkeypatch.setattr(whatif, "held_out_loss", _held_out_loss)
-    monkeypatch.setattr(run, "TICK", 0.001)
+    monkeypatch.setattr(give_history, "TICK", 0.001)
     monkeypatch.setattr(compare, "TICK", 0.001)
     engine.opening.clear()
     yield made

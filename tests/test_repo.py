@@ -20,8 +20,6 @@ GROUND = (
     "perpcs.errors",
     "perpcs.files",
     "perpcs.schema",
-    "perpcs.errors",
-    "perpcs.schema",
     "perpcs.words",
 )
 """Below all layers: they import only one another."""

@@ -11,7 +11,7 @@ import pytest
 from fakes import FakeEngine
 from streamlit.testing.v1 import AppTest
 
-from perpcs.ui import run, widgets
+from perpcs.ui import give_history, widgets
 from perpcs.ui.assemble import piece_of
 from perpcs.ui.state import _PRIVATE, GUESS, Records, Studio, as_lines, read_draft, to_link
 from perpcs.ui.work import Stopped, Work
@@ -41,7 +41,7 @@ def test_a_cell_that_is_not_in_the_pool_is_no_cell():
 def test_work_stops_when_told_and_the_engine_notices():
     made = FakeEngine(delay=0.02)
     record = Studio(task="LaMP_4")
-    run.start_assembly(made, record, "LaMP_4", made.pool.examples("LaMP_4")[0].history, user="me")
+    give_history.start_assembly(made, record, "LaMP_4", made.pool.examples("LaMP_4")[0].history, user="me")
     work = record.work
     while not work.reports:
         time.sleep(0.005)
@@ -124,7 +124,7 @@ CHAT = "31/12/2023, 18:22 - Ann: where is the boat\n31/12/2023, 18:23 - Bo: by t
 
 
 def give(text):
-    from perpcs.ui.run import other_tasks, read_given
+    from perpcs.ui.give_history import other_tasks, read_given
     from perpcs.ui.state import studio
 
     record = studio()

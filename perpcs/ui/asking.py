@@ -23,7 +23,7 @@ from perpcs.personalizers.methods import Prepared, Progress, parse, title_of
 from perpcs.serve.answer import Answer, Marks, marks_of
 from perpcs.tasks import TASKS, Query, get_task
 from perpcs.tasks.task import Habits, own_texts
-from perpcs.ui.run import items_html
+from perpcs.ui.give_history import items_html
 from perpcs.ui.state import Person, Studio
 from perpcs.ui.work import Work
 

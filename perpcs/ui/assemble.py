@@ -35,10 +35,10 @@ from perpcs.tasks import TASKS
 from perpcs.ui.ask import typed_query
 from perpcs.ui.asking import Asked, columns_html, columns_of, kept_as, start_asking, style_html
 from perpcs.ui.compare import follow
+from perpcs.ui.give_history import start_assembly, watch
 from perpcs.ui.navigation import current_example, page
 from perpcs.ui.numbers import difference_panel, numbers_panel
 from perpcs.ui.piece_panel import piece_panel, words_panel
-from perpcs.ui.run import start_assembly, watch
 from perpcs.ui.state import VIEWS, Person, Studio, fit_of, remember, write_link
 from perpcs.ui.whatif import whatif_panel
 from perpcs.ui.widgets import CLEARED, chart, flush, is_dark, stat_row, term

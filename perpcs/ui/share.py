@@ -31,7 +31,7 @@ from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
 from perpcs.serve.stored import migrated_to, revoke, share
 from perpcs.tasks import TASKS, get_task
-from perpcs.ui import run
+from perpcs.ui import give_history
 from perpcs.ui.engine import open_pool, people_ahead, shared_root
 from perpcs.ui.navigation import pool_tasks
 from perpcs.ui.state import Draft, Studio, remember, to_link
@@ -245,17 +245,17 @@ def text_panel(engine: "Engine", record: Studio) -> None:
     if record.sharing is not None:
         kind = escape(TASKS[record.sharing.task].title.lower())
         st.html(f"<h2>Your text</h2><p>{record.sharing.items} items, read as {kind}.</p>")
-        run.privacy(record)
+        give_history.privacy(record)
         return
     source = "upload" if record.source == "upload" else "paste"
     remember("share-source", source)
     shown = st.segmented_control(
         "Where it comes from", list(_SOURCES), format_func=_SOURCES.__getitem__, key="share-source", required=True
     )
-    run.kind_picker(record, pool_tasks(engine))
+    give_history.kind_picker(record, pool_tasks(engine))
     draft = _uploaded(engine, record) if shown == "upload" else _pasted(engine, record)
-    run.counts(draft)
-    run.other_tasks(record, draft)
+    give_history.counts(draft)
+    give_history.other_tasks(record, draft)
     if draft is not None and draft.error is not None:
         show_error(draft.error)
     read = len(draft.reading.items) if draft and draft.reading else 0
@@ -277,8 +277,8 @@ def text_panel(engine: "Engine", record: Studio) -> None:
         _train(engine, record, draft)
         st.rerun()
     if draft is not None and draft.reading is not None:
-        run.preview(draft)
-    run.privacy(record)
+        give_history.preview(draft)
+    give_history.privacy(record)
 
 
 def _pasted(engine: "Engine", record: Studio) -> Draft | None:
@@ -287,20 +287,20 @@ def _pasted(engine: "Engine", record: Studio) -> Draft | None:
     if not record.text:
         st.button(
             "Fill in a sample",
-            on_click=run.fill_sample,
+            on_click=give_history.fill_sample,
             args=(engine, record, key),
             key="sample",
             type="tertiary",
         )
         return None
-    return run.read_given(record, "paste", record.text, pool_tasks(engine))
+    return give_history.read_given(record, "paste", record.text, pool_tasks(engine))
 
 
 def _uploaded(engine: "Engine", record: Studio) -> Draft | None:
-    file = st.file_uploader("A file with your past items", run.UPLOADS, key=f"upload-{record.generation}")
+    file = st.file_uploader("A file with your past items", give_history.UPLOADS, key=f"upload-{record.generation}")
     if file is None:
         return None
-    return run.read_given(record, "upload", (file.name, file.getvalue()), pool_tasks(engine))
+    return give_history.read_given(record, "upload", (file.name, file.getvalue()), pool_tasks(engine))
 
 
 def _train(engine: "Engine", record: Studio, draft: Draft) -> None:

@@ -15,8 +15,8 @@ from perpcs.figures.town_map import Colouring, Guest, map_title, people_csv, tow
 from perpcs.figures.town_map import People as Drawn
 from perpcs.pool.manifest import STRATEGIES, Candidates, Sharer, place_among, would_share
 from perpcs.pool.portraits import Portrait, Portraits
+from perpcs.ui.give_history import watch
 from perpcs.ui.navigation import current_example, page, task_picker
-from perpcs.ui.run import watch
 from perpcs.ui.state import Person, Studio, names_of, remember
 from perpcs.ui.whatif import strategies_panel, subset_panel
 from perpcs.ui.widgets import CLEARED, MAP_NOTE, chart, flush, is_dark, stat_row, term

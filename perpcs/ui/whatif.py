@@ -24,8 +24,8 @@ from perpcs.files import hash_bytes
 from perpcs.pool.manifest import STRATEGIES, Candidates, would_share
 from perpcs.serve.answer import Answer
 from perpcs.tasks import Query, get_task
+from perpcs.ui.give_history import start_assembly
 from perpcs.ui.numbers import show_difference
-from perpcs.ui.run import start_assembly
 from perpcs.ui.state import Person, Studio, names_of, worked_out
 from perpcs.ui.widgets import table_html, term
 from perpcs.ui.work import show_error
