@@ -5,11 +5,12 @@ PORT ?= 8501
 PYTHON ?=
 PYTEST_ARGS ?=
 DATA ?=
+LOCK ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help app test lint bench evaluate screenshots pool clean env env-dev data
+.PHONY: help app test lint bench evaluate screenshots pool clean env env-dev env-tools data lock audit
 
 help:
 	@echo "make app          start the studio on port $(PORT)   (POOL=folder opens another pool, PORT=8600 another port)"
@@ -19,6 +20,8 @@ help:
 	@echo "make evaluate     all methods on real held-out people, into results/   (DATA=folder of people's files, hours)"
 	@echo "make screenshots  pictures of every page, light and dark, into docs/screenshots"
 	@echo "make pool         build the pool 'people' again, into assets/         (DATA=folder of people's files, hours)"
+	@echo "make lock         write the locks of all packages anew, after a change of requirements"
+	@echo "make audit        ask the registry for known holes in what is locked"
 	@echo "make clean        remove the environment and the caches; build/ stays"
 	@echo "PYTHON=python3.12 names the Python that the environment is made with."
 
@@ -57,6 +60,13 @@ screenshots: env-dev
 pool: data env
 	@$(BIN)/perpcs build people --data "$(DATA)"
 
+lock: env-tools
+	@$(VENV)/tools/bin/python .ci/lock.py
+
+audit: env-tools
+	@for file in $(filter-out .ci/locked-cpu.txt,$(wildcard .ci/locked*.txt)) requirements-base.txt; do \
+	echo "$$file"; $(VENV)/tools/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r $$file || exit 1; done
+
 data:
 	@test -n "$(DATA)" || { echo "Name the folder that has a folder of people's files for each task: DATA=path/to/data" >&2; \
 	exit 1; }
@@ -70,16 +80,27 @@ clean:
 # installed. A stamp is written last, so an installation that was interrupted is taken up again.
 
 env:
-	@$(call FILL,requirements.txt,installed)
+	@$(call FILL,the app,installed,$(if $(filter no,$(LOCK)),$(OPEN),$(LOCKED)))
 
 env-dev: env
-	@$(call FILL,requirements-dev.txt,installed-dev)
+	@$(call FILL,what checking needs,installed-dev,$(if $(filter no,$(LOCK)),$$pip -r requirements-dev.txt,$$locked -r .ci/locked-dev.txt))
 
-# $(call FILL,file of requirements,name of the stamp)
+# uv and pip-audit have an environment of their own: neither the app nor its tests need them.
+env-tools: env
+	@$(call FILL,uv and pip-audit,installed-tools,$(BIN)/python -m venv $(VENV)/tools \
+	&& $(VENV)/tools/bin/python -m pip install -q --no-deps --require-hashes -r .ci/locked-tools.txt)
+
+# Every file must have a hash of the lock; what comes as source is built with the locked setuptools.
+LOCKED := $$locked -r .ci/locked-build.txt \
+    && { $$locked -r .ci/locked-cpu.txt || $$locked -r .ci/locked-torch.txt; } \
+    && $$locked -r .ci/locked.txt -r requirements-base.txt && $$pip --no-deps --no-build-isolation -e .
+OPEN := $$pip -r requirements.txt && $$pip --no-deps --require-hashes -r requirements-base.txt && $$pip --no-deps -e .
+
+# $(call FILL,what for,name of the stamp,how it is installed)
 define FILL
 set -e; \
 say() { echo "$$*" >&2; }; \
-wanted=$$({ pwd; cat requirements.txt requirements-base.txt $(1) pyproject.toml; } | cksum); \
+wanted=$$({ pwd; echo "$(LOCK)"; cat requirements*.txt .ci/locked*.txt pyproject.toml; } | cksum); \
 if [ -f $(VENV)/$(2) ] && [ "$$(cat $(VENV)/$(2))" = "$$wanted" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
 if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
     python=; bare=; \
@@ -108,10 +129,12 @@ say "Installing $(1) into $(VENV); the first time takes a few minutes."; \
 log=$(VENV)/install.log; \
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
 pip="$(BIN)/python -m pip install -q"; \
-if ! { $$pip -r $(1) && $$pip --no-deps --require-hashes -r requirements-base.txt && $$pip --no-deps -e .; } >$$log 2>&1; then \
+locked="$$pip --no-deps --no-build-isolation --require-hashes"; \
+if ! { $(3); } >$$log 2>&1; then \
     if [ -n "$$CI" ]; then tail -n 15 $$log >&2; fi; \
     say "The installation did not succeed: check the network and the free space (3 GB), then run make again;" \
-        "pip's words are in $$log."; \
+        "pip's words are in $$log. If it holds a build of a package that the lock does not know, LOCK=no installs the same" \
+        "versions without hashes."; \
     exit 1; \
 fi; \
 echo "$$wanted" > $(VENV)/$(2)

@@ -6,6 +6,7 @@ The commands by which a person becomes a sharer and stops being one: `perpcs sha
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -129,6 +130,9 @@ DEFAULT_POOL = "people"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for an error a person can mend, 130 when stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
     parser = build_parser()
     options = parser.parse_args(argv)
     try:
@@ -208,12 +212,13 @@ def run_assemble(options: argparse.Namespace) -> None:
 def run_generate(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
+    from perpcs.data.clean import clean_field
     from perpcs.personalizers.methods import names_in
     from perpcs.serve import complete
 
     names = names_in(options.methods)  # a misspelt name is told before a model is loaded
     who = complete.somebody(options.user, options.history, options.task)
-    query = who.task.read_query(options.input)
+    query = who.task.read_query(clean_field(options.input))
     engine = complete.open_engine(pool_folder(options.pool), options.device, options.writer)
     rows = [(complete.prepare(engine, who, name), query) for name in names]
     *_, answers = engine.answer_rows(
@@ -289,6 +294,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.predictions:
         try_writing(Path(options.predictions) / "base.json")
     base = pool.base(options.device)
+    whole = not options.again and (options.with_texts or not options.predictions)  # what is kept has what is asked for
     result = evaluate(
         base,
         pool,
@@ -299,7 +305,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         oracle=_oracle(Path(options.users).with_name("traits.json")),
         with_texts=options.with_texts or bool(options.predictions),
         writer=LazyWriter(options.writer, options.device) if options.writer else pool_writer(pool, options.device),
-        before=None if options.again or options.predictions or not out.exists() else read_json(out),
+        before=read_json(out) if out.exists() and whole else None,
         on_method=lambda so_far: write_json(
             out, {**(so_far if options.with_texts else without_texts(so_far)), **stamp()}
         ),

@@ -11,7 +11,16 @@ from perpcs.assembly.assemble import assemble
 from perpcs.assembly.routers import router_options
 from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiments import Setting, case_study, command_of, cost, history, separation
+from perpcs.evaluate.experiments import (
+    Setting,
+    case_study,
+    command_of,
+    cost,
+    history,
+    run_experiment,
+    separation,
+    unfinished,
+)
 from perpcs.evaluate.protocol import evaluate, held_out_loss
 from perpcs.model.likelihood import encode_pair, target_nll
 from perpcs.pool.manifest import Sharer, read_candidates
@@ -44,6 +53,34 @@ def test_storage_is_once_plus_so_much_a_person(pool, tmp_path, monkeypatch):
     assert found["storage"]["methods"]["oppu"]["person"] == pool.manifest.adapter_bytes
     assert all(row["median_s"][0] > 0 for row in found["time"]["methods"].values())
     assert found["time"]["items"] == [2]
+
+
+def test_an_experiment_that_was_stopped_goes_on_and_ends_as_one_that_was_not(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(separation, "METHODS", ("base", "rag:4", "oppu", "wrong:oppu"))
+    write_town(tmp_path / "town", seed=1, users=3, tasks=[TASK])
+    setting = Setting(pool, "tiny", (TASK,), users=tmp_path / "town", device="cpu")
+    calm = run_experiment("separation", separation.EXPERIMENT, setting, tmp_path / "calm.json")
+    runs, measure = [], separation.person_nll
+
+    def until(*given):
+        runs.append(given)
+        if len(runs) in (3, 5):
+            raise KeyboardInterrupt
+        return measure(*given)
+
+    monkeypatch.setattr(separation, "person_nll", until)
+    out = tmp_path / "stopped.json"
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment("separation", separation.EXPERIMENT, setting, out)
+        assert not out.exists()
+    assert run_experiment("separation", separation.EXPERIMENT, setting, out) == calm
+    assert len(runs) == 6, "what was done is not done again"
+    assert json.loads(out.read_bytes()) == calm
+    assert {path.name for path in tmp_path.iterdir()} == {"town", "calm.json", "stopped.json"}
+    for kept in ("{", "[]", '{"asked": {}, "parts": {"LaMP_4, base": [0]}}'):  # of another question, or no file
+        unfinished(out).write_text(kept)
+        assert run_experiment("separation", separation.EXPERIMENT, setting, out) == calm
 
 
 def test_a_history_is_cut_to_its_newest_items_and_asked_the_same(pool, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,17 @@ def test_a_folder_takes_its_place_from_any_disk(tmp_path, monkeypatch, far):
         assert (place / "inside").read_text() == text
         assert names(place.parent) == ["mine"]
         assert not names(tmp_path / "work")
+
+
+def test_a_folder_takes_its_place_from_another_disk_in_truth(tmp_path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with tempfile.TemporaryDirectory(dir=memory) as other:
+        for text in ("first", "second"):
+            put_in_place(folder_of(Path(other) / "out", text), tmp_path / "pools" / "mine")
+            assert (tmp_path / "pools" / "mine" / "inside").read_text() == text
+        assert names(tmp_path / "pools") == ["mine"]
 
 
 def test_a_disk_that_fills_up_leaves_the_old_folder_and_the_work(tmp_path, monkeypatch):

@@ -55,6 +55,13 @@ def sign(folder, name, task=TASK):
     change(folder, ("tasks", 0, "files", name), hash_file(folder / task / name))
 
 
+def flip(path, at):
+    """Turn one bit over, a share of the way into the file."""
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * at)] ^= 1
+    path.write_bytes(bytes(data))
+
+
 def use(folder):
     """All that an app does with a pool before it answers."""
     return [*validate(folder), Pool(folder).candidates(TASK), Pool(folder).examples(TASK)]
@@ -94,7 +101,8 @@ def test_a_task_that_is_a_path_touches_nothing_elsewhere(name, pool, tmp_path):
     (victim / "examples").mkdir(parents=True)
     for file in ("examples/mine.json", "answers.json", PIECES, "sharers.json"):
         (victim / file).write_text("{}")
-    (pool / "link").symlink_to(victim)
+    if name == "link":
+        (pool / "link").symlink_to(victim)
     before = kept_files(victim)
     whole = manifest_of(pool)
     whole["tasks"].append({**whole["tasks"][0], "task": name.format(outside=victim)})
@@ -254,6 +262,16 @@ def test_a_file_of_endless_json_is_not_read(pool, monkeypatch):
         read_manifest(pool)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_of_a_record_are_finite(number, pool):
+    rows = json.loads((pool / TASK / "sharers.json").read_bytes())
+    rows[0]["loss"] = [number]
+    (pool / TASK / "sharers.json").write_text(json.dumps(rows))
+    sign(pool, "sharers.json")
+    with pytest.raises(PerpcsError, match=r"0\.loss\.0: Input should be a finite number"):
+        use(pool)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000, '{"schema": 1e999}', "\x00\xff", "9" * 5000])
 def test_a_manifest_that_is_none_is_a_sentence(text, pool):
     (pool / "manifest.json").write_text(text)
@@ -376,7 +394,7 @@ def rebase(folder, **config):
 )
 def test_a_config_that_asks_for_more_than_the_files_hold_is_refused(config, pool):
     rebase(pool, **config)
-    with pytest.raises(PerpcsError, match="config"):
+    with pytest.raises(PerpcsError, match=r"config\.json describes"):
         Pool(pool).base("cpu", "float64")
 
 

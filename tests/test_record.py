@@ -21,10 +21,12 @@ from perpcs.assembly.assemble import assemble
 from perpcs.assembly.record import Assembly, pack_weights, quantised_size, rounded, unpack_weights
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.routers.fit import settled
+from perpcs.cli import main
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import people
 from perpcs.model.likelihood import encode_pair, target_nll
 from perpcs.pool.store import Pool
+from perpcs.serve.engine import Engine
 from perpcs.tasks import get_task
 
 # ---- the record ------------------------------------------------------------------------------------------------------
@@ -247,6 +249,80 @@ def test_a_zip_bomb_is_not_unpacked():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"user": "x" * 1_000_000},
+        {"user": "\ud800"},
+        {"sharers": ["x" * 300, "s1", "s2", "s3", "s4"]},
+        {"sharers": ["s1"] * 5},
+        {"positions": ["one"]},
+        {"positions": "abc"},
+        {"router": {"router": "gate", "half_life": 1e308}},
+        {"router": {"router": "gate", "half_life": "x"}},
+        {"router": {"router": ["gate"]}},
+        {"router": {"router": "gate", "without": {"a": 1}}},
+        {"router": {"router": "gate", "without": [1]}},
+        {"extra": {"without": 3}},
+        {"extra": {"length": "far"}},
+        {"extra": {"note": float("nan")}},
+        {"extra": {"note": "x" * 100_000}},
+        {"tokens": 1.5},
+        {"tokens": True},
+        {"seconds": float("inf")},
+        {"seconds": "1"},
+        {"more": 1},
+    ],
+)
+def test_odd_values_inside_a_saved_person_are_damage(changes):
+    whole = {**json.loads(RECORD.to_json()), **changes}
+    with pytest.raises(PerpcsError, match="damaged"):
+        Assembly.from_json(json.dumps(whole))
+
+
+def test_shapes_that_no_pool_has_are_damage_before_anything_is_made_of_them():
+    """Weights of one position were spread over all; a few KB could ask for gigabytes."""
+    for positions, sharers, shape in ((3, 5, (1, 5)), (3, 5, (3, 1)), (3, 5, (15,)), (3, 5, (10**6, 10**6))):
+        whole = json.loads(make(p=positions, s=sharers).to_json())
+        whole["arrays"]["weights"]["shape"] = list(shape)
+        with pytest.raises(PerpcsError, match="damaged"):
+            Assembly.from_json(json.dumps(whole))
+    many = json.loads(make(n=1, p=1, k=1).to_json())
+    many["positions"], many["sharers"] = ([f"{name}{i}" for i in range(4000)] for name in "ps")
+    empty = {"shape": [4000, 4000], "zlib": base64.b64encode(zlib.compress(bytes(4 * 4000 * 4000))).decode()}
+    votes = {"shape": [10_000, 4000, 0], "zlib": base64.b64encode(zlib.compress(b"")).decode()}
+    many["arrays"] = {"weights": empty, "scores": empty, "choices": votes, "votes": votes}
+    with pytest.raises(PerpcsError, match="damaged"):
+        Assembly.from_json(json.dumps(many))
+
+
+def test_a_person_with_other_layers_than_the_pools_is_damaged_in_the_app_and_on_the_command_line(
+    person, tiny_pool_folder, tmp_path, capsys
+):
+    engine = Engine.open(tiny_pool_folder, "cpu", "float64")
+    engine.check(person)
+    one = replace(
+        person,
+        positions=person.positions[:1],
+        weights=person.weights[:1],
+        scores=person.scores[:1],
+        choices=person.choices[:, :1],
+        votes=person.votes[:, :1],
+    )
+    renamed = replace(person, positions=person.positions[::-1])
+    owned = replace(person, own=np.ones(7, np.float16))
+    for other in (one, renamed, owned):
+        with pytest.raises(PerpcsError):
+            engine.check(other)
+        path = tmp_path / "person.json"
+        other.save(path)
+        arguments = ["generate", "--pool", str(tiny_pool_folder), "--user", str(path), "--input", "A boat came back."]
+        assert main(arguments) == 1
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 2
+        assert "damaged" in said or "own piece" in said
 
 
 def test_missing_and_unreadable_paths_are_errors(tmp_path):

@@ -34,6 +34,7 @@ from perpcs.model.basis import Updates, people
 from perpcs.model.likelihood import Encoded, encode_pair, length_batches, pad_right
 from perpcs.pool.select import share_mask
 from perpcs.pool.store import Pool, TaskPieces
+from perpcs.schema import LONGEST_NAME
 from perpcs.tasks import Item, Task
 
 # ---- a person --------------------------------------------------------------------------------------------------------
@@ -63,6 +64,8 @@ def assemble(
     """
     if not items:
         raise PerpcsError("The history is empty.", "Give at least one item.")
+    if len(user) > LONGEST_NAME or user != user.encode("utf-8", "replace").decode():
+        raise PerpcsError(f"The name {user[:20]!r} cannot be saved.", f"Use {LONGEST_NAME} characters at most.")
     options = options or PRESETS["default"]
     pieces = restricted(pool, task.name, pool.pieces(task.name, base.device, base.dtype), options)
     began = time.perf_counter()

@@ -18,11 +18,14 @@ which it starts), and then each row becomes an item, a ``BadRow``, or is past th
     len(items) + len(bad) + cut == rows given
 """
 
+import ctypes
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from html import unescape
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import ftfy
 from charset_normalizer import from_bytes
@@ -33,13 +36,19 @@ from perpcs.tasks import Item
 # ---- limits ----------------------------------------------------------------------------------------------------------
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
 EXCERPT_CHARS = 60
 MAX_MEMBERS = 20_000
 """Files in an archive; archives with more are refused."""
 MAX_ARCHIVE_BYTES = 100_000_000
 """What the readable files of an archive may unpack to, together."""
 MAX_CELLS = 2_000_000
-"""Cells of a workbook's sheet."""
+"""Cells of a workbook."""
+MAX_LINES = 300_000
+"""Lines of a text that are not empty, and entries of a JSON list: more are refused before they are looked at."""
+MAX_SECONDS = 20.0
+"""A reading that takes longer is ended: other visitors share the server."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,60 @@ class Reading:
         return ", ".join(parts) + "."
 
 
+class _TooLong(BaseException):
+    """Not an Exception, so that no parser mistakes it for something wrong in the file."""
+
+
+def in_time(read: Callable[P, T]) -> Callable[P, T]:
+    """Have a function that reads what a person gave end after ``MAX_SECONDS``, whichever parser it is in then.
+
+    A second thread raises an exception in the reading one, which Python lets happen between any two instructions, again
+    and again until the function is left. One call into C must be short by itself.
+
+    Raises:
+        PerpcsError: when the time is over.
+    """
+
+    @wraps(read)
+    def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+        reading, done = ctypes.c_ulong(threading.get_ident()), threading.Event()
+
+        def watch() -> None:
+            wait = MAX_SECONDS
+            while not done.wait(wait):
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(reading, ctypes.py_object(_TooLong))
+                wait = 0.5
+
+        watcher = threading.Thread(target=watch, name="reading-clock", daemon=True)
+        watcher.start()
+
+        def stop() -> None:
+            done.set()
+            watcher.join()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(reading, None)  # what was raised and has not happened yet
+
+        try:
+            try:
+                return read(*args, **kwargs)
+            finally:
+                stop()
+        except _TooLong:
+            stop()
+            raise PerpcsError("It takes too long to read.", "Give the part with your newest items.") from None
+
+    return timed
+
+
+def check_lines(text: str) -> None:
+    """Refuse a text of too many lines before anything looks at each.
+
+    Raises:
+        PerpcsError: for more than ``MAX_LINES`` lines that are not empty.
+    """
+    if text.count("\n") - text.count("\n\n") > MAX_LINES:
+        raise PerpcsError(f"It has more than {MAX_LINES:,} lines.", "Give the part with your newest items.")
+
+
 def count(n: int, noun: str) -> str:
     """``1 row``, ``2,000 rows``."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
@@ -147,6 +210,8 @@ _MAGIC = (
 )
 _MAC_LETTERS = frozenset(b"\x87\x88\x8a\x8d\x8e\x8f\x90\x9a\x9d\x9f")
 """á à ä ç é è ê ö ù ü in old files of a Mac; in Windows-1252 they are rare signs, or nothing."""
+_PART = 500_000
+"""Characters that are searched at once."""
 _SAVE_AS = "Save it as text (UTF-8), CSV or JSON and upload that."
 
 
@@ -173,14 +238,22 @@ def decode(data: bytes) -> tuple[str, tuple[str, ...]]:
 def prepare(text: str) -> tuple[str, tuple[str, ...]]:
     """The text with one kind of line break, without control characters and lone surrogates; notes say what was lost."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    text, dropped = _CONTROL.subn("", text)
-    text, halves = _SURROGATE.subn("\ufffd", text)
+    text, dropped = _replaced(_CONTROL, "", text)
+    text, halves = _replaced(_SURROGATE, "\ufffd", text)
     notes = []
     if dropped:
         notes.append(f"Left out {count(dropped, 'control character')}.")
     if halves:
         notes.append(f"Replaced {count(halves, 'broken character')} by \ufffd.")
     return text, tuple(notes)
+
+
+def _replaced(pattern: re.Pattern[str], new: str, text: str) -> tuple[str, int]:
+    """The text with new for each match of one character, and how many there were. In parts, between which other threads
+    have their turn: one search through a whole file would hold them all.
+    """
+    parts = [pattern.subn(new, text[start : start + _PART]) for start in range(0, len(text), _PART)]
+    return "".join(part for part, _ in parts), sum(found for _, found in parts)
 
 
 def clean_field(text: str) -> str:
@@ -190,7 +263,7 @@ def clean_field(text: str) -> str:
 
 def is_binary(text: str) -> bool:
     """Whether more than a twentieth of the text is control characters; a stray NUL or two is not enough."""
-    controls = len(_CONTROL.findall(text.replace("\r", "")))
+    controls = _replaced(_CONTROL, "", text)[1] - text.count("\r")
     return controls > 4 and controls * 20 > len(text)
 
 
@@ -284,6 +357,15 @@ _CLASS = re.compile(r"(?:class|id)\s*=\s*[\"']?([^\"'>]*)", re.IGNORECASE)
 _VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"))
 
 
+_HUGE = re.compile(r"&#\d{8,};?")
+"""Beyond every character; Python refuses to read thousands of digits as a number."""
+
+
+def decoded(text: str) -> str:
+    """The text with HTML's entities as the characters they stand for."""
+    return unescape(_HUGE.sub("\ufffd", text))
+
+
 def holds_markup(text: str) -> bool:
     """Whether a text is HTML rather than prose that speaks of a tag: some element is closed, or is a line break."""
     return "<" in text and _ELEMENT.search(text) is not None and _CLOSED.search(text) is not None
@@ -296,7 +378,7 @@ def html_to_text(html: str, skip: frozenset[str] = frozenset()) -> str:
         skip: elements that are left out with all that they hold, by name or as ``.class``: the mail that is quoted.
     """
     if "<" not in html:
-        return unescape(html).replace("\xa0", " ").strip()
+        return decoded(html).replace("\xa0", " ").strip()
     if _BREAKS.search(html):  # where elements break the lines, line breaks in the source are spaces
         html = re.sub(r"\s+", " ", html)
     text = "".join(_parts(html, skip)).replace("\xa0", " ")
@@ -308,7 +390,7 @@ def without_markup(text: str) -> str:
     """A text as it reads, if it is HTML or holds HTML's entities; any other as it is."""
     if holds_markup(text):
         return html_to_text(text)
-    return unescape(text).replace("\xa0", " ") if _ENTITY.search(text) else text
+    return decoded(text).replace("\xa0", " ") if _ENTITY.search(text) else text
 
 
 def decoded_once(text: str) -> str:
@@ -325,7 +407,7 @@ def _parts(html: str, skip: frozenset[str]) -> Iterator[str]:
     inside, depth, pos = "", 0, 0  # what is being left out, and how many elements of that name are open in it
     for tag in _TAG.finditer(html):
         if tag.start() > pos and not depth:
-            yield unescape(html[pos : tag.start()])
+            yield decoded(html[pos : tag.start()])
         pos = tag.end()
         name = (tag["name"] or "").lower()
         if not name:  # a comment or a declaration; one that never ends takes all that follows
@@ -339,7 +421,7 @@ def _parts(html: str, skip: frozenset[str]) -> Iterator[str]:
         elif name in _PARAGRAPHS or name in _BLOCKS:
             yield "\n\n" if name in _PARAGRAPHS else "\n"
     if not depth:
-        yield unescape(html[pos:])
+        yield decoded(html[pos:])
 
 
 def _has_class(attributes: str, skip: frozenset[str]) -> bool:

@@ -160,7 +160,7 @@ def _epoch(number: float) -> Moment | None:
 # ---- stars -----------------------------------------------------------------------------------------------------------
 
 
-_OF = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:/|out of|of)\s*(\d+)(?:\s*stars?)?", re.IGNORECASE)
+_OF = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:/|out of|of)\s*(\d{1,9})(?:\s*stars?)?", re.IGNORECASE)
 _STARS = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:stars?|★|⭐️?)?", re.IGNORECASE)
 _GLYPHS = re.compile(r"([★⭐\ufe0f]*)(½?)([☆\ufe0f]*)")
 

@@ -245,7 +245,7 @@ def _read_query(query: Any, number: int, user: str, task: Task, golds: dict[str,
         read = task.read_query(clean_field(query["input"]), gold=answer)
     except PerpcsError as error:
         raise PerpcsError(f"{place}: {error.wrong}", error.do) from None
-    return replace(read, id=query_id if isinstance(query_id, str) else "")
+    return replace(read, id=clean_field(query_id) if isinstance(query_id, str) else "")
 
 
 def answer_of(gold: str, task: Task) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perpcs.data.clean import Row, count
+from perpcs.data.clean import MAX_LINES, Row, clean_field, count
 from perpcs.data.fields import date_of, in_order
 from perpcs.errors import PerpcsError
 from perpcs.tasks import asked_task, no_emails
@@ -68,8 +68,11 @@ class Found:
 
     def elements(self) -> Iterator["Found"]:
         """The elements of this array, in order."""
-        pos = _skip(_SPACE, self.text, self.start + 1)
+        pos, left = _skip(_SPACE, self.text, self.start + 1), MAX_LINES
         while self.text[pos] != "]":
+            left -= 1
+            if left < 0:
+                raise PerpcsError(f"A list in it has more than {MAX_LINES:,} entries.", "Give the newest of them.")
             value, end = _decode_again(self.text, pos)
             yield Found(value, self.text, pos, self.line_of)
             pos = _skip(_BETWEEN, self.text, end)
@@ -288,7 +291,7 @@ def is_user(value: Any) -> bool:
 def user_name(user: dict[str, Any]) -> str:
     """The user's id; where LaMP's files name no user, a user is known by the id of the question."""
     name = user.get("user_id") if user.get("user_id") is not None else user.get("id")
-    return name if isinstance(name, str) else ""
+    return clean_field(name) if isinstance(name, str) else ""
 
 
 def profile(user: Found) -> list[Found]:

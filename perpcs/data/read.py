@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Literal
 
-from perpcs.data.clean import Limits, Reading, Row, count, decode, is_binary, prepare, without_markup
+from perpcs.data.clean import Limits, Reading, Row, count, decode, in_time, is_binary, prepare, without_markup
 from perpcs.data.collect import collect, fitting, guess_rows
 from perpcs.data.exports import recognise
 from perpcs.data.exports.given import REPLY, Given, is_zip, left_out_note, open_zip, refuse_structured, sheets_of
@@ -71,6 +71,7 @@ class Look:
     """All tasks for which most rows can be read."""
 
 
+@in_time
 def read_pasted(
     text: str,
     task: Task,
@@ -112,6 +113,7 @@ def read_upload(
     return read_named(name, data, task, limits, user_id, replies)[1]
 
 
+@in_time
 def read_named(
     name: str, data: bytes, task: Task, limits: Limits, user_id: str | None = None, replies: bool = True
 ) -> tuple[str | None, Reading]:
@@ -121,16 +123,21 @@ def read_named(
     return parsed.user_id, collect(parsed.rows, task, limits, parsed.notes)
 
 
+@in_time
+def _look_at(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
+    parsed, asks = _look(given, name, user_id)
+    rows = list(parsed.rows)
+    replies = sum(bool(row.fields.get(REPLY)) for row in rows)
+    guess, fits = guess_rows(rows[:GUESS_ROWS]), fitting(rows[:GUESS_ROWS])
+    if guess is None and parsed.export and fits:
+        guess = fits[-1], "It is text that you wrote, without an answer to each."
+    return Look(parsed.people, asks, guess, replies, fits)
+
+
 def look(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
     """Whose history it may be and which tasks it fits. Never raises: ``read_upload`` says what is wrong with a file."""
     try:
-        parsed, asks = _look(given, name, user_id)
-        rows = list(parsed.rows)
-        replies = sum(bool(row.fields.get(REPLY)) for row in rows)
-        guess, fits = guess_rows(rows[:GUESS_ROWS]), fitting(rows[:GUESS_ROWS])
-        if guess is None and parsed.export and fits:
-            guess = fits[-1], "It is text that you wrote, without an answer to each."
-        return Look(parsed.people, asks, guess, replies, fits)
+        return _look_at(given, name, user_id)
     except PerpcsError:
         return Look()
 
@@ -163,7 +170,8 @@ def _without_replies(parsed: Parsed, replies: bool) -> Parsed:
 def _look(given: str | bytes, name: str, user_id: str | None) -> tuple[Parsed, bool]:
     parsed = _parse_bytes(name, given, None, user_id) if isinstance(given, bytes) else None
     if parsed is None:
-        parsed = parse(Given(prepare(str(given))[0], name), None, user_id)
+        text = prepare(str(given))[0]
+        parsed = parse(Given(text, name), None, user_id) if text.strip() else Parsed((), ())
     return parsed, parsed.export and len(parsed.people) > 1
 
 

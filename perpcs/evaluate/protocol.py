@@ -260,15 +260,23 @@ def evaluate(
 
 
 def _same_people(before: Mapping[str, Any], now: Mapping[str, Any], users: Sequence[User]) -> bool:
-    """Whether an earlier result is of this pool, these settings and these people with these histories."""
+    """Whether an earlier result is of this pool, these settings and these people with these histories; what is no
+    result is of none.
+    """
     same = ("kind", "task", "task_version", "pool_hash", "users", "queries")
-    if any(before.get(key) != now[key] for key in same) or not _same_settings(before.get("settings"), now["settings"]):
-        return False
     asked = [(user.id, len(user.history), [query.id for query in user.queries]) for user in users]
-    return all(
-        [(row["user"], row["history"], [query["id"] for query in row["queries"]]) for row in rows] == asked
-        for rows in before["examples"].values()
-    )
+    try:
+        return (
+            all(before[key] == now[key] for key in same)
+            and _same_settings(before["settings"], now["settings"])
+            and before["methods"].keys() == before["examples"].keys()
+            and all(
+                [(row["user"], row["history"], [query["id"] for query in row["queries"]]) for row in rows] == asked
+                for rows in before["examples"].values()
+            )
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def _same_settings(before: Any, now: Mapping[str, Any]) -> bool:

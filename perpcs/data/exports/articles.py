@@ -244,14 +244,12 @@ def _google(value: dict[str, Any]) -> dict[str, Any] | None:
 # ---- feeds -----------------------------------------------------------------------------------------------------------
 
 
-_ROOT = re.compile(
-    r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>|<\?[^>]*>|\s)*<(?:\w+:)?(rss|feed|RDF)\b", re.DOTALL
-)
+_ROOT = re.compile(r"(?:<\?[^>]*>|<!--.*?-->|<!DOCTYPE[^>\[]*>|\s++)*+<(?:\w+:)?(rss|feed|RDF)\b", re.DOTALL)
 _PLACE = re.compile(r"<(?:\w+:)?(?:item|entry)\b")
-_DECLARATION = re.compile(r"<\?xml[^>]*\?>")
+_DECLARATION = re.compile(r"<\?xml[^<>]*\?>")
 _KIND = "http://schemas.google.com/g/2005#kind"
 """What Blogger's export says each entry is."""
-_SHORTCODE = re.compile(r"\[/?(?:gallery|caption|embed|audio|video|playlist|contact-form|su_\w+|vc_\w+)\b[^\]\n]*\]")
+_SHORTCODE = re.compile(r"\[/?(?:gallery|caption|embed|audio|video|playlist|contact-form|su_\w+|vc_\w+)\b[^\[\]\n]*\]")
 """Markup of WordPress that is no HTML."""
 _PUBLISHED = ("", "publish", "inherit")
 

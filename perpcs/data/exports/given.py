@@ -32,7 +32,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import openpyxl
 
-from perpcs.data.clean import MAX_ARCHIVE_BYTES, MAX_CELLS, MAX_MEMBERS, Row, without_markup
+from perpcs.data.clean import MAX_ARCHIVE_BYTES, MAX_CELLS, MAX_MEMBERS, Row, check_lines, without_markup
 from perpcs.data.fields import is_header, plain
 from perpcs.data.parse_json import Found, is_json_lines, items_of, looks_like_json, read_document, read_lines
 from perpcs.data.parse_tables import Grid, Record, find_header, table_rows, text_grids
@@ -132,7 +132,8 @@ def sheets_of(data: bytes) -> tuple[Grid, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that openpyxl passes over
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
-            sheets = {sheet.title: list(_records(sheet)) for sheet in book.worksheets}
+            left = [MAX_CELLS]
+            sheets = {sheet.title: list(_records(sheet, left)) for sheet in book.worksheets}
             book.close()
     except PerpcsError:
         raise
@@ -141,12 +142,12 @@ def sheets_of(data: bytes) -> tuple[Grid, ...]:
     return tuple(Grid("\t", partial(list, rows), title) for title, rows in sheets.items() if rows)
 
 
-def _records(sheet: Any) -> Iterator[Record]:
-    cells_read = 0
+def _records(sheet: Any, left: list[int]) -> Iterator[Record]:
+    """Its rows; ``left`` holds how many cells may yet be read of the whole workbook."""
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
-        cells_read += len(row)
-        if cells_read > MAX_CELLS:
-            raise PerpcsError(f"The sheet has more than {MAX_CELLS:,} cells.", "Save the part with your items as CSV.")
+        left[0] -= len(row)
+        if left[0] < 0:
+            raise PerpcsError(f"It has more than {MAX_CELLS:,} cells.", "Save the part with your items as CSV.")
         cells = [_text(value) for value in row]
         while cells and not cells[-1]:
             cells.pop()
@@ -200,6 +201,7 @@ class Given:
         if assigned:  # spaces instead, so that lines and columns stay true
             self.script = assigned[0].split("=")[0].strip()
             text = " " * assigned.end() + text[assigned.end() :].rstrip("; \t\n")
+        check_lines(text)
         self.text = text
 
     @cached_property
@@ -364,7 +366,11 @@ _KINDS = (  # how it opens, what it is, what to give instead
     (r"<(?:kml|gpx|svg|plist|smses)\b", "XML of another kind", _AS_TABLE),
     (r"BEGIN:VCARD", "an address book (vCard)", "Give what you wrote instead."),
     (r"BEGIN:VCALENDAR", "a calendar (iCalendar)", "Give what you wrote instead."),
-    (r"\[LINE\] |[^\n]*(?:KakaoTalk|카카오톡)[^\n]*\n(?:Date Saved|저장한 날짜)", "a chat of LINE or KakaoTalk", _OWN),
+    (
+        r"\[LINE\] |(?=[^\n]*(?:KakaoTalk|카카오톡))[^\n]*+\n(?:Date Saved|저장한 날짜)",
+        "a chat of LINE or KakaoTalk",
+        _OWN,
+    ),
     (r"TY  - ", "references in RIS", "Export them as BibTeX or CSL-JSON."),
     (r"%0 \w|PMID- ?\d", "references in EndNote's or PubMed's format", "Export them as BibTeX or CSL-JSON."),
     (r"\{\\rtf", "rich text (RTF)", "Save it as plain text."),
@@ -372,15 +378,15 @@ _KINDS = (  # how it opens, what it is, what to give instead
     (r"WEBVTT|1\n\d\d:\d\d:\d\d[,.]\d{3} -->", "subtitles", "Give what you wrote yourself."),
     (r"%PDF", "a PDF", "Save it as text."),
     (r"-----BEGIN [A-Z ]+-----", "a key, a certificate or encrypted text", "Give what you wrote instead."),
-    (r"(?:--[^\n]*\n|\s)*(?:CREATE TABLE|INSERT INTO|DROP TABLE|BEGIN TRANSACTION|PRAGMA )", "SQL", _AS_TABLE),
+    (r"(?:--[^\n]*\n|\s++)*+(?:CREATE TABLE|INSERT INTO|DROP TABLE|BEGIN TRANSACTION|PRAGMA )", "SQL", _AS_TABLE),
     (r"diff --git |--- \S+\n\+\+\+ ", "a patch", "Give what you wrote instead."),
     (r"#!|<\?php|import \w+\n|from [\w.]+ import ", "a program", "Give what you wrote instead."),
     (r"@(?:comment|string|preamble)\s*[{(]", "BibTeX without entries", "Export entries with their abstracts."),
-    (r"---[ \t]*\n[\w\" -]+:[ \t\n]", "YAML", _AS_TABLE),
-    (r"\[[\w. -]+\]\n[\w. -]+[ \t]*=", "a settings file", "Give what you wrote instead."),
+    (r"---[ \t]*+\n[\w\" -]++:[ \t\n]", "YAML", _AS_TABLE),
+    (r"\[[\w. -]+\]\n[\w. -]++[ \t]*+=", "a settings file", "Give what you wrote instead."),
 )
 _OPENINGS = [(re.compile(pattern, re.IGNORECASE), kind, do) for pattern, kind, do in _KINDS]
-_XML = re.compile(r"(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<([A-Za-z][\w:.-]*)(?=[\s/>])[^<>]*>", re.DOTALL)
+_XML = re.compile(r"(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s++)*+<([A-Za-z][\w:.-]*)(?=[\s/>])[^<>]*>", re.DOTALL)
 _YAML = re.compile(r"(?:- )?[\w\"'-]+:(?: .*)?$|\s+- |\s{2,}[\w\"'-]+:(?: |$)")
 _ENDINGS = {
     **dict.fromkeys((".yaml", ".yml"), "YAML"),
@@ -421,7 +427,7 @@ def refuse_structured(given: Given) -> None:
         given.share(_YAML) == 1.0
         and text.count("\n") > 3
         and "\n" in text
-        and re.search(r"^\s+\S|^- ", text, re.MULTILINE)
+        and re.search(r"^[ \t]+\S|^- ", text, re.MULTILINE)
     ):
         raise PerpcsError("This is YAML, which is not read here.", _AS_TABLE)
     ending = PurePath(given.name).suffix.lower()

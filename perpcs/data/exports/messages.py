@@ -8,8 +8,9 @@ a file on disk, and nothing that people give is written there.
 import re
 from collections import Counter
 from collections.abc import Iterator
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from email.utils import parseaddr
 from typing import Any
 
@@ -28,7 +29,7 @@ _MESSAGE = re.compile(
     rf"[{_MARKS}]*(?:\[(?P<when>{_DAY}){_CLOCK}\]\s|(?P<at>{_DAY}){_CLOCK}(?:\s[-–]\s|,\s(?=[^:\n]{{1,60}}\s:\s)))(?P<rest>.*)",
     re.DOTALL,
 )
-_SAID = re.compile(rf"[{_MARKS}~\s]*([^:\n\"“”]{{1,60}}?)[{_MARKS}]*:(?:\s|$)(.*)", re.DOTALL)
+_SAID = re.compile(rf"[{_MARKS}~\s]*+([^:\n\"“”]{{1,60}}?)[{_MARKS}]*+:(?:\s|$)(.*)", re.DOTALL)
 _OMITTED = re.compile(
     r"<[^<>\n]{1,60}>|.*\((?:file attached|Datei angehängt|archivo adjunto|fichier joint|arquivo anexado|file allegato|"
     r"bestand bijgevoegd|файл добавлен|文件附件|添付ファイル)\)|null|POLL:.*|"
@@ -48,7 +49,10 @@ _GONE = re.compile(
     r"(?:image|video|audio|sticker|GIF|document|Contact card) omitted)[.。]?",
     re.IGNORECASE,
 )
-_EDITED = re.compile(rf"[{_MARKS}\s]*<[^<>\n]*(?:edited|bearbeitet|edit[óò]|modifi)[^<>\n]*>$", re.IGNORECASE)
+_EDITED = re.compile(rf"[{_MARKS}\s]*+<(?=[^<>\n]*(?:edited|bearbeitet|edit[óò]|modifi))[^<>\n]*+>$", re.IGNORECASE)
+
+_TAIL = 200
+"""Characters at the end of a message in which ``_EDITED`` is looked for."""
 
 
 def whatsapp(given: Given) -> History | None:
@@ -64,7 +68,8 @@ def whatsapp(given: Given) -> History | None:
             if not said:
                 left_out["notice of WhatsApp"] += 1
                 continue
-            text = _EDITED.sub("", said[2].rstrip())
+            written = said[2].rstrip()
+            text = written[:-_TAIL] + _EDITED.sub("", written[-_TAIL:])
             # What iOS writes itself begins with a mark of direction.
             written = text.strip(_MARKS + " \n")
             if text.startswith(tuple(_MARKS)) or _OMITTED.fullmatch(written) or _GONE.fullmatch(written):
@@ -146,9 +151,9 @@ def _said(value: dict[str, Any]) -> tuple[str, str, Any] | None:
 # ---- mail ------------------------------------------------------------------------------------------------------------
 
 
-_FROM_LINE = re.compile(rb"^From [^\n]*\d{4}[^\n]*\n(?=[A-Za-z][A-Za-z0-9-]*:)", re.MULTILINE)
+_FROM_LINE = re.compile(rb"^From (?=[^\n]*\d{4})[^\n]*+\n(?=[A-Za-z][A-Za-z0-9-]*:)", re.MULTILINE)
 _ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
-_HEADERS = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]*:[^\n]*\n(?:[ \t]+[^\n]*\n)*){3,200}\n")
+_HEADERS = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+){3,200}+\n")
 _TELLING = re.compile(r"^(?:message-id|mime-version|received|return-path|delivered-to|content-type):", re.M | re.I)
 _ADDRESSED = re.compile(r"^from:", re.M | re.I)
 _QUOTE_SKIP = frozenset(
@@ -177,11 +182,27 @@ _PHONE = re.compile(
 _ANSWER = re.compile(r"\s*(?:re|aw|fwd?|wg|sv|antw|rv|tr|ref)(?:\[\d+\])?\s*:", re.IGNORECASE)
 
 
+class _Short(EmailPolicy):
+    """Headers cut before the email package parses them, which takes time that grows with the square of their length."""
+
+    def header_fetch_parse(self, name: str, value: Any) -> Any:
+        return super().header_fetch_parse(name, value[:_HEADER_CHARS] if isinstance(value, str) else value)
+
+
+_HEADER_CHARS = 2_000
+"""Longer than any that a mail program writes into what is read here."""
+_POLICY = _Short()
+
+
 def mailbox(given: Given) -> History | None:
     """The mails of an mbox, or one mail."""
     data = given.data or given.text.encode("utf-8", "replace")
     data = data.replace(b"\r\n", b"\n").lstrip(b"\xef\xbb\xbf\n")
-    starts = [found for found in _FROM_LINE.finditer(data) if data[: found.start()][-2:] in (b"", b"\n\n")]
+    starts = [
+        found
+        for found in _FROM_LINE.finditer(data)
+        if data[max(0, found.start() - 2) : found.start()] in (b"", b"\n\n")
+    ]
     if given.sheets or not (data.startswith(b"From ") and starts):
         headers = _HEADERS.match(given.text.lstrip())
         if not headers or not _TELLING.search(headers[0]) or not _ADDRESSED.search(headers[0]):
@@ -199,11 +220,14 @@ def mailbox(given: Given) -> History | None:
     def rows() -> Iterator[Row]:
         labelled = b"X-Gmail-Labels:" in data
         for line, raw in mails:
-            mail = message_from_bytes(raw, policy=policy.default)
-            if labelled and "sent" not in str(mail.get("X-Gmail-Labels", "")).lower():
+            mail = _parsed(raw)
+            if mail is None:
+                left_out["mail that is broken"] += 1
+                continue
+            if labelled and "sent" not in _header(mail, "X-Gmail-Labels").lower():
                 left_out["mail that was not sent"] += 1
                 continue
-            text = own_words(_body(mail)) if isinstance(mail, EmailMessage) else ""
+            text = own_words(_body(mail))
             if not text:
                 left_out["mail without words of its own"] += 1
                 continue
@@ -245,10 +269,24 @@ def own_words(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
 
 
+def _parsed(raw: bytes) -> EmailMessage | None:
+    """A mail, or None where the email package fails on it."""
+    try:
+        mail = message_from_bytes(raw, policy=_POLICY)
+    except (ValueError, IndexError, AttributeError, LookupError, TypeError, RecursionError):
+        return None
+    return mail if isinstance(mail, EmailMessage) else None
+
+
 def _header(mail: EmailMessage, name: str) -> str:
     try:
         return " ".join(str(mail.get(name, "")).split())
-    except (ValueError, IndexError, AttributeError):  # the email package fails on some malformed headers
+    except (
+        ValueError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+    ):  # of malformed headers
         return ""
 
 

@@ -7,10 +7,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from html import unescape
 from typing import Any
 
-from perpcs.data.clean import Row, decoded_once, html_to_text
+from perpcs.data.clean import Row, decoded, decoded_once, html_to_text
 from perpcs.data.exports.given import REPLY, Given, History, at, row_of, text_at
 from perpcs.data.parse_json import Found, read_document
 from perpcs.errors import PerpcsError
@@ -39,7 +38,7 @@ def x_archive(given: Given) -> History | None:
 
     def rows() -> Iterator[Row]:
         for found, tweet in tweets:
-            text = unescape(text_at(tweet, "full_text") or text_at(tweet, "core", "text") or text_at(tweet, "text"))
+            text = decoded(text_at(tweet, "full_text") or text_at(tweet, "core", "text") or text_at(tweet, "text"))
             if text.startswith("RT @") or tweet.get("retweeted_status"):
                 left_out["repost"] += 1
             elif text:
@@ -184,8 +183,8 @@ def reddit(given: Given) -> History | None:
                 yield each
                 continue
             fields: Mapping[str, Any] = each.fields if isinstance(each, Row) else _reddit_data(each.value)
-            written = unescape(text_at(fields, "body") or text_at(fields, "selftext"))
-            title = unescape(text_at(fields, "title"))
+            written = decoded(text_at(fields, "body") or text_at(fields, "selftext"))
+            title = decoded(text_at(fields, "title"))
             body = _QUOTED_LINE.sub("", written).strip()
             if written in _REMOVED or (not written and not title):
                 left_out["removed post" if written else "post without text"] += 1

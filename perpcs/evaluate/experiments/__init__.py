@@ -15,11 +15,12 @@ case_study    one person's weights beside PEFT retrieval's choice
 A further experiment is one further file.
 """
 
+import json
 import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
@@ -33,9 +34,10 @@ from perpcs.data.lamp_files import with_others
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError, unknown
 from perpcs.evaluate.findings import KIND
-from perpcs.files import write_json
+from perpcs.files import hash_file, write_json
 from perpcs.model.base import BaseModel
 from perpcs.pool.build import versions
+from perpcs.pool.manifest import mapping, read_json
 from perpcs.pool.store import Pool
 from perpcs.tasks import User, get_task
 
@@ -66,6 +68,34 @@ class Setting:
     """Compute again what is stored."""
     device: str = "auto"
     say: Say = lambda line: None
+    unfinished: Path | None = None
+    """Where the parts that are done lie until the whole is; None = nowhere."""
+
+    def kept(self, part: str, work: Callable[[], Any]) -> Any:
+        """A part of the answer as JSON gives it back: the one that a stopped run kept, else what the work returns."""
+        if part not in self._parts:
+            self._parts[part] = json.loads(json.dumps(work()))
+            if self.unfinished is not None:
+                write_json(self.unfinished, {"asked": self._asked, "parts": self._parts})
+        return self._parts[part]
+
+    @cached_property
+    def _asked(self) -> dict[str, Any]:
+        """What parts must have been asked with to be of use."""
+        users = self.users
+        files = {} if users is None else {task: people_file(task_folder(users, task), TARGETS) for task in self.tasks}
+        found = {task: hash_file(file) for task, file in files.items() if file.exists()}
+        return {"pool_hash": self.pool.hash, "people": self.people, "seed": self.seed, "users": found}
+
+    @cached_property
+    def _parts(self) -> dict[str, Any]:
+        """What is done; of a file that is of another question or damaged, nothing."""
+        try:
+            stored = read_json(self.unfinished) if self.unfinished and self.unfinished.exists() else None
+        except PerpcsError:
+            return {}
+        stored = mapping(stored)
+        return dict(mapping(stored.get("parts"))) if stored.get("asked") == self._asked else {}
 
     @cached_property
     def base(self) -> BaseModel:
@@ -111,11 +141,12 @@ class Experiment:
 
 
 def run_experiment(name: str, experiment: Experiment, setting: Setting, out: Path) -> dict[str, Any]:
-    """Run one and write its result.
+    """Run one and write its result. A run that was stopped goes on where it was.
 
     Raises:
         PerpcsError: when the pool cannot answer it, or the file cannot be written.
     """
+    setting = replace(setting, unfinished=unfinished(out))
     result = {
         "kind": KIND,
         "experiment": name,
@@ -128,7 +159,13 @@ def run_experiment(name: str, experiment: Experiment, setting: Setting, out: Pat
         **experiment.run(setting),
     }
     write_json(out, result)
+    unfinished(out).unlink(missing_ok=True)
     return result
+
+
+def unfinished(out: Path) -> Path:
+    """Where a result lies while it is not whole."""
+    return out.with_name(f".{out.stem}.unfinished.json")
 
 
 def command_of(name: str, setting: Setting) -> str:

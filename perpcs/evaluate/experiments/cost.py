@@ -87,9 +87,13 @@ def _seconds(setting: Setting, name: str, history: Sequence[Item], counts: Seque
     for count in counts:
         items = history[-count:]
         for method, do in methods.items():
-            if method != SEARCHED:
-                do(items)  # once for warmth
-            runs[method].append([_timed(do, items) for _ in range(1 if method == SEARCHED else REPEATS)])
+
+            def measure(method: str = method, do: Callable[..., object] = do, items: Any = items) -> list[float]:
+                if method != SEARCHED:
+                    do(items)  # once for warmth
+                return [_timed(do, items) for _ in range(1 if method == SEARCHED else REPEATS)]
+
+            runs[method].append(setting.kept(f"{name}, {count} items, {method}", measure))
         setting.say(f"{count} items: " + ", ".join(f"{method} {min(rows[-1]):.2f} s" for method, rows in runs.items()))
     return {
         method: {

@@ -42,10 +42,15 @@ def _column(setting: Setting, name: str) -> dict[str, Any]:
         ready: dict[str, Any] = {}
         for method in METHODS:
             plain = parse(method).plain
-            if plain not in ready:
-                ready[plain] = prepare(setting.base, setting.pool, task, cut, plain)
-            shift = int(plain != method)
-            rows[method].append(person_nll(setting.base, setting.pool, task, cut, ready[plain], shift))
+
+            def measure(
+                method: str = method, plain: str = plain, cut: Sequence[User] = cut, ready: dict[str, Any] = ready
+            ) -> list[float]:
+                if plain not in ready:
+                    ready[plain] = prepare(setting.base, setting.pool, task, cut, plain)
+                return person_nll(setting.base, setting.pool, task, cut, ready[plain], int(plain != method))
+
+            rows[method].append(setting.kept(f"{name}, {size} items, {method}", measure))
         said = ", ".join(f"{method} {np.mean(found[-1]):.3f}" for method, found in rows.items())
         setting.say(f"{name}, {size} items: {said}")
     return {

@@ -6,6 +6,7 @@ sharers is taken are those by which candidates become sharers (paper, section 5)
 afterwards: those most like the person. The ways to choose are the paper's ablations (its Table 2) and our own.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from perpcs.assembly.activations import likeness
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.router import Router
-from perpcs.assembly.routers import PRESETS, applies, changed, make_router
+from perpcs.assembly.routers import PRESETS, applies, changed, flat_options, make_router
 from perpcs.assembly.routers.fit import Fit, settled
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting
@@ -100,8 +101,13 @@ class _Losses:
     def _one(self, number: int, options: Router) -> float:
         if (number, options) not in self.known:
             user, task = self.users[number], get_task(self.name)
-            made = assemble(self.setting.base, self.setting.pool, task, user.history, options=options)
-            loss = held_out_loss(self.setting.base, self.setting.pool, made, user.queries)
+
+            def measure() -> float | None:
+                made = assemble(self.setting.base, self.setting.pool, task, user.history, options=options)
+                return held_out_loss(self.setting.base, self.setting.pool, made, user.queries)
+
+            part = f"{self.name}, person {number}, {json.dumps(flat_options(options), sort_keys=True)}"
+            loss = self.setting.kept(part, measure)
             assert loss is not None  # everybody has an answered query
             self.known[number, options] = loss
         return self.known[number, options]

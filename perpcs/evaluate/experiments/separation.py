@@ -37,10 +37,14 @@ def _column(setting: Setting, name: str) -> dict[str, Any]:
     found: dict[str, list[float]] = {}
     for method in METHODS:
         plain = parse(method).plain
-        if plain not in ready:
-            setting.say(f"{name}: preparing {plain} for {len(users)} people")
-            ready[plain] = prepare(setting.base, setting.pool, task, users, plain)
-        found[method] = person_nll(setting.base, setting.pool, task, users, ready[plain], int(plain != method))
+
+        def measure(method: str = method, plain: str = plain) -> list[float]:
+            if plain not in ready:
+                setting.say(f"{name}: preparing {plain} for {len(users)} people")
+                ready[plain] = prepare(setting.base, setting.pool, task, users, plain)
+            return person_nll(setting.base, setting.pool, task, users, ready[plain], int(plain != method))
+
+        found[method] = setting.kept(f"{name}, {method}", measure)
     rows = {
         method: {"nll": summary(values), "minus_base": paired(values, found["base"])}
         for method, values in found.items()

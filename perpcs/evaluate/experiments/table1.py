@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perpcs.evaluate.experiments import Experiment, Setting, last_change, stamp
+from perpcs.evaluate.experiments import Experiment, Setting, last_change, stamp, unfinished
 from perpcs.evaluate.metrics import paired, score_person
 from perpcs.evaluate.protocol import evaluate
 from perpcs.files import write_json
+from perpcs.pool.manifest import read_json
 from perpcs.tasks import Task, User, get_task
 
 METHODS = (
@@ -67,10 +68,13 @@ def _column(setting: Setting, task: Task) -> dict[str, Any]:
             methods,
             oracle=oracle or None,
             with_texts=made_up,
+            before=read_json(unfinished(path)) if unfinished(path).exists() else None,
+            on_method=lambda so_far: write_json(unfinished(path), so_far),
             say=lambda line: setting.say(f"{task.name}: {line}"),
         )
         stored = {**stored, **stamp()}
         write_json(path, stored)
+        unfinished(path).unlink(missing_ok=True)
     else:
         setting.say(f"{task.name}: taken from {path}")
         stored = {**last_change(path), **stored}
