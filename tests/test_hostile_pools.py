@@ -55,13 +55,6 @@ def sign(folder, name, task=TASK):
     change(folder, ("tasks", 0, "files", name), hash_file(folder / task / name))
 
 
-def flip(path, at):
-    """Turn one bit over, a share of the way into the file."""
-    data = bytearray(path.read_bytes())
-    data[int(len(data) * at)] ^= 1
-    path.write_bytes(bytes(data))
-
-
 def use(folder):
     """All that an app does with a pool before it answers."""
     return [*validate(folder), Pool(folder).candidates(TASK), Pool(folder).examples(TASK)]
