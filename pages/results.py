@@ -1,6 +1,6 @@
 """Results: what was measured, how certain it is, what it costs, and the examples behind each number."""
 
-from perpcs.ui import costs, results
+from perpcs.ui import costs, peftu, results
 from perpcs.ui.engine import get_engine
 from perpcs.ui.state import studio, write_link
 from perpcs.ui.widgets import flush
@@ -14,4 +14,5 @@ costs.history_panel(engine, record)
 costs.robustness_panel(engine, record)
 costs.cost_panel(engine)
 costs.case_panel(engine)
+peftu.peftu_panel()
 write_link(record)

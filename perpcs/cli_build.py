@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perpcs.errors import PerpcsError
 from perpcs.files import try_writing
+from perpcs.schema import MODULES_OF, PIECE_KINDS
 
 if TYPE_CHECKING:
     from perpcs.pool.build import TaskPeople
@@ -36,10 +37,13 @@ def add_commands(commands: Any, pools: Path) -> None:
     )
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")
     build.add_argument("--sharers", type=int, default=40, help="sharers a task, at most (default: %(default)s)")
+    build.add_argument("--kind", choices=PIECE_KINDS, default="lora", help="what a piece is (default: %(default)s)")
     build.add_argument(
-        "--kind", choices=("lora", "ia3"), default="lora", help="of a piece: a LoRA's, or an (IA)3 vector"
+        "--rank",
+        type=int,
+        default=8,
+        help="rank of a LoRA piece, width of an adapter, tokens of a prefix (default: %(default)s)",
     )
-    build.add_argument("--rank", type=int, default=8, help="rank of a LoRA piece (default: %(default)s)")
     build.add_argument("--epochs", type=int, default=2, help="epochs of piece training (default: %(default)s)")
     build.add_argument("--rate", type=float, default=1.5e-3, help="learning rate of pieces (default: %(default)s)")
     build.add_argument("--gate-steps", type=int, default=40, help="of gate training (default: %(default)s)")
@@ -47,7 +51,8 @@ def add_commands(commands: Any, pools: Path) -> None:
         "--modules",
         action="extend",
         nargs="+",
-        help="adapted layers: attention, mlp, all, or endings of names such as v_proj (default: attention)",
+        help="adapted layers: attention, mlp, all, or endings of names such as v_proj (default: attention; of adapters "
+        "o_proj and down_proj, of prefixes o_proj)",
     )
     build.add_argument("--first-layer", type=int, default=0, help="pieces stand in this layer and those above it")
     build.add_argument(
@@ -119,13 +124,15 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
             },
             licence=options.licence,
             sharers=options.sharers,
-            modules=tuple(part for name in options.modules or () for part in name.split(",") if part),
+            modules=tuple(
+                part for name in options.modules or MODULES_OF.get(options.kind, ()) for part in name.split(",") if part
+            ),
             first_layer=options.first_layer,
             settings=Settings(
                 pieces=PieceSettings(
                     kind=options.kind,
                     rank=1 if options.kind == "ia3" else options.rank,
-                    alpha=1.0 if options.kind == "ia3" else 2.0 * options.rank,
+                    alpha={"ia3": 1.0, "lora": 2.0 * options.rank}.get(options.kind, float(options.rank)),
                     epochs=options.epochs,
                     rate=options.rate,
                 ),

@@ -9,7 +9,7 @@ from perpcs.assembly.record import Assembly
 
 def record(check=None, *, items=20, router="newton", length=0.8):
     extra = {"damping": 1.0, "length": length} | ({} if check is None else {"check": check})
-    weights = np.zeros((2, 3), np.float32)
+    weights = np.full((2, 3), 0.1 * length, np.float32)  # no step, no weights: the base model
     return Assembly(
         weights=weights,
         scores=weights,

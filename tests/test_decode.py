@@ -1,6 +1,7 @@
 """Laws of decoding and of likelihoods: a batch is its rows one by one, padding is nothing, people do not mix."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -296,3 +297,99 @@ def test_a_row_without_targets_costs_nothing(tiny_base):
     nll, counts = target_nll(base, [Encoded((5, 6), 1, 1), item])
     assert (nll[0].item(), counts[0].item()) == (0.0, 0.0)
     assert torch.equal(nll[1:], target_nll(base, [item])[0])
+
+
+# ---- words that a row may not write ----------------------------------------------------------------------------------
+
+
+def once():
+    """A check that refuses the first word it is asked about, and none after it."""
+    asked = []
+    return lambda text: not asked.append(text) and len(asked) == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_a_row_that_goes_back_changes_no_other_row(family, temperature, tiny_base):
+    base = tiny_base(family)
+    prompts = prompt_ids(base)
+    options = {"max_new_tokens": 24, "temperature": temperature, "seed": 5}
+
+    def checks():
+        return [None, lambda text: len(text) % 3 == 0, None, lambda text: len(text) % 2 == 0]
+
+    plain = last(decode(base, prompts, **options))
+    together = last(decode(base, prompts, checks=checks(), **options))
+    for row, (prompt, check) in enumerate(zip(prompts, checks(), strict=True)):
+        assert together[row] == last(decode(base, [prompt], checks=[check], **options))[0]
+    assert [together[0], together[2]] == [plain[0], plain[2]]
+    assert together != plain
+    assert last(decode(base, prompts, checks=[lambda _: False] * 4, **options)) == plain
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "mistral"])
+def test_what_a_row_writes_after_it_went_back_is_what_it_would_write_from_there(family, tiny_base):
+    """The cache still holds what was given up, and nothing reads it. A sliding window of attention counts it: the tiny
+    mistral's is 24 tokens long.
+    """
+    base = tiny_base(family)
+    for prompt in prompt_ids(base):
+        steps = list(decode(base, [prompt], max_new_tokens=30, no_repeat=0, checks=[once()]))
+        back = next((at for at in range(1, len(steps)) if steps[at - 1][0] != steps[at][0][: len(steps[at - 1][0])]), 0)
+        if back:
+            kept = steps[back][0]
+            rest = last(decode(base, [[*prompt, *kept]], max_new_tokens=30 - len(kept), no_repeat=0))[0]
+            assert steps[-1][0] == [*kept, *rest]
+            break
+    else:
+        raise AssertionError("no row went back")
+
+
+class Planned:
+    """A base model whose next token depends on the position alone: logits (position, token)."""
+
+    WORDS = ("Ġthe", "Ġblo", "rp", "Ġcat", "Ġsat", "<end>")
+
+    def __init__(self, likes):
+        self.likes = torch.full((20, len(self.WORDS)), -9.0)
+        self.likes[:, 5] = -5.0
+        for position, token, logit in likes:
+            self.likes[position, self.WORDS.index(token)] = logit
+        self.tokenizer, self.model, self.device, self.pad, self.ends = self, self, "cpu", 0, {5}
+
+    def __call__(self, position_ids, **_):
+        return SimpleNamespace(logits=self.likes[position_ids].clone(), past_key_values=None)
+
+    def convert_ids_to_tokens(self, token):
+        return self.WORDS[token]
+
+    def decode(self, ids, **_):
+        return "".join(self.WORDS[at] for at in ids).replace("Ġ", " ")
+
+
+def test_a_row_goes_back_to_the_token_of_a_refused_word_that_was_least_certain():
+    base = Planned(
+        [
+            *((0, "Ġthe", 3), (1, "Ġblo", 3), (1, "Ġcat", 2)),
+            *((2, "rp", 3), (2, "Ġsat", 1), (3, "<end>", 3)),
+        ]
+    )
+    words = {"the", "cat", "sat"}
+
+    def written(check):
+        return [text_of(base, rows[0]) for rows in decode(base, [[0]], max_new_tokens=9, no_repeat=0, checks=[check])]
+
+    assert written(None)[-1] == "the blorp"
+    steps = written(lambda text: text.split()[-1] not in words)
+    assert steps[:5] == ["the", "the blo", "the blorp", "the cat", "the catrp"]
+    assert steps[-1] == "the cat sat"
+
+
+def test_a_row_goes_back_a_bounded_number_of_times(tiny_base, monkeypatch):
+    from perpcs.model import decode as module
+
+    monkeypatch.setattr(module, "_RETRIES", 3)
+    base, asked = tiny_base("llama"), []
+    final = last(decode(base, prompt_ids(base)[:1], max_new_tokens=20, checks=[lambda text: not asked.append(text)]))
+    assert len(asked) == 3
+    assert final[0]

@@ -130,8 +130,8 @@ def test_a_pool_of_them_is_valid_and_small(opened):
 
 def test_a_pool_of_an_unknown_kind_is_refused(opened, tmp_path):
     manifest = read_json(opened[0].folder / "manifest.json")
-    write_json(tmp_path / "manifest.json", {**manifest, "kind": "prefix"})
-    with pytest.raises(PerpcsError, match="kind: Input should be 'lora' or 'ia3'"):
+    write_json(tmp_path / "manifest.json", {**manifest, "kind": "houlsby"})
+    with pytest.raises(PerpcsError, match="kind: Input should be 'lora', 'ia3', 'adapter' or 'prefix'"):
         read_manifest(tmp_path)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpcs.serve.answer import looping, marks_of, unknown_words
+from perpcs.serve.answer import looping, marks_of, unknown_words, word_check, words_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "assets" / "examples"
 WORDS = ("seals", "return", "river", "bread", "council", "votes", "again", "slowly")
@@ -85,7 +85,7 @@ def test_names_numbers_tags_spellings_and_compounds_are_no_non_words(text):
 def test_the_words_of_the_question_and_of_shown_items_are_words():
     assert marks_of("snarfle is blorping now").unknown
     assert not marks_of("snarfle is blorping now", ["A Snarfle came.", "Blorping, he said"])
-    assert unknown_words(["snarfle", "quolp"], ["the snarfle’s den"]) == ("quolp",)
+    assert unknown_words(["snarfle", "quolp"], words_of(["the snarfle’s den"])) == ("quolp",)
 
 
 @pytest.mark.parametrize("task", ["LaMP_4", "LaMP_5", "LaMP_7"])
@@ -94,3 +94,21 @@ def test_what_the_example_people_wrote_themselves_is_not_marked(task):
     golds = [(query["gold"], query["input"]) for person in people for query in person["query"]]
     assert len(golds) >= 24
     assert [gold for gold, asked in golds if marks_of(gold, [asked])] == []
+
+
+# ---- while an answer is decoded --------------------------------------------------------------------------------------
+
+
+def test_a_word_that_would_be_marked_is_refused_and_others_are_not():
+    check = word_check("I left my umbrella at the snarfle shop and it rained all the way home.", ["A quolp came"])
+    assert check("it was blorping")
+    assert check("oh well well well")
+    assert not check("it was blorping outside"), "only the last word is asked about"
+    for fine in ("umbrella", "the snarfle", "a Quolp", "Blorpington", "lol", "#blorping", "3.5", "don't"):
+        assert not check(f"it was {fine}"), fine
+
+
+def test_a_question_in_another_language_has_no_check():
+    assert word_check("Gestern habe ich meinen Regenschirm beim Zahnarzt vergessen und wurde ganz nass") is None
+    assert word_check("昨日は雨が降りました") is None
+    assert word_check("") is not None

@@ -1,5 +1,7 @@
 """Laws of the router `newton`: the small solve is the large one, order and batches do not matter, masks hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -150,3 +152,65 @@ def test_one_item_is_enough(base):
     found = route(base, random_task_pieces(base), encode(base)[:1], NEWTON)
     assert np.abs(found.weights).max() > 0
     assert "check" not in found.extra
+
+
+# ---- the start -------------------------------------------------------------------------------------------------------
+
+GATE = make_router(router="gate", gates="distilled")
+
+
+def gated_pieces(base, mask=None):
+    task = random_task_pieces(base, mask)
+    return replace(task, distilled=[-gate for gate in task.gates])
+
+
+def test_a_step_from_the_gates_is_the_gates_weights_and_a_step_of_the_loss_there(base):
+    task, encoded = gated_pieces(base), encode(base)[:3]  # too short for folds: eta is 0.5
+    gates = route(base, task, encoded, GATE).weights
+    gains, losses = read_gains(base, task, encoded, 8192, lambda number, weights: None, gates)
+    assert losses == pytest.approx(item_losses(base, task, encoded, range(3), gates[None].repeat(3, 0)), rel=1e-9)
+    assert gains[0, 1, 2] == pytest.approx(slope_at(base, task, encoded[:1], gates, 1, 2), rel=1e-5)
+    found = route(base, task, encoded, NEWTON)
+    step = found.extra["length"] * solve(gains.reshape(3, -1), found.extra["damping"], np.full(3, 1 / 3))
+    assert np.abs(step).max() > 0
+    assert found.weights == pytest.approx(gates + step.reshape(gates.shape), rel=1e-9)
+
+
+def slope_at(base, task, encoded, weights, p, s, by=1e-5):
+    """- d loss / d w by a central difference."""
+    pair = np.stack([weights, weights])
+    pair[:, p, s] += (by, -by)
+    up, down = item_losses(base, task, encoded * 2, range(2), pair)
+    return (down - up) / (2 * by)
+
+
+def test_without_distilled_gates_or_when_asked_the_step_begins_at_the_base_model(base):
+    from_base = make_router(router="newton", start="base")
+    encoded, plain = encode(base, ALIKE), random_task_pieces(base)
+    at_zero = route(base, plain, encoded, from_base)
+    assert route(base, plain, encoded, NEWTON).weights == pytest.approx(at_zero.weights)
+    gated = gated_pieces(base)
+    assert route(base, gated, encoded, from_base).weights == pytest.approx(at_zero.weights)
+    assert route(base, gated, encoded, NEWTON).weights != pytest.approx(at_zero.weights)
+
+
+def test_from_the_gates_too_batches_do_not_matter_and_masks_hold(base):
+    mask = torch.ones(len(base.positions), SHARERS, dtype=torch.bool)
+    mask[:, 2] = False
+    task, encoded = gated_pieces(base, mask), encode(base, ALIKE)
+    whole = route(base, task, encoded, NEWTON)
+    apart = route(base, task, encoded, NEWTON, batch_tokens=1)
+    assert apart.weights == pytest.approx(whole.weights, rel=1e-6, abs=1e-9)
+    assert (whole.weights[~mask.numpy()] == 0).all()
+
+
+def test_the_check_of_a_step_from_the_gates_compares_the_base_model_with_what_the_older_items_alone_give(base):
+    task, encoded = gated_pieces(base), encode(base)
+    found = route(base, task, encoded, NEWTON).extra
+    at_base = item_losses(base, task, encoded, [5], np.zeros((1, len(base.positions), SHARERS)))
+    assert found["check"]["before"] == pytest.approx(at_base, abs=1e-4)
+    gates = route(base, task, encoded, GATE).weights
+    gains, _ = read_gains(base, task, encoded, 8192, lambda number, weights: None, gates)
+    step = found["length"] * solve(gains[:5].reshape(5, -1), found["damping"], np.full(5, 1 / 6))
+    older = route(base, task, encoded[:-1], GATE).weights + step.reshape(gates.shape)
+    assert found["check"]["after"] == pytest.approx(item_losses(base, task, encoded, [5], older[None]), abs=2e-3)

@@ -1,8 +1,10 @@
 """PEFT-U: its files, its methods, people trained together, people assembled from others, and the experiment."""
 
 import json
+import re
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from perpcs.peftu import assembled, methods
 from perpcs.peftu.data import Judged, Reader, divide, read_readers
 from perpcs.peftu.experiment import PIECES, Settings, TaskRun, run_peftu
 from perpcs.peftu.measure import best_share, named, scores
-from perpcs.peftu.method import Sized, at_positions, shape_of
+from perpcs.peftu.method import at_positions, shape_of
 from perpcs.peftu.methods import METHODS, get_method
 from perpcs.peftu.scorer import Rows, Scorer
 from perpcs.peftu.tasks import PUBLISHED_TASKS, TASKS, get_peft_task
@@ -256,38 +258,19 @@ def test_sizes_are_matched_to_a_budget(base):
 
 
 def test_a_method_is_one_file_and_one_line(base, monkeypatch):
-    """The example of docs/DESIGN.md: a bias after each MLP."""
-    from perpcs.model.basis import Factors
-
-    class Shift(Sized):
-        name, title = "shift", "Shift"
-        says = "One vector added after each MLP."
-        size_means, default, rates, largest = "has one size", 1, (1e-2, 3e-2, 1e-1), 1
-
-        def start(self, shape, size):
-            return [torch.zeros(position.d) for _, position in shape.named("down_proj")]
-
-        def rows(self, shape, size, parameters, owner):
-            places = [p for p, _ in shape.named("down_proj")]
-
-            def adapter(p, x):
-                if p not in places:
-                    return None
-                ones = torch.ones(1, x.shape[-1], dtype=x.dtype)
-                total = x.sum(-1, keepdim=True)
-                c = torch.where(total == 0, total, 1 / total)  # the product of ones and x is their sum
-                return Factors(ones, parameters[places.index(p)][owner][:, None].to(x.dtype), c)
-
-            return Rows(adapter=adapter)
-
-    monkeypatch.setitem(methods.METHODS, "shift", Shift())
+    """The example of docs/DESIGN.md, as it stands there."""
+    text = (Path(__file__).resolve().parents[1] / "docs" / "DESIGN.md").read_text()
+    (code,) = [one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Louder" in one]
+    room: dict[str, object] = {}
+    exec(compile(code, "louder.py", "exec"), room)
+    monkeypatch.setitem(methods.METHODS, "louder", room["Louder"]())  # the line
     scorer = scorer_of(base)
-    shape, method = shape_of(scorer), get_method("shift")
+    shape, method = shape_of(scorer), get_method("louder")
     rows = readers()[0].train
     trained = train_people(scorer, shape, method, 1, [Own(rows, rows, 1e-1, 0)], TRAINING)
     assert trained.best_epoch[0] > 0
-    with pytest.raises(PerpcsError, match="Did you mean shift"):
-        get_method("shif")
+    with pytest.raises(PerpcsError, match="Did you mean louder"):
+        get_method("loude")
 
 
 # ---- pieces of other people ----------------------------------------------------------------------------------------
@@ -472,7 +455,7 @@ def test_the_experiment_writes_numbers_and_goes_on_where_it_stopped(folder, tmp_
         cell = task["methods"][name]
         assert cell["accuracy"]["n_users"] == 3 == len(cell["people"])
         assert {"minus_zero_shot", "minus_wrong", "minus_prior", "trained", "kept_bytes", "train_seconds"} <= set(cell)
-        assert task["search"][name]["rate"] in METHODS[name].rates
+        assert task["search"][name]["rate"] in task["search"][name]["rates"]
     for name in ("newton:lora", "fit:lora", "gate:lora", "newton:prefix-matched", "few-shot", "shuffled", "crowd"):
         assert 0 <= task["methods"][name]["accuracy"]["mean"] <= 1
     own, wrong = (load_file(tmp_path / "work" / next(iter(tmp_path.glob("work/*"))).name / "lora.safetensors"),) * 2

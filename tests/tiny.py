@@ -22,10 +22,13 @@ from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.store import PIECES, TaskPieces, base_hash, write_pieces
+from perpcs.schema import MODULES_OF
 from perpcs.tasks import Item, get_task
 
 FAMILIES = ("llama", "qwen2", "mistral", "gemma", "gpt2", "gpt_neox")
 SHARERS, RANK, ALPHA = 5, 2, 3.0
+KEYS = 16
+"""Numbers of one token's keys in the Llama: two heads of eight."""
 TEXTS = (
     "### User Instruction:\nWrite a headline for this article.\nArticle: the harbour Headline: Boats return at dawn",
     "Choose the tag that fits this film. Description: a robot learns to dream Tag: sci-fi",
@@ -205,13 +208,20 @@ def write_tiny_pool(
 
     Opens with ``Pool(folder)``; ``pool.base("cpu", "float64")`` gives its base model.
     """
-    base = load_base(save_tiny(family, folder / "base", seed), device="cpu", dtype="float64")
+    base = load_base(
+        save_tiny(family, folder / "base", seed), device="cpu", dtype="float64", modules=MODULES_OF.get(kind)
+    )
     shared = torch.ones(len(base.positions), sharers, dtype=torch.bool) if mask is None else mask
     parts = []
     for number, name in enumerate(tasks):
         A, B = _random_AB(base, sharers, rank, seed + number)
         if kind == "ia3":
             A = [a[:, :0] for a in A]
+        if kind in ("adapter", "prefix"):
+            width = [p.d if kind == "adapter" else KEYS for p in base.positions]
+            A = [_normal(seed, f"A{p.path}", sharers, rank, w) for p, w in zip(base.positions, width, strict=True)]
+            if kind == "prefix":
+                B = [_normal(seed, f"B{p.path}", sharers, KEYS, rank) for p in base.positions]
         keys = [
             [_normal(seed + number, f"{kind}{p.path}", sharers, p.n) for p in base.positions]
             for kind in ("gate", "proto")
@@ -241,8 +251,9 @@ def write_tiny_pool(
         base="base",
         base_hash=base_hash(folder / "base"),
         rank=rank,
-        alpha=1.0 if kind == "ia3" else ALPHA,
+        alpha={"lora": ALPHA, "ia3": 1.0}.get(kind, float(rank)),
         kind=kind,
+        keys=KEYS if kind == "prefix" else 0,
         dtype=dtype,
         positions=base.positions,
         tasks=tuple(parts),

@@ -40,7 +40,7 @@ from torch.nn import functional as F
 
 from perpcs.assembly.router import ByActivations, History, Keys, Routed, Scoring, Selecting, item_shares
 from perpcs.errors import PerpcsError
-from perpcs.model.basis import Pieces, Scalings, Update
+from perpcs.model.basis import Bottlenecks, Pieces, PrefixPieces, Scalings, Update
 from perpcs.model.likelihood import pad_right, target_mask
 from perpcs.pool.select import embed_users
 from perpcs.pool.store import Pool, TaskPieces
@@ -259,11 +259,12 @@ def arrow_keys(task: TaskPieces) -> list[Keys]:
     """The input that each piece amplifies most, at every position.
 
     Raises:
-        PerpcsError: when the pieces are scaling vectors.
+        PerpcsError: when the pieces are no low-rank products.
     """
-    if isinstance(task.pieces, Scalings):
+    other = {Scalings: "scaling vectors", Bottlenecks: "bottleneck adapters", PrefixPieces: "prefixes"}
+    if type(task.pieces) in other:
         raise PerpcsError(
-            "Arrow looks at low-rank pieces, and this pool's are scaling vectors.", "Take another router."
+            f"Arrow looks at low-rank pieces, and this pool's are {other[type(task.pieces)]}.", "Take another router."
         )
     return [Keys(amplified(task.pieces, p) * mask[:, None]) for p, mask in enumerate(task.mask)]
 

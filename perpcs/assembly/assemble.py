@@ -26,7 +26,7 @@ from perpcs.assembly.activations import likeness
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.assembly.record import Assembly, rounded
 from perpcs.assembly.router import ByActivations, History, Router, Step
-from perpcs.assembly.routers import PRESETS, flat_options, make_router
+from perpcs.assembly.routers import PRESETS, flat_options, recorded_router
 from perpcs.assembly.routers.prototype import Prototype
 from perpcs.errors import PerpcsError, unknown
 from perpcs.model.base import BaseModel
@@ -133,7 +133,7 @@ class _Reached(Exception):
 def scoring_router(assembly: Assembly) -> tuple[ByActivations, bool]:
     """The router that tokens are scored with, and whether it stands in for the person's own."""
     if assembly.decided_by == "votes":
-        own = make_router(**assembly.router)
+        own = recorded_router(assembly.router)
         if isinstance(own, ByActivations):
             return own, False
     return Prototype(), True

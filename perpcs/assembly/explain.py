@@ -299,18 +299,18 @@ def fit_check(assembly: Assembly) -> FitCheck | None:
     found: Any = assembly.extra.get("check")
     try:
         before, after = (np.asarray(found[name], dtype=np.float64) for name in ("before", "after"))
-        length = float(assembly.extra.get("length", 0.0))
     except (KeyError, TypeError, ValueError):
         return None
-    numbers = before.ndim == 1 and before.shape == after.shape and len(before) > 0 and math.isfinite(length)
-    if not (numbers and np.isfinite(before).all() and np.isfinite(after).all()):
+    if not (before.ndim == 1 and before.shape == after.shape and len(before) > 0):
+        return None
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return None
     by, n = after - before, len(before)
     mean, half = float(by.mean()), None
     if n > 1:
         half = quantile(n - 1) * float(by.std(ddof=1)) / math.sqrt(n)
     low, high = (None, None) if half is None else (mean - half, mean + half)
-    return FitCheck(n, float(before.mean()), float(after.mean()), low, high, length != 0)
+    return FitCheck(n, float(before.mean()), float(after.mean()), low, high, bool(assembly.weights.any()))
 
 
 def quantile(freedom: int) -> float:

@@ -27,7 +27,7 @@ from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import cannot_write, json_bytes, new_beside, put_in_place, write_together
 from perpcs.model.base import BaseModel, save_plain
-from perpcs.model.basis import Factors, OwnPiece, Pieces, Scalings
+from perpcs.model.basis import Bottlenecks, Factors, OwnPiece, Pieces, PrefixPieces, Scalings
 from perpcs.pool.manifest import Manifest
 from perpcs.pool.store import Pool, TaskPieces
 
@@ -105,6 +105,8 @@ def adapter_of(
     if weights is None:
         weights = np.zeros((len(base.positions), task.pieces.sharers))
     w = torch.from_numpy(weights.astype(np.float64)) * task.mask
+    if pool.manifest.kind in ("adapter", "prefix"):
+        raise _no_kind(pool.manifest.kind)
     if pool.manifest.kind == "ia3":
         return _scaling_adapter(base, pool, task.pieces, w, own, rank)
     wholes = [concatenate(task.pieces, p, w[p], own) for p in range(len(w))]
@@ -244,9 +246,13 @@ def norm(product: Product) -> float:
 def update_norms(base: BaseModel, task: TaskPieces, assembly: Assembly) -> np.ndarray:
     """How large the person's update is beside the layer it is added to: |sum_s w_s B_s A_s| / |W| at each position,
     (P,), Frobenius norms, s and an own piece included.
+
+    Of bottleneck adapters it is that of the two matrices without the GELU between them, of prefixes that of values
+    times keys: sizes to compare layers by, without an own piece.
     """
     weights = torch.from_numpy(assembly.weights.astype(np.float64)) * task.mask.cpu()
-    own = own_piece(assembly.own, base.positions)
+    linear = not isinstance(task.pieces, Bottlenecks | PrefixPieces)
+    own = own_piece(assembly.own, base.positions) if linear else None
     out = np.zeros(len(base.positions))
     for p, position in enumerate(base.positions):
         layer: Any = base.model.get_submodule(position.path).base
@@ -254,11 +260,22 @@ def update_norms(base: BaseModel, task: TaskPieces, assembly: Assembly) -> np.nd
         if isinstance(task.pieces, Scalings):  # y * (1 + v) changes W to W + diag(v) W
             v = weights[p].to(matrix.device) @ task.pieces.Bt[p][:, 0].double()
             size = (v[:, None] * (matrix if isinstance(layer, nn.Linear) else matrix.T)).norm().item()
+        elif not linear:
+            A, Bt = task.pieces.A[p].double(), task.pieces.Bt[p].double() * weights[p].to(matrix.device)[:, None, None]
+            size = norm(Product(A.flatten(0, 1), Bt.flatten(0, 1).mT, 0.0))
         else:
             product = concatenate(task.pieces, p, weights[p].to(matrix.device), own)
             size = 0.0 if product is None else norm(product)
         out[p] = size / max(matrix.norm().item(), 1e-12)
     return out
+
+
+def _no_kind(kind: str) -> PerpcsError:
+    says = {
+        "adapter": "peft has no bottleneck adapters, which this pool's pieces are.",
+        "prefix": "A mix of several people's prefixes is not one prefix, and peft holds one.",
+    }
+    return PerpcsError(says[kind], "Save the person instead; pools of the kinds lora and ia3 can be exported.")
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------

@@ -1,23 +1,24 @@
 """The router `newton`: one damped Gauss-Newton step on the weights, solved in the space of the items.
 
-With g_i the gains of item i (- d loss_i / d w at w = 0, P S numbers), G their matrix (N, P S) and K = G G^T (N, N), the
-step that asks every item for the same fall of its loss is
+With g_i the gains of item i (- d loss_i / d w at the start v, P S numbers), G their matrix (N, P S) and K = G G^T
+(N, N), the step that asks every item for the same fall of its loss is
 
-    w = eta G^T (K + lambda mean(diag K) I)^-1 1
+    w = v + eta G^T (K + lambda mean(diag K) I)^-1 1
 
-the minimiser of  sum_i (1 - g_i . w)^2 + lambda mean(diag K) |w|^2  by the push-through identity: N x N numbers are
-solved for and never P S x P S. It is a natural gradient step with the items' own gradients as the Fisher matrix.
+whose second part is the minimiser of  sum_i (1 - g_i . w)^2 + lambda mean(diag K) |w|^2  by the push-through identity:
+N x N numbers are solved for and never P S x P S. It is a natural gradient step with the items' own gradients as the
+Fisher matrix. The start v is what the pool's distilled gates choose (``routers/gate.py``), or 0, the base model.
 
 How far to go is decided on folds of the history. The gains of all items are there, so a fold costs no backward pass: w
 is solved for from the other folds' items, and with it
 
-    loss_j(eta) = loss_j(0) - eta g_j . w + eta^2 c_j      for every held-out item j
+    loss_j(eta) = loss_j(v) - eta g_j . w + eta^2 c_j      for every held-out item j
 
 whose slope is known and whose curvature c_j one forward pass at eta = 1 gives. lambda is the one of ``DAMPINGS`` whose
 held-out items ask for the same fall best (leave-one-out, in closed form); eta is where the parabola of all held-out
-items is lowest, and 0, the base model, where it rises from the start. It is then shortened by how much of the mean fall
-is noise (``sureness``). The newest fifth of the history stays out of all three and checks them (``Check``). Source:
-natural gradient, Amari 1998; leave-one-out of ridge regression, Allen 1974; positive-part shrinkage, Baranchik 1964.
+items is lowest, and 0, the start, where it rises from there. It is then shortened by how much of the mean fall is noise
+(``sureness``). The newest fifth of the history stays out of all three and checks them (``Check``). Source: natural
+gradient, Amari 1998; leave-one-out of ridge regression, Allen 1974; positive-part shrinkage, Baranchik 1964.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,6 +47,16 @@ UNTRIED = (3.0, 0.5)
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where the step begins."""
+
+    weights: np.ndarray
+    """(P, S), from the whole history."""
+    older: np.ndarray
+    """(P, S), without the items that check (``kept_out``)."""
+
+
+@dataclass(frozen=True)
 class Check:
     """What the newest items say, which were kept out of everything that is compared with them."""
 
@@ -63,7 +74,7 @@ class Step:
     """(P, S)."""
     damping: float
     length: float
-    """eta; 0 where the base model stays."""
+    """eta; 0 where the start stays."""
     check: Check | None
     """None of a history too short to keep anything out."""
 
@@ -105,13 +116,14 @@ def newton_step(
     gains: np.ndarray,
     losses: np.ndarray,
     counts: np.ndarray,
+    start: Start | None = None,
     *,
     batch_tokens: int = 8192,
     on_pass: Callable[[int, np.ndarray], None] | None = None,
 ) -> Step:
-    """The step for a history whose items' gains (N, P, S) and losses (N,) are known; see ``step_for``."""
+    """The step for a history whose items' gains (N, P, S) and losses (N,) at the start are known; see ``step_for``."""
     run = partial(item_losses, base, task, encoded, batch_tokens=batch_tokens)
-    return step_for(run, gains, losses, counts, on_pass)
+    return step_for(run, gains, losses, counts, start, on_pass=on_pass)
 
 
 def step_for(
@@ -119,18 +131,23 @@ def step_for(
     gains: np.ndarray,
     losses: np.ndarray,
     counts: np.ndarray,
+    start: Start | None = None,
+    *,
     on_pass: Callable[[int, np.ndarray], None] | None = None,
 ) -> Step:
-    """The step for any loss whose gains (N, P, S) and values (N,) at w = 0 are known.
+    """The step for any loss whose gains (N, P, S) and values (N,) at the start are known.
 
     lambda and eta come from the older items; the newest (``kept_out``) check them, and then take part in the solve.
 
     Args:
         run: losses of some items, each with weights of its own (items, P, S); it calls ``on_batch`` after every pass.
         counts: how much each item counts, (N,), adding up to 1.
+        start: None = w = 0, the base model.
         on_pass: told the number of a pass that is done, and the weights at eta = 1.
     """
     N, P, S = gains.shape
+    nothing = np.zeros((P, S))
+    begin = nothing if start is None else start.weights
     flat = gains.reshape(N, P * S)
     older = N - kept_out(N)
     damping, length = UNTRIED
@@ -140,7 +157,7 @@ def step_for(
         nonlocal told
         told += 1
         if on_pass:
-            on_pass(told, whole.reshape(P, S))
+            on_pass(told, begin + whole.reshape(P, S))
 
     if older >= FEWEST:
         damping = choose_damping(flat[:older])
@@ -149,16 +166,22 @@ def step_for(
         fold = np.arange(older) % FOLDS
         apart = np.stack([solve(flat[:older][fold != f], damping, counts[:older][fold != f]) for f in range(FOLDS)])
         slope = np.einsum("nd,nd->n", flat[:older].astype(np.float64), apart[fold])
-        tried = run(range(older), apart.reshape(FOLDS, P, S)[fold], on_batch=tell)
+        tried = run(range(older), begin + apart.reshape(FOLDS, P, S)[fold], on_batch=tell)
         bend = tried - losses[:older] + slope
         length = best_length(slope, bend, counts[:older])
         length *= sureness(length * slope - length**2 * bend, counts[:older])
     check = None
     if older < N:
-        without = (length * solve(flat[:older], damping, counts[:older])).reshape(1, P, S)
-        after = run(range(older, N), without.repeat(N - older, 0), on_batch=tell) if length else losses[older:]
-        check = Check(losses[older:], after)
-    return Step((length * whole).reshape(P, S), damping, length, check)
+        step = (length * solve(flat[:older], damping, counts[:older])).reshape(P, S)
+        person = step if start is None else start.older + step
+        before, after = (
+            losses[older:]
+            if start is None and not weights.any()
+            else run(range(older, N), weights[None].repeat(N - older, 0), on_batch=tell)
+            for weights in (nothing, person)
+        )
+        check = Check(before, after)
+    return Step(begin + (length * whole).reshape(P, S), damping, length, check)
 
 
 def best_length(slope: np.ndarray, bend: np.ndarray, counts: np.ndarray) -> float:
@@ -212,21 +235,24 @@ def read_gains(
     encoded: Sequence[Encoded],
     batch_tokens: int,
     tell: Callable[[int, np.ndarray], None],
+    start: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gains (N, P, S), 0 for a piece that is not shared, and losses (N,) of the base model.
+    """Gains (N, P, S), 0 for a piece that is not shared, and losses (N,), both at the start.
 
     Args:
+        start: weights (P, S); None = the base model.
         tell: told after every batch its number, and the weights that the items read so far ask for.
     """
     P, S, N = len(base.positions), task.pieces.sharers, len(encoded)
     gains, losses, mask = no_gains(base, N, S), np.zeros(N), task.mask.cpu().numpy()
     read: list[int] = []
-    batches = batches_of_gains(base, task.pieces, encoded, batch_tokens=batch_tokens)
+    batches = batches_of_gains(base, task.pieces, encoded, start, batch_tokens=batch_tokens)
     for number, (rows, own, loss) in enumerate(batches):
         gains[rows], losses[rows] = own * mask, loss
         read += rows
         damping, length = UNTRIED
-        tell(number, (length * solve(gains[read].reshape(len(read), P * S), damping)).reshape(P, S))
+        step = (length * solve(gains[read].reshape(len(read), P * S), damping)).reshape(P, S)
+        tell(number, step if start is None else start + step)
     return gains, losses
 
 

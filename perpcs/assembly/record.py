@@ -21,6 +21,7 @@ newcomer, which a new assembly with that option gives again.
 ``made_by`` names the way in which weights were found, the same on cards, pages and figures:
 
 newton, the default   Per-Pcs + Newton weights
+from the base model   Per-Pcs + Newton weights from the base model
 the preset paper      Per-Pcs (gates, as published)
 gate                  Per-Pcs (distilled gates)
 any other             Per-Pcs (fit)
@@ -428,7 +429,11 @@ def migrated(assembly: Assembly, sharers: Sequence[str], pool: str, pool_hash: s
 # ---- names of routers ------------------------------------------------------------------------------------------------
 
 
-_PRESET_NAMES = {"paper": "gates, as published", "reference_code": "gates, as in the released code"}
+_PRESET_NAMES = {
+    "from_base": "Newton weights from the base model",
+    "paper": "gates, as published",
+    "reference_code": "gates, as in the released code",
+}
 DEFAULT = PRESETS["default"].name
 _FREE = ("share_ratio", "without", "seed", "half_life")
 """Options that may differ from a preset's without making it another method."""
@@ -443,7 +448,7 @@ def short_name(detail: str) -> str:
 def router_name(detail: str) -> str:
     """``Per-Pcs (fit)``, ``Per-Pcs + Newton weights``; the empty string is the default."""
     short = short_name(detail)
-    return f"Per-Pcs + {short}" if (detail or DEFAULT) == "newton" else f"Per-Pcs ({short})"
+    return f"Per-Pcs + {short}" if (detail or DEFAULT) in ("newton", "from_base") else f"Per-Pcs ({short})"
 
 
 def made_by(router: Mapping[str, Any]) -> str:
@@ -453,6 +458,8 @@ def made_by(router: Mapping[str, Any]) -> str:
         router: ``Assembly.router``, every option as it was run.
     """
     kind = str(router.get("router", DEFAULT))
+    if kind == "newton" and router.get("start") == "base":
+        return router_name("from_base")
     if kind != "gate" or router.get("gates", "distilled") != "trained":
         return router_name(kind)
     for name in ("paper", "reference_code"):

@@ -26,13 +26,14 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, fixed, own_updates, together
-from perpcs.model.decode import decode, text_of
+from perpcs.model.decode import WordCheck, decode, text_of
 from perpcs.model.likelihood import encode_pair, encode_prompt, label_likelihoods, label_tokens, target_nll
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers.methods import Person, Prepared, Setting, Writer
 from perpcs.pool.build import versions
 from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
+from perpcs.serve.answer import word_check
 from perpcs.serve.queue import row_updates
 from perpcs.tasks import Query, Task, User, get_task
 
@@ -110,15 +111,22 @@ def answer_all(
         if task.labels and all(gold in task.labels for gold in golds):
             answers = _label_batch(base, task, prompts, golds, updates)
         else:
-            answers = _answer_batch(base, prompts, golds, updates, task.max_new_tokens, written)
+            checks = [word_check(users[u].queries[q].x, [prompt]) for prompt, (u, q) in zip(prompts, part, strict=True)]
+            answers = _answer_batch(base, prompts, golds, updates, task.max_new_tokens, checks if written else None)
         for (u, q), row in zip(part, answers, strict=True):
             out[u][q] = {"id": users[u].queries[q].id, **row}
     return out
 
 
 def _answer_batch(
-    base: BaseModel, prompts: Sequence[str], golds: Sequence[str], updates: Sequence[Updates], room: int, written: bool
+    base: BaseModel,
+    prompts: Sequence[str],
+    golds: Sequence[str],
+    updates: Sequence[Updates],
+    room: int,
+    checks: Sequence[WordCheck | None] | None,
 ) -> list[dict[str, Any]]:
+    """Likelihoods and greedy texts; without ``checks``, likelihoods alone."""
     targets = [
         encode_pair(base.tokenizer, prompt, f" {gold}", base.max_tokens)
         for prompt, gold in zip(prompts, golds, strict=True)
@@ -127,10 +135,10 @@ def _answer_batch(
     rows: list[dict[str, Any]] = [
         {"nll": float(total) / float(count), "tokens": int(count)} for total, count in zip(nll, counts, strict=True)
     ]
-    if not written:
+    if checks is None:
         return rows
     ids = [encode_prompt(base.tokenizer, prompt, base.max_tokens, room) for prompt in prompts]
-    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room, one_line=True)
+    *_, last = decode(base, ids, fixed(updates), max_new_tokens=room, one_line=True, checks=checks)
     for row, new in zip(rows, last, strict=True):
         row["answer"] = text_of(base, new)
     return rows
@@ -222,7 +230,11 @@ def evaluate(
         "queries": sum(len(user.queries) for user in people_with),
         "units": {"nll": "nats per target token", "prepare_seconds": "seconds per user", "bytes": "bytes per user"},
         # as JSON gives it back: an earlier result is compared with this one
-        "settings": {"decoding": "greedy", "router": flat_options(PRESETS["default"]), "rows": _ROWS},
+        "settings": {
+            "decoding": "greedy" if task.labels else "greedy, without non-words",
+            "router": flat_options(PRESETS["default"]),
+            "rows": _ROWS,
+        },
         "versions": {"perpcs": __version__, **versions()},
         "methods": {},
         "references": _references(task, people_with, oracle),

@@ -236,9 +236,12 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     if facts.router.get("router") == "newton":
         found = (("\\eta", facts.length), ("\\lambda", facts.damping))
         said = r",\ ".join(f"{name} = {value:.2f}" for name, value in found if value is not None)
+        from_gates = facts.router.get("start") == "gates"
+        said += r",\ v \text{ by the gates}" if said and from_gates else ""
         return (
             r"\begin{aligned} g_i &= -\partial\, \text{loss}_i / \partial w \\ "
-            r"w &= \eta\, G^{\top} \bigl( G G^{\top} + \lambda \bar{k} I \bigr)^{-1} \mathbf{1} \\ "
+            rf"w &= {'v + ' if from_gates else ''}"
+            r"\eta\, G^{\top} \bigl( G G^{\top} + \lambda \bar{k} I \bigr)^{-1} \mathbf{1} \\ "
             rf"w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}}" + (rf"\quad ({said})" if said else "") + r" \end{aligned}"
         )
     if facts.router.get("router") == "gradient":
@@ -274,6 +277,10 @@ def update_equation(facts: PieceFacts, scale: float, kind: str = "lora") -> str:
     """LaTeX: what a piece of that kind adds at its position."""
     if kind == "ia3":
         return rf"y = (W x) \odot (1 + \cdots + \mathbf{{{facts.weight:.3f}}}\, V_s + \cdots)"
+    if kind == "adapter":
+        return rf"y = W x + \cdots + \mathbf{{{facts.weight:.3f}}}\, B_s\, \mathrm{{gelu}}(A_s W x) + \cdots"
+    if kind == "prefix":
+        return rf"y = W (x + \cdots + \mathbf{{{facts.weight:.3f}}}\, \lambda_s (p_s - x) + \cdots)"
     return rf"y = W x + {scale:g} \cdot (\cdots + \mathbf{{{facts.weight:.3f}}}\, B_s A_s x + \cdots)"
 
 

@@ -85,8 +85,10 @@ def explanation(story: Story, step: int) -> str:
     router = str(a.router.get("router", "gate"))
     compared = f"the {router}"
     k, position = a.choices.shape[2], a.positions[story.position]
+    gated = a.router.get("start") == "gates"
+    backwards = " twice: for the gates, then forwards and backwards." if gated else " once, forwards and backwards."
     read = "No network is trained on them; the base model reads them" + (
-        " once." if a.additive else " once, forwards and backwards." if router in ("newton", "gradient") else "."
+        " once." if a.additive else backwards if router in ("newton", "gradient") else "."
     )
     by_activation = (
         f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "
@@ -99,8 +101,10 @@ def explanation(story: Story, step: int) -> str:
         "Shown: the final weights at this position."
     )
     solved = (
-        "From these numbers for every item and piece, one linear system gives the weights at all positions together (a "
-        "damped Gauss-Newton step), so that every item's loss should fall equally. Shown: the largest weights here."
+        "From these numbers for every item and piece, one linear system "
+        + ("corrects the gates' weights" if gated else "gives the weights")
+        + " at all positions together (a damped Gauss-Newton step), so that every item's loss should fall equally. "
+        "Shown: the largest weights here."
     )
     below = " A negative weight subtracts a sharer's piece." if (a.weights < 0).any() else ""
     by_loss = (

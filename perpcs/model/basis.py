@@ -270,15 +270,23 @@ class OwnPiece:
     Bt: Sequence[Tensor]
     """Per position (r, d); of (IA)3 the one vector V."""
     scale: float = 1.0
+    kind: str = ""
+    """``adapter`` or ``prefix``, whose shapes are those of ``piece_shape``; else A tells whether it is (IA)3."""
 
 
 def own_updates(rows: Sequence[OwnPiece | None], device: torch.device | str, dtype: torch.dtype) -> list[Updates]:
     """What rows with pieces of their own add, one entry a position; empty where no row has one. A row without one, or
     of a lower rank, gets columns of zeros.
     """
+    kinds = {row.kind for row in rows if row is not None}
+    if len(kinds) > 1:
+        apart = [[row if row is not None and row.kind == kind else None for row in rows] for kind in sorted(kinds)]
+        return together(*(own_updates(part, device, dtype) for part in apart))
     some = [row for row in rows if row is not None]
     if not some:
         return []
+    if some[0].kind:
+        return _own_of_kind(some[0].kind, rows, some, device, dtype)
     like = torch.zeros(1, device=device, dtype=dtype)
     scale = like.new_tensor([[[0.0 if row is None else row.scale]] for row in rows])
     updates: list[Updates] = []
@@ -302,13 +310,32 @@ def own_updates(rows: Sequence[OwnPiece | None], device: torch.device | str, dty
     return updates
 
 
+def _own_of_kind(
+    kind: str,
+    rows: Sequence[OwnPiece | None],
+    some: Sequence[OwnPiece],
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> list[Updates]:
+    """Own bottlenecks or prefixes of equal size; a row without one has a coefficient of 0."""
+    on = torch.tensor([[[0.0 if row is None else row.scale]] for row in rows], device=device, dtype=dtype)
+    updates: list[Updates] = []
+    for p in range(len(some[0].A)):
+        A, Bt = (
+            torch.stack([getattr(some[0] if row is None else row, name)[p] for row in rows]).to(device, dtype)
+            for name in ("A", "Bt")
+        )
+        updates.append(own_update(kind, A, Bt, on.expand(-1, -1, A.shape[1])))
+    return updates
+
+
 def together(*parts: Sequence[Updates]) -> list[Updates]:
     """Updates of several sources, position by position; a source without any is an empty sequence."""
     there = [part for part in parts if part]
     return [[update for part in there for update in as_list(part[p])] for p in range(len(there[0]) if there else 0)]
 
 
-# ---- (IA)3 -----------------------------------------------------------------------------------------------------------
+# ---- other kinds ----------------------------------------------------------------------------------------------------
 
 
 class Scalings(Pieces):
@@ -337,11 +364,59 @@ class Scalings(Pieces):
         return Scaling(self.Bt[position][index, 0], self._coefficients(w))
 
 
+class Bottlenecks(Pieces):
+    """The bottleneck adapters of S sharers at P positions: A (S, r, d), B (S, d, r)."""
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Bottlenecks":
+        moved = Bottlenecks.__new__(Bottlenecks)
+        moved.__dict__.update(super().to(device, dtype).__dict__)
+        return moved
+
+    def shared(self, position: int, w: Tensor) -> Update | None:
+        found = super().shared(position, w)
+        return None if found is None else Bottleneck(*found)
+
+    def whole(self, position: int, w: Tensor) -> Update:
+        return Bottleneck(*super().whole(position, w))
+
+    def gathered(self, position: int, index: Tensor, w: Tensor) -> Update:
+        return Bottleneck(*super().gathered(position, index, w))
+
+
+class PrefixPieces(Pieces):
+    """The prefixes of S sharers at P positions: keys A (S, m, kv), values B (S, kv, m). Each has one
+    coefficient.
+    """
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "PrefixPieces":
+        moved = PrefixPieces.__new__(PrefixPieces)
+        moved.__dict__.update(super().to(device, dtype).__dict__)
+        return moved
+
+    def shared(self, position: int, w: Tensor) -> Update | None:
+        found = super().shared(position, w)
+        return None if found is None else Prefixes(*found)
+
+    def whole(self, position: int, w: Tensor) -> Update:
+        return Prefixes(*super().whole(position, w))
+
+    def gathered(self, position: int, index: Tensor, w: Tensor) -> Update:
+        return Prefixes(*super().gathered(position, index, w))
+
+    def _coefficients(self, w: Tensor) -> Tensor:
+        return (self.scale * w)[:, None]
+
+
 def make_pieces(kind: str, A: Sequence[Tensor], B: Sequence[Tensor], scale: float) -> Pieces:
-    """Pieces of a kind from per position A (S, r, n) and B (S, d, r); of (IA)3 A is empty and r of B is 1."""
-    return Scalings(A, B, scale) if kind == "ia3" else Pieces(A, B, scale)
+    """Pieces of a kind from per position A and B of S sharers, shaped as ``perpcs.schema.piece_shape`` says."""
+    made = {"lora": Pieces, "ia3": Scalings, "adapter": Bottlenecks, "prefix": PrefixPieces}[kind]
+    return made(A, B, scale)
 
 
 def own_update(kind: str, A: Tensor, Bt: Tensor, c: Tensor) -> Update:
-    """What rows with pieces of their own add at a position: A (b, r, n), Bt (b, r, d), c (b, 1 or t, r)."""
-    return Scaling(Bt, c) if kind == "ia3" else Factors(A, Bt, c)
+    """What rows with pieces of their own add at a position: A and Bt with an axis of rows, c (b, 1 or t, r)."""
+    if kind == "ia3":
+        return Scaling(Bt, c)
+    if kind == "prefix":
+        return Prefixes(A, Bt, c[..., :1])
+    return Bottleneck(A, Bt, c) if kind == "adapter" else Factors(A, Bt, c)

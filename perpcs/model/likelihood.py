@@ -225,12 +225,18 @@ def on_one_basis(pieces: Pieces, w: Tensor) -> Adapter:
 
 
 def batches_of_gains(
-    base: BaseModel, pieces: Pieces, encoded: Sequence[Encoded], *, batch_tokens: int = 8192
+    base: BaseModel,
+    pieces: Pieces,
+    encoded: Sequence[Encoded],
+    start: np.ndarray | None = None,
+    *,
+    batch_tokens: int = 8192,
 ) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
-    """How much each item's loss (nats per target token) falls with the weight of each piece, and that loss, both at the
-    base model, batch by batch.
+    """How much each item's loss (nats per target token) falls with the weight of each piece, and that loss, batch by
+    batch.
 
     Args:
+        start: the weights (P, S) at which both are measured; None = 0, the base model.
         batch_tokens: padded tokens of one pass; it changes speed and memory, never the result.
 
     Yields:
@@ -240,7 +246,8 @@ def batches_of_gains(
     kind = torch.promote_types(base.dtype, torch.float32)
     for rows in length_batches([len(item.ids) for item in encoded], batch_tokens):
         with torch.enable_grad():  # closed before the yield: a generator must not hold a mode open
-            w = torch.zeros(len(rows), P, S, device=base.device, dtype=kind, requires_grad=True)
+            at = torch.zeros(P, S) if start is None else torch.from_numpy(start)
+            w = at.to(base.device, kind).repeat(len(rows), 1, 1).requires_grad_()
             nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(pieces, w))
             mean = nll / counts.clamp(min=1)
             (gradient,) = torch.autograd.grad(mean.sum(), w)

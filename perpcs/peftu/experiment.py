@@ -42,6 +42,8 @@ from perpcs.pool.manifest import read_json
 
 SAYS = "Which small personal module is best when the same text has different right answers?"
 MEASURED = ("studemo", "subjectivediscourse_response", "smalltown")
+FARTHER = 3
+"""Rates that are tried beyond those of the method, each a third of the lowest or three times the highest."""
 PIECES = ("lora", "ia3", "adapter", "prefix")
 """Methods whose modules are cut into pieces."""
 PUBLISHED = {
@@ -213,20 +215,29 @@ class TaskRun:
         if path.exists():
             return read_json(path)
         some = self.division.search
-        people = [own for rate in method.rates for own in self.own(some, rate)]
-        trained = train_people(self.scorer, self.shape, method, size, people, self.settings.training)
-        by_rate = np.array(trained.val_loss).reshape(len(method.rates), len(some)).mean(1)
-        best = int(by_rate.argmin())
-        of = [part[best * len(some) : (best + 1) * len(some)] for part in trained.parameters]
+        nats: dict[float, float] = {}
+        modules: dict[float, list[Tensor]] = {}
+
+        def try_rates(rates: Sequence[float]) -> None:
+            people = [own for rate in rates for own in self.own(some, rate)]
+            trained = train_people(self.scorer, self.shape, method, size, people, self.settings.training)
+            losses = np.array(trained.val_loss).reshape(len(rates), len(some)).mean(1)
+            for row, rate in enumerate(rates):
+                nats[rate] = round(float(losses[row]), 4)
+                modules[rate] = [part[row * len(some) : (row + 1) * len(some)] for part in trained.parameters]
+
+        try_rates(method.rates)
+        for _ in range(FARTHER):  # a best rate at the edge is not known to be the best
+            best = min(nats, key=lambda rate: nats[rate])
+            if min(nats) < best < max(nats):
+                break
+            try_rates([float(f"{best / 3 if best == min(nats) else best * 3:.1g}")])
+        best = min(nats, key=lambda rate: nats[rate])
+        of, rates = modules[best], sorted(nats)
         if isinstance(method, assembled.Fitted):
             method = assembled.Fitted(method.method, method.size, method.pieces, [-1] * len(some))
         share = self.share_of(lambda owner: method.rows(self.shape, size, of, owner))
-        found = {
-            "rates": list(method.rates),
-            "val_nats": by_rate.round(4).tolist(),
-            "rate": method.rates[best],
-            "share": share,
-        }
+        found = {"rates": rates, "val_nats": [nats[rate] for rate in rates], "rate": best, "share": share}
         write_json(path, found)
         self.say(f"{name or method.name}: rate {found['rate']} of {found['rates']}, nats {found['val_nats']}")
         return found
@@ -446,19 +457,23 @@ def _read(path: Path) -> list[Tensor]:
 def stages(run: TaskRun) -> list[Callable[[], None]]:
     """What is done for a task, in the order of what matters first."""
     pieces = [METHODS[name] for name in PIECES]
+    defaults = sorted(METHODS.values(), key=lambda m: m.name != "lora")
     steps: list[Callable[[], None]] = [run.references]
-    steps += [lambda m=m: run.module(m, "default") for m in METHODS.values()]  # type: ignore[misc]
-    steps += [run.lora_controls, lambda: run.assembled(pieces[0], "default", ("newton", "fit", "gate"))]  # type: ignore[arg-type]
+    for method in defaults:
+        steps.append(lambda m=method: run.module(m, "default"))  # type: ignore[misc]
+        if method.name == "lora":
+            steps += [lambda: run.assembled(pieces[0], "default", ("newton", "fit", "gate"))]  # type: ignore[arg-type]
+    steps += [run.lora_controls, run.few_shot]
     steps += [
         lambda m=m: run.module(m, "matched")  # type: ignore[misc]
         for m in METHODS.values()
         if m.name != "ia3"  # it has one size
     ]
     steps += [
-        lambda m=m: run.assembled(m, "default" if m.name == "ia3" else "matched", ("newton", "fit"))  # type: ignore[misc]
+        lambda m=m: run.assembled(m, "default" if m.name == "ia3" else "matched", ("newton",))  # type: ignore[misc]
         for m in pieces
     ]
-    return [*steps, run.few_shot]
+    return steps
 
 
 def run_peftu(settings: Settings, data: Path | None, work: Path, out: Path, say: Say) -> dict[str, Any]:
@@ -485,7 +500,7 @@ def run_peftu(settings: Settings, data: Path | None, work: Path, out: Path, say:
             "settings": asdict(settings),
             "units": {"nats": "nats a text", "seconds": "of one core", "kept_bytes": "of a person, half floats"},
             "published": PUBLISHED,
-            "complete": step is not None and len(runs) > 0 and all("few-shot" in run.cells for run in runs),
+            "complete": all("newton:prefix-matched" in run.cells for run in runs),
             "tasks": {run.task.name: run.result() for run in runs},
         }
         write_json(out, result)

@@ -50,7 +50,7 @@ from perpcs.pool.train import (
     TrainedPieces,
     descend,
     epoch_batches,
-    initial_A,
+    initial_pieces,
     mean_nll,
     settings_of,
     train_pieces,
@@ -61,7 +61,7 @@ from perpcs.tasks import Item, Task
 
 
 def per_pcs(call: Call) -> list[Prepared]:
-    """Assembled by a router, the other options default, or by the preset ``paper``; without a detail, the assembly that
+    """Assembled by a router, the other options default, or by a preset; without a detail, the assembly that
     there already is.
 
     Raises:
@@ -263,7 +263,15 @@ def oppu(call: Call) -> list[Prepared]:
 def whole_loras(trained: TrainedPieces, settings: PieceSettings) -> list[OwnPiece]:
     """What was trained, one LoRA a person, as rows carry it."""
     scale = settings.alpha / settings.rank
-    return [OwnPiece([a[i] for a in trained.A], [b[i].mT for b in trained.B], scale) for i in range(len(trained.A[0]))]
+    kind = own_kind(settings)
+    return [
+        OwnPiece([a[i] for a in trained.A], [b[i].mT for b in trained.B], scale, kind) for i in range(len(trained.A[0]))
+    ]
+
+
+def own_kind(settings: PieceSettings) -> str:
+    """What a piece says of its kind where its shapes do not tell."""
+    return settings.kind if settings.kind in ("adapter", "prefix") else ""
 
 
 def sharers_settings(setting: Setting) -> PieceSettings:
@@ -332,14 +340,13 @@ class _Run(NamedTuple):
     def piece(self, run: int) -> OwnPiece:
         tensors = [parameter[run].detach().cpu() for parameter in self.parameters]
         scale = self.settings.alpha / self.settings.rank
-        return OwnPiece(tensors[0::2], [b.mT.contiguous() for b in tensors[1::2]], scale)
+        return OwnPiece(tensors[0::2], [b.mT.contiguous() for b in tensors[1::2]], scale, own_kind(self.settings))
 
 
 def _start(base: BaseModel, settings: PieceSettings, runs: int, id: str) -> _Run:
     parameters = []
-    for position in base.positions:
-        A = initial_A(id, position.path, position.n, settings)
-        for tensor in (A, torch.zeros(position.d, settings.rank)):
+    for pair in initial_pieces(base, id, settings):
+        for tensor in pair:
             parameters.append(tensor.expand(runs, -1, -1).clone().to(base.device).requires_grad_())
     return _Run(parameters, settings, base)
 

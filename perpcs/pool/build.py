@@ -63,6 +63,7 @@ from perpcs.pool.store import (
     load_stored_base,
     write_pieces,
 )
+from perpcs.pool.train import prefix_start
 
 # ---- the folder ------------------------------------------------------------------------------------------------------
 
@@ -250,6 +251,7 @@ def finish(
         rank=settings.pieces.rank,
         alpha=settings.pieces.alpha,
         kind=settings.pieces.kind,
+        keys=len(prefix_start(target.base, 1)[0][1]) if settings.pieces.kind == "prefix" else 0,
         dtype=settings.dtype,
         positions=target.base.positions,
         tasks=tasks,

@@ -28,7 +28,20 @@ from pydantic import AfterValidator, Field
 
 from perpcs.errors import PerpcsError
 from perpcs.files import read_regular, regular_files, write_json
-from perpcs.schema import MOST_BYTES, Count, Facts, FileName, Name, Position, Record, Sha, Text, read_record
+from perpcs.schema import (
+    MOST_BYTES,
+    Count,
+    Facts,
+    FileName,
+    Kind,
+    Name,
+    Position,
+    Record,
+    Sha,
+    Text,
+    piece_shape,
+    read_record,
+)
 from perpcs.tasks import TASKS, Item, Query, get_task
 
 # ---- the manifest ----------------------------------------------------------------------------------------------------
@@ -130,8 +143,10 @@ class Manifest(Record):
     licence: Text
     users: Facts
     """How people were divided: counts and id prefixes of base users, candidates and targets."""
-    kind: Literal["lora", "ia3"] = "lora"
-    """What a piece is: ``lora`` or ``ia3`` (perpcs/model/basis.py)."""
+    kind: Kind = "lora"
+    """What a piece is (perpcs/model/basis.py)."""
+    keys: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Numbers of one token's keys at a layer; only a pool of prefixes says."""
     card: Facts = field(default_factory=dict)
     """The model card: data, training, quality, limits."""
     hypernet: Facts = field(default_factory=dict)
@@ -147,8 +162,8 @@ class Manifest(Record):
     @property
     def adapter_bytes(self) -> int:
         """Bytes of one person's trained pieces as half floats: what a method that trains them a person stores."""
-        reads = 0 if self.kind == "ia3" else 1
-        return 2 * self.rank * sum(reads * position.n + position.d for position in self.positions)
+        shapes = [shape for one in self.positions for shape in piece_shape(self.kind, self.rank, one, self.keys)]
+        return 2 * sum(rows * columns for rows, columns in shapes)
 
     def task(self, name: str) -> TaskPool:
         """The pool's part for one task.

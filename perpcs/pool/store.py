@@ -21,6 +21,7 @@ from torch import Tensor
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, read_regular, write_atomic
 from perpcs.model import opened
+from perpcs.model.attention import watch_attention
 from perpcs.model.base import BaseModel, load_base, merge
 from perpcs.model.basis import Pieces, make_pieces
 from perpcs.pool.hypernet import Form, Hypernet, HypernetShape, hypernet_forms, read_hypernet
@@ -39,7 +40,7 @@ from perpcs.pool.manifest import (
     read_manifest,
     read_sharers,
 )
-from perpcs.schema import as_record
+from perpcs.schema import as_record, piece_shape
 from perpcs.tasks import Task
 
 # ---- tensors of strangers --------------------------------------------------------------------------------------------
@@ -319,6 +320,8 @@ class Pool:
             base = load_base(self.manifest.base, device=device, dtype=dtype, modules=paths)
         if base.positions != self.manifest.positions:
             raise PerpcsError("The base model's layers are not those the pool was trained on.", _AGAIN)
+        if self.manifest.kind == "prefix":
+            watch_attention(base.model)
         return base
 
     def mask(self, task: str) -> np.ndarray:
@@ -380,13 +383,13 @@ class Pool:
 def piece_forms(manifest: Manifest, sharers: int, distilled: bool) -> dict[str, Form]:
     """What a task's file of pieces holds, see ``write_pieces``."""
     kind = {"float32": "F32", "float16": "F16", "int8": "I8"}[manifest.dtype]
-    rank = 0 if manifest.kind == "ia3" else manifest.rank
     forms: dict[str, Form] = {"mask": ("U8", (len(manifest.positions), sharers))}
     for p, position in enumerate(manifest.positions):
         vector = (sharers, position.n)
-        shapes: dict[str, tuple[int, ...]] = {"A": (sharers, rank, position.n), "gate": vector, "prototype": vector}
+        A, B = piece_shape(manifest.kind, manifest.rank, position, manifest.keys)
+        shapes: dict[str, tuple[int, ...]] = {"A": (sharers, *A), "gate": vector, "prototype": vector}
         whole = kind == "I8"
-        shapes["B"] = (sharers, manifest.rank, position.d) if whole else (sharers, position.d, manifest.rank)
+        shapes["B"] = (sharers, *(B[::-1] if whole else B))
         for name, shape in (shapes | ({"distilled": vector} if distilled else {})).items():
             forms[f"{name}.{p}"] = (kind, shape)
             if whole:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -33,11 +33,20 @@ from torch import Tensor
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
+from perpcs.model.attention import keeping, watch_attention
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, Pieces, Scalings, Update, own_update
-from perpcs.model.likelihood import Encoded, item_gains, length_batches, target_inputs, target_nll
+from perpcs.model.likelihood import (
+    Encoded,
+    item_gains,
+    length_batches,
+    open_ended,
+    pad_right,
+    target_inputs,
+    target_nll,
+)
 from perpcs.pool.manifest import Manifest
-from perpcs.schema import Count, Rate, Record, Size, as_record
+from perpcs.schema import Count, Kind, Rate, Record, Size, as_record, piece_shape
 
 # ---- pieces and gates ------------------------------------------------------------------------------------------------
 
@@ -49,9 +58,11 @@ Repeats = Annotated[int, Field(ge=1, le=10_000)]
 class PieceSettings(Record):
     """How a sharer's LoRA is trained. The rate is high beside the paper's because the base model is small."""
 
-    kind: Literal["lora", "ia3"] = "lora"
-    """Low-rank products, or scaling vectors of a layer's output, which have rank 1."""
+    kind: Kind = "lora"
+    """Low-rank products; scaling vectors of a layer's output, which have rank 1; bottleneck adapters after a layer; or
+    prefixes of the attention before it."""
     rank: Size = 4
+    """Or the width of a bottleneck, or the tokens of a prefix."""
     alpha: Rate = 8.0
     epochs: Repeats = 4
     batch: Repeats = 4
@@ -63,6 +74,11 @@ class PieceSettings(Record):
     def __post_init__(self) -> None:
         if self.kind == "ia3" and (self.rank, self.alpha) != (1, 1.0):
             raise PerpcsError(f"An (IA)3 piece of rank {self.rank} and alpha {self.alpha}?", "Use 1 for both.")
+        if self.kind in ("adapter", "prefix") and self.alpha != self.rank:
+            raise PerpcsError(
+                f"A piece of the kind {self.kind} with rank {self.rank} and alpha {self.alpha}?",
+                "Use the same number for both: nothing scales it.",
+            )
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,10 @@ class TrainedPieces:
     trained."""
 
 
+_ANY_TEXT = "This is how I write, and these are the words that I like to use most of all, whatever it is about."
+"""Prefixes start from its first tokens."""
+ATTENTION_OUTPUTS = ("o_proj", "out_proj", "dense", "c_proj")
+"""Names of the layer that reads what attention gives."""
 BASE_ITEMS = 10
 """The base model's loss on a sharer is that on about so many items, spread over the history."""
 GROUP = 10
@@ -173,9 +193,10 @@ def train_pieces(
         group: so many sharers are trained together; it changes speed and memory, never the result.
     """
     A0, B0 = [], []
-    for position in base.positions:
-        A0.append(torch.stack([initial_A(id, position.path, position.n, settings) for id in ids]))
-        B0.append(torch.zeros(len(ids), position.d, settings.rank))
+    starts = [initial_pieces(base, id, settings) for id in ids]
+    for p in range(len(base.positions)):
+        A0.append(torch.stack([start[p][0] for start in starts]))
+        B0.append(torch.stack([start[p][1] for start in starts]))
     losses: list[list[float]] = [[] for _ in ids]
     groups = _groups(len(ids), group)
     told = _counted(on_step, [_steps(histories, members, settings.batch) * settings.epochs for members in groups])
@@ -360,6 +381,48 @@ def _counted(on_step: Progress | None, steps: Sequence[int]) -> Callable[[int, i
             on_step(sum(steps[:group]) + step, sum(steps))
 
     return told
+
+
+def initial_pieces(base: BaseModel, id: str, settings: PieceSettings) -> list[tuple[Tensor, Tensor]]:
+    """A and B of every position before training. They change nothing, but for prefixes, which start as keys and values
+    of a text's first tokens.
+
+    Raises:
+        PerpcsError: when prefixes are to stand at a layer that does not read what attention gives.
+    """
+    if settings.kind == "prefix":
+        return prefix_start(base, settings.rank)
+    found = []
+    for position in base.positions:
+        (rows, reads), _ = piece_shape(settings.kind, settings.rank, position, 0)
+        A = initial_A(id, position.path, reads, settings) if rows else torch.zeros(0, reads)
+        found.append((A, torch.zeros(position.d, settings.rank)))
+    return found
+
+
+@torch.no_grad()
+def prefix_start(base: BaseModel, tokens: int) -> list[tuple[Tensor, Tensor]]:
+    """Keys (m, kv) and values (kv, m) of the first tokens of a text, at every position, in float32.
+
+    Raises:
+        PerpcsError: as above.
+    """
+    watch_attention(base.model)
+    kept: dict[int, tuple[Tensor, Tensor]] = {}
+    with keeping(kept):
+        base.hidden(pad_right([open_ended(base.tokenizer, _ANY_TEXT)[0]], base.pad, base.device))
+    found = []
+    for position in base.positions:
+        k, v = kept[position.layer]
+        if position.module not in ATTENTION_OUTPUTS or position.n % k.shape[-1]:
+            raise PerpcsError(
+                f"Prefixes cannot stand at {position.module}: it does not read what attention gives.",
+                f"Use --modules with the layer after attention: {', '.join(ATTENTION_OUTPUTS)}.",
+            )
+        K, V = (part[0].transpose(0, 1).flatten(1).float().cpu() for part in (k, v))
+        which = torch.arange(tokens) % len(K)
+        found.append((K[which].contiguous(), V[which].T.contiguous()))
+    return found
 
 
 def initial_A(id: str, path: str, n: int, settings: PieceSettings) -> Tensor:

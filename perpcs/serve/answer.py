@@ -6,13 +6,15 @@ package pyspellchecker. These also count as words: words of the question or of a
 (anything with a capital, a digit or a mark such as # or @), single letters, British spellings, possessives, and
 compounds of known words. In title case, capitals carry no information: there unknown words count only if there are
 several. In a text all in capitals they carry none either, and unknown words count as in lower case.
+
+While an answer is decoded, ``word_check`` refuses words that would earn it a mark (``perpcs.model.decode``).
 """
 
 import gzip
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -58,6 +60,8 @@ REPEATS = 3
 """This many repetitions in a row make a loop."""
 LONG = 6
 """From this many words on, no word may make up more than half."""
+ENGLISH = 0.7
+"""A question is English if the list has at least this share of its words."""
 _WORD = re.compile(r"[#@]?\w[\w'’./&+-]*", re.UNICODE)
 _ENDS = ("'s", "’s", "'ll", "’ll", "'re", "’re", "'ve", "’ve", "'d", "’d", "n't", "n’t", "in'", "in’")
 _BRITISH = (
@@ -142,7 +146,31 @@ def marks_of(text: str, seen: Sequence[str] = ()) -> Marks:
     words = _WORD.findall(text)
     if not words:
         return Marks(empty=True)
-    return Marks(loop=looping(words), unknown=unknown_words(words, seen))
+    return Marks(loop=looping(words), unknown=unknown_words(words, words_of(seen)))
+
+
+def word_check(question: str, seen: Sequence[str] = ()) -> Callable[[str], bool] | None:
+    """Whether the last word of an answer so far would earn it a mark. None for a question that is not in English: the
+    list of words says nothing about its answer.
+
+    Args:
+        seen: other texts whose words count as words.
+    """
+    asked = [word for word in _WORD.findall(question) if word[0].isalpha()]
+    if sum(word.isascii() and _is_word(word, ()) for word in asked) < ENGLISH * len(asked):
+        return None
+    known = words_of([question, *seen])
+
+    def refused(text: str) -> bool:
+        words = _WORD.findall(text)
+        return bool(words) and (bool(looping(words)) or words[-1] in unknown_words(words, known))
+
+    return refused
+
+
+def words_of(texts: Sequence[str]) -> set[str]:
+    """The words of some texts, in lower case, compounds in their parts."""
+    return {part for text in texts for word in _WORD.findall(text) for part in _parts(word.lower())}
 
 
 def looping(words: Sequence[str]) -> str:
@@ -158,9 +186,8 @@ def looping(words: Sequence[str]) -> str:
     return word if len(low) >= LONG and count > len(low) / 2 else ""
 
 
-def unknown_words(words: Sequence[str], seen: Sequence[str] = ()) -> tuple[str, ...]:
+def unknown_words(words: Sequence[str], known: Collection[str] = ()) -> tuple[str, ...]:
     """Which of the words are none, each once, in their order."""
-    known = {part for text in seen for word in _WORD.findall(text) for part in _parts(word.lower())}
     strange = [word for word in dict.fromkeys(words) if not _is_word(word, known)]
     plain = [word for word in strange if word.islower()]
     longer = [word for word in words if len(word) > 3 and word[0].isalpha()]
@@ -173,7 +200,7 @@ def unknown_words(words: Sequence[str], seen: Sequence[str] = ()) -> tuple[str, 
     return tuple(plain)
 
 
-def _is_word(word: str, known: set[str]) -> bool:
+def _is_word(word: str, known: Collection[str]) -> bool:
     """Whether a word is one, whatever its capitals."""
     if word[0] in "#@" or any(ch.isdigit() for ch in word) or not word.isascii() or len(word.strip(".'’-")) < 2:
         return True

@@ -25,21 +25,21 @@ from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import fixed
-from perpcs.model.decode import decode, text_of
+from perpcs.model.decode import WordCheck, decode, text_of
 from perpcs.model.likelihood import encode_pair, encode_prompt, label_log_probs
 from perpcs.personalizers.methods import Person, Prepared, Progress, Setting, Watch, Writer, parse, prepare, title_of
 from perpcs.pool.contribute import Say, Trained, train_person
 from perpcs.pool.profile_writer import pool_writer
 from perpcs.pool.store import Pool
-from perpcs.serve.answer import Answer
+from perpcs.serve.answer import Answer, word_check
 from perpcs.serve.queue import Batches, Queue, row_updates
 from perpcs.serve.stored import Stored
 from perpcs.tasks import Item, Query, Task
 
 Row = tuple[Prepared, Query]
 """One row of a batch: a person prepared for a method, and a query."""
-_Asked = tuple[Prepared, Sequence[int], int, int]
-"""A row to decode: the prepared person, ids of the prompt, maximum new tokens, seed."""
+_Asked = tuple[Prepared, Sequence[int], int, int, WordCheck | None]
+"""A row to decode: the prepared person, ids of the prompt, maximum new tokens, seed, which words it may not write."""
 _Labelled = tuple[Prepared, str]  # a row whose labels are scored: the prepared person, and the prompt
 
 
@@ -325,13 +325,24 @@ class Engine:
         pieces = self.pool.pieces(task.name, base.device, base.dtype).pieces
 
         def begin(asked: Sequence[_Asked]) -> Iterator[list[list[int]]]:
-            carried, ids, rooms, seeds = zip(*asked, strict=True)
+            carried, ids, rooms, seeds, checks = zip(*asked, strict=True)
             updates = fixed(row_updates(base, pieces, carried))
-            return decode(base, ids, updates, max_new_tokens=rooms, temperature=temperature, seed=seeds, one_line=True)
+            return decode(
+                *(base, ids, updates),
+                max_new_tokens=rooms,
+                temperature=temperature,
+                seed=seeds,
+                one_line=True,
+                checks=checks,
+            )
 
         asked = [
-            (prepared, encode_prompt(base.tokenizer, prompt.text, base.max_tokens, room), room, seed)
-            for (prepared, _), prompt in zip(rows, prompts, strict=True)
+            (
+                prepared,
+                encode_prompt(base.tokenizer, prompt.text, base.max_tokens, room),
+                *(room, seed, None if task.labels else word_check(query.x, [prompt.text])),
+            )
+            for (prepared, query), prompt in zip(rows, prompts, strict=True)
         ]
         previous: list[list[int]] = [[] for _ in rows]
         for now, worked in self._batches.answer((task.name, temperature), asked, begin):
@@ -343,7 +354,7 @@ class Engine:
                     old,
                     text=text_of(base, new),
                     tokens=len(new),
-                    done=len(new) == len(previous[index]) or len(new) >= room,  # no new token: end of text
+                    done=new == previous[index] or len(new) >= room,  # nothing new: end of text
                     seconds=worked,
                     first_token_seconds=worked if old.first_token_seconds is None else old.first_token_seconds,
                 )

@@ -227,11 +227,13 @@ def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None
 
 _PRESET_NAMES = {
     "default": "Default: Newton weights",
+    "from_base": "Newton weights from the base model",
     "paper": "Gates, as published",
     "reference_code": "Gates, as in the released code",
 }
 _LABELS = {
     "router": "Router",
+    "start": "Where the step begins",
     "gates": "Gates",
     "normalise": "Normalise",
     "centre": "Subtract the mean over sharers",
@@ -273,7 +275,7 @@ def knobs(engine: "Engine", record: Studio) -> None:
             key="preset",
             on_change=_take_preset,
             args=(record,),
-            help="All except the default follow a publication exactly, for comparison.",
+            help="The two with gates follow the publication and its released code exactly, for comparison.",
         )
         for name in ("router", *option_names(type(record.options))):
             if applies(name, record.options):

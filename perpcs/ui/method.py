@@ -47,9 +47,9 @@ DIFFERENCES = (
         "Who decides the weights",
         "Paper and code: trained gates compared with what the model reads.",
         "Gates too, as published or distilled: fitted to tell from reading which pieces lower the loss of people who "
-        "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is newton: one "
-        "forward and one backward pass over the history, and one damped Gauss-Newton step on the weights alone. A "
-        "weight may fall below 0.",
+        "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is newton: it "
+        "starts from the weights of the distilled gates and takes one damped Gauss-Newton step on the weights alone, "
+        "from one forward and one backward pass over the history. A weight may fall below 0.",
         "A trained gate says where its owner’s piece helped its owner. The loss says whether it helps you.",
         ("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "perpcs:newton", "perpcs"),
     ),

@@ -352,7 +352,7 @@ def method(engine: "Engine") -> None:
     right.html(
         f'<div class="pp-prose"><div class="pp-eq">{_equation(manifest)}</div>'
         "<p>W is the base model’s matrix, the same for everyone. "
-        f"{'V is' if manifest.kind == 'ia3' else 'A and B are'} sharer s’s piece. Only the numbers "
+        f"{_PIECE_IS[manifest.kind]} sharer s’s piece. Only the numbers "
         f"w<sub>s</sub> are yours: {len(manifest.positions)} positions × {manifest.tasks[0].sharers} sharers. If "
         "all of them are 0, you get exactly the base model.</p>"
         f"<p>On Compare the same question goes to the {term('base model')}, to {term('RAG')} and to {term('Per-Pcs')}, "
@@ -360,9 +360,21 @@ def method(engine: "Engine") -> None:
     )
 
 
+_PIECE_IS = {
+    "lora": "A and B are",
+    "ia3": "V is",
+    "adapter": "A and B are",
+    "prefix": "p, what attention reads in a few extra tokens, and λ, their share of the attention, come from",
+}
+
+
 def _equation(manifest: "Manifest") -> str:
     if manifest.kind == "ia3":
         return "y = W x ⊙ (1 + Σ<sub>s</sub> w<sub>s</sub> V<sub>s</sub>)"
+    if manifest.kind == "adapter":
+        return "y = W x + Σ<sub>s</sub> w<sub>s</sub> B<sub>s</sub> gelu(A<sub>s</sub> W x)"
+    if manifest.kind == "prefix":
+        return "y = W (x + Σ<sub>s</sub> w<sub>s</sub> λ<sub>s</sub> (p<sub>s</sub> − x))"
     return f"y = W x + {manifest.scale:g} · Σ<sub>s</sub> w<sub>s</sub> B<sub>s</sub> A<sub>s</sub> x"
 
 
@@ -371,11 +383,11 @@ def _routing(router: str) -> str:
     history, piece, weight = term("history"), term("piece"), term("weight")
     if router == "newton":
         return (
-            f"<p>The model reads your {history} once, forwards and backwards. For every {term('item')}, this shows how "
-            f"much its loss would fall with the {weight} of each {piece}. One linear system, with one equation per "
-            "item, then gives all weights (one damped Gauss-Newton step). Parts of your history set the step length, "
-            "which may be 0, and your newest items check the result. The matrices of the model and the pieces do not "
-            "change.</p>"
+            f"<p>The model reads your {history} twice. In the first pass, {term('gate')}s choose a {weight} for each "
+            f"{piece}. The second, forwards and backwards, shows for every {term('item')} how much its loss would fall "
+            "with each weight. One linear system, with one equation per item, then corrects all weights (one damped "
+            "Gauss-Newton step). Parts of your history set the length of this step, which may be 0, and your newest "
+            "items check the result. The matrices of the model and the pieces do not change.</p>"
             "<p>The paper’s own method, trained gates, is one click away on Assemble and Compare.</p>"
         )
     if decided_by(router) == "loss":

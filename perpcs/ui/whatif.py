@@ -15,7 +15,7 @@ import streamlit as st
 
 from perpcs.assembly.explain import item_influence, item_sharers, most_kept, with_k, without_positions
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.routers import changed, make_router
+from perpcs.assembly.routers import changed, recorded_router
 from perpcs.errors import PerpcsError
 from perpcs.figures.answers import beside_html
 from perpcs.figures.columns import short_names, split_label
@@ -399,7 +399,7 @@ def _again_without(engine: "Engine", record: Studio, person: Person, index: int)
     rest = [item for i, item in enumerate(person.history) if i != index]
 
     def run() -> np.ndarray:
-        options = make_router(**assembly.router)
+        options = recorded_router(assembly.router)
         return engine.assemble(get_task(person.task), rest, options=options, user="me").weights
 
     try:

@@ -4,7 +4,8 @@ A new router is a file in this folder, a frozen dataclass whose fields are its o
 needs), and a line in the tuple below. Flags of the command line and controls of the app follow from its fields.
 
 Presets: ``paper`` follows section 2.5 of Per-Pcs exactly, ``reference_code`` the scoring of its released code
-(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/RESULTS.md).
+(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/RESULTS.md), and
+``from_base`` the same step from the base model instead of the gates' weights.
 """
 
 from collections.abc import Mapping
@@ -44,6 +45,7 @@ _ROUTER_HELP = (
 
 PRESETS: dict[str, Router] = {
     "default": Newton(),
+    "from_base": Newton(start="base"),
     "paper": Gate(
         gates="trained",
         normalise="cosine",
@@ -81,6 +83,19 @@ def make_router(router: str = PRESETS["default"].name, **options: Any) -> Router
     return kind(**{name: value for name, value in options.items() if name in option_names(kind)})
 
 
+_MEANT = {"newton": {"start": "base"}}
+"""Values of options that a router's records did not have at first, where the default is another one."""
+
+
+def recorded_router(options: Mapping[str, Any]) -> Router:
+    """A router from the flat options of a record, as it was when the record was made.
+
+    Raises:
+        PerpcsError: when this version does not know it.
+    """
+    return make_router(**{**_MEANT.get(str(options.get("router")), {}), **options})
+
+
 def flat_options(router: Router) -> dict[str, Any]:
     """A router as a record holds it: its name and every option, as JSON gives them back."""
     return {"router": router.name, **asdict(router), "without": list(router.without)}  # type: ignore[call-overload]
@@ -94,7 +109,7 @@ def changed(router: Router, /, **changes: Any) -> Router:
 def same_routing(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two records' flat options make the same router, whatever else they hold."""
     try:
-        return make_router(**one) == make_router(**other)
+        return recorded_router(one) == recorded_router(other)
     except PerpcsError:  # of another version, or by somebody else's hand
         return dict(one) == dict(other)
 

@@ -1,0 +1,242 @@
+"""Figures of the PEFT-U part of Results: any two measures of small personal modules, and the spread over people."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import plotly.graph_objects as go
+
+from perpcs.figures.results import csv_text, frame
+from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, bytes_text, ink, muted, seconds_text
+
+TITLES = {
+    "zero-shot": "Zero-shot",
+    "few-shot": "Few-shot",
+    "prior": "Own label counts",
+    "lora": "LoRA",
+    "ia3": "(IA)³",
+    "adapter": "Adapter",
+    "prefix": "Prefix tuning",
+    "ptuning": "P-tuning",
+    "prompt": "Prompt tuning",
+    "head": "Personal head",
+    "shuffled": "LoRA, shuffled labels",
+    "crowd": "One LoRA of other people",
+}
+_WAYS = {"newton": "Assembled, Newton weights", "fit": "Assembled, fitted weights", "gate": "Assembled, gates"}
+AXES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "nats": "nats a text",
+    "trained": "numbers trained a person",
+    "kept_bytes": "bytes kept a person",
+    "train_seconds": "seconds to train or assemble a person",
+    "answer_seconds": "seconds an answer",
+}
+LOWER = frozenset(AXES) - {"accuracy", "f1"}
+COSTS = ("trained", "kept_bytes", "train_seconds", "answer_seconds")
+"""Measures without an interval; on a logarithmic axis."""
+_COLOURS = {
+    "lora": METHOD_COLOURS["oppu"],
+    "ia3": METHOD_COLOURS["rag"],
+    "adapter": METHOD_COLOURS["pag"],
+    "prefix": METHOD_COLOURS["retrieval"],
+    "ptuning": METHOD_COLOURS["random-history"],
+    "prompt": METHOD_COLOURS["perpcs:prototype"],
+    "head": METHOD_COLOURS["pag-counted"],
+    "zero-shot": METHOD_COLOURS["base"],
+}
+_MARKS = {"newton": "circle", "fit": "hexagon", "gate": "diamond", "own": "square", "matched": "square-open"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A mean over people with its 95 % interval; a cost has none."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method of one task."""
+
+    name: str
+    values: Mapping[str, Value]
+    people: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By measure, each person in their order."""
+    minus: Mapping[str, Value] = field(default_factory=dict)
+    """Accuracy minus that of a control, paired person by person: ``zero-shot``, ``prior``, ``wrong``."""
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted((key, value) for key, value in self.values.items()))))
+
+
+def title_of(name: str) -> str:
+    """``newton:lora-matched`` as ``Assembled, Newton weights, of LoRA pieces (matched)``."""
+    if name.startswith("wrong:"):
+        return f"{title_of(name.removeprefix('wrong:'))}, another person’s"
+    way, colon, kind = name.partition(":")
+    if colon:
+        return f"{_WAYS.get(way, way)}, of {_sized(kind)} pieces"
+    return _sized(name)
+
+
+def _sized(name: str) -> str:
+    stem = name.removesuffix("-matched")
+    return TITLES.get(stem, stem) + (" (matched size)" if stem != name else "")
+
+
+def colour_of(name: str) -> str:
+    """Ours in the colour of Per-Pcs; controls in grey."""
+    way, colon, _ = name.partition(":")
+    if colon and way in _WAYS:
+        return METHOD_COLOURS["perpcs"]
+    return _COLOURS.get(name.removesuffix("-matched"), OTHER_COLOUR)
+
+
+def mark_of(name: str) -> str:
+    way, colon, _ = name.partition(":")
+    return _MARKS.get(way if colon else "matched" if name.endswith("-matched") else "own", "x")
+
+
+def front(cells: Sequence[Cell], x: str, y: str) -> list[Cell]:
+    """The methods that no other beats in both measures, best in x first."""
+    kept: list[Cell] = []
+    for cell in sorted(cells, key=lambda one: (_worse(one, x), _worse(one, y))):
+        if not kept or _worse(cell, y) < _worse(kept[-1], y):
+            kept.append(cell)
+    return kept
+
+
+def _worse(cell: Cell, measure: str) -> float:
+    """Larger is worse."""
+    return cell.values[measure].mean * (1 if measure in LOWER else -1)
+
+
+def front_title(cells: Sequence[Cell], x: str, y: str) -> str:
+    """The finding of the figure."""
+    names = [title_of(cell.name) for cell in front(cells, x, y)]
+    listed = f"{'; '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    return f"In {AXES[x]} and {AXES[y]} together, nothing beats {listed}"
+
+
+@lru_cache(maxsize=32)  # a page asks at every click
+def front_figure(cells: tuple[Cell, ...], x: str, y: str, *, dark: bool = False) -> go.Figure:
+    """Any two measures of the methods; a line joins those that no other beats in both."""
+    least = {axis: min((c.values[axis].mean for c in cells if c.values[axis].mean > 0), default=1.0) for axis in (x, y)}
+
+    def place(cell: Cell, axis: str) -> float:
+        """A cost of 0 stands at the end of its logarithmic axis."""
+        mean = cell.values[axis].mean
+        return mean if mean > 0 or axis not in COSTS else least[axis] / 4
+
+    kept = front(cells, x, y)
+    figure = go.Figure(
+        go.Scatter(
+            x=[place(cell, x) for cell in kept],
+            y=[place(cell, y) for cell in kept],
+            mode="lines",
+            line={"color": muted(dark), "width": 1.5, "dash": "dot", "shape": "hv"},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
+    for cell in cells:
+        figure.add_trace(
+            go.Scatter(
+                x=[place(cell, x)],
+                y=[place(cell, y)],
+                error_x=_whiskers(cell, x),
+                error_y=_whiskers(cell, y),
+                mode="markers",
+                marker={
+                    "size": 12,
+                    "color": colour_of(cell.name),
+                    "symbol": mark_of(cell.name),
+                    "line": {"width": 1, "color": ink(dark)},
+                },
+                name=title_of(cell.name),
+                customdata=[cell.name],
+                hovertemplate=f"<b>{title_of(cell.name)}</b><br>{_said(cell, x)}<br>{_said(cell, y)}<extra></extra>",
+            )
+        )
+    frame(figure, dark, 440)
+    for axis, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
+        update(title_text=AXES[axis], type="log" if axis in COSTS else "linear")
+    return figure
+
+
+def _whiskers(cell: Cell, axis: str) -> dict[str, object]:
+    value = cell.values[axis]
+    if axis in COSTS:
+        return {}
+    return {
+        "array": [value.high - value.mean],
+        "arrayminus": [value.mean - value.low],
+        "thickness": 1.3,
+        "width": 4,
+        "color": colour_of(cell.name),
+    }
+
+
+def _said(cell: Cell, axis: str) -> str:
+    value = cell.values[axis]
+    if axis == "kept_bytes":
+        return f"{bytes_text(value.mean)} kept a person"
+    if axis.endswith("seconds"):
+        return f"{seconds_text(value.mean)} {AXES[axis].removeprefix('seconds ')}"
+    if axis == "trained":
+        return f"{value.mean:,.0f} {AXES[axis]}"
+    return f"{AXES[axis]} {value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
+def spread_title(cell: Cell, other: Cell, measure: str) -> str:
+    """For how many people one method is better than another."""
+    pairs = list(zip(cell.people[measure], other.people[measure], strict=True))
+    better = sum((a < b) if measure in LOWER else (a > b) for a, b in pairs)
+    return f"{title_of(cell.name)} is better than {title_of(other.name)} for {better} of {len(pairs)} people"
+
+
+@lru_cache(maxsize=32)
+def spread_figure(cell: Cell, other: Cell, measure: str, *, dark: bool = False) -> go.Figure:
+    """Every person's measure by two methods, a line a person, ordered by the first."""
+    order = sorted(range(len(cell.people[measure])), key=lambda at: cell.people[measure][at])
+    rows = [f"person {at + 1}" for at in order]
+    figure = go.Figure()
+    for at, row in zip(order, rows, strict=True):
+        figure.add_trace(
+            go.Scatter(
+                x=[other.people[measure][at], cell.people[measure][at]],
+                y=[row, row],
+                mode="lines",
+                line={"color": muted(dark), "width": 1},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    for one, symbol in ((other, "circle-open"), (cell, "circle")):
+        figure.add_trace(
+            go.Scatter(
+                x=[one.people[measure][at] for at in order],
+                y=rows,
+                mode="markers",
+                marker={"size": 10, "color": colour_of(one.name), "symbol": symbol},
+                name=title_of(one.name),
+                hovertemplate=f"{title_of(one.name)}: %{{x:.3f}}, %{{y}}<extra></extra>",
+            )
+        )
+    frame(figure, dark, 80 + 22 * len(rows))
+    figure.update_xaxes(title_text=AXES[measure])
+    return figure
+
+
+def cells_csv(cells: Sequence[Cell]) -> str:
+    """All numbers of a task."""
+    rows = (
+        (cell.name, measure, value.mean, value.low, value.high)
+        for cell in cells
+        for measure, value in cell.values.items()
+    )
+    return csv_text(("method", "measure", "mean", "low", "high"), rows)
