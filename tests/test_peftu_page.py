@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from perpcs.evaluate.findings import KIND, read_finding
 from perpcs.figures import peftu as figures
-from perpcs.ui import overview
+from perpcs.ui import engine
 from perpcs.ui.peftu import facts_html, read_cells, table_html
 
 PEOPLE = {
@@ -50,7 +50,7 @@ def result():
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / "peftu.json").write_text(json.dumps(result()))
-    monkeypatch.setattr(overview, "RESULTS", tmp_path)
+    monkeypatch.setattr(engine, "RESULTS", tmp_path)
     return tmp_path
 
 
@@ -111,7 +111,7 @@ def test_the_page_has_the_part_and_two_choices_of_measure(folder):
 
 
 def test_no_result_no_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(overview, "RESULTS", tmp_path)
+    monkeypatch.setattr(engine, "RESULTS", tmp_path)
 
     def page():
         from perpcs.ui.peftu import peftu_panel

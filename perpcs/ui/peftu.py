@@ -10,7 +10,7 @@ from perpcs.evaluate.findings import Finding, read_finding
 from perpcs.figures import peftu as figures
 from perpcs.figures.peftu import Cell, Value, title_of
 from perpcs.pool.manifest import is_number, mapping
-from perpcs.ui import overview
+from perpcs.ui.engine import results_folder
 from perpcs.ui.results import csv_button, made_by
 from perpcs.ui.widgets import chart, is_dark
 
@@ -20,7 +20,7 @@ _MINUS = {"zero-shot": "minus_zero_shot", "wrong": "minus_wrong", "prior": "minu
 
 def peftu_panel() -> None:
     """The part of the page; nothing where there is no result."""
-    finding = read_finding(overview.RESULTS, "peftu")
+    finding = read_finding(results_folder(), "peftu")
     tasks = mapping(finding.data.get("tasks")) if finding else {}
     if finding is None or not tasks:
         return
