@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from perpcs.ui import ask, compare
+from perpcs.ui import ask, compare, peftu
 from perpcs.ui.engine import get_engine
 from perpcs.ui.navigation import settle
 from perpcs.ui.state import studio, write_link
@@ -16,4 +16,5 @@ with left:
 with right:
     if question is not None:
         compare.answers_panel(engine, record, question)
+    peftu.six_panel(engine)
 write_link(record)

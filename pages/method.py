@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from perpcs.ui import method
+from perpcs.ui import method, peftu
 from perpcs.ui.engine import get_engine
 from perpcs.ui.navigation import settle
 from perpcs.ui.state import studio, write_link
@@ -15,6 +15,7 @@ st.html("<h1>Method</h1>")
 method.equation_panel(engine, record, example)
 flush("method")
 method.toy_panel()
+peftu.places_panel()
 method.differences_panel(engine)
 method.notes_panel()
 write_link(record)

@@ -354,6 +354,16 @@ def run_peftu(options: argparse.Namespace) -> None:
     print(f"written to {out}")
 
 
+def run_six(options: argparse.Namespace) -> None:
+    from perpcs.peftu.six import FOLDER, make_six
+    from perpcs.pool.store import Pool
+
+    pool = Pool(pool_folder(options.pool))
+    folder = Path(options.out) if options.out else FOLDER
+    facts = make_six(pool.base(options.device), pool.manifest, folder, lambda line: print(line, flush=True))
+    print(f"right {facts['right']:.3f}, with the next reader's module {facts['wrong']:.3f}; written to {folder}")
+
+
 def run_validate(options: argparse.Namespace) -> None:
     from perpcs.pool.validate import validate
 
@@ -436,7 +446,7 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--again", action="store_true", help="run methods again that the file already holds")
     measure.set_defaults(run=run_evaluate)
 
-    add_experiment(commands, _add_pool, pool_folder, {"peftu": run_peftu})
+    add_experiment(commands, _add_pool, pool_folder, {"peftu": run_peftu, "six": run_six})
 
     check = commands.add_parser("validate", help="check a pool: hashes, shapes, numbers, disjoint users, sizes")
     check.add_argument("pool", help="folder, or name under assets/pools")

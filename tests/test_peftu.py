@@ -474,3 +474,31 @@ def test_what_another_person_gets_is_the_next_persons_module(base):
     right = label_probs(scorer, texts, lambda rows: at_positions({}))
     assert np.abs(wrong - right).max() > 1e-3
     np.testing.assert_allclose(wrong.sum(1), 1)
+
+
+# ---- six readers ---------------------------------------------------------------------------------------------------
+
+
+def test_six_readers_are_written_read_and_differ(folder, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from perpcs.peftu import six
+
+    base = load_tiny(folder, modules=("v_proj", "o_proj"), first_layer=1)
+    manifest = SimpleNamespace(base_hash="a" * 64, positions=base.positions)
+    monkeypatch.setattr(six, "TOWN", Town(people=6, reviews=30, each=20, seed=6))
+    monkeypatch.setattr(six, "TRAINING", TrainSettings(epochs=1))
+    said = []
+    facts = six.make_six(base, manifest, tmp_path, said.append)
+    assert 0 <= facts["wrong"] <= 1
+    found = six.read_six(base, manifest, tmp_path)
+    (text, levels), *_ = six.example_reviews(2)
+    assert len(set(six.true_labels(levels))) > 1
+    alone, probs = six.read_by_six(base, manifest, found, text)
+    assert probs.shape == (6, 3)
+    np.testing.assert_allclose(probs.sum(1), 1)
+    assert np.abs(probs - alone).max() > 1e-4
+    assert six.read_six(base, SimpleNamespace(base_hash="b" * 64, positions=base.positions), tmp_path) is None
+    (tmp_path / six.TENSORS).write_bytes(b"x")
+    with pytest.raises(PerpcsError, match="damaged"):
+        six.read_six(base, manifest, tmp_path)

@@ -7,8 +7,9 @@ from streamlit.testing.v1 import AppTest
 
 from perpcs.evaluate.findings import KIND, read_finding
 from perpcs.figures import peftu as figures
+from perpcs.schema import PIECE_KINDS
 from perpcs.ui import engine
-from perpcs.ui.peftu import facts_html, read_cells, table_html
+from perpcs.ui.peftu import facts_html, read_cells, table_html, verdict_html
 
 PEOPLE = {
     "zero-shot": (0.2, 0.3, 0.4),
@@ -86,6 +87,17 @@ def test_titles_say_whose_module_it_is():
     assert said.endswith("for 2 of 3 people")
 
 
+def test_the_page_says_where_a_module_does_not_help_and_why():
+    task = result()["tasks"]["smalltown"]
+    html = verdict_html(read_cells(task))
+    assert "Better than the base model in accuracy, by an interval above 0: LoRA." in html
+    assert "Not surely better than another person’s module: LoRA." in html
+    assert "reaches 0.500" in html
+    task["methods"]["zero-shot"]["accuracy"] = value(0.49)
+    assert "little to gain" in verdict_html(read_cells(task))
+    assert not verdict_html({})
+
+
 def test_the_table_is_bold_where_the_interval_excludes_zero(folder):
     task = result()["tasks"]["smalltown"]
     html = table_html(task, read_cells(task))
@@ -110,6 +122,19 @@ def test_the_page_has_the_part_and_two_choices_of_measure(folder):
     assert any("two different measures" in one.proto.body for one in app.get("html"))
 
 
+def test_every_method_that_is_trained_has_a_place_and_pieces_are_those_of_pools():
+    from perpcs.peftu.experiment import PIECES
+    from perpcs.peftu.methods import METHODS
+
+    assert set(figures.KINDS) == set(METHODS)
+    assert figures.PIECES == PIECES == tuple(PIECE_KINDS)
+    for kind in METHODS:
+        assert any(kind in there for _, there in figures.PLACES)
+        assert figures.TITLES[kind] == METHODS[kind].title
+    html = figures.places_html()
+    assert html.count("changes") == sum(len(there) for _, there in figures.PLACES)
+
+
 def test_no_result_no_part(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "RESULTS", tmp_path)
 
@@ -121,3 +146,17 @@ def test_no_result_no_part(tmp_path, monkeypatch):
     app = AppTest.from_function(page, default_timeout=60).run()
     assert not app.exception
     assert not app.get("html")
+
+
+def test_six_readers_of_one_text_stand_side_by_side():
+    labels, rows = (
+        ("bad", "fair", "good"),
+        [("Goes by <price>.", (0.7, 0.2, 0.1), "bad"), ("Fair.", (0.1, 0.2, 0.7), "")],
+    )
+    html = figures.readers_html(labels, rows)
+    assert "<b>70%</b> ✓" in html
+    assert "Goes by &lt;price&gt;." in html
+    assert html.count("✓") == 2  # the legend's and one row's
+    assert figures.readers_takeaway(labels, [probs for _, probs, _ in rows]) == (
+        "Same text, 2 readers: 1 say bad, 1 say good"
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from html import escape
 
 import plotly.graph_objects as go
 
@@ -240,3 +241,72 @@ def cells_csv(cells: Sequence[Cell]) -> str:
         for measure, value in cell.values.items()
     )
     return csv_text(("method", "measure", "mean", "low", "high"), rows)
+
+
+# ---- where each kind sits --------------------------------------------------------------------------------------------
+
+
+PLACES = (
+    ("in front of the question", ("prompt", "ptuning")),
+    ("queries", ("lora",)),
+    ("keys and values", ("lora", "ia3", "prefix")),
+    ("what attention gives", ("lora", "adapter")),
+    ("the inner layer of the MLP", ("ia3",)),
+    ("what the MLP gives", ("adapter",)),
+    ("after the last layer", ("head",)),
+)
+"""From bottom to top of the model: where a word passes, and which methods change something there."""
+KINDS = ("lora", "ia3", "adapter", "prefix", "prompt", "ptuning", "head")
+PIECES = ("lora", "ia3", "adapter", "prefix")
+"""Kinds that a pool may hold, cut into pieces."""
+
+
+def places_html() -> str:
+    """A column a method, a row a place in the model, from the input at the top to the answer at the bottom."""
+    head = "".join(f'<th scope="col">{TITLES[kind]}</th>' for kind in KINDS)
+    rows = "".join(
+        f'<tr><th scope="row">{place}</th>'
+        + "".join(
+            f'<td style="color:{colour_of(kind)}">● <small>changes</small></td>' if kind in there else "<td>–</td>"
+            for kind in KINDS
+        )
+        + "</tr>"
+        for place, there in PLACES
+    )
+    pieces = "".join(f"<td>{'yes' if kind in PIECES else 'no'}</td>" for kind in KINDS)
+    return (
+        '<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">Where a word passes, from the '
+        f'question to the answer</caption><thead><tr><th scope="col">place</th>{head}</tr></thead><tbody>{rows}'
+        f'<tr><th scope="row">can be cut into pieces</th>{pieces}</tr></tbody></table></div>'
+    )
+
+
+# ---- same text, six readers ------------------------------------------------------------------------------------------
+
+
+def readers_html(labels: Sequence[str], rows: Sequence[tuple[str, Sequence[float], str]]) -> str:
+    """Label probabilities of one text, a row a reader: what is said of them, probabilities, and the truth if known."""
+    head = "".join(f'<th scope="col">{escape(label)}</th>' for label in labels)
+    body = []
+    for says, probs, truth in rows:
+        best = max(range(len(labels)), key=lambda at: probs[at])
+        cells = []
+        for at, (label, share) in enumerate(zip(labels, probs, strict=True)):
+            number = f"<b>{share:.0%}</b>" if at == best else f"{share:.0%}"
+            mark = " ✓" if label == truth else ""
+            width = f"width:{max(1, round(100 * share))}%"
+            bar = f'<div style="{width};height:6px;background:{METHOD_COLOURS["perpcs"]}"></div>'
+            cells.append(f"<td>{number}{mark}{bar}</td>")
+        body.append(f'<tr><th scope="row">{escape(says)}</th>{"".join(cells)}</tr>')
+    return (
+        '<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">Probability of each label. Bold: '
+        'the likeliest. ✓: what the reader’s traits say</caption><thead><tr><th scope="col">reader</th>'
+        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def readers_takeaway(labels: Sequence[str], probs: Sequence[Sequence[float]]) -> str:
+    """How many readers agree on the likeliest label."""
+    best = [labels[max(range(len(labels)), key=lambda at: row[at])] for row in probs]
+    groups = [f"{best.count(label)} say {label}" for label in labels if label in best]
+    return f"Same text, {len(best)} readers: {', '.join(groups)}"

@@ -53,6 +53,8 @@ class Story:
     sharers: tuple[Sharer, ...]
     user_bytes: int
     query: Query | None = None
+    names: tuple[str, ...] = ()
+    """What each sharer is called, in the order of ``sharers``; () = short ids."""
     fit: str = ""
     """The fit check in a sentence; empty if there is none."""
     answers: tuple[tuple[str, str, str], ...] = ()
@@ -159,9 +161,10 @@ def _scores(story: Story) -> tuple[str, str]:
 def _pieces(story: Story) -> tuple[str, str]:
     a, p = story.assembly, story.position
     order = np.argsort(-np.abs(a.weights[p]), kind="stable")[:5]
-    largest, names = abs(float(a.weights[p, order[0]])) or 1.0, short_names(a.sharers)
+    largest, names = abs(float(a.weights[p, order[0]])) or 1.0, story.names or short_names(a.sharers)
     rows = "".join(
-        f'<div class="pp-bar"><code>{html.escape(names[s])}</code>'
+        f'<div class="pp-bar"><span class="pp-who" title="sharer {html.escape(a.sharers[s])}">'
+        f"{html.escape(names[s])}</span>"
         f"<i{' class=pp-below' if a.weights[p, s] < 0 else ''} "
         f'style="width:{100 * abs(a.weights[p, s]) / largest:.0f}%"></i><span>{a.weights[p, s]:.2f}</span></div>'
         for s in order.tolist()

@@ -78,7 +78,7 @@ class Scorer:
         self.base, self.task, self.first_layer, self.whole = base, task, first_layer, whole
         self.text_tokens = text_tokens
         watch_attention(base.model)
-        self.upper = _upper(base, first_layer)
+        self.lower, self.upper = _halves(base, first_layer)
         ids = [_first_token(base, word) for word in task.words.values()]
         if len(set(ids)) < len(ids):
             raise PerpcsError(
@@ -148,26 +148,17 @@ class Scorer:
         found: list[Prompted | None] = [None] * len(pairs)
         done = 0
         for rows in length_batches([len(a) + len(b) for a, b in pairs], PASS_TOKENS):
-            entering: list[Tensor] = []
             kept: dict[int, tuple[Tensor, Tensor]] = {}
-            hook = self.upper.layers[0].register_forward_pre_hook(
-                lambda module, args, kwargs, entering=entering: entering.append(
-                    args[0] if args else kwargs["hidden_states"]
-                ),
-                with_kwargs=True,
-            )
-            try:
-                ids = pad_right([[*pairs[row][0], *pairs[row][1]] for row in rows], self.base.pad, self.base.device)
-                with keeping(kept):
-                    out = self.base.hidden(ids)
-            finally:
-                hook.remove()
+            ids = pad_right([[*pairs[row][0], *pairs[row][1]] for row in rows], self.base.pad, self.base.device)
+            entering = self.lower(input_ids=ids, use_cache=False)[0]
+            with keeping(kept):
+                out = self.upper(inputs_embeds=entering, use_cache=False)[0]
             for place, row in enumerate(rows):
                 (length, begin), end = spans[row], sum(map(len, pairs[row]))
                 found[row] = Prompted(
                     {layer: _first(kept[layer], place, length) for layer in self.layers},
                     length,
-                    _own(entering[0][place, begin:end]),
+                    _own(entering[place, begin:end]),
                     _own(out[place, begin:end]),
                 )
             done += len(rows)
@@ -247,24 +238,27 @@ def _first_token(base: BaseModel, word: str) -> int:
     return int(base.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0])
 
 
-def _upper(base: BaseModel, first_layer: int) -> Any:
-    """The base model's decoder from a layer on, on the same weights.
+def _halves(base: BaseModel, first_layer: int) -> tuple[Any, Any]:
+    """The base model's decoder up to a layer, without the last norm, and from it on, on the same weights.
 
     Raises:
-        PerpcsError: when its layers do not lie in a list, or the model does not come to the same when run in two parts.
+        PerpcsError: when its layers do not lie in a list with a norm after them.
     """
     whole = base.model.base_model
-    if not hasattr(whole, "layers") or not 0 <= first_layer < len(whole.layers):
+    if not (hasattr(whole, "layers") and hasattr(whole, "norm") and 0 <= first_layer < len(whole.layers)):
         raise PerpcsError(
             f"{type(whole).__name__} has no layer {first_layer} to begin with.",
             "Choose a model of the Llama kind, or a lower first layer.",
         )
-    upper = copy.copy(whole)
-    upper._modules = dict(whole._modules)
-    upper.layers = nn.ModuleList(list(whole.layers)[first_layer:])
-    upper.config = copy.copy(whole.config)
-    upper.config.num_hidden_layers = len(upper.layers)
-    return upper
+    halves = []
+    for some, norm in ((whole.layers[:first_layer], nn.Identity()), (whole.layers[first_layer:], whole.norm)):
+        half = copy.copy(whole)
+        half._modules = dict(whole._modules)
+        half.layers, half.norm = nn.ModuleList(some), norm
+        half.config = copy.copy(whole.config)
+        half.config.num_hidden_layers = len(some)
+        halves.append(half)
+    return halves[0], halves[1]
 
 
 def _first(pair: tuple[Tensor, Tensor], row: int, length: int) -> tuple[Tensor, Tensor]:

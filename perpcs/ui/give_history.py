@@ -46,6 +46,7 @@ from perpcs.ui.state import (
     look_at,
     read_draft,
     remember,
+    until_now,
 )
 from perpcs.ui.widgets import PRIVACY, is_dark
 from perpcs.ui.work import Work, show_error
@@ -216,7 +217,7 @@ def _finish(engine: "Engine", record: Studio, work: Work[Any]) -> None:
 
 def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None:
     """Keep the previous model for comparison; show the comparison at once if the settings have changed."""
-    record.before = before
+    record.before = until_now(before)
     if before is not None and not same_routing(before.assembly.router, after.router):
         record.view = "difference"
         st.session_state.pop("view", None)

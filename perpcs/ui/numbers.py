@@ -17,7 +17,7 @@ from perpcs.figures.assembly_map import Panel, strip, strip_csv
 from perpcs.figures.columns import short_names
 from perpcs.figures.difference import difference_csv, difference_map, difference_svg, difference_takeaway, pair_map
 from perpcs.tasks import get_task
-from perpcs.ui.state import Person, Studio, worked_out
+from perpcs.ui.state import Person, Studio, until_now, worked_out
 from perpcs.ui.widgets import chart, is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
@@ -60,7 +60,7 @@ def difference_panel(engine: "Engine", record: Studio, person: Person) -> None:
 
 
 def _pin(record: Studio, person: Person | None) -> None:
-    record.pinned = person
+    record.pinned = until_now(person)
 
 
 def _called(person: Person) -> str:
@@ -131,7 +131,10 @@ def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> N
     share = agreement(one.weights, other.weights)
     names = (_named(pinned, person), _named(person, pinned))
     title = f"{names[0]} and {names[1]} share {100 * share.mean():.0f} % of the mix"
-    st.html(f"<h3>{escape(title)}</h3>")
+    st.html(
+        f"<h3>{escape(title)}</h3><p class='pp-quiet'>{escape(names[0])}: {escape(_router(pinned))}.<br>"
+        f"{escape(names[1])}: {escape(_router(person))}.</p>"
+    )
     both = (one.weights != 0).any(axis=0) & (other.weights != 0).any(axis=0)
     rows = (
         (f"{100 * share.mean():.0f} %", f"{term('agreement')}, mean of {len(share)} positions"),

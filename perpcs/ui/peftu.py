@@ -2,17 +2,24 @@
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Finding, read_finding
 from perpcs.figures import peftu as figures
 from perpcs.figures.peftu import Cell, Value, title_of
-from perpcs.pool.manifest import is_number, mapping
+from perpcs.peftu.tasks import get_peft_task
+from perpcs.pool.manifest import is_number, mapping, read_json
 from perpcs.ui.engine import results_folder
 from perpcs.ui.results import csv_button, made_by
-from perpcs.ui.widgets import chart, is_dark
+from perpcs.ui.widgets import PRIVACY, chart, is_dark
+from perpcs.ui.work import show_error
+
+if TYPE_CHECKING:
+    from perpcs.serve.engine import Engine
 
 _CONTROLS = ("shuffled", "crowd")
 _MINUS = {"zero-shot": "minus_zero_shot", "wrong": "minus_wrong", "prior": "minus_prior"}
@@ -49,7 +56,7 @@ def peftu_panel() -> None:
         chart(figures.front_figure(shown, x, y, dark=is_dark()), "peftu-front", title)
     with right:
         _spread(cells)
-    st.html(facts_html(finding, task))
+    st.html(verdict_html(cells) + facts_html(finding, task))
     with st.expander("All methods and controls of this task", icon=":material/table_rows:"):
         st.html(table_html(task, cells))
     csv_button("peftu", figures.cells_csv(list(cells.values())), "CSV of this task")
@@ -110,6 +117,35 @@ def _at(names: list[str], wanted: str) -> int:
     return names.index(wanted) if wanted in names else 0
 
 
+_LIKE_COUNTING = 0.05
+"""Accuracy of zero-shot within so much of counting the person's labels leaves little to gain in accuracy."""
+
+
+def verdict_html(cells: Mapping[str, Cell]) -> str:
+    """Which of a person's own modules are better than zero-shot and than another person's, and why others are not."""
+    own = [cell for name, cell in cells.items() if f"wrong:{name}" in cells]
+    said = []
+    for other, called in (("zero-shot", "the base model"), ("wrong", "another person’s module")):
+        there = [cell for cell in own if other in cell.minus]
+        sure = [title_of(cell.name) for cell in there if cell.minus[other].low > 0]
+        unsure = [title_of(cell.name) for cell in there if cell.minus[other].low <= 0]
+        if sure:
+            said.append(f"Better than {called} in accuracy, by an interval above 0: {', '.join(sure)}.")
+        if unsure:
+            said.append(f"Not surely better than {called}: {', '.join(unsure)}.")
+    zero, prior = cells.get("zero-shot"), cells.get("prior")
+    if zero and prior:
+        a, b = (cell.values["accuracy"].mean for cell in (zero, prior))
+        if a > b - _LIKE_COUNTING:
+            said.append(
+                f"The base model alone ({a:.3f}) is already about as good as naming each person’s most frequent labels "
+                f"({b:.3f}), so accuracy has little to gain here; nats a text tell more."
+            )
+        else:
+            said.append(f"Naming each person’s most frequent labels, without reading the text, reaches {b:.3f}.")
+    return f'<p class="pp-prose">{escape(" ".join(said))}</p>' if said else ""
+
+
 def facts_html(finding: Finding, task: Mapping[str, Any]) -> str:
     """What was measured, in a paragraph, and the published averages, marked."""
     texts, settings = mapping(task.get("texts")), mapping(finding.data.get("settings"))
@@ -119,10 +155,11 @@ def facts_html(finding: Finding, task: Mapping[str, Any]) -> str:
         for name, value in mapping(published.get("accuracy")).items()
         if is_number(value)
     )
+    going_on = "" if finding.data.get("complete") else "<b>The experiment is not complete yet.</b> "
     return (
-        f'<p class="pp-quiet">n = {task.get("people")} people, each with about {texts.get("train")} texts to learn '
-        f"from and {texts.get('test')} to be tested on. Accuracy: {escape(str(task.get('metric')))}. Modules stand in "
-        f"layer {settings.get('first_layer')} and above and act after the text, which is read once for everybody. "
+        f'<p class="pp-quiet">{going_on}n = {task.get("people")} people, each with about {texts.get("train")} texts to '
+        f"learn from and {texts.get('test')} to be tested on. Accuracy: {escape(str(task.get('metric')))}. Modules "
+        f"stand in layer {settings.get('first_layer')} and above and act after the text, which is read once for all. "
         "Learning rates were searched on other people. Whiskers: 95 % intervals over people. "
         f'<span class="pp-tag">published</span> {escape(said)} ({escape(str(published.get("base_model")))}, mean of 13 '
         "tasks, other people).</p>"
@@ -156,3 +193,72 @@ def table_html(task: Mapping[str, Any], cells: Mapping[str, Cell]) -> str:
         "<b>Bold</b>: the interval of the difference excludes 0, paired person by person</caption><thead><tr>"
         f'<th scope="col">method</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
+
+
+def places_panel() -> None:
+    """Method: where each kind of small module sits in a layer."""
+    st.html(
+        '<h2 class="pp-part">Other kinds of small modules</h2><p class="pp-quiet">LoRA is one of several small modules '
+        "that can be trained for one person. They differ in where they act. A kind that stands in every layer can be "
+        "cut into pieces, one a layer, and mixed with weights as here: a weight of 0 is the base model, and people of "
+        "one batch do not disturb each other. A mix of adapters adds up what each adapter gives; a mix of prefixes "
+        "adds up how far each prefix moves the attention. Which kind learns best what one person means is measured on "
+        "the Results page.</p>"
+    )
+    st.html(figures.places_html())
+
+
+# ---- Compare ---------------------------------------------------------------------------------------------------------
+
+
+_SIX = Path(__file__).resolve().parents[2] / "assets" / "peftu"
+_MOST = 1200
+"""Characters of a review."""
+
+
+def six_panel(engine: "Engine") -> None:
+    """One text, read live by six made-up customers; only with the pool whose base model they were trained on."""
+    facts = mapping(read_json(_SIX / "six.json")) if (_SIX / "six.json").exists() else {}
+    if facts.get("base_hash") != engine.pool.manifest.base_hash:
+        return
+    with st.expander("Same text, six readers", icon=":material/groups:", key="six"):
+        st.html(
+            '<p class="pp-quiet">A review can rightly be good news to one customer and bad to another. Six made-up '
+            "customers each have a small LoRA of their own, trained on 100 reviews that they judged. The review is "
+            "read once; their modules differ in how they answer about it. On reviews not trained on, the likeliest "
+            f"label is what a customer’s traits say in {_share(facts.get('right'))} of cases, and in "
+            f"{_share(facts.get('wrong'))} with the next customer’s module.</p>"
+        )
+        text = st.text_area("A review", key="six-text", max_chars=_MOST, placeholder="Leave it empty for a made-up one")
+        st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
+        if st.button("Let all six read it", key="six-read", icon=":material/groups:"):
+            _read_by_six(engine, text.strip())
+
+
+def _share(said: Any) -> str:
+    return f"{said:.0%}" if is_number(said) else "–"
+
+
+def _read_by_six(engine: "Engine", typed: str) -> None:
+    from perpcs.peftu.six import example_reviews, read_by_six, read_six, true_labels
+
+    truths, text = [""] * 6, typed
+    if not typed:
+        count = st.session_state["six-number"] = st.session_state.get("six-number", -1) + 1
+        text, levels = example_reviews(count % 8 + 1)[-1]
+        truths = true_labels(levels)
+        st.html(f'<div class="pp-quote">{escape(text)}</div>')
+    try:
+        with engine.queue.turn():
+            six = read_six(engine.base, engine.pool.manifest)
+            if six is None:
+                return
+            alone, probs = read_by_six(engine.base, engine.pool.manifest, six, text)
+    except PerpcsError as error:
+        show_error(error)
+        return
+    labels = get_peft_task("smalltown").labels
+    rows = [("The base model, without anybody’s module", alone.tolist(), "")]
+    rows += [(says, row.tolist(), truth) for says, row, truth in zip(six.says, probs, truths, strict=True)]
+    st.html(f"<h3>{escape(figures.readers_takeaway(labels, probs.tolist()))}</h3>")
+    st.html(figures.readers_html(labels, rows))

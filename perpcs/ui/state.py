@@ -15,7 +15,8 @@ import re
 import secrets
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -89,6 +90,11 @@ def fit_of(person: Person) -> str:
 
 def assembled_here(engine: "Engine", assembly: Assembly) -> str:
     return f"assembled here on {engine.base.device} in {seconds_text(assembly.seconds)}"
+
+
+def until_now(person: Person | None) -> Person | None:
+    """The same person, and up to when this was the model on the screen: for what is compared with a later one."""
+    return person and replace(person, how=f"{person.how}, on the screen until {datetime.now():%H:%M}")
 
 
 # ---- drafts ----------------------------------------------------------------------------------------------------------

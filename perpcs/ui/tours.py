@@ -143,6 +143,7 @@ def _story(step: int, show: Show) -> None:
         sharers=show.engine.pool.sharers(person.task),
         user_bytes=show.engine.user_bytes,
         query=query,
+        names=tuple(column_names(assembly, show.engine.stored.portraits(person.task), 40)),
         answers=tuple(
             (name, title_of(name, assembly.router), a.text) for name, a in answers.items() if name in ("base", "perpcs")
         ),
@@ -228,7 +229,11 @@ def _without(show: Show) -> None:
         module=module,
         dark=is_dark(),
     )
-    figure.update_layout(legend_font_size=_LARGE, margin_l=70)
+    figure.update_layout(legend_font_size=_LARGE, height=430, margin={"l": 70, "b": 120})
+    figure.update_traces(
+        {f"marker.colorbar.{part}font.size": _LARGE for part in ("tick", "title.")},
+        lambda trace: bool(trace.marker.colorbar.title.text),
+    )
     figure.update_xaxes(tickfont_size=_LARGE)
     for side in figure.select_yaxes():
         if side.tickvals:  # every second row, as on the map

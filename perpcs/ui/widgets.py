@@ -40,9 +40,7 @@ TERMS = {
     "full adapter": "The size of an adapter trained separately for one person (the method OPPU), at the same rank.",
     "RAG": "Retrieval: similar items from the history go into the prompt; the model itself is not personal.",
     "Per-Pcs": "The assembled model: sharers' pieces, weighted for this person. The prompt contains no history.",
-    "Newton weights": (
-        "The distilled gates’ weights after one damped Gauss-Newton step, from one backward pass over the history."
-    ),
+    "Newton weights": "The distilled gates’ weights and one damped Gauss-Newton step, from one backward pass.",
     "OPPU": "One full adapter trained on this person's history alone: what you get if you pay for training.",
     "P2P": "A network generates a whole adapter from a person's profile, in one pass and without training.",
     "wrong user": "A control: everyone gets the next person's weights. A method that personalises must get worse.",

@@ -107,6 +107,25 @@ def overflow(tab) -> int:
     )
 
 
+def small_texts(tab, within: str, least: float) -> list:
+    """Texts below an element that are drawn smaller than so many pixels, as (size, text)."""
+    return tab.evaluate(
+        """([within, least]) => [...document.querySelectorAll(within + ' *')].flatMap(element => {
+            const written = node => node.nodeType === 3 && /[^\\s\\u200b]/.test(node.textContent);
+            const box = element.getBoundingClientRect();
+            if (![...element.childNodes].some(written) || !box.width || !box.height) return [];
+            if (element.closest('.katex-mathml, style, .modebar')) return [];
+            let size = parseFloat(getComputedStyle(element).fontSize) * (element.currentCSSZoom || 1);
+            if (element.closest('svg') && element.getCTM) {
+                const drawn = element.getCTM();
+                size *= Math.hypot(drawn.a, drawn.b);
+            }
+            return size < least ? [[size, element.textContent.trim()]] : [];
+        })""",
+        [within, least],
+    )
+
+
 def wait_until(true, seconds: float = 30) -> None:
     until = time.monotonic() + seconds
     while not true():

@@ -4,7 +4,7 @@ A new router is a file in this folder, a frozen dataclass whose fields are its o
 needs), and a line in the tuple below. Flags of the command line and controls of the app follow from its fields.
 
 Presets: ``paper`` follows section 2.5 of Per-Pcs exactly, ``reference_code`` the scoring of its released code
-(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/RESULTS.md), and
+(layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/LOG.md), and
 ``from_base`` the same step from the base model instead of the gates' weights.
 """
 
