@@ -28,7 +28,7 @@ from perpcs.peftu.tasks import get_peft_task
 from perpcs.peftu.town import Town, judged, town_readers
 from perpcs.peftu.training import Own, TrainSettings, label_probs, train_people
 from perpcs.pool.manifest import Manifest, mapping, read_json
-from perpcs.pool.tensors import expect, read_finite
+from perpcs.pool.store import expect, read_finite
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "peftu"
 TENSORS, FACTS = "six.safetensors", "six.json"
