@@ -20,9 +20,9 @@ from perpcs.assembly.newton import (
     solve,
     sureness,
 )
-from perpcs.assembly.options import item_shares
+from perpcs.assembly.router import item_shares
 from perpcs.assembly.routers import make_router
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair
 from perpcs.tasks import get_task
 
 TASK = get_task("LaMP_4")

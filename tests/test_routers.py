@@ -10,9 +10,8 @@ from helpers import TASK
 from tiny import ITEMS, SHARERS
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import Options, number, option_names
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.router import History, Routed
+from perpcs.assembly.router import History, Options, Routed, number, option_names
 from perpcs.assembly.routers import (
     PRESETS,
     ROUTERS,

@@ -29,11 +29,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from perpcs.assembly.options import kept_out
+from perpcs.assembly.router import kept_out
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import people
-from perpcs.model.likelihood import batches_of_gains, no_gains, target_nll
-from perpcs.model.text import Encoded, length_batches
+from perpcs.model.likelihood import Encoded, batches_of_gains, length_batches, no_gains, target_nll
 from perpcs.pool.store import TaskPieces
 
 DAMPINGS = (0.1, 0.3, 1.0, 3.0, 10.0)

@@ -14,7 +14,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from perpcs.assembly.names import router_name, short_name
+from perpcs.assembly.record import router_name, short_name
 from perpcs.figures.style import base_layout, bytes_text, faint, ink, method_colour, muted, paper, seconds_text
 
 # ---- quality and cost ------------------------------------------------------------------------------------------------

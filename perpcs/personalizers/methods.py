@@ -27,10 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perpcs.assembly.names import made_by, router_name
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, made_by, router_name
 from perpcs.assembly.routers import deciding
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError, unknown
 from perpcs.tasks import Item, Query, Task
 

@@ -21,15 +21,13 @@ from perpcs.figures.answers import beside_html
 from perpcs.figures.columns import short_names, split_label
 from perpcs.figures.style import seconds_text
 from perpcs.files import hash_bytes
-from perpcs.pool.candidates import STRATEGIES, Candidates, would_share
+from perpcs.pool.manifest import STRATEGIES, Candidates, would_share
 from perpcs.serve.answer import Answer
 from perpcs.tasks import Query, get_task
-from perpcs.ui.model_card import table_html
+from perpcs.ui.give_history import start_assembly
 from perpcs.ui.numbers import show_difference
-from perpcs.ui.people import Person, names_of
-from perpcs.ui.run import start_assembly
-from perpcs.ui.state import Studio, worked_out
-from perpcs.ui.strings import term
+from perpcs.ui.state import Person, Studio, names_of, worked_out
+from perpcs.ui.widgets import table_html, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

@@ -12,18 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, get_args, get_origin
 
-from perpcs.assembly.options import check_option, default_of, option_docs, option_names, option_types
-from perpcs.assembly.router import Router
+from perpcs.assembly.router import Router, check_option, default_of, option_docs, option_names, option_types
 from perpcs.assembly.routers.arrow import Arrow
-from perpcs.assembly.routers.fit import Fit
-from perpcs.assembly.routers.fit_own import FitOwn
+from perpcs.assembly.routers.fit import Fit, FitOwn
 from perpcs.assembly.routers.gate import Gate
 from perpcs.assembly.routers.gradient import Gradient
+from perpcs.assembly.routers.model_free import Random, Retrieval, Uniform
 from perpcs.assembly.routers.newton import Newton
 from perpcs.assembly.routers.prototype import Prototype
-from perpcs.assembly.routers.random import Random
-from perpcs.assembly.routers.retrieval import Retrieval
-from perpcs.assembly.routers.uniform import Uniform
 from perpcs.errors import PerpcsError, unknown
 
 _ALL: tuple[type[Router], ...] = (

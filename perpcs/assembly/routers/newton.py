@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from perpcs.assembly.options import Recent, item_shares, kept_out
-from perpcs.assembly.router import History, Routed
+from perpcs.assembly.router import History, Recent, Routed, item_shares, kept_out
 from perpcs.assembly.routers.gate import Gate
 
 if TYPE_CHECKING:
