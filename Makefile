@@ -55,7 +55,7 @@ soak: env-dev
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py --seconds 840
 
 TASKS := LaMP_4 LaMP_5 LaMP_3 LaMP_2N LaMP_1
-METHODS ?= base,random-history,rag,pag,pag-counted,retrieval,perpcs:paper,perpcs:gate,perpcs,perpcs:from_base,perpcs:fit,p2p,p2p:shuffled,oppu,wrong:perpcs,uniform,random
+METHODS ?= base,random-history,rag,pag,pag-counted,retrieval,perpcs:paper,perpcs:gate,perpcs,perpcs:from_gates,perpcs:fit,p2p,p2p:shuffled,oppu,wrong:perpcs,uniform,random
 
 evaluate: data env
 	@for task in $(TASKS); do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool "$(POOL)") \

@@ -4,7 +4,7 @@
 
 The inputs (benchmarks/inputs.json) are articles, abstracts, reviews and plain statements written for this. Each
 is asked for an example person of its task, in turn. An answer counts as bad where it loops, is empty or contains a
-non-word (perpcs/personalizers/marks.py). All answers are in the result, beside the base model's, to be read.
+non-word (perpcs/serve/answer.py). All answers are in the result, beside the base model's, to be read.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, write_result
 from perpcs.cli import pool_folder
 from perpcs.personalizers.methods import Prepared
+from perpcs.serve.answer import marks_of
 from perpcs.serve.engine import Engine
-from perpcs.serve.marks import marks_of
 from perpcs.tasks import Query, get_task
 
 METHODS = ("base", "perpcs")

@@ -29,7 +29,7 @@ from perpcs.assembly.routers import make_router
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, people
 from perpcs.model.decode import decode
-from perpcs.model.text import encode_pair, encode_prompt, length_batches, pad_right
+from perpcs.model.likelihood import encode_pair, encode_prompt, length_batches, pad_right
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task, get_task
 

@@ -20,7 +20,7 @@ import torch
 from benchmarks.common import DEFAULT_POOL, RESULTS, about, write_result
 from perpcs.assembly.routers import PRESETS
 from perpcs.cli import pool_folder
-from perpcs.model.text import encode_pair, length_batches, pad_right
+from perpcs.model.likelihood import encode_pair, length_batches, pad_right
 from perpcs.serve.engine import Engine
 from perpcs.tasks import Item, get_task
 

@@ -2,8 +2,8 @@
 
 from perpcs.ui import overview
 from perpcs.ui.engine import get_engine
-from perpcs.ui.model_card import model_card
 from perpcs.ui.navigation import settle
+from perpcs.ui.overview import model_card
 from perpcs.ui.state import studio, write_link
 from perpcs.ui.widgets import flush
 

@@ -2,19 +2,25 @@
 
 Every value is checked for its type as it stands (a number in quotes is no number), for being finite, and against the
 bounds below. A field that is unknown is refused.
+
+``Position``, one adapted linear layer of a base model, is known to the model, the pool and every record.
 """
 
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from perpcs.errors import PerpcsError
 from perpcs.files import plain_name, read_regular
+
+# ---- records ---------------------------------------------------------------------------------------------------------
+
 
 T = TypeVar("T")
 
@@ -114,3 +120,46 @@ def as_record(value: Any, kind: type[T], what: str, do: str) -> T:
         return found
     except ValidationError as error:
         raise PerpcsError(f"{what} is not what it should be: {first_fault(error)}.", do) from error
+
+
+# ---- positions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Position(Record):
+    """One adapted linear layer: n inputs, d outputs."""
+
+    layer: Count
+    module: Name
+    path: Name
+    """Dotted name of the module inside the base model."""
+    n: Size
+    d: Size
+
+    @property
+    def label(self) -> str:
+        return f"layer {self.layer}, {self.module}"
+
+
+Kind = Literal["lora", "ia3", "adapter", "prefix"]
+PIECE_KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What a piece may be: a low-rank product, a scaling vector of the layer's output, a bottleneck adapter after the
+layer, or a prefix of the attention before it."""
+MODULES_OF = {"adapter": ("o_proj", "down_proj"), "prefix": ("o_proj",)}
+"""Where pieces of a kind stand where nothing else is said; the others stand at the attention projections."""
+
+
+def piece_shape(kind: str, rank: int, position: Position, keys: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Shapes of A and B of one piece.
+
+    Args:
+        rank: of a low-rank product, width of a bottleneck, tokens of a prefix.
+        keys: numbers of one token's keys; only prefixes need them.
+    """
+    n, d = position.n, position.d
+    return {
+        "lora": ((rank, n), (d, rank)),
+        "ia3": ((0, n), (d, rank)),
+        "adapter": ((rank, d), (d, rank)),
+        "prefix": ((rank, keys), (keys, rank)),
+    }[kind]

@@ -20,10 +20,9 @@ from perpcs.assembly.router import Router, Step
 from perpcs.assembly.routers import decided_by, flat_options, make_router
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.methods import Prepared, Progress, parse, title_of
-from perpcs.pool.candidates import Candidates, only_sharers
-from perpcs.pool.manifest import Example, Manifest, Sharer, TaskPool
+from perpcs.pool.manifest import Candidates, Example, Manifest, Sharer, TaskPool, only_sharers
 from perpcs.pool.portraits import Portraits
-from perpcs.positions import Position
+from perpcs.schema import Position
 from perpcs.serve.answer import Answer
 from perpcs.serve.stored import Shared
 from perpcs.tasks import Item, Query, Task, get_task
@@ -392,11 +391,11 @@ def _held_out_loss(engine: FakeEngine, assembly: Assembly, queries: Sequence[Que
 
 def put_in_place(monkeypatch: Any, made: FakeEngine) -> Iterator[FakeEngine]:
     """The body of a fixture: pages open this engine, and nobody waits for pictures."""
-    from perpcs.ui import compare, engine, run, whatif
+    from perpcs.ui import compare, engine, give_history, whatif
 
     monkeypatch.setattr(engine, "open_engine", lambda folder: made)
     monkeypatch.setattr(whatif, "held_out_loss", _held_out_loss)
-    monkeypatch.setattr(run, "TICK", 0.001)
+    monkeypatch.setattr(give_history, "TICK", 0.001)
     monkeypatch.setattr(compare, "TICK", 0.001)
     engine.opening.clear()
     yield made

@@ -15,12 +15,11 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, make_router
 from perpcs.figures.results import Band
 from perpcs.files import hash_file
-from perpcs.model.text import encode_pair
-from perpcs.pool.hypernet import HypernetShape
-from perpcs.pool.hypernet_train import HypernetSettings
+from perpcs.model.likelihood import encode_pair
+from perpcs.pool.hypernet import HypernetSettings, HypernetShape
 from perpcs.pool.store import Pool
 from perpcs.pool.train import GateSettings
-from perpcs.positions import Position
+from perpcs.schema import Position
 from perpcs.tasks import Item, Query, User, get_task
 from perpcs.ui.tours import TOURS
 
@@ -347,3 +346,9 @@ ROBUST = {
     "selection": {"taken": 1, "rules": {"all": {"perpcs:fit": at(0.6)}, "random": {"perpcs:fit": at(0.8)}}},
     "choices": [{"method": "perpcs:fit", "choice": "", "nll": at(0.6), "minus_default": None}],
 }
+
+
+def flip(path, at=0.5):
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * at)] ^= 1
+    path.write_bytes(bytes(data))

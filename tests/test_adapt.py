@@ -10,13 +10,11 @@ from tiny import ITEMS, load_tiny, plain_model, random_ids
 
 from perpcs.model.base import merge, save_plain
 from perpcs.model.basis import Factors, adapted, fixed
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
-from perpcs.pool import adapt as module
-from perpcs.pool.adapt import AdaptSettings, Delta, adapt, base_lessons, encode_lessons
-from perpcs.pool.from_data import _save_merged
+from perpcs.model.likelihood import encode_pair, target_nll
+from perpcs.pool import from_data as module
+from perpcs.pool.from_data import AdaptSettings, Delta, _save_merged, adapt, base_lessons, encode_lessons
+from perpcs.pool.stages import Settings, newest
 from perpcs.pool.store import DELTA, packed, rounded, unpacked
-from perpcs.pool.task_stages import Settings, newest
 from perpcs.tasks import Item, Query, User, get_task
 
 TASK = get_task("LaMP_4")

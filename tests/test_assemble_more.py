@@ -17,8 +17,7 @@ from perpcs.errors import PerpcsError
 from perpcs.pool.manifest import Sharer
 from perpcs.serve.stored import Shared
 from perpcs.ui.assemble import METHODS
-from perpcs.ui.people import Person
-from perpcs.ui.state import VIEWS, Studio, from_link, to_link, worked_out
+from perpcs.ui.state import VIEWS, Person, Studio, from_link, to_link, worked_out
 
 # ---- under the map ---------------------------------------------------------------------------------------------------
 
@@ -233,8 +232,7 @@ def test_a_link_carries_view_screen_and_step():
 def test_a_map_of_128_positions_and_100_sharers_is_drawn_while_one_waits(fake):
     """Processor time, because test machines are busy."""
     from perpcs.figures.assembly_map import assembly_map
-    from perpcs.figures.difference import difference_map
-    from perpcs.figures.vector import map_svg
+    from perpcs.figures.difference import difference_map, map_svg
 
     record = dataclasses.replace(large(), positions=tuple(f"layer {p // 4}, {'qkvo'[p % 4]}_proj" for p in range(128)))
     people = tuple(Sharer(id=f"s{s:03d}", items=9, cluster=s % 7) for s in range(100))

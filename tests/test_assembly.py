@@ -21,11 +21,11 @@ from helpers import (
 from tiny import FAMILIES, ITEMS, RANK, SHARERS, load_tiny, merge, plain_model, random_ids, random_task_pieces, route
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.quantise import rounded
+from perpcs.assembly.record import rounded
 from perpcs.assembly.routers import PRESETS, changed
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import _ADAPTER
-from perpcs.model.text import Encoded
+from perpcs.model.likelihood import Encoded
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 

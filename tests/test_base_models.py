@@ -16,8 +16,7 @@ from perpcs.files import hash_file
 from perpcs.model import opened
 from perpcs.model.base import choose_device, load_base, wrap
 from perpcs.model.basis import AdaptedLinear, adapted
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, target_nll
 
 # ---- any family ------------------------------------------------------------------------------------------------------
 

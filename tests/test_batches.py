@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from perpcs.personalizers.methods import Prepared
-from perpcs.serve.batches import MOST_ROWS, Batches
 from perpcs.serve.engine import Engine
-from perpcs.serve.queue import Queue
+from perpcs.serve.queue import MOST_ROWS, Batches, Queue
 from perpcs.tasks import Query, get_task
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
-from perpcs.data.bm25 import BM25, retrieve, words
+from perpcs.data.prompts import BM25, retrieve, words
 from perpcs.tasks import Item
 
 word = st.sampled_from(["the", "a", "boat", "boats", "dawn", "bridge", "fire", "milk", "Boat", "é"])

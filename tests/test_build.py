@@ -24,9 +24,8 @@ from perpcs.data.smalltown import make_people, release_fields
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
 from perpcs.pool.build import Settings
-from perpcs.pool.candidates import would_share
-from perpcs.pool.from_data import build_from_data
-from perpcs.pool.recipe import Recipe
+from perpcs.pool.from_data import Recipe, build_from_data
+from perpcs.pool.manifest import would_share
 from perpcs.pool.stages import Workspace
 from perpcs.pool.store import Pool
 from perpcs.pool.train import PieceSettings

@@ -13,7 +13,7 @@ from perpcs.evaluate.findings import Measure, commands, evaluation, quality_rows
 from perpcs.figures import model_card as rows
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, line_colour
 from perpcs.figures.style import METHOD_COLOURS, paper
-from perpcs.ui import model_card
+from perpcs.ui import engine
 
 HASH = FakeEngine().pool.hash
 CURVE = [
@@ -279,7 +279,7 @@ def test_what_the_network_of_p2p_does_for_new_people_is_told():
 
 def overview_of(made, monkeypatch, folder, pool_card):
     made.pool.manifest = dataclasses.replace(made.pool.manifest, card=pool_card)
-    monkeypatch.setattr(model_card, "RESULTS", folder)
+    monkeypatch.setattr(engine, "RESULTS", folder)
     return open_page()
 
 

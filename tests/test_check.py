@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perpcs.assembly.check import fit_check, fit_sentence, quantile
+from perpcs.assembly.explain import fit_check, fit_sentence, quantile
 from perpcs.assembly.record import Assembly
 
 

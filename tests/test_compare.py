@@ -15,13 +15,11 @@ from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, method_colour
 from perpcs.personalizers.methods import DEFAULT, METHODS, is_name, title_of
 from perpcs.serve.answer import Answer
-from perpcs.ui import asking, strings
+from perpcs.ui import asking, widgets
 from perpcs.ui.ask import MENU
-from perpcs.ui.asking import Asked, columns_of
-from perpcs.ui.cards import columns_html
+from perpcs.ui.asking import Asked, columns_html, columns_of
 from perpcs.ui.compare import Ballot, standings, wilson
-from perpcs.ui.people import example_person
-from perpcs.ui.state import Studio, from_link, to_link
+from perpcs.ui.state import Studio, example_person, from_link, to_link
 
 # ---- its parts -------------------------------------------------------------------------------------------------------
 
@@ -342,7 +340,7 @@ def test_the_visitors_own_person_is_asked_with_their_own_words(fake):
     press(app, "ask")
     name, _, query, _, _, _, _ = fake.calls[-1]
     assert (name, query.x) == ("answer", "The council met again")
-    assert strings.PRIVACY in shown(app).replace("&#x27;", "'")
+    assert widgets.PRIVACY in shown(app).replace("&#x27;", "'")
 
 
 def test_a_saved_person_has_no_rag(fake):
@@ -350,7 +348,7 @@ def test_a_saved_person_has_no_rag(fake):
     text = fake.stored.assembly("LaMP_4", "dario").to_json()
     app.file_uploader[0].set_value(("me.json", text.encode(), "application/json")).run()
     app.switch_page("../../pages/compare.py").run()
-    assert strings.NO_TEXT in shown(app)
+    assert widgets.NO_TEXT in shown(app)
     paste(app, "The council met again")
     press(app, "ask")
     assert fake.calls[-1][3] == ("base", "perpcs")

@@ -13,16 +13,15 @@ from helpers import an_assembly, state
 from safetensors.torch import load, load_file, save
 from tiny import write_tiny_pool
 
-from perpcs.assembly.migrate import migrated
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, migrated
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, write_atomic, write_json
-from perpcs.pool import contribute, copies
+from perpcs.pool import contribute
 from perpcs.pool.contribute import Leaving, add, chosen, id_of, leaving, new_code, settings_of
 from perpcs.pool.manifest import Sharer, contributed
 from perpcs.pool.store import Pool
 from perpcs.pool.validate import validate
-from perpcs.serve.sharing import migrated_to, revoke, share
+from perpcs.serve.stored import migrated_to, revoke, share
 from perpcs.tasks import Item, get_task
 
 TASK = "LaMP_4"
@@ -192,7 +191,7 @@ def test_a_kill_between_the_two_renames_is_mended(source, given, tmp_path, monke
         revoke(copy, given.sharer.id)
     monkeypatch.undo()
     assert not copy.exists()
-    copies.recover_all(tmp_path)
+    contribute.recover_all(tmp_path)
     assert state(copy) == before
 
 
@@ -279,7 +278,7 @@ def test_the_code_gives_the_id_and_the_id_does_not_give_the_code():
     code = new_code()
     assert id_of(code) == id_of(f" {code}\n") == id_of(id_of(code))
     assert code not in id_of(code)
-    assert copies.new_name("../Ünder the Town!-0a1b2c").startswith("nder-the-town-")
+    assert contribute.new_name("../Ünder the Town!-0a1b2c").startswith("nder-the-town-")
 
 
 # ---- people who were assembled before --------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perpcs.data import Limits, Reading, guess_task, read_pasted, read_upload, user_ids
-from perpcs.data.clean import clean_field
-from perpcs.data.markup import without_markup
+from perpcs.data.clean import clean_field, without_markup
 from perpcs.data.read import MISSING
 from perpcs.errors import PerpcsError
 from perpcs.tasks import TASKS, Item, Task, get_task

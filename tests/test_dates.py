@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpcs.data import Limits, read_upload
-from perpcs.data.dates import in_order, moment
-from perpcs.data.stars import is_between, number_of, whole_stars
+from perpcs.data.fields import in_order, is_between, moment, number_of, whole_stars
 from perpcs.errors import PerpcsError
 from perpcs.tasks import get_task
 

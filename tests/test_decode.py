@@ -9,8 +9,15 @@ from tiny import FAMILIES, ITEMS, merged_model, random_pieces, random_weights
 
 from perpcs.model.basis import _ADAPTER, people
 from perpcs.model.decode import decode, text_of
-from perpcs.model.likelihood import label_log_probs, pad_left, positions_of, target_nll
-from perpcs.model.text import Encoded, encode_pair, encode_prompt
+from perpcs.model.likelihood import (
+    Encoded,
+    encode_pair,
+    encode_prompt,
+    label_log_probs,
+    pad_left,
+    positions_of,
+    target_nll,
+)
 from perpcs.tasks import get_task
 
 TASK = get_task("LaMP_4")

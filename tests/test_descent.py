@@ -9,13 +9,11 @@ from tiny import ITEMS, SHARERS, load_tiny, merged_model, random_task_pieces, ro
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.descent import fit_weights, item_gradients, pull_of, sureness
-from perpcs.assembly.quantise import rounded
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, rounded
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.routers.fit import settled
 from perpcs.errors import PerpcsError
-from perpcs.model.likelihood import on_one_basis, target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, on_one_basis, target_nll
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 

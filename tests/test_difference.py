@@ -18,11 +18,12 @@ from perpcs.figures.difference import (
     difference_colour,
     difference_csv,
     difference_map,
+    difference_svg,
     difference_takeaway,
+    map_svg,
     pair_map,
 )
 from perpcs.figures.style import ink
-from perpcs.figures.vector import difference_svg, map_svg
 
 ENGINE = FakeEngine()
 ADA, CLEO = (ENGINE.stored.assembly("LaMP_4", id) for id in ("ada", "cleo"))

@@ -13,19 +13,11 @@ from perpcs.assembly.descent import item_gradients
 from perpcs.assembly.routers import PRESETS, make_router, router_options
 from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model.basis import Pieces, make_pieces
-from perpcs.model.likelihood import item_gains, target_inputs
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, item_gains, target_inputs
 from perpcs.pool.contribute import Leaving, add, remove
-from perpcs.pool.distil import (
-    DistilSettings,
-    distil_gates,
-    drawn_items,
-    gates_of_another,
-    inner_products,
-    ridge_gates,
-)
 from perpcs.pool.manifest import Sharer, read_json
 from perpcs.pool.store import Pool
+from perpcs.pool.train import DistilSettings, distil_gates, drawn_items, gates_of_another, inner_products, ridge_gates
 from perpcs.pool.validate import validate
 from perpcs.tasks import get_task
 

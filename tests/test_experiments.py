@@ -22,10 +22,8 @@ from perpcs.evaluate.experiments import (
     unfinished,
 )
 from perpcs.evaluate.protocol import evaluate, held_out_loss
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
-from perpcs.pool.candidates import read_candidates
-from perpcs.pool.manifest import Sharer
+from perpcs.model.likelihood import encode_pair, target_nll
+from perpcs.pool.manifest import Sharer, read_candidates
 from perpcs.pool.store import Pool
 from perpcs.tasks import get_task
 

@@ -11,10 +11,9 @@ import openpyxl
 import pytest
 
 from perpcs.data import look, read_pasted, read_upload
-from perpcs.data.clean import decode
+from perpcs.data.clean import decode, decoded_once, html_to_text, without_markup
 from perpcs.data.exports import READERS
 from perpcs.data.exports.messages import own_words
-from perpcs.data.markup import decoded_once, html_to_text, without_markup
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Item, get_task
 
@@ -521,9 +520,9 @@ def test_archives_that_are_none_or_too_much_are_refused(monkeypatch: pytest.Monk
     assert "a Word document" in refusal(zipped(word__document_DOT_xml="<w/>"), "a.docx")
     assert "No file of the archive" in refusal(zipped(readme_DOT_md="hello"), "a.zip")
     assert "broken" in refusal(b"PK\x03\x04 and no more", "a.zip")
-    monkeypatch.setattr("perpcs.data.exports.containers.MAX_ARCHIVE_BYTES", 10_000)
+    monkeypatch.setattr("perpcs.data.exports.given.MAX_ARCHIVE_BYTES", 10_000)
     assert "unpack to more than" in refusal(zipped(a_DOT_csv="text,title\n" + "a,b\n" * 50_000), "bomb.zip")
-    monkeypatch.setattr("perpcs.data.exports.containers.MAX_MEMBERS", 1)
+    monkeypatch.setattr("perpcs.data.exports.given.MAX_MEMBERS", 1)
     assert "more than 1 files" in refusal(zipped(a_DOT_csv="a", b_DOT_csv="b"), "many.zip")
 
 

@@ -15,12 +15,10 @@ from perpcs.cli import main
 from perpcs.data.smalltown import make_people, release_fields
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
-from perpcs.model.base import load_base, save_plain, wrap
+from perpcs.model.base import choose_layers, load_base, save_plain, wrap
 from perpcs.model.basis import adapted, people
 from perpcs.model.decode import decode, text_of
-from perpcs.model.families import choose_layers
-from perpcs.model.likelihood import label_likelihoods
-from perpcs.model.text import encode_pair, encode_prompt
+from perpcs.model.likelihood import encode_pair, encode_prompt, label_likelihoods
 from perpcs.pool.manifest import read_manifest
 from perpcs.pool.store import Pool
 

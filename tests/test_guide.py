@@ -7,9 +7,8 @@ from helpers import ROOT, keys, link_of, open_page, press, shown, walk_tour
 
 from perpcs.personalizers.methods import DEFAULT
 from perpcs.serve.answer import Answer
-from perpcs.ui.present import SCREENS
 from perpcs.ui.state import Studio, from_link, to_link
-from perpcs.ui.tours import TOURS, current, start_tour
+from perpcs.ui.tours import SCREENS, TOURS, current, start_tour
 
 # ---- tours ----------------------------------------------------------------------------------------------------------
 

@@ -10,10 +10,9 @@ import openpyxl
 import pytest
 from hostile import texts
 
-from perpcs.data import limits, look, read_pasted, read_upload
-from perpcs.data.clean import prepare
-from perpcs.data.exports import containers
-from perpcs.data.markup import without_markup
+from perpcs.data import clean, look, read_pasted, read_upload
+from perpcs.data.clean import prepare, without_markup
+from perpcs.data.exports import given
 from perpcs.errors import PerpcsError
 from perpcs.tasks import get_task
 
@@ -30,8 +29,11 @@ def test_reading_time_grows_with_the_text_and_not_with_its_square():
     """Four times the text takes four times the time; sixteen times would mean a search that begins again and again."""
     slow = []
     for (name, short), (_, long) in zip(texts(10_000), texts(40_000), strict=True):
-        first, second = seconds(short), seconds(long)
-        if second > 9 * first + 0.15:
+        for _ in range(3):  # the collector of what is no longer used may come in between
+            first, second = seconds(short), seconds(long)
+            if second <= 9 * first + 0.15:
+                break
+        else:
             slow.append(f"{name}: {first:.2f} s, then {second:.2f} s")
     assert not slow
 
@@ -60,9 +62,9 @@ def test_too_many_lines_and_entries_are_refused_before_they_are_looked_at():
 
 def test_a_reading_ends_after_its_time(monkeypatch):
     """Even within a parser that catches every Exception."""
-    monkeypatch.setattr(limits, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(clean, "MAX_SECONDS", 0.2)
 
-    @limits.in_time
+    @clean.in_time
     def stubborn():
         while True:
             try:
@@ -76,7 +78,7 @@ def test_a_reading_ends_after_its_time(monkeypatch):
     with pytest.raises(PerpcsError, match="too long"):
         read_pasted("title,text\n" + "a,b\n" * 250_000, HEADLINES)
     assert time.monotonic() - start < 20
-    assert limits.in_time(lambda: 7)() == 7
+    assert clean.in_time(lambda: 7)() == 7
     time.sleep(0.8)  # what was raised too late would come now
     assert not [thread for thread in threading.enumerate() if thread.name == "reading-clock"]
 
@@ -108,7 +110,7 @@ def test_a_long_file_gives_other_threads_their_turn():
 
 
 def test_a_workbook_is_bounded_as_a_whole(monkeypatch):
-    monkeypatch.setattr(containers, "MAX_CELLS", 50)
+    monkeypatch.setattr(given, "MAX_CELLS", 50)
     book = openpyxl.Workbook()
     for number in range(6):
         sheet = book.create_sheet(f"s{number}")

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from helpers import flip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -20,8 +21,7 @@ from perpcs.pool.contribute import Leaving, remove
 from perpcs.pool.manifest import Sharer, read_examples, read_manifest, write_manifest
 from perpcs.pool.store import EMBEDDINGS, MAP, PIECES, Pool, base_hash
 from perpcs.pool.validate import validate
-from perpcs.serve.sharing import revoke, share
-from perpcs.serve.stored import answers_path, recognised_path
+from perpcs.serve.stored import answers_path, recognised_path, revoke, share
 
 TASK = "LaMP_4"
 
@@ -53,13 +53,6 @@ def change(folder, path, value):
 def sign(folder, name, task=TASK):
     """Let the manifest's hash of a task's file agree, as a hostile builder would."""
     change(folder, ("tasks", 0, "files", name), hash_file(folder / task / name))
-
-
-def flip(path, at):
-    """Turn one bit over, a share of the way into the file."""
-    data = bytearray(path.read_bytes())
-    data[int(len(data) * at)] ^= 1
-    path.write_bytes(bytes(data))
 
 
 def use(folder):

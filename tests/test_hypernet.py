@@ -11,18 +11,21 @@ from hypothesis import strategies as st
 from tiny import ITEMS, random_ids
 
 from perpcs.errors import PerpcsError
-from perpcs.model.text import encode_pair
-from perpcs.pool import hypernet_train, profiles
-from perpcs.pool.hypernet import Hypernet, hypernet_bytes, rows_adapter
-from perpcs.pool.hypernet_train import (
+from perpcs.model.likelihood import encode_pair
+from perpcs.pool import hypernet
+from perpcs.pool import select as embedding
+from perpcs.pool.hypernet import (
+    Hypernet,
     Learned,
     Split,
     _drawn,
+    hypernet_bytes,
     learned_people,
+    rows_adapter,
     split_people,
     train_hypernet,
 )
-from perpcs.pool.profiles import embed_profiles, point_histories, profile_points, profile_text
+from perpcs.pool.select import embed_profiles, point_histories, profile_points, profile_text
 from perpcs.tasks import Item, get_task
 
 TASK = get_task("LaMP_4")
@@ -171,7 +174,7 @@ def test_a_profile_does_not_change_when_later_items_do(monkeypatch):
         seen.append(list(texts))
         return torch.ones(len(texts), 4)
 
-    monkeypatch.setattr(profiles, "embed_texts", embed)
+    monkeypatch.setattr(embedding, "embed_texts", embed)
     one = user(20).history
     for cut in profile_points(20):
         changed = (*one[:cut], *(Item("Other!", "other?") for _ in one[cut:]))
@@ -274,7 +277,7 @@ def test_the_network_that_did_best_for_those_held_out_is_kept(losses, kept, tiny
         loss = next(told)
         return {"people": loss, "clusters": 9.0 if loss is None else loss}
 
-    monkeypatch.setattr(hypernet_train, "_followed", followed)
+    monkeypatch.setattr(hypernet, "_followed", followed)
     net, facts = train_hypernet(base, two_kinds(base), SPLIT, QUICK, tmp_path)
     assert facts["kept"] == kept
     for name, value in net.state_dict().items():

@@ -13,21 +13,18 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.protocol import answer_all, prepare
 from perpcs.files import hash_file
 from perpcs.model.basis import fixed, own_updates
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, target_nll
+from perpcs.personalizers import adapters
 from perpcs.personalizers import methods as registry
-from perpcs.personalizers import pieces
 from perpcs.personalizers.methods import Person, Setting
-from perpcs.pool import profiles
+from perpcs.pool import select as embedding
 from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_bytes, read_hypernet, rows_adapter
-from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profiles_stage
 from perpcs.pool.manifest import read_manifest, write_manifest
-from perpcs.pool.stages import Stage, Workspace
+from perpcs.pool.stages import Choice, Learners, Stage, Workspace, hypernet_stage, profiles_stage
 from perpcs.pool.store import HYPERNET, Pool
-from perpcs.pool.task_stages import Choice
 
 
-def sign(folder, data, shape=SHAPE, version=profiles.VERSION):
+def sign(folder, data, shape=SHAPE, version=embedding.VERSION):
     """Put a network's bytes into a pool, as a builder would."""
     (folder / HYPERNET).write_bytes(data)
     manifest = read_manifest(folder)
@@ -52,7 +49,7 @@ def told(monkeypatch):
         rows = [np.random.default_rng(list(text.encode())).normal(size=SHAPE.profile) for text in texts]
         return torch.tensor(np.array(rows), dtype=torch.float32)
 
-    monkeypatch.setattr(profiles, "embed_texts", embed)
+    monkeypatch.setattr(embedding, "embed_texts", embed)
 
 
 def lora_of(pool, task, history, base=None):
@@ -119,7 +116,7 @@ def test_a_history_becomes_a_lora_that_a_row_carries(pool_folder, told):
     assert found[0].bytes == 2 * sum(SHAPE.rank * (p.n + p.d) for p in base.positions)
     assert found[0].seconds > 0
     net = pool.hypernet
-    A, B = net(pieces.profiles_of(pool, TASK, histories))
+    A, B = net(adapters.profiles_of(pool, TASK, histories))
     direct = rows_adapter(A, B, torch.tensor([1, 0, 1]), SHAPE.scale)
     carried = fixed(own_updates([found[i].own for i in (1, 0, 1)], base.device, base.dtype))
     batch = [encode_pair(base.tokenizer, *TASK.pair(item), 200) for item in ITEMS[:3]]
@@ -178,7 +175,7 @@ def test_the_stages_run_once_and_give_what_the_pool_opens(tiny_base, told, tmp_p
 
 def test_drawn_profiles_look_like_real_ones_and_are_nobodys():
     net = shaken(Hypernet(POSITIONS, SHAPE))
-    drawn = pieces.random_profiles(net, 4000)
+    drawn = adapters.random_profiles(net, 4000)
     torch.testing.assert_close(drawn.mean(0), net.mean, atol=0.1, rtol=0)
     torch.testing.assert_close(drawn.std(0), net.spread, atol=0.1, rtol=0)
-    assert torch.equal(pieces.random_profiles(net, 3), pieces.random_profiles(net, 3))
+    assert torch.equal(adapters.random_profiles(net, 3), adapters.random_profiles(net, 3))

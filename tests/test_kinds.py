@@ -22,7 +22,7 @@ from perpcs.personalizers.methods import Person, Setting, prepare
 from perpcs.pool.store import Pool
 from perpcs.pool.train import PieceSettings, mean_nll, train_gates, train_pieces
 from perpcs.pool.validate import validate
-from perpcs.positions import MODULES_OF
+from perpcs.schema import MODULES_OF
 from perpcs.serve.engine import Engine
 
 KINDS = ("adapter", "prefix")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpcs.serve.marks import looping, marks_of, unknown_words, word_check, words_of
+from perpcs.serve.answer import looping, marks_of, unknown_words, word_check, words_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "assets" / "examples"
 WORDS = ("seals", "return", "river", "bread", "council", "votes", "again", "slowly")

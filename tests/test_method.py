@@ -10,15 +10,13 @@ from helpers import by_key, open_page, press, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perpcs.assembly.activations import normalise
+from perpcs.assembly.activations import normalise, select
 from perpcs.assembly.router import Keys
 from perpcs.assembly.routers import make_router
-from perpcs.assembly.selection import select
-from perpcs.assembly.toy import Toy, numbers, run, with_number
 from perpcs.evaluate.findings import effects
-from perpcs.figures.formula import SYMBOLS, layer_html, toy_html
+from perpcs.figures.story import SYMBOLS, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
 from perpcs.model.basis import Pieces
-from perpcs.ui import method
+from perpcs.ui import engine, method
 from perpcs.ui.method import DIFFERENCES, NOTES
 from perpcs.ui.navigation import TITLES
 
@@ -44,39 +42,39 @@ def really(toy: Toy):
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(-3, 3), min_size=34, max_size=34), st.floats(0.05, 5), st.sampled_from((1, 2)))
 def test_the_toy_is_the_real_layer(values, temperature, k):
-    toy, names = Toy(), [name for name in numbers(Toy()) if name not in ("k", "temperature", "scale")]
+    toy, names = Toy(), [name for name in toy_numbers(Toy()) if name not in ("k", "temperature", "scale")]
     for name, value in zip(names, values, strict=True):
-        toy = with_number(toy, name, value)
-    toy = with_number(with_number(toy, "temperature", temperature), "k", k)
-    first = [step.score for step in run(toy)[0].pieces]
-    second = [step.score for step in run(toy)[1].pieces]
+        toy = with_toy_number(toy, name, value)
+    toy = with_toy_number(with_toy_number(toy, "temperature", temperature), "k", k)
+    first = [step.score for step in run_toy(toy)[0].pieces]
+    second = [step.score for step in run_toy(toy)[1].pieces]
     if min(abs(first[0] - first[1]), abs(second[0] - second[1])) < 1e-9:
         return  # rounding decides which of two equal pieces comes first
-    for step, (scores, weights, y) in zip(run(toy), really(toy), strict=True):
+    for step, (scores, weights, y) in zip(run_toy(toy), really(toy), strict=True):
         assert [piece.score for piece in step.pieces] == pytest.approx(scores.tolist(), abs=1e-9)
         assert [piece.weight for piece in step.pieces] == pytest.approx(weights.tolist(), abs=1e-6)
         assert step.y == pytest.approx(tuple(y.tolist()), rel=1e-6, abs=1e-6)
 
 
 def test_every_number_of_the_toy_can_be_changed_and_matters():
-    names = numbers(Toy())
+    names = toy_numbers(Toy())
     assert len(names) == 37
     for name, value in names.items():
-        changed = with_number(Toy(), name, 1 if name == "k" else value + 0.25)
-        assert numbers(changed)[name] != value
-        assert {other for other in names if numbers(changed)[other] != names[other]} == {name}
-        assert run(changed) != run(Toy())
+        changed = with_toy_number(Toy(), name, 1 if name == "k" else value + 0.25)
+        assert toy_numbers(changed)[name] != value
+        assert {other for other in names if toy_numbers(changed)[other] != names[other]} == {name}
+        assert run_toy(changed) != run_toy(Toy())
 
 
 def test_the_figure_shows_every_number_between_input_and_output():
-    text = re.sub("<[^>]+>", "", toy_html(run(Toy()), 2.0, 0.5)).replace("−", "-")
-    for step in run(Toy()):
+    text = re.sub("<[^>]+>", "", toy_html(run_toy(Toy()), 2.0, 0.5)).replace("−", "-")
+    for step in run_toy(Toy()):
         for value in (*step.v, *step.base, *step.y, *(p.score for p in step.pieces), *(p.weight for p in step.pieces)):
             assert f"{value:.3f}" in text
 
 
 def test_every_symbol_that_lights_up_has_a_rule():
-    css = (method.RESULTS.parent / "perpcs" / "ui" / "style.css").read_text()
+    css = (engine.RESULTS.parent / "perpcs" / "ui" / "style.css").read_text()
     for letter in SYMBOLS:
         assert f".pp-lit:has(.s-{letter}:is(:hover, :focus)) .s-{letter}" in css
 
@@ -108,10 +106,10 @@ def test_a_changed_number_is_computed_at_once_and_taken_back(fake):
     app = open_page("method")
     field = next(one for one in app.number_input if one.key == "toy-x.0")
     field.set_value(-2.0).run()
-    expected = run(with_number(Toy(), "x.0", -2.0))[1].y
+    expected = run_toy(with_toy_number(Toy(), "x.0", -2.0))[1].y
     assert f"({expected[0]:.3f}, {expected[1]:.3f})".replace("-", "−") in shown(app)
     press(app, "toy-reset")
-    usual = run(Toy())[1].y
+    usual = run_toy(Toy())[1].y
     assert f"({usual[0]:.3f}, {usual[1]:.3f})".replace("-", "−") in shown(app)
 
 

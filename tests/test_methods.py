@@ -8,11 +8,11 @@ import pytest
 import torch
 from tiny import ITEMS, RANK, SHARERS, exact, load_tiny, plain_model, random_ids, random_weights
 
-from perpcs.assembly.quantise import rounded
-from perpcs.data.profile import statistics
+from perpcs.assembly.record import rounded
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import OwnPiece, adapted, fixed
-from perpcs.personalizers import oppu
+from perpcs.personalizers import adapters
 from perpcs.personalizers.methods import (
     METHODS,
     Person,
@@ -28,8 +28,8 @@ from perpcs.personalizers.methods import (
 from perpcs.personalizers.prompting import text_bytes
 from perpcs.pool.profile_writer import NEW_TOKENS, ModelWriter, profile_request
 from perpcs.pool.store import Pool
-from perpcs.serve.batch_updates import row_updates
 from perpcs.serve.engine import Engine
+from perpcs.serve.queue import row_updates
 from perpcs.tasks import Item, Query, get_task
 
 TASK = get_task("LaMP_4")
@@ -279,7 +279,7 @@ def test_oppu_is_what_plain_peft_trains(setting, pool, base):
     layers = [model.base_model.model.get_submodule(path) for path in paths]
     for layer, position in zip(layers, paths.values(), strict=True):
         layer.lora_A["default"].weight.data = initial_A("ada", position.path, position.n, settings).double()
-    pairs = oppu.training_pairs(setting, ADA.history, Shown())
+    pairs = adapters.training_pairs(setting, ADA.history, Shown())
     batches = epoch_batches(pairs, "ada", settings.batch, settings.epochs, settings.seed)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=settings.rate)
@@ -328,7 +328,7 @@ def test_oppu_sees_nobody_else(setting):
 
 def test_training_prompts_show_strictly_earlier_items_only(setting, base):
     roomy = replace(setting, base=replace(base, max_tokens=5000))
-    pairs = oppu.training_pairs(roomy, ITEMS, Shown(2, True))
+    pairs = adapters.training_pairs(roomy, ITEMS, Shown(2, True))
     for index, (pair, item) in enumerate(zip(pairs, ITEMS, strict=True)):
         text = base.tokenizer.decode(pair.ids)
         assert all(later.y not in text for later in ITEMS[index + 1 :])
@@ -339,17 +339,17 @@ def test_training_prompts_show_strictly_earlier_items_only(setting, base):
 
 def test_the_search_decides_inside_the_history(setting, base, monkeypatch):
     """It trains on the first items alone, looks at the last ones, and stops when they get no better."""
-    monkeypatch.setattr(oppu, "STEPS", 16)
-    monkeypatch.setattr(oppu, "PASSES", 2)
+    monkeypatch.setattr(adapters, "STEPS", 16)
+    monkeypatch.setattr(adapters, "PASSES", 2)
     seen = []
-    real = oppu.descend
+    real = adapters.descend
 
     def noted(base, parameters, batches, *args, **more):
         seen.append({item for own in batches for batch in own for item in batch})
         return real(base, parameters, batches, *args, **more)
 
-    monkeypatch.setattr(oppu, "descend", noted)
-    pairs = oppu.training_pairs(setting, ITEMS, Shown())
+    monkeypatch.setattr(adapters, "descend", noted)
+    pairs = adapters.training_pairs(setting, ITEMS, Shown())
     found = prepare(setting, [Person("ada", ITEMS)], "oppu:best")[0]
     assert seen[0] == set(pairs[:-1])
     assert len(seen) == 1 + (found.own is not None)
@@ -364,7 +364,7 @@ def test_the_search_decides_inside_the_history(setting, base, monkeypatch):
 
 
 def test_a_search_that_finds_nothing_leaves_the_base_model(setting, monkeypatch):
-    monkeypatch.setattr(oppu, "search", lambda *args: oppu.Found(0.01, 0.0, 2.0, 2.0))
+    monkeypatch.setattr(adapters, "search", lambda *args: adapters.Found(0.01, 0.0, 2.0, 2.0))
     found = prepare(setting, [Person("ada", ITEMS)], "oppu:best")[0]
     assert found.own is None
     assert found.bytes == 0

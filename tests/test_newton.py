@@ -20,9 +20,9 @@ from perpcs.assembly.newton import (
     solve,
     sureness,
 )
-from perpcs.assembly.options import item_shares
+from perpcs.assembly.router import item_shares
 from perpcs.assembly.routers import make_router
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair
 from perpcs.tasks import get_task
 
 TASK = get_task("LaMP_4")
@@ -157,6 +157,7 @@ def test_one_item_is_enough(base):
 # ---- the start -------------------------------------------------------------------------------------------------------
 
 GATE = make_router(router="gate", gates="distilled")
+FROM_GATES = make_router(router="newton", start="gates")
 
 
 def gated_pieces(base, mask=None):
@@ -170,7 +171,7 @@ def test_a_step_from_the_gates_is_the_gates_weights_and_a_step_of_the_loss_there
     gains, losses = read_gains(base, task, encoded, 8192, lambda number, weights: None, gates)
     assert losses == pytest.approx(item_losses(base, task, encoded, range(3), gates[None].repeat(3, 0)), rel=1e-9)
     assert gains[0, 1, 2] == pytest.approx(slope_at(base, task, encoded[:1], gates, 1, 2), rel=1e-5)
-    found = route(base, task, encoded, NEWTON)
+    found = route(base, task, encoded, FROM_GATES)
     step = found.extra["length"] * solve(gains.reshape(3, -1), found.extra["damping"], np.full(3, 1 / 3))
     assert np.abs(step).max() > 0
     assert found.weights == pytest.approx(gates + step.reshape(gates.shape), rel=1e-9)
@@ -185,28 +186,28 @@ def slope_at(base, task, encoded, weights, p, s, by=1e-5):
 
 
 def test_without_distilled_gates_or_when_asked_the_step_begins_at_the_base_model(base):
-    from_base = make_router(router="newton", start="base")
+    from_base = NEWTON
     encoded, plain = encode(base, ALIKE), random_task_pieces(base)
     at_zero = route(base, plain, encoded, from_base)
-    assert route(base, plain, encoded, NEWTON).weights == pytest.approx(at_zero.weights)
+    assert route(base, plain, encoded, FROM_GATES).weights == pytest.approx(at_zero.weights)
     gated = gated_pieces(base)
     assert route(base, gated, encoded, from_base).weights == pytest.approx(at_zero.weights)
-    assert route(base, gated, encoded, NEWTON).weights != pytest.approx(at_zero.weights)
+    assert route(base, gated, encoded, FROM_GATES).weights != pytest.approx(at_zero.weights)
 
 
 def test_from_the_gates_too_batches_do_not_matter_and_masks_hold(base):
     mask = torch.ones(len(base.positions), SHARERS, dtype=torch.bool)
     mask[:, 2] = False
     task, encoded = gated_pieces(base, mask), encode(base, ALIKE)
-    whole = route(base, task, encoded, NEWTON)
-    apart = route(base, task, encoded, NEWTON, batch_tokens=1)
+    whole = route(base, task, encoded, FROM_GATES)
+    apart = route(base, task, encoded, FROM_GATES, batch_tokens=1)
     assert apart.weights == pytest.approx(whole.weights, rel=1e-6, abs=1e-9)
     assert (whole.weights[~mask.numpy()] == 0).all()
 
 
 def test_the_check_of_a_step_from_the_gates_compares_the_base_model_with_what_the_older_items_alone_give(base):
     task, encoded = gated_pieces(base), encode(base)
-    found = route(base, task, encoded, NEWTON).extra
+    found = route(base, task, encoded, FROM_GATES).extra
     at_base = item_losses(base, task, encoded, [5], np.zeros((1, len(base.positions), SHARERS)))
     assert found["check"]["before"] == pytest.approx(at_base, abs=1e-4)
     gates = route(base, task, encoded, GATE).weights

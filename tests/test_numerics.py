@@ -13,8 +13,7 @@ from tiny import ITEMS, SHARERS, load_tiny, random_task_pieces, route, save_tiny
 from perpcs.assembly.routers import ROUTERS, make_router
 from perpcs.model.base import load_base
 from perpcs.model.basis import Pieces
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, target_nll
 from perpcs.pool.hypernet import Hypernet, HypernetShape, rows_adapter
 from perpcs.pool.train import PieceSettings, train_pieces
 from perpcs.tasks import get_task

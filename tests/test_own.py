@@ -22,7 +22,7 @@ from tiny import (
 from torch import nn
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.own import own_piece
+from perpcs.assembly.descent import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError

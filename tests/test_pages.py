@@ -11,9 +11,8 @@ from helpers import PASTE, ROOT, SECRET, by_key, everything, open_page, paste, p
 from perpcs.assembly.routers import PRESETS, flat_options, option_helps
 from perpcs.errors import PerpcsError
 from perpcs.tasks import get_task
-from perpcs.ui import engine, strings
-from perpcs.ui.people import names_of
-from perpcs.ui.state import Studio, from_link, to_link
+from perpcs.ui import engine, widgets
+from perpcs.ui.state import Studio, from_link, names_of, to_link
 from perpcs.ui.work import Work
 
 # ---- the shell ------------------------------------------------------------------------------------------------------
@@ -89,7 +88,7 @@ def test_the_server_starts_to_open_the_pool_before_anybody_comes(fake):
 def test_the_overview_has_claim_story_doors_and_facts(fake):
     app = open_page()
     text = shown(app)
-    assert strings.CLAIM in text
+    assert widgets.CLAIM in text
     assert "How Ada’s model was assembled" in text
     assert "precomputed" in text
     assert {"door-watch", "door-own"} <= {button.key for button in app.button}
@@ -303,7 +302,7 @@ def test_clear_my_data_empties_the_session(fake):
     press(app, "forget")
     assert SECRET not in everything(app)
     assert app.session_state["studio"].own is None
-    assert strings.CLEARED in shown(app)
+    assert widgets.CLEARED in shown(app)
     assert not app.text_area[0].value
 
 

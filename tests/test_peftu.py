@@ -489,7 +489,10 @@ def test_six_readers_are_written_read_and_differ(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(six, "TOWN", Town(people=6, reviews=30, each=20, seed=6))
     monkeypatch.setattr(six, "TRAINING", TrainSettings(epochs=1))
     said = []
-    facts = six.make_six(base, manifest, tmp_path, said.append)
+    with pytest.raises(PerpcsError, match="not personal"):
+        six.make_six(base, manifest, tmp_path, said.append, least=2.0)
+    assert not list(tmp_path.iterdir())
+    facts = six.make_six(base, manifest, tmp_path, said.append, least=-1.0)
     assert 0 <= facts["wrong"] <= 1
     found = six.read_six(base, manifest, tmp_path)
     (text, levels), *_ = six.example_reviews(2)

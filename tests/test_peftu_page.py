@@ -7,8 +7,8 @@ from streamlit.testing.v1 import AppTest
 
 from perpcs.evaluate.findings import KIND, read_finding
 from perpcs.figures import peftu as figures
-from perpcs.positions import PIECE_KINDS
-from perpcs.ui import model_card
+from perpcs.schema import PIECE_KINDS
+from perpcs.ui import engine
 from perpcs.ui.peftu import facts_html, read_cells, table_html, verdict_html
 
 PEOPLE = {
@@ -51,7 +51,7 @@ def result():
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / "peftu.json").write_text(json.dumps(result()))
-    monkeypatch.setattr(model_card, "RESULTS", tmp_path)
+    monkeypatch.setattr(engine, "RESULTS", tmp_path)
     return tmp_path
 
 
@@ -136,7 +136,7 @@ def test_every_method_that_is_trained_has_a_place_and_pieces_are_those_of_pools(
 
 
 def test_no_result_no_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_card, "RESULTS", tmp_path)
+    monkeypatch.setattr(engine, "RESULTS", tmp_path)
 
     def page():
         from perpcs.ui.peftu import peftu_panel

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import flip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -123,12 +124,6 @@ def sign(folder, name):
     part = manifest.tasks[0]
     files = {**part.files, name: hash_file(folder / part.task / name)}
     write_manifest(folder, replace(manifest, tasks=(replace(part, files=files), *manifest.tasks[1:])))
-
-
-def flip(path, at=0.5):
-    data = bytearray(path.read_bytes())
-    data[int(len(data) * at)] ^= 1
-    path.write_bytes(bytes(data))
 
 
 def fewer_sharers(folder):

@@ -18,15 +18,13 @@ from hypothesis import strategies as st
 from tiny import ITEMS, route
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.quantise import pack_weights, quantised_size, rounded, unpack_weights
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, pack_weights, quantised_size, rounded, unpack_weights
 from perpcs.assembly.routers import make_router
 from perpcs.assembly.routers.fit import settled
 from perpcs.cli import main
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import people
-from perpcs.model.likelihood import target_nll
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair, target_nll
 from perpcs.pool.store import Pool
 from perpcs.serve.engine import Engine
 from perpcs.tasks import get_task

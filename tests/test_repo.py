@@ -19,15 +19,12 @@ GROUND = (
     "perpcs",
     "perpcs.errors",
     "perpcs.files",
-    "perpcs.positions",
-    "perpcs.quiet",
     "perpcs.schema",
     "perpcs.words",
 )
 """Below all layers: they import only one another."""
 RECORDS = (
-    *("perpcs.assembly.explain", "perpcs.assembly.quantise", "perpcs.assembly.names"),
-    "perpcs.assembly.record",
+    *("perpcs.assembly.explain", "perpcs.assembly.record"),
     *("perpcs.pool.manifest", "perpcs.pool.portraits", "perpcs.tasks"),
 )
 """What figures may read: numbers and words, no tensors."""

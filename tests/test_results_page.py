@@ -14,7 +14,7 @@ from perpcs.evaluate.findings import columns, examples, published, read_finding
 from perpcs.figures.difference import case_figure, case_title, read_case
 from perpcs.pool.store import Pool
 from perpcs.tasks import TASKS, get_task
-from perpcs.ui import model_card, widgets
+from perpcs.ui import engine, widgets
 from perpcs.ui.results import _beside, published_html, table_html
 from perpcs.ui.state import Studio, from_link, to_link
 
@@ -220,7 +220,7 @@ def results(monkeypatch, tmp_path, fake):
     for name, content in files.items():
         whole = head | {"experiment": name, "says": "?", "command": f"perpcs experiment {name} --pool x"} | content
         (tmp_path / f"{name}.json").write_text(json.dumps(whole))
-    monkeypatch.setattr(model_card, "RESULTS", tmp_path)
+    monkeypatch.setattr(engine, "RESULTS", tmp_path)
     return tmp_path
 
 

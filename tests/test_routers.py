@@ -10,9 +10,8 @@ from helpers import TASK
 from tiny import ITEMS, SHARERS
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.options import Options, number, option_names
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.router import History, Routed
+from perpcs.assembly.router import History, Options, Routed, number, option_names
 from perpcs.assembly.routers import (
     PRESETS,
     ROUTERS,
@@ -21,7 +20,6 @@ from perpcs.assembly.routers import (
     flat_options,
     make_router,
     option_arguments,
-    recorded_router,
     same_routing,
 )
 from perpcs.cli import build_parser
@@ -112,11 +110,10 @@ def test_its_options_are_flags_and_controls(halves):
 
 @pytest.mark.parametrize("name", ROUTERS)
 def test_an_old_record_of_all_options_makes_the_router_that_it_made(name):
-    made = make_router(name, **({"start": "base"} if name == "newton" else {}))  # it had no start then
-    assert recorded_router({**OLD, "router": name}) == made
-    assert same_routing({**OLD, "router": name}, flat_options(made))
+    assert make_router(**{**OLD, "router": name}) == make_router(name)
+    assert same_routing({**OLD, "router": name}, flat_options(make_router(name)))
     told = {**OLD, "router": name, "half_life": 4, "k": 5, "seed": 2, "steps": 7}
-    router = recorded_router(told)
+    router = make_router(**told)
     assert {key: value for key, value in told.items() if key in option_names(type(router))} == {
         key: value for key, value in flat_options(router).items() if key not in ("router", "start")
     }
@@ -144,7 +141,7 @@ def test_the_shipped_people_are_read():
 def test_what_a_preset_is_called_it_is():
     assert {name: router.name for name, router in PRESETS.items()} == {
         "default": "newton",
-        "from_base": "newton",
+        "from_gates": "newton",
         "paper": "gate",
         "reference_code": "gate",
     }

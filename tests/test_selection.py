@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ITEMS, SHARERS, random_task_pieces, route
 
-from perpcs.assembly.options import Selecting
+from perpcs.assembly.activations import select
+from perpcs.assembly.router import Selecting
 from perpcs.assembly.routers import PRESETS, changed, make_router, router_options
-from perpcs.assembly.selection import select
 from perpcs.errors import PerpcsError
 
 # ---- selection ------------------------------------------------------------------------------------------------------

@@ -13,14 +13,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from tiny import ITEMS, SHARERS, random_task_pieces, route
 
-from perpcs.assembly.activations import amplified
+from perpcs.assembly.activations import amplified, gumbel, select
 from perpcs.assembly.assemble import assemble, restricted
-from perpcs.assembly.options import Selecting, item_shares
-from perpcs.assembly.quantise import rounded
-from perpcs.assembly.record import Assembly
-from perpcs.assembly.router import Step
+from perpcs.assembly.record import Assembly, rounded
+from perpcs.assembly.router import Selecting, Step, item_shares
 from perpcs.assembly.routers import applies, changed, flat_options, make_router, option_arguments, router_options
-from perpcs.assembly.selection import gumbel, select
 from perpcs.cli import build_parser
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, write_json
@@ -198,7 +195,7 @@ def pool_with_embeddings(tiny_pool_folder, tmp_path, monkeypatch):
     part["files"][EMBEDDINGS] = hash_file(folder / "LaMP_4" / EMBEDDINGS)
     write_json(folder / "manifest.json", manifest)
     monkeypatch.setattr(
-        "perpcs.assembly.model_free.embed_users", lambda histories, encoder: torch.tensor([[0.0, 3.0, 0.0, 4.0, 0.0]])
+        "perpcs.assembly.activations.embed_users", lambda histories, encoder: torch.tensor([[0.0, 3.0, 0.0, 4.0, 0.0]])
     )
     return Pool(folder)
 

@@ -15,7 +15,7 @@ from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from perpcs.ui import server
 from perpcs.ui.server import Closed, end_closed, keep_closed
-from perpcs.ui.strings import PRIVACY
+from perpcs.ui.widgets import PRIVACY
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,7 +19,7 @@ from perpcs.pool.contribute import MIN_ITEMS, Trained, check_items, id_of, leavi
 from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
 from perpcs.pool.train import TrainedPieces
-from perpcs.serve.sharing import share as share_into
+from perpcs.serve.stored import share as share_into
 from perpcs.tasks import get_task
 from perpcs.ui import engine, share
 from perpcs.ui.work import Sharing, find_sharing, register_sharing
@@ -187,7 +187,7 @@ def test_an_id_takes_nothing_back_and_a_wrong_code_says_so(fake):
 def test_my_own_person_goes_on_without_a_revoked_sharer(fake, tmp_path):
     from helpers import an_assembly
 
-    from perpcs.ui.people import Person
+    from perpcs.ui.state import Person
 
     trained = fake.train_sharer(get_task("LaMP_4"), LINES.splitlines(), id_of("c"), lambda *step: None)
     given = leaving(trained, fake.pool, np.ones(8, dtype=bool))
@@ -261,14 +261,14 @@ def test_a_pool_that_is_gone_or_broken_leads_back(fake, monkeypatch, tmp_path, f
 
 
 def test_a_base_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch, folder):
-    from perpcs.pool import memory_check
+    from perpcs.pool import validate
     from perpcs.pool.store import Pool
 
-    count, _ = memory_check.parameters(folder / "base")
+    count, _ = validate.parameters(folder / "base")
     assert count == sum(p.numel() for p in Pool(folder).base("cpu", "float32").model.parameters())
-    monkeypatch.setattr(memory_check, "free_memory", lambda: math.ceil(1.3 * 4 * count))
-    memory_check.check_fits(folder, "cpu")
-    monkeypatch.setattr(memory_check, "free_memory", lambda: 4 * count)
+    monkeypatch.setattr(validate, "free_memory", lambda: math.ceil(1.3 * 4 * count))
+    validate.check_fits(folder, "cpu")
+    monkeypatch.setattr(validate, "free_memory", lambda: 4 * count)
     monkeypatch.setenv("PERPCS_POOL", str(folder))
     engine.opening.clear()
     text = shown(open_page())
@@ -278,7 +278,7 @@ def test_a_base_model_that_does_not_fit_is_told_before_it_is_loaded(monkeypatch,
 
 
 def test_free_memory_is_a_number_of_bytes():
-    from perpcs.pool.memory_check import free_memory
+    from perpcs.pool.validate import free_memory
 
     found = free_memory()
     assert found is None or found > 1_000_000

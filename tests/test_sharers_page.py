@@ -9,8 +9,7 @@ from fakes import ORIGIN
 from helpers import by_key, open_page, press, shown
 
 from perpcs.figures.town_map import Colouring, Guest, People, map_title, people_csv, town_map
-from perpcs.pool.candidates import place_among, would_share
-from perpcs.pool.manifest import Sharer
+from perpcs.pool.manifest import Sharer, place_among, would_share
 from perpcs.ui.sharers import take_selection
 from perpcs.ui.state import Studio, from_link, to_link
 

@@ -4,7 +4,7 @@ import pytest
 
 from perpcs.figures.answers import likeness_html, likeness_title, traits_of
 from perpcs.tasks import TASKS, Item
-from perpcs.tasks.style import TRAITS, Habits, own_texts, style_match, style_of
+from perpcs.tasks.task import TRAITS, Habits, own_texts, style_match, style_of
 
 
 @pytest.mark.parametrize(

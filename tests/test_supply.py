@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from perpcs.errors import PerpcsError
 from perpcs.model import opened
-from perpcs.pool import embed
+from perpcs.pool import select
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("locked-build", "locked", "locked-torch", "locked-cpu", "locked-dev", "locked-tools")
@@ -116,9 +116,9 @@ def test_wheels_that_carry_weights_are_checked_before_use(tmp_path, monkeypatch)
     weights[-1] ^= 1
     (package / "model" / "model.safetensors").write_bytes(weights)
     spec = type("Spec", (), {"origin": str(package / "__init__.py")})
-    monkeypatch.setattr(embed, "find_spec", lambda name: spec)
+    monkeypatch.setattr(select, "find_spec", lambda name: spec)
     with pytest.raises(PerpcsError, match="not the expected ones"):
-        embed._load.__wrapped__(embed.MINILM, "cpu")
+        select._load.__wrapped__(select.MINILM, "cpu")
 
 
 def test_the_container_has_no_rights_and_is_watched():

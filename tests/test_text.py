@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tiny import ITEMS, tiny_tokenizer
 from tiny_model import BOS, EOS, train_tokenizer
 
-from perpcs.model.text import (
+from perpcs.model.likelihood import (
     Encoded,
     encode_pair,
     encode_prompt,

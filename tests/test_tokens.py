@@ -7,12 +7,11 @@ import pytest
 import torch
 from tiny import ITEMS, write_tiny_pool
 
-from perpcs.assembly.assemble import assemble
+from perpcs.assembly.assemble import assemble, scoring_router, target_texts, token_scores
 from perpcs.assembly.explain import END
 from perpcs.assembly.routers import make_router
-from perpcs.assembly.tokens import scoring_router, target_texts, token_scores
 from perpcs.errors import PerpcsError
-from perpcs.model.text import encode_pair
+from perpcs.model.likelihood import encode_pair
 from perpcs.pool.store import Pool
 from perpcs.tasks import Item, get_task
 

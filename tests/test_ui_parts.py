@@ -11,10 +11,9 @@ import pytest
 from fakes import FakeEngine
 from streamlit.testing.v1 import AppTest
 
-from perpcs.ui import run, strings
+from perpcs.ui import give_history, widgets
 from perpcs.ui.assemble import piece_of
-from perpcs.ui.people import GUESS, as_lines, read_draft
-from perpcs.ui.state import _PRIVATE, Records, Studio, to_link
+from perpcs.ui.state import _PRIVATE, GUESS, Records, Studio, as_lines, read_draft, to_link
 from perpcs.ui.work import Stopped, Work
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
@@ -42,7 +41,7 @@ def test_a_cell_that_is_not_in_the_pool_is_no_cell():
 def test_work_stops_when_told_and_the_engine_notices():
     made = FakeEngine(delay=0.02)
     record = Studio(task="LaMP_4")
-    run.start_assembly(made, record, "LaMP_4", made.pool.examples("LaMP_4")[0].history, user="me")
+    give_history.start_assembly(made, record, "LaMP_4", made.pool.examples("LaMP_4")[0].history, user="me")
     work = record.work
     while not work.reports:
         time.sleep(0.005)
@@ -88,11 +87,11 @@ def test_stopping_is_not_mistaken_for_a_failure():
 
 
 def test_every_term_is_defined_and_escaped():
-    html = strings.term("weight", "<weights>")
+    html = widgets.term("weight", "<weights>")
     assert "&lt;weights&gt;" in html
     assert "tabindex" in html
     with pytest.raises(KeyError):
-        strings.term("expert")
+        widgets.term("expert")
 
 
 def test_the_fake_has_the_surface_of_the_real_engine():

@@ -22,7 +22,7 @@ from perpcs.model.base import BaseModel, load_base
 from perpcs.model.basis import Pieces
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.store import PIECES, TaskPieces, base_hash, write_pieces
-from perpcs.positions import MODULES_OF
+from perpcs.schema import MODULES_OF
 from perpcs.tasks import Item, get_task
 
 FAMILIES = ("llama", "qwen2", "mistral", "gemma", "gpt2", "gpt_neox")

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from perpcs.data import read_users
-from perpcs.data.others import with_others
-from perpcs.model.text import encode_pair, pad_right
+from perpcs.data.lamp_files import with_others
+from perpcs.model.likelihood import encode_pair, pad_right
 from perpcs.tasks import get_task
 
 BOS, EOS, PAD = "<|begin|>", "<|end|>", "<|pad|>"

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from perpcs.assembly.own import own_piece
+from perpcs.assembly.descent import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.files import cannot_write, json_bytes, new_beside, put_in_place, write_together

@@ -7,7 +7,7 @@ With g_i the gains of item i (- d loss_i / d w at the start v, P S numbers), G t
 
 whose second part is the minimiser of  sum_i (1 - g_i . w)^2 + lambda mean(diag K) |w|^2  by the push-through identity:
 N x N numbers are solved for and never P S x P S. It is a natural gradient step with the items' own gradients as the
-Fisher matrix. The start v is what the pool's distilled gates choose (``routers/gate.py``), or 0, the base model.
+Fisher matrix. The start v is 0, the base model, or what the pool's distilled gates choose (``routers/gate.py``).
 
 How far to go is decided on folds of the history. The gains of all items are there, so a fold costs no backward pass: w
 is solved for from the other folds' items, and with it
@@ -29,11 +29,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from perpcs.assembly.options import kept_out
+from perpcs.assembly.router import kept_out
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import people
-from perpcs.model.likelihood import batches_of_gains, no_gains, target_nll
-from perpcs.model.text import Encoded, length_batches
+from perpcs.model.likelihood import Encoded, batches_of_gains, length_batches, no_gains, target_nll
 from perpcs.pool.store import TaskPieces
 
 DAMPINGS = (0.1, 0.3, 1.0, 3.0, 10.0)

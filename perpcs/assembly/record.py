@@ -3,6 +3,28 @@
 It holds numbers only, never text, and needs no model to be looked at: figures, the app and the command line read it as
 it is. On disk it is one JSON file of a few KB; arrays are zlib-compressed, base64 little-endian, so that saving and
 loading give the same bytes.
+
+Weights are kept in bytes, one byte a weight, and one half float for all of them:
+
+    w_ps = step * q_ps      q in 0..255, or in -127..127 where some weight is below 0;   step = max |w| / 255 or / 127
+
+Zero stays zero, so a piece that was not chosen costs nothing at answering. Weights are rounded when a person is
+assembled, so whatever is measured, shown, saved or exported is what a byte a weight gives back.
+
+A person can be moved to another version of their pool, in which sharers came or went. No model is run.
+
+Who goes takes their pieces along: what these held goes to the others of the position, as ``Assembly.without_sharers``
+does it, and their column falls away. Who comes has a column of zeros and is named among the sharers left out: the
+router's option ``without``. So the record says what it is, the outcome of the same history in the new pool without the
+newcomer, which a new assembly with that option gives again.
+
+``made_by`` names the way in which weights were found, the same on cards, pages and figures:
+
+newton, the default   Per-Pcs + Newton weights
+from the gates        Per-Pcs + Newton weights from the gates
+the preset paper      Per-Pcs (gates, as published)
+gate                  Per-Pcs (distilled gates)
+any other             Per-Pcs (fit)
 """
 
 import base64
@@ -10,7 +32,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,12 +40,48 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from perpcs.assembly.options import item_shares
-from perpcs.assembly.quantise import quantised_size
-from perpcs.assembly.routers import decided_by
+from perpcs.assembly.router import item_shares
+from perpcs.assembly.routers import PRESETS, ROUTERS, decided_by, flat_options
 from perpcs.errors import PerpcsError
 from perpcs.files import read_regular, write_atomic
 from perpcs.schema import Count, Facts, Name, Record, adapter
+
+# ---- weights in bytes ------------------------------------------------------------------------------------------------
+
+
+_STEP = np.dtype("<f2")
+
+
+def rounded(weights: np.ndarray) -> np.ndarray:
+    """The weights (P, S) as a byte each gives them back, float32."""
+    return unpack_weights(pack_weights(weights), weights.shape)
+
+
+def pack_weights(weights: np.ndarray) -> bytes:
+    """Weights (P, S) in ``quantised_size`` bytes: the step, below 0 where weights are, and then a byte each."""
+    signed = bool((weights < 0).any())
+    most = 127 if signed else 255
+    step = _STEP.type(np.abs(weights).max(initial=0) / most)
+    if step == 0:  # nothing, or less than a half float can tell from nothing
+        return _STEP.type(0).tobytes() + bytes(weights.size)
+    units = np.rint(weights / np.float32(step)).clip(-most if signed else 0, most)
+    return _STEP.type(-step if signed else step).tobytes() + units.astype(np.int8 if signed else np.uint8).tobytes()
+
+
+def unpack_weights(raw: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights that ``pack_weights`` packed, float32."""
+    step = np.frombuffer(raw, _STEP, count=1)[0]
+    units = np.frombuffer(raw, np.int8 if step < 0 else np.uint8, offset=_STEP.itemsize)
+    return np.abs(np.float32(step)) * units.reshape(shape).astype(np.float32)
+
+
+def quantised_size(weights: int) -> int:
+    """Bytes that so many weights take."""
+    return _STEP.itemsize + weights
+
+
+# ---- the record ------------------------------------------------------------------------------------------------------
+
 
 SCHEMA = 1
 _NO_SHARER = -1
@@ -328,3 +386,84 @@ class _Saved(Record):
 def _pack(array: np.ndarray, dtype: str) -> dict[str, Any]:
     raw = np.ascontiguousarray(array.astype(dtype)).tobytes()
     return {"shape": list(array.shape), "zlib": base64.b64encode(zlib.compress(raw, 9)).decode()}
+
+
+# ---- another version of the pool -------------------------------------------------------------------------------------
+
+
+def migrated(assembly: Assembly, sharers: Sequence[str], pool: str, pool_hash: str) -> Assembly:
+    """The person as an assembly of a pool that has these sharers, in this order.
+
+    Args:
+        sharers: ids of the new pool's sharers for the person's task.
+        pool: the new pool's name.
+        pool_hash: the new pool's hash.
+    """
+    old = {id: column for column, id in enumerate(assembly.sharers)}
+    gone = [id for id in assembly.sharers if id not in sharers]
+    came = [id for id in sharers if id not in old]
+    used = [id for id in gone if assembly.weights[:, old[id]].any() or (assembly.choices == old[id]).any()]
+    stayed = assembly.without_sharers(used) if used else assembly
+    columns = np.array([old.get(id, len(old)) for id in sharers], dtype=np.int64)  # len(old): a column of zeros
+    place = np.full(len(old) + 1, -1, dtype=np.int16)  # where each old column stands now; -1, nobody, stays nobody
+    for new, column in enumerate(columns):
+        if column < len(old):
+            place[column] = new
+
+    def moved(table: np.ndarray) -> np.ndarray:
+        return np.pad(table, ((0, 0), (0, 1)))[:, columns]
+
+    without = [id for id in assembly.router.get("without", ()) if id not in gone]
+    return replace(
+        stayed,
+        weights=moved(stayed.weights),
+        scores=moved(stayed.scores),
+        choices=place[stayed.choices.astype(np.int64)],
+        sharers=tuple(sharers),
+        pool=pool,
+        pool_hash=pool_hash,
+        router={**assembly.router, "without": [*without, *came]} if without or came or gone else assembly.router,
+    )
+
+
+# ---- names of routers ------------------------------------------------------------------------------------------------
+
+
+_PRESET_NAMES = {
+    "from_gates": "Newton weights from the gates",
+    "paper": "gates, as published",
+    "reference_code": "gates, as in the released code",
+}
+DEFAULT = PRESETS["default"].name
+_FREE = ("share_ratio", "without", "seed", "half_life")
+"""Options that may differ from a preset's without making it another method."""
+
+
+def short_name(detail: str) -> str:
+    """``fit``, ``Newton weights``, ``gates, as published``; the empty string is the default."""
+    detail = detail or DEFAULT
+    return ROUTERS[detail].short if detail in ROUTERS else _PRESET_NAMES.get(detail, detail)
+
+
+def router_name(detail: str) -> str:
+    """``Per-Pcs (fit)``, ``Per-Pcs + Newton weights``; the empty string is the default."""
+    short = short_name(detail)
+    return f"Per-Pcs + {short}" if (detail or DEFAULT) in ("newton", "from_gates") else f"Per-Pcs ({short})"
+
+
+def made_by(router: Mapping[str, Any]) -> str:
+    """The name of the method that a record was assembled with.
+
+    Args:
+        router: ``Assembly.router``, every option as it was run.
+    """
+    kind = str(router.get("router", DEFAULT))
+    if kind == "newton" and router.get("start") == "gates":
+        return router_name("from_gates")
+    if kind != "gate" or router.get("gates", "distilled") != "trained":
+        return router_name(kind)
+    for name in ("paper", "reference_code"):
+        wanted = {key: value for key, value in flat_options(PRESETS[name]).items() if key not in _FREE}
+        if all(router.get(key, value) == value for key, value in wanted.items()):
+            return router_name(name)
+    return "Per-Pcs (trained gates)"

@@ -1,18 +1,18 @@
 """Reading people's text: pasted, uploaded, or in LaMP and Per-Pcs files. Nothing read here is logged or written.
 
-limits.py         Limits, BadRow, Reading: how much is read and what comes back
 read.py           read_pasted, read_upload, guess_task, user_ids: choose the parser by the content
+clean.py          Limits, BadRow, Reading: how much is read and what comes back; bytes and markup to clean text
+parse_tables.py   CSV, TSV and plain lines to rows
+parse_json.py     JSON and JSONL to rows, with line numbers, one user out of several
+fields.py         the names people give their fields, dates and stars as they write them
+collect.py        which task rows fit; rows to a Reading
 lamp_files.py     read_users, read_history_file: files of users on disk
-clean.py          encodings, line breaks, control characters
-parse_text.py     lines to rows
-parse_tables.py   CSV and TSV to rows
-parse_json.py     JSON and JSONL to rows, one user out of several
-json_scan.py      JSON with line numbers
-fields.py         the names people give their fields
-task_fit.py       which task rows fit
-collect.py        rows to a Reading
+prompts.py        what of a history goes into prompts: similar items, a counted profile
+exports/          what sites and programs export
+smalltown/        made-up people
 """
 
+from perpcs.data.clean import BadRow, Limits, Reading
 from perpcs.data.lamp_files import (
     BASE_USERS,
     CANDIDATES,
@@ -23,7 +23,6 @@ from perpcs.data.lamp_files import (
     read_users,
     task_folder,
 )
-from perpcs.data.limits import BadRow, Limits, Reading
 from perpcs.data.read import Look, guess_task, look, read_pasted, read_upload, user_ids
 
 __all__ = [

@@ -1,17 +1,188 @@
-"""From bytes to text that is safe to read: encodings, line breaks, control characters.
+r"""From bytes to text that is safe to read: encodings, line breaks, control characters.
 
     decode    bytes -> (text, notes): byte order marks, UTF-8, UTF-16 and UTF-32, else by the letters' frequencies
-    prepare   text -> (text, notes): every line break is \\n, no control characters but \\n and \\t, no lone surrogates
+    prepare   text -> (text, notes): every line break is \n, no control characters but \n and \t, no lone surrogates
 
 Line numbers are the same before and after ``prepare``.
+
+Text out of markup: HTML to plain text, and the repair of text that was encoded twice.
+
+The tags are found by one regular expression and no tree is built: parsers that build one, Python's own among them, take
+minutes over a megabyte of tags that nothing closes, and here everything is read in the time of its length.
+
+What a reading may hold and what it gives back: Limits, Row, BadRow, Reading.
+
+A file or a paste is first cut into ``Row`` records (one per thing that should become an item, with the physical line on
+which it starts), and then each row becomes an item, a ``BadRow``, or is past the limit. Nothing else can happen to it:
+
+    len(items) + len(bad) + cut == rows given
 """
 
+import ctypes
 import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from html import unescape
+from typing import Any, ParamSpec, TypeVar
 
+import ftfy
 from charset_normalizer import from_bytes
 
-from perpcs.data.limits import count
 from perpcs.errors import PerpcsError
+from perpcs.tasks import Item
+
+# ---- limits ----------------------------------------------------------------------------------------------------------
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+EXCERPT_CHARS = 60
+MAX_MEMBERS = 20_000
+"""Files in an archive; archives with more are refused."""
+MAX_ARCHIVE_BYTES = 100_000_000
+"""What the readable files of an archive may unpack to, together."""
+MAX_CELLS = 2_000_000
+"""Cells of a workbook."""
+MAX_LINES = 300_000
+"""Lines of a text that are not empty, and entries of a JSON list: more are refused before they are looked at."""
+MAX_SECONDS = 20.0
+"""A reading that takes longer is ended: other visitors share the server."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of what a person gives is read. What is cut is said in ``Reading.notes``, never silently."""
+
+    max_bytes: int = 20_000_000
+    """Larger files and pastes are refused: half a JSON file is no JSON file."""
+    max_rows: int = 2_000
+    """Of more rows the last, which are the newest, are read; the others are counted."""
+    max_chars_per_field: int = 4_000
+    """Longer fields are cut to this length."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that should become an item, not yet looked at."""
+
+    line: int
+    """1-based physical line on which it starts."""
+    raw: str
+    """The beginning of what was written there, for the excerpt."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """The named fields; ``x`` and ``y`` where they had no names."""
+    problem: tuple[str, str] | None = None
+    """What is wrong and what to do, where the row cannot even be cut into fields."""
+    person: str = ""
+    """Whose text it is, where rows of several people may lie in one file."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """One row that was kept out."""
+
+    line: int
+    """1-based line number in what the person gave."""
+    reason: str
+    do: str
+    excerpt: str
+    """At most 60 characters of the row."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read: the good items, the rows kept out, and sentences on all that was cut or guessed."""
+
+    items: tuple[Item, ...]
+    bad: tuple[BadRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
+    """The line number of each item, in the order of ``items``."""
+    cut: int = 0
+    """Rows past ``Limits.max_rows``, which were not looked at."""
+    fits: tuple[str, ...] = ()
+    """The names of all tasks for which most of the rows can be read."""
+
+    def summary(self) -> str:
+        """One sentence: how many items, how many rows kept out, how many cut."""
+        parts = [f"{count(len(self.items), 'item')} read"]
+        if self.bad:
+            parts.append(f"{count(len(self.bad), 'row')} kept out")
+        if self.cut:
+            parts.append(f"{count(self.cut, 'row')} past the limit")
+        return ", ".join(parts) + "."
+
+
+class _TooLong(BaseException):
+    """Not an Exception, so that no parser mistakes it for something wrong in the file."""
+
+
+def in_time(read: Callable[P, T]) -> Callable[P, T]:
+    """Have a function that reads what a person gave end after ``MAX_SECONDS``, whichever parser it is in then.
+
+    A second thread raises an exception in the reading one, which Python lets happen between any two instructions, again
+    and again until the function is left. One call into C must be short by itself.
+
+    Raises:
+        PerpcsError: when the time is over.
+    """
+
+    @wraps(read)
+    def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+        reading, done = ctypes.c_ulong(threading.get_ident()), threading.Event()
+
+        def watch() -> None:
+            wait = MAX_SECONDS
+            while not done.wait(wait):
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(reading, ctypes.py_object(_TooLong))
+                wait = 0.5
+
+        watcher = threading.Thread(target=watch, name="reading-clock", daemon=True)
+        watcher.start()
+
+        def stop() -> None:
+            done.set()
+            watcher.join()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(reading, None)  # what was raised and has not happened yet
+
+        try:
+            try:
+                return read(*args, **kwargs)
+            finally:
+                stop()
+        except _TooLong:
+            stop()
+            raise PerpcsError("It takes too long to read.", "Give the part with your newest items.") from None
+
+    return timed
+
+
+def check_lines(text: str) -> None:
+    """Refuse a text of too many lines before anything looks at each.
+
+    Raises:
+        PerpcsError: for more than ``MAX_LINES`` lines that are not empty.
+    """
+    if text.count("\n") - text.count("\n\n") > MAX_LINES:
+        raise PerpcsError(f"It has more than {MAX_LINES:,} lines.", "Give the part with your newest items.")
+
+
+def count(n: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def excerpt(text: str, chars: int = EXCERPT_CHARS) -> str:
+    """The text on one line, at most ``chars`` long."""
+    flat = " ".join(text[: 4 * chars].split())
+    whole = len(text) <= 4 * chars and len(flat) <= chars
+    return flat if whole else flat[: chars - 1] + "…"
+
+
+# ---- bytes to text ---------------------------------------------------------------------------------------------------
+
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -156,3 +327,102 @@ def _decode_guess(data: bytes) -> tuple[str, tuple[str, ...]]:
         return data.decode("cp1252"), (note,)
     except UnicodeDecodeError:
         return data.decode("latin-1"), (note.replace("Windows-1252", "Latin-1"),)
+
+
+# ---- markup ----------------------------------------------------------------------------------------------------------
+
+
+_ELEMENT = re.compile(
+    r"<(?:/?(?:p|div|span|blockquote|[uo]l|li|h[1-6]|a|[bius]|em|strong|table|t[rdh]|code|pre|sup|sub|jats:\w+)\b[^<>]*"
+    r"|(?:br|hr|img)\b[^<>]*)>",
+    re.IGNORECASE,
+)
+_CLOSED = re.compile(r"</\w[\w:]*>|<(?:br|hr|p|img)\b[^<>]*>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6}|#x[0-9a-fA-F]{1,5});")
+_BREAKS = re.compile(r"<(?:br|p|div|li)\b", re.IGNORECASE)
+_BLOCKS = frozenset(
+    (
+        *("div", "blockquote", "ul", "ol", "li", "table", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "article"),
+        *("section", "header", "footer", "figure", "jats:p", "jats:title"),
+    )
+)
+_PARAGRAPHS = frozenset(("p", "jats:p"))
+_SILENT = frozenset(["script", "style", "head", "title", "template", "noscript", "svg", "iframe"])
+_TAG = re.compile(
+    r"<!--(?:.*?-->|.*)|<[!?][^>]*+>?|"
+    r"<(?P<end>/?)(?P<name>[a-zA-Z][\w:.-]*)(?P<attributes>(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+|[^<>]*+)>",
+    re.DOTALL,
+)
+_CLASS = re.compile(r"(?:class|id)\s*=\s*[\"']?([^\"'>]*)", re.IGNORECASE)
+_VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"))
+
+
+_HUGE = re.compile(r"&#\d{8,};?")
+"""Beyond every character; Python refuses to read thousands of digits as a number."""
+
+
+def decoded(text: str) -> str:
+    """The text with HTML's entities as the characters they stand for."""
+    return unescape(_HUGE.sub("\ufffd", text))
+
+
+def holds_markup(text: str) -> bool:
+    """Whether a text is HTML rather than prose that speaks of a tag: some element is closed, or is a line break."""
+    return "<" in text and _ELEMENT.search(text) is not None and _CLOSED.search(text) is not None
+
+
+def html_to_text(html: str, skip: frozenset[str] = frozenset()) -> str:
+    """The text that a reader of the page sees: a line break for <br>, a blank line between paragraphs.
+
+    Args:
+        skip: elements that are left out with all that they hold, by name or as ``.class``: the mail that is quoted.
+    """
+    if "<" not in html:
+        return decoded(html).replace("\xa0", " ").strip()
+    if _BREAKS.search(html):  # where elements break the lines, line breaks in the source are spaces
+        html = re.sub(r"\s+", " ", html)
+    text = "".join(_parts(html, skip)).replace("\xa0", " ")
+    text = "\n".join(line.strip(" \t") for line in text.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def without_markup(text: str) -> str:
+    """A text as it reads, if it is HTML or holds HTML's entities; any other as it is."""
+    if holds_markup(text):
+        return html_to_text(text)
+    return decoded(text).replace("\xa0", " ") if _ENTITY.search(text) else text
+
+
+def decoded_once(text: str) -> str:
+    """Text whose UTF-8 was written as if each byte were a character, as Meta's archives do, read as it was meant."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return ftfy.fix_encoding(text)
+
+
+def _parts(html: str, skip: frozenset[str]) -> Iterator[str]:
+    """The text between the tags, with line breaks where elements make them. One pass, whatever is open or nested."""
+    skip = skip | _SILENT
+    inside, depth, pos = "", 0, 0  # what is being left out, and how many elements of that name are open in it
+    for tag in _TAG.finditer(html):
+        if tag.start() > pos and not depth:
+            yield decoded(html[pos : tag.start()])
+        pos = tag.end()
+        name = (tag["name"] or "").lower()
+        if not name:  # a comment or a declaration; one that never ends takes all that follows
+            continue
+        if depth:
+            depth += 0 if name != inside else -1 if tag["end"] else 1
+        elif name in ("br", "hr"):
+            yield "\n"
+        elif not tag["end"] and name not in _VOID and (name in skip or _has_class(tag["attributes"], skip)):
+            inside, depth = name, int(not tag["attributes"].endswith("/"))
+        elif name in _PARAGRAPHS or name in _BLOCKS:
+            yield "\n\n" if name in _PARAGRAPHS else "\n"
+    if not depth:
+        yield decoded(html[pos:])
+
+
+def _has_class(attributes: str, skip: frozenset[str]) -> bool:
+    return any(f".{word}" in skip for found in _CLASS.finditer(attributes) for word in found[1].split())

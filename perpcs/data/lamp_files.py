@@ -8,24 +8,29 @@
 
 Golds belong to questions by the questions' ids. In all layouts the profile is what was written before the queries,
 oldest first; of several questions of one user it is what lies before all of them.
+
+Citations without the reference that was passed over: LaMP's histories name only what was cited.
+
+A query shows two references, one of them cited by somebody else. To learn from a history in the same form, each of its
+items gets such a second reference: one that another person of the same file cited and this person never did.
 """
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from perpcs.data.clean import clean_field, decode, prepare
-from perpcs.data.collect import wrong_task
-from perpcs.data.fields import lamp_fields, to_item
-from perpcs.data.json_scan import Found, read_document
-from perpcs.data.limits import Limits, Reading, Row
-from perpcs.data.parse_json import input_of, iter_users, json_values, shared_profile, user_name
+from perpcs.data.clean import Limits, Reading, Row, clean_field, decode, prepare
+from perpcs.data.collect import named_task, wrong_task
+from perpcs.data.fields import lamp_fields, to_item, whole_stars
+from perpcs.data.parse_json import Found, input_of, iter_users, json_values, read_document, shared_profile, user_name
 from perpcs.data.read import read_named
-from perpcs.data.stars import whole_stars
-from perpcs.data.task_fit import named_task
 from perpcs.errors import PerpcsError
 from perpcs.tasks import FOLDERS, TASKS, Item, Query, Task, User, asked_task, no_emails
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
 
 BASE_USERS, CANDIDATES, TARGETS = "base_users.json", "sharer_candidates.json", "target_users.json"
 _RELEASED = {
@@ -251,3 +256,31 @@ def answer_of(gold: str, task: Task) -> str:
     """
     text = clean_field(gold)
     return task.read_answer(whole_stars(text) if task.kind == "rating" else text)
+
+
+# ---- citations -------------------------------------------------------------------------------------------------------
+
+
+def with_others(task: Task, users: Sequence[User], seed: int = 0) -> list[User]:
+    """The users with ``other`` filled in where a citation lacks it; of other tasks, and of lone users, as they are."""
+    if not task.history_instruction:
+        return list(users)
+    cited = [sorted({item.y for item in user.history if item.y}) for user in users]
+    return [
+        _complete(user, own, cited, random.Random(f"{seed}/{user.id}")) for user, own in zip(users, cited, strict=True)
+    ]
+
+
+def _complete(user: User, own: list[str], cited: Sequence[list[str]], rng: random.Random) -> User:
+    foreign = [titles for titles in cited if set(titles) - set(own)]
+    if not foreign:
+        return user
+
+    def draw() -> str:
+        while True:
+            title = rng.choice(rng.choice(foreign))
+            if title not in own:
+                return title
+
+    items = tuple(replace(item, other=draw()) if item.y and not item.other else item for item in user.history)
+    return replace(user, history=items)

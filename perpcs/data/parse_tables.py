@@ -1,4 +1,5 @@
-"""CSV, TSV and other tables to rows, with the physical line on which each record starts.
+"""CSV, TSV and other tables to rows, with the physical line on which each record starts; and plain lines: one item a
+line, ``input => output`` or two parts with a tab between them.
 
 A cell is quoted only if its closing quote is followed by the end of the cell; otherwise its quotes are text. So a
 headline such as ``"Never again," she said`` survives in files that were written without quoting, and a quote that never
@@ -12,10 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 
+from perpcs.data.clean import Row, count, excerpt
 from perpcs.data.fields import all_known, field_names, is_header, plain, x_noun, y_noun
-from perpcs.data.limits import Row, count, excerpt
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Task
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
 
 DELIMITERS = (",", ";", "\t", "|", "^", "~")
 _RARE = ("^", "~")
@@ -258,3 +262,44 @@ def _quoted_whole(record: Record, delimiter: str, width: int) -> list[str]:
     """The cells of a record that was quoted once more as a whole, as some exports write all rows but the header."""
     inner = list(islice(records(record.cells[0], delimiter), 2)) if delimiter else []
     return inner[0].cells if len(inner) == 1 and len(inner[0].cells) == width else []
+
+
+# ---- lines -----------------------------------------------------------------------------------------------------------
+
+
+ARROW = "=>"
+
+
+def pair_rows(text: str, task: Task | None = None) -> Iterator[Row]:
+    """One row per line that is not blank; one that is not two parts is a text if the task has no y, else a problem."""
+    x, y = (x_noun(task), y_noun(task)) if task else ("input", "answer")
+    for number, line in _lines(text):
+        parts = _split(line)
+        if len(parts) == 2:
+            yield Row(number, line, {"x": parts[0], "y": parts[1]})
+        elif task is not None and task.y_field is None:
+            yield Row(number, line, {"x": line})
+        elif len(parts) < 2:
+            wrong = f"The line has no {ARROW!r} and no tab between {x} and {y}."
+            yield Row(number, line, problem=(wrong, f"Write the {x}, then {ARROW}, then the {y}, all on one line."))
+        else:
+            between = repr(ARROW) if ARROW in line else "tab"
+            wrong = f"The line has more than one {between}, so it is not clear where the {y} begins."
+            yield Row(number, line, problem=(wrong, f"Keep only the one between {x} and {y}."))
+
+
+def line_rows(text: str) -> Iterator[Row]:
+    """One row per line that is not blank, the whole line as x."""
+    for number, line in _lines(text):
+        yield Row(number, line, {"x": line})
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+
+
+def _split(line: str) -> list[str]:
+    """The parts of a line. Both parts may be empty around an arrow; the task says what is missing."""
+    if ARROW in line:
+        return [part.strip() for part in line.split(ARROW)]
+    return [part.strip() for part in line.split("\t") if part.strip()]

@@ -17,7 +17,7 @@ import numpy as np
 from perpcs.errors import PerpcsError
 from perpcs.files import write_json
 from perpcs.tasks import Task
-from perpcs.tasks.style import style_match
+from perpcs.tasks.task import style_match
 from perpcs.words import words
 
 # ---- one answer and many ---------------------------------------------------------------------------------------------

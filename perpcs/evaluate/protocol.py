@@ -18,24 +18,23 @@ import numpy as np
 import torch
 
 from perpcs import __version__
-from perpcs.assembly.own import own_piece
+from perpcs.assembly.descent import own_piece
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, flat_options, same_routing
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, fixed, own_updates, together
 from perpcs.model.decode import WordCheck, decode, text_of
-from perpcs.model.likelihood import label_likelihoods, label_tokens, target_nll
-from perpcs.model.text import encode_pair, encode_prompt
+from perpcs.model.likelihood import encode_pair, encode_prompt, label_likelihoods, label_tokens, target_nll
 from perpcs.personalizers import methods as registry
 from perpcs.personalizers.methods import Person, Prepared, Setting, Writer
+from perpcs.pool.build import versions
 from perpcs.pool.manifest import mapping
 from perpcs.pool.store import Pool
-from perpcs.pool.target import versions
-from perpcs.serve.batch_updates import row_updates
-from perpcs.serve.marks import word_check
+from perpcs.serve.answer import word_check
+from perpcs.serve.queue import row_updates
 from perpcs.tasks import Query, Task, User, get_task
 
 # ---- one assembled person --------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.figures.difference import difference_colour
 from perpcs.figures.style import base_layout, csv_text, faint, method_colour, paper
-from perpcs.tasks.style import TRAITS, USUAL, Habits, style_of
+from perpcs.tasks.task import TRAITS, USUAL, Habits, style_of
 from perpcs.words import Cut, cut, is_unspaced
 
 # ---- two answers -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from perpcs.assembly.names import router_name, short_name
+from perpcs.assembly.record import router_name, short_name
 from perpcs.figures.style import (
     base_layout,
     bytes_text,

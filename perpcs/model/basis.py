@@ -408,7 +408,7 @@ class PrefixPieces(Pieces):
 
 
 def make_pieces(kind: str, A: Sequence[Tensor], B: Sequence[Tensor], scale: float) -> Pieces:
-    """Pieces of a kind from per position A and B of S sharers, shaped as ``perpcs.positions.piece_shape`` says."""
+    """Pieces of a kind from per position A and B of S sharers, shaped as ``perpcs.schema.piece_shape`` says."""
     made = {"lora": Pieces, "ia3": Scalings, "adapter": Bottlenecks, "prefix": PrefixPieces}[kind]
     return made(A, B, scale)
 

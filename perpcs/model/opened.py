@@ -26,9 +26,8 @@ from typing import Any
 
 import torch
 
-from perpcs.errors import PerpcsError
+from perpcs.errors import PerpcsError, quiet_transformers
 from perpcs.files import hash_file
-from perpcs.quiet import quiet_transformers
 
 # ---- the shipped model -----------------------------------------------------------------------------------------------
 

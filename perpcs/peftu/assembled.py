@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perpcs.assembly.activations import select
 from perpcs.assembly.newton import Step, step_for
-from perpcs.assembly.quantise import rounded
+from perpcs.assembly.record import rounded
 from perpcs.assembly.routers.gate import Gate
-from perpcs.assembly.selection import select
 from perpcs.model.basis import Factors, Pieces, Update
 from perpcs.peftu.data import Judged
 from perpcs.peftu.method import InPieces, Shape

@@ -37,8 +37,8 @@ from perpcs.peftu.scorer import Rows, Scorer
 from perpcs.peftu.tasks import get_peft_task
 from perpcs.peftu.town import Town, town_readers
 from perpcs.peftu.training import Own, TrainSettings, label_probs, train_people
+from perpcs.pool.build import versions
 from perpcs.pool.manifest import read_json
-from perpcs.pool.target import versions
 
 SAYS = "Which small personal module is best when the same text has different right answers?"
 MEASURED = ("studemo", "subjectivediscourse_response", "smalltown")

@@ -17,7 +17,7 @@ from torch import Tensor
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Update
 from perpcs.peftu.scorer import Rows, Scorer
-from perpcs.positions import Position
+from perpcs.schema import Position
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from perpcs.files import hash_bytes
 from perpcs.model.attention import Text, given, keeping, watch_attention
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Adapter, adapted
-from perpcs.model.text import length_batches, open_ended, pad_right
+from perpcs.model.likelihood import length_batches, open_ended, pad_right
 from perpcs.peftu.tasks import PeftTask
 
 TEXT_TOKENS = 128

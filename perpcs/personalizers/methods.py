@@ -27,10 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perpcs.assembly.names import made_by, router_name
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, made_by, router_name
 from perpcs.assembly.routers import deciding
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError, unknown
 from perpcs.tasks import Item, Query, Task
 
@@ -195,7 +194,7 @@ ROUTERS = deciding("votes", "loss")
 
 
 _K = ("1", "2", "4")  # items shown
-_R = ("", *ROUTERS, "paper", "from_base")  # the existing assembly, one by a router, or by a preset
+_R = ("", *ROUTERS, "paper", "from_gates")  # the existing assembly, one by a router, or by a preset
 _S = ("3", "1", "2", "4", "5", "10")  # sharers used
 METHODS: dict[str, Method] = {
     method.name: method
@@ -236,15 +235,22 @@ METHODS: dict[str, Method] = {
             "PEFT retrieval",
             "The model uses all pieces of the most similar sharers.",
             _S,
-            "pieces.retrieved",
+            "adapters.retrieved",
         ),
         Method(
-            "perpcs", "Per-Pcs", "The model uses sharers' pieces, weighted by the history.", _R, "pieces.per_pcs", False
+            "perpcs",
+            "Per-Pcs",
+            "The model uses sharers' pieces, weighted by the history.",
+            _R,
+            "adapters.per_pcs",
+            False,
         ),
-        Method("p2p", "P2P", "A network generates a LoRA from a profile.", ("", "shuffled", "random"), "pieces.p2p"),
-        Method("oppu", "OPPU", "A LoRA is trained for this person alone.", ("", "best"), "oppu.oppu", slow=True),
-        Method("uniform", "Uniform weights", "A control: every piece has the same weight.", ("",), "pieces.uniform"),
-        Method("random", "Random pieces", "A control: pieces drawn at random at each position.", ("",), "pieces.drawn"),
+        Method("p2p", "P2P", "A network generates a LoRA from a profile.", ("", "shuffled", "random"), "adapters.p2p"),
+        Method("oppu", "OPPU", "A LoRA is trained for this person alone.", ("", "best"), "adapters.oppu", slow=True),
+        Method("uniform", "Uniform weights", "A control: every piece has the same weight.", ("",), "adapters.uniform"),
+        Method(
+            "random", "Random pieces", "A control: pieces drawn at random at each position.", ("",), "adapters.drawn"
+        ),
     )
 }
 DEFAULT = ("base", "rag:4", "perpcs")

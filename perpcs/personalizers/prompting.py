@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from zlib import crc32
 
-from perpcs.data.bm25 import retrieve
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import retrieve, statistics
 from perpcs.errors import PerpcsError
 from perpcs.personalizers.methods import Call, Person, Prepared, Progress, Writer
 from perpcs.tasks import Item, Query

@@ -1,6 +1,6 @@
-"""Building a pool, stage by stage (task_stages.py); every stage is resumable (stages.py).
+"""Building a pool, stage by stage; every stage is resumable (stages.py).
 
-    1 base      adapt the base model to the tasks (adapt.py)
+    1 base      adapt the base model to the tasks (from_data.py)
     2 embed     embed the candidates                           4 pieces   train all sharers' pieces at once
     3 choose    k-means, most active of each cluster, map      5 gates    train gates, collect prototypes
     6 distil    gates from people who share nothing            7 profiles embed profiles along candidates' histories
@@ -11,42 +11,111 @@
 Where people come from is another file's matter (from_data.py). Pieces are rounded as the pool stores them before
 anything is made of them: what is stored is what was measured.
 
-Example people are assembled afterwards (personalizers/examples.py), because that needs the finished pool.
+Example people are assembled afterwards (serve/complete.py), because that needs the finished pool.
+
+A pool's folder gets its base model first and everything else after.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from perpcs.data import labels_of
 from perpcs.files import cannot_write, hash_file, put_in_place, recover, write_atomic, write_json
 from perpcs.model.base import BaseModel
-from perpcs.pool.hypernet_stage import Learners, hypernet_stage, profile_choice_stage, profiles_stage
 from perpcs.pool.manifest import Manifest, Sharer, TaskPool, write_manifest
 from perpcs.pool.select import check_disjoint, share_mask
-from perpcs.pool.stages import Stage, Workspace
-from perpcs.pool.store import EMBEDDINGS, HYPERNET, MAP, PIECES, write_pieces
-from perpcs.pool.target import Target, versions
-from perpcs.pool.task_stages import (
+from perpcs.pool.stages import (
     Choice,
+    Learners,
     Losses,
     Settings,
+    Stage,
     TaskPeople,
+    Workspace,
     choose_stage,
     distil_stage,
     embed_stage,
     gates_stage,
+    hypernet_stage,
     pieces_stage,
+    profile_choice_stage,
+    profiles_stage,
     read_distilled,
     read_embeddings,
     read_keys,
     read_trained,
 )
+from perpcs.pool.store import (
+    DELTA,
+    EMBEDDINGS,
+    HYPERNET,
+    MAP,
+    PIECES,
+    REFERENCE,
+    base_hash,
+    load_stored_base,
+    write_pieces,
+)
 from perpcs.pool.train import prefix_start
+
+# ---- the folder ------------------------------------------------------------------------------------------------------
+
+
+_PACKAGES = ("torch", "transformers", "scikit-learn", "umap-learn", "numpy", "safetensors")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The folder that a pool is written to, its base model already in it."""
+
+    folder: Path
+    base: BaseModel
+    base_hash: str
+
+
+def open_target(
+    space: Workspace, name: str, base_folder: Path, modules: Sequence[str] = (), first_layer: int = 0
+) -> Target:
+    """A new folder in the workspace with a copy of the base model, or of what stands for it."""
+    folder = space.folder / f"out-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return Target(folder, *copy_base(base_folder, folder / "base", modules=modules, first_layer=first_layer))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what numbers depend on."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def copy_base(
+    folder: Path, target: Path, dtype: str = "float16", modules: Sequence[str] = (), first_layer: int = 0
+) -> tuple[BaseModel, str]:
+    """Copy a base model's files into the pool and load it from there.
+
+    A whole model's weights are rounded to ``dtype``. Pieces are trained on what was copied, so nothing of what the pool
+    says of itself is about another model.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    kind = getattr(torch, dtype)
+    for file in folder.iterdir():
+        if file.suffix == ".safetensors" and file.name.startswith("model"):  # large models come in several files
+            rounded_weights = {name: tensor.to(kind) for name, tensor in load_file(file).items()}
+            write_atomic(target / file.name, save(rounded_weights, metadata={"format": "pt"}))
+        elif file.name in (DELTA, REFERENCE) or (
+            file.suffix in (".json", ".txt", ".model") and file.name not in ("done.json", "lessons.json")
+        ):
+            shutil.copyfile(file, target / file.name)
+    return load_stored_base(target, modules=modules, first_layer=first_layer), base_hash(target)
+
+
+# ---- the build -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -8,32 +8,351 @@ or under the names that the releases of Per-Pcs and OPPU give these files.
 
 As in the paper (section 2.2) the base model learns the tasks from base users alone, by a LoRA. On the shipped base the
 pool keeps that update as it is, and it is merged when the pool is opened; any other base is stored merged and whole.
+
+Task adaptation (section 2.2): what the base model learns from base users, and the LoRA that learns it.
+
+A history item or a profile that stands in a prompt must help, or RAG and PAG are no honest baselines; so a share of the
+prompts carry what BM25 retrieves from the writer's strictly earlier history, and a share a profile of it. Base users'
+queries are learned from too: where the history is free text, only they show what is asked.
+
+The update of all positions is one low-rank product each, kept as such on disk (a few MB) and merged when the model is
+opened (model/base.py). Batches hold texts of like length; masters are float32 whatever the model computes in.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
 
 from perpcs.data import BASE_USERS, CANDIDATES, people_file, read_users
-from perpcs.data.others import with_others
-from perpcs.data.profile import statistics
-from perpcs.errors import PerpcsError
-from perpcs.files import hash_file, write_json
+from perpcs.data.lamp_files import with_others
+from perpcs.data.prompts import retrieve, statistics
+from perpcs.errors import PerpcsError, quiet_transformers
+from perpcs.files import hash_file, write_atomic, write_json
 from perpcs.model import opened
-from perpcs.model.base import BaseModel, linear_layers, load_base, merge, save_plain
-from perpcs.model.families import adapted_sentence, choose_layers, layer_of
-from perpcs.pool.adapt import CHECKPOINT, Lesson, Profiles, adapt, base_lessons, encode_lessons
-from perpcs.pool.build import TaskPeople, finish
-from perpcs.pool.recipe import Recipe
+from perpcs.model.base import (
+    BaseModel,
+    adapted_sentence,
+    choose_layers,
+    layer_of,
+    linear_layers,
+    load_base,
+    merge,
+    save_plain,
+)
+from perpcs.model.basis import Adapter, Factors
+from perpcs.model.likelihood import Encoded, encode_pair, length_batches, target_nll
+from perpcs.pool.build import Settings, TaskPeople, finish, open_target
+from perpcs.pool.hypernet import HypernetSettings
 from perpcs.pool.stages import Stage, Workspace, clock, throttled
 from perpcs.pool.store import DELTA, REFERENCE
-from perpcs.pool.target import open_target
-from perpcs.quiet import quiet_transformers
-from perpcs.tasks import Item, Task, User, get_task
+from perpcs.pool.train import DistilSettings, GateSettings, PieceSettings
+from perpcs.tasks import Item, Query, Task, User, get_task
+
+# ---- task adaptation -------------------------------------------------------------------------------------------------
+
+
+RETRIEVED = (1, 1, 2, 4)
+"""How many items a prompt with history carries: one of these, equally likely."""
+FEWEST_TO_DESCRIBE = 4
+"""Items below which a profile says next to nothing."""
+CHECKPOINT = "checkpoint.safetensors"
+_EVERY = 180.0  # seconds between checkpoints
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """How the base model is adapted."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    rate: float = 1e-3
+    warmup: int = 15
+    """Steps in which the rate rises; then it falls linearly to zero."""
+    batch_tokens: int = 1536
+    """Padded tokens of a step."""
+    lessons: int = 1500
+    """At most so many lessons a task, drawn evenly over its base users."""
+    tokens: int = 80_000
+    """At most so many tokens a task: tasks with long texts get fewer lessons."""
+    longest: int = 400
+    """Lessons of more tokens are left out."""
+    with_history: float = 0.4
+    """Share of lessons whose prompt carries retrieved, strictly earlier items."""
+    with_profile: float = 0.08
+    """Share of lessons whose prompt carries a profile of strictly earlier items, where there are enough of them."""
+    label_weight: float = 4.0
+    """How much a token of a label counts beside one of a text: a label has few, and one of these decides."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One text to learn from."""
+
+    task: str
+    prompt: str
+    target: str
+
+
+Profiles = Callable[[Task, Sequence[tuple[Item, ...]]], list[str]]
+"""Writes one line about each of several histories."""
+
+
+def base_lessons(task: Task, users: Sequence[User], settings: AdaptSettings, profiles: Profiles) -> list[Lesson]:
+    """Lessons of one task, at most ``settings.lessons``, in an order drawn from the seed.
+
+    Items of one user are spread over the order, so that a cut keeps as many people as it can.
+    """
+    rng = random.Random(f"{settings.seed}/{task.name}")
+    places = [(user, index) for user in users for index in range(len(user.history) + len(user.queries))]
+    rng.shuffle(places)
+    seen: dict[str, int] = {}
+    rank = {}
+    for user, index in places:
+        seen[user.id] = rank[user.id, index] = seen.get(user.id, 0) + 1
+    places.sort(key=lambda place: rank[place[0].id, place[1]])
+    drawn = [(place, rng.random() < settings.with_history, rng.random()) for place in places]
+    chosen = [one for one in drawn if _asked(*one[0]) is not None][: settings.lessons]
+    told = {
+        place: user.history[:index]
+        for place, ((user, index), _, draw) in enumerate(chosen)
+        if draw < settings.with_profile and min(index, len(user.history)) >= FEWEST_TO_DESCRIBE
+    }
+    lines = dict(zip(told, profiles(task, list(told.values())), strict=True))
+    lessons = []
+    for place, ((user, index), shows, _) in enumerate(chosen):
+        earlier = user.history[:index]
+        item = user.history[index] if index < len(user.history) else None
+        query = task.as_query(item) if item else user.queries[index - len(user.history)]
+        k = rng.choice(RETRIEVED)
+        shown = retrieve(query.sought, earlier, k) if shows and earlier else []
+        if item is not None and item.y is None:
+            lessons.append(Lesson(task.name, *task.pair(item)))
+        elif item is not None:
+            lessons.append(Lesson(task.name, *task.pair(item, history=shown, profile=lines.get(place, ""))))
+        else:
+            lessons.append(Lesson(task.name, task.prompt(query, shown, lines.get(place, "")), f" {query.gold}"))
+    return lessons
+
+
+def _asked(user: User, index: int) -> Item | Query | None:
+    """The item or query at a place; None where a query has no answer to learn."""
+    if index < len(user.history):
+        return user.history[index]
+    query = user.queries[index - len(user.history)]
+    return query if query.gold is not None else None
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A low-rank update of every position: W + s B A."""
+
+    A: list[Tensor]
+    """Per position (r, n)."""
+    B: list[Tensor]
+    """Per position (d, r)."""
+    scale: float
+    paths: tuple[str, ...]
+    """Module names of the positions."""
+
+    def save(self, path: Path) -> None:
+        """Write it as half floats."""
+        named = {f"{path}.A": a for path, a in zip(self.paths, self.A, strict=True)}
+        named |= {f"{path}.B": b * self.scale for path, b in zip(self.paths, self.B, strict=True)}
+        write_atomic(path, save({name: tensor.half().contiguous() for name, tensor in named.items()}))
+
+
+def encode_lessons(base: BaseModel, lessons: Sequence[Lesson], settings: AdaptSettings) -> list[tuple[str, Encoded]]:
+    """Task and token ids of the lessons that fit, up to ``settings.tokens`` of each task."""
+    left: dict[str, int] = {}
+    kept = []
+    for lesson in lessons:
+        one = encode_pair(base.tokenizer, lesson.prompt, lesson.target, base.max_tokens)
+        room = left.setdefault(lesson.task, settings.tokens)
+        if len(one.ids) <= min(settings.longest, room):
+            left[lesson.task] = room - len(one.ids)
+            kept.append((lesson.task, one))
+    return kept
+
+
+def adapt(
+    base: BaseModel,
+    encoded: Sequence[Encoded],
+    weights: Sequence[float],
+    settings: AdaptSettings,
+    folder: Path | None = None,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> tuple[Delta, list[float]]:
+    """Train one LoRA on all lessons, once through.
+
+    Args:
+        weights: how much a target token of each lesson counts.
+        folder: where a checkpoint is kept, so that a killed run goes on where it was.
+        on_step: told the step, how many there are, and the loss (weighted nats a target token).
+
+    Returns:
+        The update, and the loss of every step.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    parameters: list[Tensor] = []
+    for position in base.positions:
+        bound = position.n**-0.5
+        A = (torch.rand(settings.rank, position.n, generator=generator) * 2 - 1) * bound
+        parameters += [A.to(base.device).requires_grad_()]
+        parameters += [torch.zeros(settings.rank, position.d, device=base.device).requires_grad_()]
+    batches = length_batches([len(one.ids) for one in encoded], settings.batch_tokens)
+    random.Random(settings.seed).shuffle(batches)
+    optimiser = torch.optim.AdamW(parameters, lr=settings.rate, betas=(0.9, 0.99), weight_decay=0.0)
+    c = torch.full((1, 1, settings.rank), settings.alpha / settings.rank, device=base.device)
+    adapter: Adapter = lambda p, x: Factors(parameters[2 * p], parameters[2 * p + 1], c)  # noqa: E731
+    losses = _resume(folder, parameters, optimiser)
+    saved = time.monotonic()
+    for step in range(len(losses), len(batches)):
+        rate = min(1.0, (step + 1) / settings.warmup) * (1 - step / len(batches))
+        optimiser.param_groups[0]["lr"] = settings.rate * rate
+        nll, counts = target_nll(base, [encoded[row] for row in batches[step]], adapter)
+        count = torch.tensor([weights[row] for row in batches[step]], device=nll.device)
+        loss = (nll * count).sum() / (counts * count).sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(round(float(loss.detach()), 4))
+        if folder is not None and time.monotonic() - saved > _EVERY:
+            _keep(folder, parameters, optimiser, losses)
+            saved = time.monotonic()
+        if on_step:
+            on_step(step + 1, len(batches), losses[-1])
+    done = [parameter.detach().cpu() for parameter in parameters]
+    paths = tuple(position.path for position in base.positions)
+    return Delta(done[0::2], [b.T for b in done[1::2]], settings.alpha / settings.rank, paths), losses
+
+
+def _keep(folder: Path, parameters: Sequence[Tensor], optimiser: torch.optim.AdamW, losses: Sequence[float]) -> None:
+    tensors = {"losses": torch.tensor(losses)}
+    for number, parameter in enumerate(parameters):
+        state = optimiser.state[parameter]
+        tensors |= {f"{number}.{key}": state[key] for key in ("exp_avg", "exp_avg_sq", "step")}
+        tensors[f"{number}"] = parameter.detach()
+    write_atomic(folder / CHECKPOINT, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+def _resume(folder: Path | None, parameters: Sequence[Tensor], optimiser: torch.optim.AdamW) -> list[float]:
+    if folder is None or not (folder / CHECKPOINT).exists():
+        return []
+    read = load_file(folder / CHECKPOINT)
+    for number, parameter in enumerate(parameters):
+        parameter.data.copy_(read[f"{number}"])
+        optimiser.state[parameter] = {key: read[f"{number}.{key}"] for key in ("exp_avg", "exp_avg_sq", "step")}
+    return [round(loss, 4) for loss in read["losses"].tolist()]
+
+
+# ---- recipes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A pool from people's files and a causal LM."""
+
+    name: str
+    base: str
+    """The shipped base's name, a Hugging Face name, or a folder."""
+    sources: Mapping[str, Path]
+    """Of every task the folder with its ``sharer_candidates.json``; where it is there, its ``base_users.json`` adapts
+    the base model."""
+    licence: str
+    title: str = ""
+    examples: Path | None = None
+    """Folder with TASK.json: example people of the app; None = each task's ``examples.json``."""
+    sharers: int = 40
+    """Of each task; all candidates where there are fewer."""
+    modules: tuple[str, ...] = ()
+    """Endings of the names of adapted layers; () = the attention projections."""
+    first_layer: int = 0
+    """Pieces stand in this layer and those above it: the backward pass of training and routing ends there."""
+    adaptation: AdaptSettings = field(default_factory=AdaptSettings)
+    settings: Settings = field(default_factory=Settings)
+    writer: str = ""
+    """Instruct model that writes profiles for the base model's lessons; "" = they are counted."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Of a task who its sharers are, in a sentence."""
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+REAL_TASKS = ("LaMP_4", "LaMP_5", "LaMP_3", "LaMP_2N", "LaMP_1")
+"""Tasks of ``people`` whose sharers are real writers."""
+TOWN_TASKS = ("LaMP_7", "LaMP_2")
+"""Tasks of ``people`` whose people are made up by the small town."""
+TOWN_SEED = 7
+TOWN_BASE_USERS, TOWN_CANDIDATES = 160, 120
+REAL = "A real writer of a public research data set, known here by a number."
+MADE_UP = "A made-up person of the small town, drawn from a seed."
+
+PEOPLE_SETTINGS = Settings(
+    pieces=PieceSettings(rank=8, alpha=16.0, epochs=2, batch=4, rate=3e-3),
+    rates={"LaMP_1": 1.5e-3, "LaMP_2N": 1.5e-3},
+    gates=GateSettings(steps=6, batch=2, rate=2e-2),
+    newest=40,
+    sharer_tokens=4000,
+    dtype="int8",
+    distil=DistilSettings(people=80, items=5),
+    hypernet=HypernetSettings(
+        width=128, hidden=96, rank=8, alpha=16.0, steps=200, rate=4e-4, warmup=0.1, held_out=0.05, evaluate_every=100
+    ),
+)
+
+
+def people_recipe(data: Path, town: Path, examples: Path, sharers: int = 40) -> Recipe:
+    """The shipped pool.
+
+    Args:
+        data: folder with a folder of real people's files for each of ``REAL_TASKS``.
+        town: the same of the small town's people for ``TOWN_TASKS``.
+        examples: folder with the example people, TASK.json each.
+    """
+    return Recipe(
+        name="people",
+        title="People",
+        base=opened.NAME,
+        sources={task: data / task for task in REAL_TASKS} | {task: town / task for task in TOWN_TASKS},
+        licence=(
+            "Weights only; no text of a real person is in this pool. Base model: Apache-2.0. Pieces: for research, "
+            "teaching and demonstration."
+        ),
+        examples=examples,
+        sharers=sharers,
+        modules=("v_proj", "o_proj"),
+        first_layer=15,
+        settings=PEOPLE_SETTINGS,
+        writer=opened.NAME,
+        origins=dict.fromkeys(REAL_TASKS, REAL) | dict.fromkeys(TOWN_TASKS, MADE_UP),
+        card={
+            "data": (
+                "Headlines and news categories: news posts by author. Titles and citations: papers of the ACL "
+                "Anthology by author. Ratings: film critics' pull quotes with their own score. Tweets and film "
+                "tags: made-up people of the small town (docs/SMALLTOWN.md)."
+            ),
+            "limits": [
+                "The base model has 135 million parameters: it writes fluent short English, knows little, and is often "
+                "wrong about facts.",
+                "English only.",
+                "Real writers are authors of news posts, film reviews and papers: other kinds of text gain less.",
+                "Pieces can carry what their owners often wrote about, not only how they wrote.",
+            ],
+        },
+    )
+
+
+# ---- from folders of people ------------------------------------------------------------------------------------------
+
 
 FEWEST_CANDIDATES = 2
 """Of a task: one alone would be everybody's pieces."""

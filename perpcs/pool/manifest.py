@@ -1,4 +1,4 @@
-"""What a pool says about itself: manifest.json, sharers.json and examples.json as records.
+"""What a pool says about itself: manifest.json, sharers.json, examples.json and map.json as records.
 
 pools/NAME/manifest.json             this file's Manifest
 pools/NAME/base/                     base.json (name and sha256 of the shipped base) and delta.safetensors (its
@@ -12,21 +12,40 @@ pools/NAME/TASK/embeddings.safetensors   sharers (S, width): what PEFT retrieval
 pools/NAME/TASK/map.json             place, cluster and activity of every candidate, without a name
 pools/NAME/TASK/examples.json        example people in the Per-Pcs release layout; made up, so their texts may stand
 here pools/NAME/TASK/examples/ID.json     their assemblies, computed when the pool was built
+
+The map of a task's candidates holds their places, clusters and numbers of items, and from it follows who would share.
+Candidates have no names here. A sharer is the candidate at the sharer's own place.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
 
+import numpy as np
 from pydantic import AfterValidator, Field
 
 from perpcs.errors import PerpcsError
 from perpcs.files import read_regular, regular_files, write_json
-from perpcs.positions import Kind, Position, piece_shape
-from perpcs.schema import MOST_BYTES, Count, Facts, FileName, Name, Record, Sha, Text, read_record
+from perpcs.schema import (
+    MOST_BYTES,
+    Count,
+    Facts,
+    FileName,
+    Kind,
+    Name,
+    Position,
+    Record,
+    Sha,
+    Text,
+    piece_shape,
+    read_record,
+)
 from perpcs.tasks import TASKS, Item, Query, get_task
+
+# ---- the manifest ----------------------------------------------------------------------------------------------------
+
 
 SCHEMA = 3
 FILES = ("pieces.safetensors", "embeddings.safetensors", "map.json", "sharers.json", "examples.json")
@@ -98,7 +117,7 @@ class TaskPool(Record):
     training: Annotated[Facts, AfterValidator(_by_part)] = field(default_factory=dict)
     """Settings of piece, gate and distilled training, each a dictionary or None; ``settings_of`` reads them."""
     encoder: Name = ""
-    """What embedded the candidates, see ``perpcs.pool.embed``; empty where no embeddings are stored."""
+    """What embedded the candidates, see ``perpcs.pool.select``; empty where no embeddings are stored."""
     origin: Text = ""
     """Who the sharers are, in a sentence; empty where nobody said."""
     labels: Annotated[tuple[Name, ...], Field(max_length=1000)] = ()
@@ -280,3 +299,132 @@ def read_examples(folder: Path) -> tuple[Example, ...]:
         )
         for row in rows
     )
+
+
+# ---- the map of candidates -------------------------------------------------------------------------------------------
+
+
+STRATEGIES: dict[str, str] = {
+    "cluster": "History cluster",
+    "profile": "Profile cluster",
+    "active": "Most active",
+    "random": "Random",
+}
+"""Rules by which candidates become sharers (paper, section 5)."""
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """C candidates, S of whom share."""
+
+    xy: np.ndarray
+    """Places within -1..1, (C, 2)."""
+    clusters: np.ndarray
+    """(C,)."""
+    items: np.ndarray
+    """How many items each wrote, (C,)."""
+    sharers: np.ndarray
+    """The candidate index of each sharer, (S,)."""
+    by_profile: np.ndarray | None = None
+    """Who would be selected by profile cluster; None if the pool does not say."""
+    whole: bool = True
+    """False if the pool stores no map, so that only its sharers are known."""
+
+
+@dataclass(frozen=True)
+class _Map(Record):
+    """map.json."""
+
+    xy: tuple[tuple[float, float], ...]
+    clusters: tuple[Count, ...]
+    items: tuple[Count, ...]
+    by_profile: tuple[Count, ...] = ()
+
+
+def read_candidates(path: Path, sharers: Sequence[Sharer], guests: Collection[str] = ()) -> Candidates:
+    """Read map.json, and find the sharers in it.
+
+    Args:
+        guests: ids of sharers who joined after the map was made; they stand on it at the place of their record.
+
+    Raises:
+        PerpcsError: when it is damaged, or a sharer is not in it.
+    """
+    data = read_record(path, _Map, "The pool's map.json", "Fetch or build the pool again.")
+    try:
+        xy = np.asarray(data.xy, dtype=np.float64).reshape(-1, 2)
+        clusters, items = (np.asarray(of, dtype=np.int64) for of in (data.clusters, data.items))
+        if not len(xy) == len(clusters) == len(items):
+            raise ValueError("the lists have different lengths")
+        by_profile = np.asarray(data.by_profile, dtype=np.int64)
+        if not np.isin(by_profile, np.arange(len(xy))).all():
+            raise ValueError("by_profile names nobody of the map")
+        joined = [sharer for sharer in sharers if sharer.id in guests]
+        found = np.array(
+            [
+                len(xy) + joined.index(sharer) if sharer in joined else _find(sharer, xy, clusters, items)
+                for sharer in sharers
+            ]
+        )
+        if joined:
+            xy = np.concatenate([xy, [sharer.xy for sharer in joined]])
+            clusters = np.append(clusters, [sharer.cluster for sharer in joined])
+            items = np.append(items, [sharer.items for sharer in joined])
+        return Candidates(xy, clusters, items, found, by_profile if len(by_profile) else None)
+    except ValueError as error:
+        raise PerpcsError("The pool's map.json does not fit its sharers.", "Fetch or build the pool again.") from error
+
+
+def _find(sharer: Sharer, xy: np.ndarray, clusters: np.ndarray, items: np.ndarray) -> int:
+    """The candidate of a sharer's cluster and number of items who stands nearest to the sharer's place."""
+    far = np.abs(xy - np.asarray(sharer.xy)).sum(axis=1)
+    far[(clusters != sharer.cluster) | (items != sharer.items)] = np.inf
+    found = int(np.argmin(far))
+    if not far[found] < 1e-3:
+        raise ValueError(f"{sharer.id} is not on the map")
+    return found
+
+
+def only_sharers(sharers: Sequence[Sharer]) -> Candidates:
+    """A map of a pool that stores none: its sharers, who are all that is known."""
+    return Candidates(
+        np.array([sharer.xy for sharer in sharers], dtype=np.float64).reshape(-1, 2),
+        np.array([sharer.cluster for sharer in sharers]),
+        np.array([sharer.items for sharer in sharers]),
+        np.arange(len(sharers)),
+        whole=False,
+    )
+
+
+def would_share(candidates: Candidates, strategy: str) -> np.ndarray | None:
+    """Who would share by a rule, as many as share now: candidates' numbers, ascending; None where nothing that the
+    pool stores tells. Ties take the earlier candidate; random is drawn once, the same for everybody.
+    """
+    count = len(candidates.sharers)
+    if strategy == "cluster":
+        return np.sort(candidates.sharers)
+    if not candidates.whole:
+        return None
+    if strategy == "profile":
+        return None if candidates.by_profile is None else np.sort(candidates.by_profile)
+    if strategy == "active":
+        return np.sort(np.argsort(-candidates.items, kind="stable")[:count])
+    return np.sort(np.random.default_rng(_SEED).permutation(len(candidates.items))[:count])
+
+
+NEIGHBOURS = 5
+
+
+def place_among(candidates: Candidates, closeness: np.ndarray) -> tuple[float, float] | None:
+    """Where somebody stands who is this close to each sharer, (S,): the mean place of the closest few, each counting by
+    how much closer it is than the next one after them. None where nobody is closer than anybody else.
+    """
+    count = len(closeness)
+    order = np.argsort(-closeness, kind="stable")[:NEIGHBOURS]
+    least = float(np.sort(closeness)[-NEIGHBOURS - 1]) if count > NEIGHBOURS else min(0.0, float(closeness.min()))
+    weight = closeness[order] - least
+    if not float(weight.sum()) > 1e-9:
+        return None
+    x, y = (weight[:, None] * candidates.xy[candidates.sharers[order]]).sum(axis=0) / weight.sum()
+    return float(x), float(y)

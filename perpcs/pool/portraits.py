@@ -19,7 +19,7 @@ from perpcs.errors import PerpcsError
 from perpcs.files import write_json
 from perpcs.schema import Name, Record, Text, read_record
 from perpcs.tasks import Item, Task
-from perpcs.tasks.style import Habits, own_texts
+from perpcs.tasks.task import Habits, own_texts
 
 if TYPE_CHECKING:  # figures read portraits, and load no torch
     from perpcs.pool.store import Pool

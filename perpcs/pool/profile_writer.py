@@ -1,7 +1,7 @@
 """A profile written by a language model, for PAG (Richardson et al., 2023; Per-Pcs uses one too).
 
 Any instruct model that ``load_base`` reads will do. The prompts ask what those of the paper's Table 5 ask; the person's
-newest items that fit are shown, and what comes back is cut to one line. Counting (``perpcs.data.profile``) needs no
+newest items that fit are shown, and what comes back is cut to one line. Counting (``perpcs.data.prompts``) needs no
 such model.
 """
 
@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base
 from perpcs.model.decode import decode, text_of
-from perpcs.model.text import length_batches, open_ended
+from perpcs.model.likelihood import length_batches, open_ended
 from perpcs.pool.store import REFERENCE, Pool
 from perpcs.tasks import Item, Task
 

@@ -1,5 +1,12 @@
-"""Writing and opening a pool on disk. Only safetensors and JSON are read; a hash that does not fit is a clear error."""
+"""Writing and opening a pool on disk. Only safetensors and JSON are read; a hash that does not fit is a clear error.
 
+Reading safetensors that a stranger may have made: their header first, and nothing of a size that it does not have.
+
+A header says the name, form and shape of every tensor and cannot claim more bytes than the file holds; so what passes
+``expect`` takes no more memory than the file, however large the shapes are that a manifest names.
+"""
+
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from perpcs.errors import PerpcsError
@@ -17,24 +24,93 @@ from perpcs.model import opened
 from perpcs.model.attention import watch_attention
 from perpcs.model.base import BaseModel, load_base, merge
 from perpcs.model.basis import Pieces, make_pieces
-from perpcs.pool.candidates import Candidates, only_sharers, read_candidates
-from perpcs.pool.hypernet import Hypernet, HypernetShape, hypernet_forms, read_hypernet
+from perpcs.pool.hypernet import Form, Hypernet, HypernetShape, hypernet_forms, read_hypernet
 from perpcs.pool.manifest import (
     ALLOWED,
+    Candidates,
     Example,
     Manifest,
     Sharer,
     TaskPool,
     contributed,
+    only_sharers,
+    read_candidates,
     read_examples,
     read_json,
     read_manifest,
     read_sharers,
 )
-from perpcs.pool.tensors import Form, expect, header, is_finite, numbers, read_finite
-from perpcs.positions import piece_shape
-from perpcs.schema import as_record
+from perpcs.schema import as_record, piece_shape
 from perpcs.tasks import Task
+
+# ---- tensors of strangers --------------------------------------------------------------------------------------------
+
+
+_FETCH_AGAIN = "Fetch or build the pool again."
+_SHOWN = 80
+
+
+def header(path: Path, called: str) -> dict[str, Form]:
+    """Form and shape of every tensor of a file; none of them is read.
+
+    Raises:
+        PerpcsError: when it is no safetensors file.
+    """
+    try:
+        with safe_open(path, "np") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the handle is no dict
+            return {name: (str(one.get_dtype()), tuple(one.get_shape())) for name, one in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise PerpcsError(f"{called} is damaged.", _FETCH_AGAIN) from error
+
+
+def expect(path: Path, called: str, wanted: Mapping[str, Form]) -> None:
+    """Make sure that a file holds these tensors and no others.
+
+    Raises:
+        PerpcsError: naming the first that is not as wanted.
+    """
+    found = header(path, called)
+    for name, form in wanted.items():
+        if found.get(name) != form:
+            has = f"has {_said(found[name])} at {name}" if name in found else f"has no {name}"
+            raise PerpcsError(f"{called} {has}, and {_said(form)} belongs there.", _FETCH_AGAIN)
+    if strange := sorted(set(found) - set(wanted)):
+        raise PerpcsError(f"{called} holds {strange[0][:_SHOWN]!r}, which no pool needs.", _FETCH_AGAIN)
+
+
+def _said(form: Form) -> str:
+    return f"{form[0]} {' x '.join(map(str, form[1]))}"[:_SHOWN]
+
+
+def read_finite(path: Path, called: str) -> dict[str, Tensor]:
+    """All tensors of a file whose header was found right.
+
+    Raises:
+        PerpcsError: when a number is not finite, or the file is damaged.
+    """
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise PerpcsError(f"{called} is damaged.", _FETCH_AGAIN) from error
+    for name, tensor in found.items():
+        if not is_finite(tensor):
+            raise PerpcsError(f"{called} holds a number that is not finite, in {name[:_SHOWN]}.", _FETCH_AGAIN)
+    return found
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether every number is finite."""
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
+def numbers(forms: Mapping[str, Form]) -> int:
+    """How many numbers there are in all tensors together."""
+    return sum(math.prod(shape) for _, shape in forms.values())
+
+
+# ---- the pool --------------------------------------------------------------------------------------------------------
+
 
 PIECES, EMBEDDINGS, MAP = "pieces.safetensors", "embeddings.safetensors", "map.json"
 HYPERNET = "hypernet.safetensors"
@@ -58,7 +134,7 @@ class TaskPieces:
     mask: Tensor
     """Which pieces are shared, bool (P, S)."""
     distilled: list[Tensor] | None = None
-    """Gates of the kind that distil.py makes, per position (S, n); None where the pool has none."""
+    """Gates of the kind that train.py distils, per position (S, n); None where the pool has none."""
 
 
 def write_pieces(

@@ -1,16 +1,26 @@
-"""Checking a pool as a stranger would: hashes, shapes, numbers, people, sizes. Nothing in it is trusted or run."""
+"""Checking a pool as a stranger would: hashes, shapes, numbers, people, sizes. Nothing in it is trusted or run.
 
+Whether the base model fits this computer is told before it is loaded, instead of by a killed process.
+"""
+
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_file, regular_files
-from perpcs.pool.manifest import ALLOWED
+from perpcs.model.base import choose_device
+from perpcs.pool.manifest import ALLOWED, read_manifest
 from perpcs.pool.store import Pool
 from perpcs.pool.train import settings_of
 from perpcs.tasks import get_task
+
+# ---- the folder ------------------------------------------------------------------------------------------------------
+
 
 _AGAIN = "Fetch or build the pool again."
 
@@ -71,3 +81,61 @@ def _validate_task(pool: Pool, name: str) -> str:
         f"{name}: {len(sharers)} sharers, {int(tensors.mask.sum())} pieces, {len(pool.examples(name))} example people, "
         "hashes fit, all numbers finite"
     )
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+_ROOM = 1.3
+"""Times its weights: what loading and a forward pass take beside them."""
+
+
+def check_fits(folder: Path, device: str = "auto") -> None:
+    """Refuse a pool whose base model needs more memory than is free where it would run.
+
+    A base model that is only named, not in the pool, is not looked at.
+
+    Raises:
+        PerpcsError: with what it needs and what is there.
+    """
+    manifest = read_manifest(folder)
+    if not manifest.base_hash:
+        return
+    count, stored = parameters(folder / manifest.base)
+    where, dtype, _ = choose_device(device, "auto", stored)  # the same choice as when it is loaded
+    if where.type != "cpu":
+        return
+    needs, free = _ROOM * count * dtype.itemsize, free_memory()
+    if free is not None and needs > free:
+        raise PerpcsError(
+            f"The base model of the pool {manifest.name!r} needs about {needs / 1e9:.1f} GB of memory, and this "
+            f"computer has {free / 1e9:.1f} GB free.",
+            "Choose another pool, or open this one on a larger computer.",
+        )
+
+
+def parameters(folder: Path) -> tuple[int, int]:
+    """Numbers in a model's safetensors files, and the files' bytes; (0, 0) where they cannot be read."""
+    count = size = 0
+    try:
+        for file in sorted(folder.glob("*.safetensors")):
+            size += file.stat().st_size
+            with safe_open(file, "pt") as tensors:
+                count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return 0, 0  # loading will say what is wrong with them
+    return count, size
+
+
+def free_memory() -> int | None:
+    """Bytes that programs may still take; None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None

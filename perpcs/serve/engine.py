@@ -14,31 +14,25 @@ from pathlib import Path
 
 import numpy as np
 
-from perpcs.assembly.assemble import assemble
+from perpcs.assembly.activations import likeness
+from perpcs.assembly.assemble import assemble, token_scores
+from perpcs.assembly.descent import own_piece
 from perpcs.assembly.explain import TokenScores
 from perpcs.assembly.export import Adapter, adapter_of, make_adapter, refuse_inside, update_norms
-from perpcs.assembly.model_free import likeness
-from perpcs.assembly.own import own_piece
-from perpcs.assembly.quantise import quantised_size
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, quantised_size
 from perpcs.assembly.router import Router, Step
-from perpcs.assembly.tokens import token_scores
-from perpcs.data.profile import statistics
+from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import fixed
 from perpcs.model.decode import WordCheck, decode, text_of
-from perpcs.model.likelihood import label_log_probs
-from perpcs.model.text import encode_pair, encode_prompt
+from perpcs.model.likelihood import encode_pair, encode_prompt, label_log_probs
 from perpcs.personalizers.methods import Person, Prepared, Progress, Setting, Watch, Writer, parse, prepare, title_of
 from perpcs.pool.contribute import Say, Trained, train_person
 from perpcs.pool.profile_writer import pool_writer
 from perpcs.pool.store import Pool
-from perpcs.serve.answer import Answer
-from perpcs.serve.batch_updates import row_updates
-from perpcs.serve.batches import Batches
-from perpcs.serve.marks import word_check
-from perpcs.serve.queue import Queue
+from perpcs.serve.answer import Answer, word_check
+from perpcs.serve.queue import Batches, Queue, row_updates
 from perpcs.serve.stored import Stored
 from perpcs.tasks import Item, Query, Task
 
@@ -184,7 +178,7 @@ class Engine:
     def token_scores(
         self, task: Task, items: Sequence[Item], assembly: Assembly, position: int, sharer: int, which: Sequence[int]
     ) -> TokenScores:
-        """How well one piece fits each word of some history items; see ``perpcs.assembly.tokens``."""
+        """How well one piece fits each word of some history items; see ``perpcs.assembly.assemble``."""
         self.check(assembly)
         with self.queue.turn():
             return token_scores(self.base, self.pool, task, items, assembly, position, sharer, which)

@@ -1,8 +1,8 @@
 """The LaMP tasks as data, and the few functions that turn people's items into prompts.
 
-task.py     Item, Query, User: what a person wrote, task-neutral; what a Task is and how it renders prompts
+task.py     Item, Query, User: what a person wrote, task-neutral; what a Task is and how it renders prompts; how
+            somebody writes, in counts
 lamp.py     the table of tasks
-style.py    how somebody writes, in counts
 """
 
 from perpcs.tasks.lamp import FOLDERS, TASKS, asked_task, get_task, no_emails

@@ -14,9 +14,8 @@ from perpcs.personalizers.methods import DEFAULT, METHODS, is_name, parse, title
 from perpcs.tasks import TASKS, Query, get_task
 from perpcs.ui.asking import Asked, Column, columns_by_person, columns_of, start_asking
 from perpcs.ui.navigation import current_example, task_picker
-from perpcs.ui.people import Person, example_person, names_of
-from perpcs.ui.state import MOST_METHODS, Studio, forget, remember
-from perpcs.ui.strings import NO_TEXT, PRIVACY
+from perpcs.ui.state import MOST_METHODS, Person, Studio, example_person, forget, names_of, remember
+from perpcs.ui.widgets import NO_TEXT, PRIVACY
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from perpcs.assembly.check import fit_check, is_checked
-from perpcs.assembly.explain import fewest
-from perpcs.assembly.names import made_by
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.explain import fewest, fit_check, is_checked
+from perpcs.assembly.record import Assembly, made_by
 from perpcs.assembly.routers import PRESETS, flat_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import assembly_map, map_csv
@@ -29,24 +27,21 @@ from perpcs.figures.columns import (
     takeaway,
     took,
 )
+from perpcs.figures.difference import map_svg
 from perpcs.figures.style import bytes_text, seconds_text
-from perpcs.figures.vector import map_svg
 from perpcs.files import zipped
 from perpcs.pool.manifest import Sharer
 from perpcs.tasks import TASKS
 from perpcs.ui.ask import typed_query
-from perpcs.ui.asking import Asked, columns_of, kept_as, start_asking
-from perpcs.ui.cards import columns_html, style_html
+from perpcs.ui.asking import Asked, columns_html, columns_of, kept_as, start_asking, style_html
 from perpcs.ui.compare import follow
+from perpcs.ui.give_history import start_assembly, watch
 from perpcs.ui.navigation import current_example, page
 from perpcs.ui.numbers import difference_panel, numbers_panel
-from perpcs.ui.people import Person, fit_of
 from perpcs.ui.piece_panel import piece_panel, words_panel
-from perpcs.ui.run import start_assembly, watch
-from perpcs.ui.state import VIEWS, Studio, remember, write_link
-from perpcs.ui.strings import CLEARED, term
+from perpcs.ui.state import VIEWS, Person, Studio, fit_of, remember, write_link
 from perpcs.ui.whatif import whatif_panel
-from perpcs.ui.widgets import chart, flush, is_dark, stat_row
+from perpcs.ui.widgets import CLEARED, chart, flush, is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

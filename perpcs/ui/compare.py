@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from perpcs.assembly.names import made_by
+from perpcs.assembly.record import made_by
 from perpcs.figures.answers import label_bars, label_takeaway
 from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import csv_text, method_colour, seconds_text
@@ -20,12 +20,9 @@ from perpcs.files import zipped
 from perpcs.personalizers.methods import Prepared, known_names, parse, title_of
 from perpcs.tasks import TASKS, Query
 from perpcs.ui.ask import Question
-from perpcs.ui.asking import Asked, Column, kept_as
-from perpcs.ui.cards import columns_html, letter, style_html, titles
-from perpcs.ui.people import Person
-from perpcs.ui.state import Studio, remember
-from perpcs.ui.strings import WORK_SECONDS
-from perpcs.ui.widgets import chart, is_dark
+from perpcs.ui.asking import Asked, Column, columns_html, kept_as, letter, style_html, titles
+from perpcs.ui.state import Person, Studio, remember
+from perpcs.ui.widgets import WORK_SECONDS, chart, is_dark
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

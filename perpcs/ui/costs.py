@@ -33,11 +33,10 @@ from perpcs.figures.results import (
 )
 from perpcs.figures.style import bytes_text
 from perpcs.pool.manifest import is_number, mapping
-from perpcs.ui import model_card
+from perpcs.ui.engine import results_folder
 from perpcs.ui.results import csv_button, finding_of, made_by, part_of
 from perpcs.ui.state import Studio
-from perpcs.ui.strings import term
-from perpcs.ui.widgets import chart, is_dark
+from perpcs.ui.widgets import chart, is_dark, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ _COSTS: tuple[Cost, ...] = ("bytes", "seconds")
 
 def pareto_panel(engine: "Engine", record: Studio) -> None:
     """R2: quality against cost, for the task of the open cell."""
-    finding = read_finding(model_card.RESULTS, "table1")
+    finding = read_finding(results_folder(), "table1")
     found = columns(finding) if finding is not None else ()
     column = next((one for one in found if one.task == record.result[0]), None)
     if finding is None or column is None:

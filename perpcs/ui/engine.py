@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "assets" / "pools"
 DEFAULT_POOL = "people"
+RESULTS = ROOT / "results"
 
 
 def pool_folder() -> Path:
@@ -46,6 +47,11 @@ def pool_folder() -> Path:
     name = os.environ.get("PERPCS_POOL", "").strip() or DEFAULT_POOL
     shipped = SHIPPED / name
     return shipped if (len(Path(name).parts) == 1 and shipped.exists()) or name == DEFAULT_POOL else Path(name)
+
+
+def results_folder() -> Path:
+    """Where measurements of pools lie."""
+    return RESULTS
 
 
 def shared_root() -> Path:
@@ -130,7 +136,7 @@ def open_engine(folder: Path) -> "Engine":
             f"There is no pool in {folder}.",
             "Set PERPCS_POOL to a pool's folder and start the app again, or build one with: make pool.",
         )
-    from perpcs.pool.memory_check import check_fits
+    from perpcs.pool.validate import check_fits
     from perpcs.serve.engine import Engine
 
     _import_loaders()
@@ -168,7 +174,7 @@ class Opening:
 
 def _load_words() -> None:
     """Load the list of words before the first answer is marked by it."""
-    from perpcs.serve.marks import word_list
+    from perpcs.serve.answer import word_list
 
     word_list()
 

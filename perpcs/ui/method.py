@@ -10,18 +10,16 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.toy import Toy, numbers, run, with_number
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Effect, effects
 from perpcs.figures.columns import largest_piece, piece_facts, short_names, weight_equation
-from perpcs.figures.formula import Layer, layer_html, toy_html
+from perpcs.figures.story import Layer, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
-from perpcs.ui.model_card import RESULTS, table_html
+from perpcs.ui.engine import results_folder
 from perpcs.ui.navigation import example_picker, task_picker
-from perpcs.ui.people import names_of
-from perpcs.ui.state import Studio
-from perpcs.ui.strings import term
+from perpcs.ui.state import Studio, names_of
+from perpcs.ui.widgets import table_html, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
@@ -49,9 +47,9 @@ DIFFERENCES = (
         "Who decides the weights",
         "Paper and code: trained gates compared with what the model reads.",
         "Gates too, as published or distilled: fitted to tell from reading which pieces lower the loss of people who "
-        "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is newton: it "
-        "starts from the weights of the distilled gates and takes one damped Gauss-Newton step on the weights alone, "
-        "from one forward and one backward pass over the history. A weight may fall below 0.",
+        "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is newton: one "
+        "forward and one backward pass over the history, and one damped Gauss-Newton step on the weights alone. A "
+        "weight may fall below 0.",
         "A trained gate says where its owner’s piece helped its owner. The loss says whether it helps you.",
         ("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "perpcs:newton", "perpcs"),
     ),
@@ -351,8 +349,8 @@ def toy_panel() -> None:
         "below is computed again.</p>"
     )
     toy = Toy()
-    for name, usual in numbers(toy).items():
-        toy = with_number(toy, name, st.session_state.get(f"toy-{name}", usual))
+    for name, usual in toy_numbers(toy).items():
+        toy = with_toy_number(toy, name, st.session_state.get(f"toy-{name}", usual))
     with st.container(horizontal=True, vertical_alignment="bottom", key="toy-numbers"):
         for name, label in _TOP.items():
             _number(name, label)
@@ -364,7 +362,7 @@ def toy_panel() -> None:
                 with st.container(horizontal=True, gap="small"):
                     for name, label in _fields(what, position):
                         _number(name, label)
-    st.html(toy_html(run(toy), toy.scale, toy.temperature))
+    st.html(toy_html(run_toy(toy), toy.scale, toy.temperature))
 
 
 def _fields(what: str, position: int) -> list[tuple[str, str]]:
@@ -375,7 +373,7 @@ def _fields(what: str, position: int) -> list[tuple[str, str]]:
 
 
 def _number(name: str, label: str) -> None:
-    usual, key = numbers(Toy())[name], f"toy-{name}"
+    usual, key = toy_numbers(Toy())[name], f"toy-{name}"
     if key not in st.session_state:
         st.session_state[key] = int(usual) if name == "k" else usual
     spoken = label if name.count(".") < 2 else f"{label}, position {int(name.split('.')[1]) + 1}"
@@ -388,7 +386,7 @@ def _number(name: str, label: str) -> None:
 
 
 def _reset() -> None:
-    for name in numbers(Toy()):
+    for name in toy_numbers(Toy()):
         st.session_state.pop(f"toy-{name}", None)
 
 
@@ -403,7 +401,7 @@ def differences_panel(engine: "Engine") -> None:
         f"under results/ has it: nats per target token minus the {term('base model')}’s, lower is better, with the "
         f"{term('interval', '95 % interval')} over people.</p>"
     )
-    measured = effects(RESULTS)
+    measured = effects(results_folder())
     with st.container(key="differences"):
         for difference in DIFFERENCES:
             with st.expander(difference.what):

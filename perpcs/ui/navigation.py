@@ -13,8 +13,7 @@ import streamlit as st
 
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
-from perpcs.ui.people import Person, example_person, find_example, names_of
-from perpcs.ui.state import Studio, remember, studio, to_link
+from perpcs.ui.state import Person, Studio, example_person, find_example, names_of, remember, studio, to_link
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine

@@ -10,19 +10,15 @@ import numpy as np
 import streamlit as st
 
 from perpcs.assembly.explain import OVER_USED, Usage, agreement, usage
-from perpcs.assembly.names import made_by
-from perpcs.assembly.record import Assembly
+from perpcs.assembly.record import Assembly, made_by
 from perpcs.assembly.routers import router_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import Panel, strip, strip_csv
 from perpcs.figures.columns import short_names
-from perpcs.figures.difference import difference_csv, difference_map, difference_takeaway, pair_map
-from perpcs.figures.vector import difference_svg
+from perpcs.figures.difference import difference_csv, difference_map, difference_svg, difference_takeaway, pair_map
 from perpcs.tasks import get_task
-from perpcs.ui.people import Person, until_now
-from perpcs.ui.state import Studio, worked_out
-from perpcs.ui.strings import term
-from perpcs.ui.widgets import chart, is_dark, stat_row
+from perpcs.ui.state import Person, Studio, until_now, worked_out
+from perpcs.ui.widgets import chart, is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

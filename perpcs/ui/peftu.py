@@ -13,10 +13,9 @@ from perpcs.figures import peftu as figures
 from perpcs.figures.peftu import Cell, Value, title_of
 from perpcs.peftu.tasks import get_peft_task
 from perpcs.pool.manifest import is_number, mapping, read_json
-from perpcs.ui import model_card
+from perpcs.ui.engine import results_folder
 from perpcs.ui.results import csv_button, made_by
-from perpcs.ui.strings import PRIVACY
-from perpcs.ui.widgets import chart, is_dark
+from perpcs.ui.widgets import PRIVACY, chart, is_dark
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _MINUS = {"zero-shot": "minus_zero_shot", "wrong": "minus_wrong", "prior": "minu
 
 def peftu_panel() -> None:
     """The part of the page; nothing where there is no result."""
-    finding = read_finding(model_card.RESULTS, "peftu")
+    finding = read_finding(results_folder(), "peftu")
     tasks = mapping(finding.data.get("tasks")) if finding else {}
     if finding is None or not tasks:
         return

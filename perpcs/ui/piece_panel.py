@@ -25,11 +25,9 @@ from perpcs.figures.columns import (
 from perpcs.pool.manifest import Sharer
 from perpcs.pool.portraits import Portrait
 from perpcs.tasks import Item, get_task
-from perpcs.ui.people import Person
 from perpcs.ui.sharers import portrait_said, sample_html
-from perpcs.ui.state import Studio, remember, worked_out
-from perpcs.ui.strings import term
-from perpcs.ui.widgets import is_dark, stat_row
+from perpcs.ui.state import Person, Studio, remember, worked_out
+from perpcs.ui.widgets import is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

@@ -26,11 +26,10 @@ from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.personalizers.methods import METHODS
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.tasks import TASKS
-from perpcs.ui import model_card
+from perpcs.ui.engine import results_folder
 from perpcs.ui.navigation import page
 from perpcs.ui.state import Studio, remember
-from perpcs.ui.strings import term
-from perpcs.ui.widgets import stat_row
+from perpcs.ui.widgets import stat_row, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 def finding_of(engine: "Engine", name: str) -> Finding | None:
     """A result; if there is none, or it belongs to another pool, the page says so."""
-    finding = read_finding(model_card.RESULTS, name)
+    finding = read_finding(results_folder(), name)
     if finding is None:
         st.html(
             f'<p class="pp-note">There is no results/{name}.json yet. Make it with '

@@ -14,20 +14,28 @@ import streamlit as st
 from perpcs.errors import PerpcsError
 from perpcs.figures.story import SHARING_STEPS, steps_html
 from perpcs.figures.style import bytes_text, seconds_text
-from perpcs.pool.contribute import GUEST, MIN_ITEMS, Leaving, chosen, id_of, leaving, new_code
+from perpcs.pool.contribute import (
+    GUEST,
+    MIN_ITEMS,
+    Leaving,
+    chosen,
+    id_of,
+    is_copy,
+    leaving,
+    new_code,
+    new_name,
+    recover_all,
+)
 from perpcs.pool.contribute import STEPS as TRAINING
-from perpcs.pool.copies import is_copy, new_name, recover_all
 from perpcs.pool.manifest import contributed
 from perpcs.pool.store import Pool
-from perpcs.serve.sharing import migrated_to, revoke, share
+from perpcs.serve.stored import migrated_to, revoke, share
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import give_history
 from perpcs.ui.engine import open_pool, people_ahead, shared_root
 from perpcs.ui.navigation import pool_tasks
-from perpcs.ui.people import Draft
-from perpcs.ui.state import Studio, remember, to_link
-from perpcs.ui.strings import SHARE_LEDE, SHARE_TRACES, term
-from perpcs.ui.widgets import stat_row
+from perpcs.ui.state import Draft, Studio, remember, to_link
+from perpcs.ui.widgets import SHARE_LEDE, SHARE_TRACES, stat_row, term
 from perpcs.ui.work import Sharing, Work, find_sharing, register_sharing, show_error
 
 if TYPE_CHECKING:

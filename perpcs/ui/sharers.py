@@ -13,16 +13,13 @@ from perpcs.figures.answers import beside_html
 from perpcs.figures.columns import short_label
 from perpcs.figures.town_map import Colouring, Guest, map_title, people_csv, town_map
 from perpcs.figures.town_map import People as Drawn
-from perpcs.pool.candidates import STRATEGIES, Candidates, place_among, would_share
-from perpcs.pool.manifest import Sharer
+from perpcs.pool.manifest import STRATEGIES, Candidates, Sharer, place_among, would_share
 from perpcs.pool.portraits import Portrait, Portraits
+from perpcs.ui.give_history import watch
 from perpcs.ui.navigation import current_example, page, task_picker
-from perpcs.ui.people import Person, names_of
-from perpcs.ui.run import watch
-from perpcs.ui.state import Studio, remember
-from perpcs.ui.strings import CLEARED, MAP_NOTE, term
+from perpcs.ui.state import Person, Studio, names_of, remember
 from perpcs.ui.whatif import strategies_panel, subset_panel
-from perpcs.ui.widgets import chart, flush, is_dark, stat_row
+from perpcs.ui.widgets import CLEARED, MAP_NOTE, chart, flush, is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:

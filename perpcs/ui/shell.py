@@ -9,9 +9,8 @@ import streamlit as st
 from perpcs.ui import widgets
 from perpcs.ui.engine import get_engine, people_ahead, pool_picker
 from perpcs.ui.navigation import copy_link, home_by_name, pages
-from perpcs.ui.present import present
-from perpcs.ui.state import come_back, studio
-from perpcs.ui.tours import guide, show_tour
+from perpcs.ui.state import Studio, come_back, studio
+from perpcs.ui.tours import TOURS, present, show_tour, start_tour
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -58,6 +57,33 @@ def _status(engine: "Engine") -> None:
         f"<b>Queue</b> {queue}",
     )
     st.html(f'<p class="pp-status">{"".join(f"<span>{part}</span>" for part in parts)}</p>')
+
+
+def guide(record: Studio, page: str) -> None:
+    """The masthead's "Guide"."""
+    key = f"guide-{'touring' if record.tour else 'resting'}"  # another key closes the menu when a tour begins
+    with st.popover("Guide", icon=":material/signpost:", type="tertiary", key=key):
+        st.button(
+            "Tour of this page",
+            key="tour-start",
+            icon=":material/tour:",
+            type="tertiary",
+            on_click=start_tour,
+            args=(record, page),
+            disabled=page not in TOURS,
+        )
+        st.button(
+            "Presentation",
+            key="present-start",
+            icon=":material/slideshow:",
+            type="tertiary",
+            on_click=_present,
+            args=(record,),
+        )
+
+
+def _present(record: Studio) -> None:
+    record.present = "1"
 
 
 st.set_page_config(

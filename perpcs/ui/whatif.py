@@ -15,21 +15,19 @@ import streamlit as st
 
 from perpcs.assembly.explain import item_influence, item_sharers, most_kept, with_k, without_positions
 from perpcs.assembly.record import Assembly
-from perpcs.assembly.routers import changed, recorded_router
+from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError
 from perpcs.figures.answers import beside_html
 from perpcs.figures.columns import short_names, split_label
 from perpcs.figures.style import seconds_text
 from perpcs.files import hash_bytes
-from perpcs.pool.candidates import STRATEGIES, Candidates, would_share
+from perpcs.pool.manifest import STRATEGIES, Candidates, would_share
 from perpcs.serve.answer import Answer
 from perpcs.tasks import Query, get_task
-from perpcs.ui.model_card import table_html
+from perpcs.ui.give_history import start_assembly
 from perpcs.ui.numbers import show_difference
-from perpcs.ui.people import Person, names_of
-from perpcs.ui.run import start_assembly
-from perpcs.ui.state import Studio, worked_out
-from perpcs.ui.strings import term
+from perpcs.ui.state import Person, Studio, names_of, worked_out
+from perpcs.ui.widgets import table_html, term
 from perpcs.ui.work import show_error
 
 if TYPE_CHECKING:
@@ -401,7 +399,7 @@ def _again_without(engine: "Engine", record: Studio, person: Person, index: int)
     rest = [item for i, item in enumerate(person.history) if i != index]
 
     def run() -> np.ndarray:
-        options = recorded_router(assembly.router)
+        options = make_router(**assembly.router)
         return engine.assemble(get_task(person.task), rest, options=options, user="me").weights
 
     try:

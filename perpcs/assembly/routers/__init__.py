@@ -5,25 +5,21 @@ needs), and a line in the tuple below. Flags of the command line and controls of
 
 Presets: ``paper`` follows section 2.5 of Per-Pcs exactly, ``reference_code`` the scoring of its released code
 (layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/LOG.md), and
-``from_base`` the same step from the base model instead of the gates' weights.
+``from_gates`` the same step from the distilled gates' weights instead of the base model.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, get_args, get_origin
 
-from perpcs.assembly.options import check_option, default_of, option_docs, option_names, option_types
-from perpcs.assembly.router import Router
+from perpcs.assembly.router import Router, check_option, default_of, option_docs, option_names, option_types
 from perpcs.assembly.routers.arrow import Arrow
-from perpcs.assembly.routers.fit import Fit
-from perpcs.assembly.routers.fit_own import FitOwn
+from perpcs.assembly.routers.fit import Fit, FitOwn
 from perpcs.assembly.routers.gate import Gate
 from perpcs.assembly.routers.gradient import Gradient
+from perpcs.assembly.routers.model_free import Random, Retrieval, Uniform
 from perpcs.assembly.routers.newton import Newton
 from perpcs.assembly.routers.prototype import Prototype
-from perpcs.assembly.routers.random import Random
-from perpcs.assembly.routers.retrieval import Retrieval
-from perpcs.assembly.routers.uniform import Uniform
 from perpcs.errors import PerpcsError, unknown
 
 _ALL: tuple[type[Router], ...] = (
@@ -49,7 +45,7 @@ _ROUTER_HELP = (
 
 PRESETS: dict[str, Router] = {
     "default": Newton(),
-    "from_base": Newton(start="base"),
+    "from_gates": Newton(start="gates"),
     "paper": Gate(
         gates="trained",
         normalise="cosine",
@@ -87,19 +83,6 @@ def make_router(router: str = PRESETS["default"].name, **options: Any) -> Router
     return kind(**{name: value for name, value in options.items() if name in option_names(kind)})
 
 
-_MEANT = {"newton": {"start": "base"}}
-"""Values of options that a router's records did not have at first, where the default is another one."""
-
-
-def recorded_router(options: Mapping[str, Any]) -> Router:
-    """A router from the flat options of a record, as it was when the record was made.
-
-    Raises:
-        PerpcsError: when this version does not know it.
-    """
-    return make_router(**{**_MEANT.get(str(options.get("router")), {}), **options})
-
-
 def flat_options(router: Router) -> dict[str, Any]:
     """A router as a record holds it: its name and every option, as JSON gives them back."""
     return {"router": router.name, **asdict(router), "without": list(router.without)}  # type: ignore[call-overload]
@@ -113,7 +96,7 @@ def changed(router: Router, /, **changes: Any) -> Router:
 def same_routing(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two records' flat options make the same router, whatever else they hold."""
     try:
-        return recorded_router(one) == recorded_router(other)
+        return make_router(**one) == make_router(**other)
     except PerpcsError:  # of another version, or by somebody else's hand
         return dict(one) == dict(other)
 

@@ -1,10 +1,14 @@
-"""Some steps of descent on the weights alone, pulled towards 0. ``perpcs/assembly/descent.py`` has the law."""
+"""Some steps of descent on the weights alone, pulled towards 0. ``perpcs/assembly/descent.py`` has the law.
+
+``fit+own`` then trains a rank-1 piece of the person's own.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from perpcs.assembly.options import Recent, number
-from perpcs.assembly.router import History, Routed, Router
+from perpcs.assembly.router import History, Recent, Routed, Router, number
+
+# ---- fit -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +48,27 @@ def settled(router: _R, texts: bool) -> _R:
     if isinstance(router, Fit) and router.signed == "texts":
         return replace(router, signed="always" if texts else "never")
     return router
+
+
+# ---- fit and an own piece --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOwn(Fit):
+    name = "fit+own"
+    short = "fit+own"
+    decided_by = "loss"
+
+    own_rate: float = number(0.004, 0, above=True)
+    """Fit+own: learning rate of the first step of your own piece; it decays to 0."""
+
+    def route(self, history: History) -> Routed:
+        from perpcs.assembly.descent import fit_history, train_own
+
+        options, of = settled(self, history.texts), 2 * self.steps
+        fitted = fit_history(history, options, of=of)
+        own = train_own(
+            *(history, fitted.weights, options, self.own_rate),
+            on_step=lambda step: history.tell(self.steps + step, of, fitted.weights),
+        )
+        return replace(fitted, own=own)

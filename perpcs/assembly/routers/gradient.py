@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from perpcs.assembly.options import Recent, Selecting
-from perpcs.assembly.router import History, Routed
+from perpcs.assembly.router import History, Recent, Routed, Selecting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from perpcs.assembly.options import Recent, item_shares, kept_out
-from perpcs.assembly.router import History, Routed
+from perpcs.assembly.router import History, Recent, Routed, item_shares, kept_out
 from perpcs.assembly.routers.gate import Gate
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ class Newton(Recent):
     short = "Newton weights"
     decided_by = "loss"
 
-    start: Literal["gates", "base"] = "gates"
-    """Newton: where the step begins: at the weights that the distilled gates choose, or at the base model. In a pool
+    start: Literal["base", "gates"] = "base"
+    """Newton: where the step begins: at the base model, or at the weights that the distilled gates choose. In a pool
     without distilled gates it begins at the base model."""
 
     def route(self, history: History) -> Routed:

@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perpcs.assembly.options import Scoring
-from perpcs.assembly.router import ByActivations, History, Keys, Routed
+from perpcs.assembly.router import ByActivations, History, Keys, Routed, Scoring
 
 if TYPE_CHECKING:
     from torch import Tensor

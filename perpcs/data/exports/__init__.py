@@ -3,8 +3,8 @@
 A new export is one function from ``Given`` to ``History`` (or None where the text is not of its kind) and one line in
 ``READERS``. Its rows carry LaMP's field names and a ``date``; with ``person``, where several people wrote.
 
-given.py       what a person gave, opened in each form once; History; JSON of pandas; structured text of no known kind
-containers.py  zip, XLSX
+given.py       what a person gave, opened in each form once (zip and XLSX too); History; JSON of pandas; structured text
+               of no known kind
 social.py      X, ActivityPub (Mastodon), Bluesky, Reddit, Facebook and Instagram, LinkedIn, YouTube
 articles.py    papers (BibTeX, CSL-JSON, Crossref, Semantic Scholar, arXiv), reviews (Letterboxd, Goodreads,
                The StoryGraph, IMDb, Google), posts (RSS, Atom, WordPress)

@@ -4,7 +4,7 @@
 Zotero's CSV needs no reader of its own: ``fields.py`` knows the names of its columns.
 
 Reviews whose fields have plain names (Amazon's and Yelp's data sets among them) need no reader of their own: the table
-of synonyms in ``fields.py`` knows them. A rating stays as the site wrote it; ``stars.py`` makes it whole.
+of synonyms in ``fields.py`` knows them. A rating stays as the site wrote it; ``fields.py`` makes it whole too.
 
 The feed is handed over as bytes, never as an address, so nothing is fetched; one that declares entities is refused.
 """
@@ -21,9 +21,8 @@ import feedparser
 from bibtexparser.middlewares import LatexDecodingMiddleware
 from bibtexparser.model import DuplicateBlockKeyBlock, Entry
 
+from perpcs.data.clean import Row, html_to_text, without_markup
 from perpcs.data.exports.given import Given, History, at, lines_at, row_of, text_at
-from perpcs.data.limits import Row
-from perpcs.data.markup import html_to_text, without_markup
 from perpcs.errors import PerpcsError
 
 # ---- papers ----------------------------------------------------------------------------------------------------------

@@ -14,9 +14,8 @@ from email.policy import EmailPolicy
 from email.utils import parseaddr
 from typing import Any
 
+from perpcs.data.clean import Row, decoded_once, html_to_text
 from perpcs.data.exports.given import Given, History, lines_at, row_of, text_at
-from perpcs.data.limits import Row
-from perpcs.data.markup import decoded_once, html_to_text
 
 # ---- chats -----------------------------------------------------------------------------------------------------------
 

@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from perpcs.data.clean import Row, decoded, decoded_once, html_to_text
 from perpcs.data.exports.given import REPLY, Given, History, at, row_of, text_at
-from perpcs.data.json_scan import Found, read_document
-from perpcs.data.limits import Row
-from perpcs.data.markup import decoded, decoded_once, html_to_text
+from perpcs.data.parse_json import Found, read_document
 from perpcs.errors import PerpcsError
 
 _PUBLIC = ("https://www.w3.org/ns/activitystreams#Public", "as:Public", "Public")

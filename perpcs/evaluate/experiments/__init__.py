@@ -30,15 +30,15 @@ from typing import Any
 
 from perpcs import __version__
 from perpcs.data import TARGETS, people_file, read_users, task_folder
-from perpcs.data.others import with_others
+from perpcs.data.lamp_files import with_others
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError, unknown
 from perpcs.evaluate.findings import KIND
 from perpcs.files import hash_file, write_json
 from perpcs.model.base import BaseModel
+from perpcs.pool.build import versions
 from perpcs.pool.manifest import mapping, read_json
 from perpcs.pool.store import Pool
-from perpcs.pool.target import versions
 from perpcs.tasks import User, get_task
 
 # ---- what an experiment is -------------------------------------------------------------------------------------------

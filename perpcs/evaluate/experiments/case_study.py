@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from perpcs.assembly.activations import likeness
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.model_free import likeness
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import make_router
 from perpcs.errors import PerpcsError

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.quantise import quantised_size
+from perpcs.assembly.record import quantised_size
 from perpcs.assembly.routers import make_router
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting, machine
 from perpcs.evaluate.protocol import prepare
+from perpcs.pool.stages import encode_histories
 from perpcs.pool.store import PIECES
-from perpcs.pool.task_stages import encode_histories
 from perpcs.pool.train import settings_of, train_pieces
 from perpcs.tasks import Item, User, get_task
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from perpcs.assembly.activations import likeness
 from perpcs.assembly.assemble import assemble
-from perpcs.assembly.model_free import likeness
 from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS, applies, changed, flat_options, make_router
 from perpcs.assembly.routers.fit import Fit, settled

@@ -28,7 +28,7 @@ SHUFFLED = ":shuffled"
 LOWER = ("nll", "mae")
 """Measures of which less is better."""
 STYLE = "style"
-"""How much of the person's style an answer has, see ``perpcs.tasks.style``; text tasks alone have it."""
+"""How much of the person's style an answer has, see ``perpcs.tasks.task``; text tasks alone have it."""
 EXAMPLES = 3
 """Queries a person whose texts are kept."""
 
