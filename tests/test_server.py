@@ -53,13 +53,13 @@ async def run_for(seconds, runtime, closed):
 
 def test_sessions_end_by_the_clock_with_their_files():
     """Nobody comes or goes meanwhile."""
-    closed = Closed(0.4)
+    closed = Closed(2.0)
     runtime = Runtime(closed)
     sessions = [runtime.closed_tab(f"s{number}") for number in range(3)]
     assert [info.session for info in closed.list()] == sessions
-    asyncio.run(run_for(0.25, runtime, closed))
+    asyncio.run(run_for(0.5, runtime, closed))
     assert not any(session.ended for session in sessions)  # within the time a reload finds them
-    asyncio.run(run_for(0.6, runtime, closed))
+    asyncio.run(run_for(4.0, runtime, closed))
     assert all(session.ended for session in sessions)
     assert not closed.list()
     assert not runtime.uploads.file_storage
@@ -79,7 +79,7 @@ def test_a_session_that_fails_to_end_keeps_no_other():
     runtime = Runtime(closed)
     first, second = runtime.closed_tab("first"), runtime.closed_tab("second")
     first.shutdown = lambda: 1 / 0
-    asyncio.run(run_for(0.5, runtime, closed))
+    asyncio.run(run_for(3.0, runtime, closed))
     assert second.ended
     assert not closed.list()
 
