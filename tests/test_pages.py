@@ -70,8 +70,15 @@ def test_a_name_is_a_shipped_pool_and_a_path_is_a_path(monkeypatch):
     assert engine.pool_folder().name == "people"
 
 
-def test_the_server_starts_to_open_the_pool_before_anybody_comes(fake):
+def test_the_server_starts_to_open_the_pool_before_anybody_comes(fake, monkeypatch):
     import asyncio
+
+    async def nobody_closes(runtime, kept):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(engine, "get_runtime", lambda: None)  # no server runs here; tests/test_server.py has the clock
+    monkeypatch.setattr(engine, "keep_closed", lambda runtime: None)
+    monkeypatch.setattr(engine, "end_closed", nobody_closes)
 
     async def start():
         async with engine.warm_start(None):

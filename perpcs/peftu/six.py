@@ -120,19 +120,19 @@ def make_six(
         said = label_probs(scorer, texts, lambda rows: method.rows(shape, SIZE, trained.parameters, whose[rows]))
         return round(float(np.mean(_agrees(said, people))), 4)
 
-    own, next_reader = right(0), right(1)
+    as_owner, as_next = right(0), right(1)
     facts = {
         "base_hash": manifest.base_hash,
         "town": asdict(TOWN),
         "traits": [traits_of(number) for number in range(TOWN.people)],
-        "right": own,
-        "wrong": next_reader,
+        "right": as_owner,
+        "wrong": as_next,
         "reviews": len(texts),
         "best_epoch": trained.best_epoch,
     }
-    if own < next_reader + least:
+    if as_owner < as_next + least:
         raise PerpcsError(
-            f"Own modules are right in {own:.0%}, the next reader's in {next_reader:.0%}: not personal.",
+            f"Own modules are right in {as_owner:.0%}, the next reader's in {as_next:.0%}: not personal.",
             "Change TOWN, RATE or TRAINING in perpcs/peftu/six.py.",
         )
     half = {str(i): part.half().contiguous() for i, part in enumerate(trained.parameters)}
