@@ -11,16 +11,7 @@ from perpcs.assembly.assemble import assemble
 from perpcs.assembly.routers import router_options
 from perpcs.data.smalltown import make_people, write_town
 from perpcs.errors import PerpcsError
-from perpcs.evaluate.experiments import (
-    Setting,
-    case_study,
-    command_of,
-    cost,
-    history,
-    run_experiment,
-    separation,
-    unfinished,
-)
+from perpcs.evaluate.experiments import Setting, case_study, command_of, cost, run_experiment, table1, unfinished
 from perpcs.evaluate.protocol import evaluate, held_out_loss
 from perpcs.model.likelihood import encode_pair, target_nll
 from perpcs.pool.manifest import Sharer, read_candidates
@@ -56,11 +47,11 @@ def test_storage_is_once_plus_so_much_a_person(pool, tmp_path, monkeypatch):
 
 
 def test_an_experiment_that_was_stopped_goes_on_and_ends_as_one_that_was_not(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(separation, "METHODS", ("base", "rag:4", "oppu", "wrong:oppu"))
+    monkeypatch.setattr(table1, "SEPARATION_METHODS", ("base", "rag:4", "oppu", "wrong:oppu"))
     write_town(tmp_path / "town", seed=1, users=3, tasks=[TASK])
     setting = Setting(pool, "tiny", (TASK,), users=tmp_path / "town", device="cpu")
-    calm = run_experiment("separation", separation.EXPERIMENT, setting, tmp_path / "calm.json")
-    runs, measure = [], separation.person_nll
+    calm = run_experiment("separation", table1.SEPARATION, setting, tmp_path / "calm.json")
+    runs, measure = [], table1.person_nll
 
     def until(*given):
         runs.append(given)
@@ -68,35 +59,35 @@ def test_an_experiment_that_was_stopped_goes_on_and_ends_as_one_that_was_not(poo
             raise KeyboardInterrupt
         return measure(*given)
 
-    monkeypatch.setattr(separation, "person_nll", until)
+    monkeypatch.setattr(table1, "person_nll", until)
     out = tmp_path / "stopped.json"
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            run_experiment("separation", separation.EXPERIMENT, setting, out)
+            run_experiment("separation", table1.SEPARATION, setting, out)
         assert not out.exists()
-    assert run_experiment("separation", separation.EXPERIMENT, setting, out) == calm
+    assert run_experiment("separation", table1.SEPARATION, setting, out) == calm
     assert len(runs) == 6, "what was done is not done again"
     assert json.loads(out.read_bytes()) == calm
     assert {path.name for path in tmp_path.iterdir()} == {"town", "calm.json", "stopped.json"}
     for kept in ("{", "[]", '{"asked": {}, "parts": {"LaMP_4, base": [0]}}'):  # of another question, or no file
         unfinished(out).write_text(kept)
-        assert run_experiment("separation", separation.EXPERIMENT, setting, out) == calm
+        assert run_experiment("separation", table1.SEPARATION, setting, out) == calm
 
 
 def test_a_history_is_cut_to_its_newest_items_and_asked_the_same(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(history, "ITEMS", (2, 4))
-    monkeypatch.setattr(history, "METHODS", ("base", "perpcs:gate", "wrong:perpcs:gate", "oppu"))
+    monkeypatch.setattr(cost, "HISTORY_ITEMS", (2, 4))
+    monkeypatch.setattr(cost, "HISTORY_METHODS", ("base", "perpcs:gate", "wrong:perpcs:gate", "oppu"))
     write_town(tmp_path, seed=1, users=3, tasks=[TASK])
     seen = []
-    kept = history.prepare
+    kept = cost.prepare
 
     def prepare(base, pool, task, users, method):
         seen.append((method, [len(user.history) for user in users]))
         return kept(base, pool, task, users, method)
 
-    monkeypatch.setattr(history, "prepare", prepare)
+    monkeypatch.setattr(cost, "prepare", prepare)
     setting = Setting(pool, "tiny", (TASK,), users=tmp_path, device="cpu")
-    found = history.run(setting)["tasks"][TASK]
+    found = cost.run_history(setting)["tasks"][TASK]
     assert seen == [(method, [size] * 3) for size in (2, 4) for method in ("base", "perpcs:gate", "oppu")]
     assert found["items"] == [2, 4]
     nll = {name: [cell["mean"] for cell in row["nll"]] for name, row in found["methods"].items()}
@@ -198,9 +189,9 @@ def test_methods_apart_from_the_base_model_are_told_by_their_own_intervals(pool,
         assert len(users) == 3
         return losses["wrong" if shift else ready.partition(":")[0]] if ready != "perpcs:gate" else losses["base"]
 
-    monkeypatch.setattr(separation, "prepare", lambda base, pool, task, users, method: method)
-    monkeypatch.setattr(separation, "person_nll", nll)
-    found = separation.run(setting)["tasks"][TASK]
+    monkeypatch.setattr(table1, "prepare", lambda base, pool, task, users, method: method)
+    monkeypatch.setattr(table1, "person_nll", nll)
+    found = table1.run_separation(setting)["tasks"][TASK]
     assert found["apart"] == {"rag:4": True, "oppu": False}, "one person whom OPPU does not help"
     assert found["stranger"] is True
     assert found["methods"]["rag"]["minus_base"]["mean"] == pytest.approx(-1.7 / 3, abs=1e-4)
@@ -208,6 +199,6 @@ def test_methods_apart_from_the_base_model_are_told_by_their_own_intervals(pool,
 
 def test_the_town_can_be_asked_on_a_pool(pool, tmp_path):
     write_town(tmp_path, seed=1, users=2, tasks=[TASK])
-    found = separation.run(Setting(pool, "tiny", (TASK,), users=tmp_path, device="cpu"))["tasks"][TASK]
-    assert set(found["methods"]) == set(separation.METHODS)
+    found = table1.run_separation(Setting(pool, "tiny", (TASK,), users=tmp_path, device="cpu"))["tasks"][TASK]
+    assert set(found["methods"]) == set(table1.SEPARATION_METHODS)
     assert found["methods"]["oppu"]["nll"] != found["methods"]["wrong:oppu"]["nll"]

@@ -15,8 +15,7 @@ from perpcs.assembly.assemble import assemble
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError
-from perpcs.model.attention import watch_attention
-from perpcs.model.basis import OwnPiece, adapted, fixed, own_updates, people
+from perpcs.model.basis import OwnPiece, adapted, fixed, own_updates, people, watch_attention
 from perpcs.model.likelihood import target_nll
 from perpcs.personalizers.methods import Person, Setting, prepare
 from perpcs.pool.store import Pool

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ from perpcs.personalizers.methods import (
     names_in,
     parse,
     prepare,
+    text_bytes,
     title_of,
 )
-from perpcs.personalizers.prompting import text_bytes
 from perpcs.pool.profile_writer import NEW_TOKENS, ModelWriter, profile_request
 from perpcs.pool.store import Pool
 from perpcs.serve.engine import Engine
@@ -100,6 +101,13 @@ def test_every_known_name_is_taken_apart_and_has_a_title_of_its_own():
 def test_a_misspelt_name_is_told_with_the_nearest(name, says):
     with pytest.raises(PerpcsError, match=says.replace("?", r"\?")):
         parse(name)
+
+
+def test_every_line_of_the_registry_names_a_function_that_is_there():
+    """Before anybody asks: what moves to another file is imported on first use only."""
+    for method in METHODS.values():
+        module, _, function = method.prepare.partition(".")
+        assert callable(getattr(import_module(f"perpcs.personalizers.{module}"), function)), method.name
 
 
 def test_names_are_listed_with_commas():

@@ -15,18 +15,24 @@ from tiny_model import train_tokenizer
 from torch import nn
 
 from perpcs.errors import PerpcsError
-from perpcs.model.attention import watch_attention
-from perpcs.model.basis import adapted
-from perpcs.peftu import assembled, methods
-from perpcs.peftu.data import Judged, Reader, divide, read_readers
+from perpcs.model.basis import adapted, watch_attention
+from perpcs.peftu import assembled
 from perpcs.peftu.experiment import PIECES, Settings, TaskRun, run_peftu
-from perpcs.peftu.measure import best_share, named, scores
-from perpcs.peftu.method import at_positions, shape_of
-from perpcs.peftu.methods import METHODS, get_method
+from perpcs.peftu.modules import METHODS, at_positions, get_method, shape_of
 from perpcs.peftu.scorer import Rows, Scorer
-from perpcs.peftu.tasks import PUBLISHED_TASKS, TASKS, get_peft_task
-from perpcs.peftu.town import Town, judged, town_readers
-from perpcs.peftu.training import Own, TrainSettings, label_probs, losses, train_people
+from perpcs.peftu.tasks import (
+    PUBLISHED_TASKS,
+    TASKS,
+    Judged,
+    Reader,
+    Town,
+    divide,
+    get_peft_task,
+    judged,
+    read_readers,
+    town_readers,
+)
+from perpcs.peftu.training import Own, TrainSettings, best_share, label_probs, losses, named, scores, train_people
 
 TOWN = get_peft_task("smalltown")
 CLOSE = {"atol": 1e-9, "rtol": 1e-9}
@@ -263,7 +269,7 @@ def test_a_method_is_one_file_and_one_line(base, monkeypatch):
     (code,) = [one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Louder" in one]
     room: dict[str, object] = {}
     exec(compile(code, "louder.py", "exec"), room)
-    monkeypatch.setitem(methods.METHODS, "louder", room["Louder"]())  # the line
+    monkeypatch.setitem(METHODS, "louder", room["Louder"]())  # the line
     scorer = scorer_of(base)
     shape, method = shape_of(scorer), get_method("louder")
     rows = readers()[0].train

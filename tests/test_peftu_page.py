@@ -124,7 +124,7 @@ def test_the_page_has_the_part_and_two_choices_of_measure(folder):
 
 def test_every_method_that_is_trained_has_a_place_and_pieces_are_those_of_pools():
     from perpcs.peftu.experiment import PIECES
-    from perpcs.peftu.methods import METHODS
+    from perpcs.peftu.modules import METHODS
 
     assert set(figures.KINDS) == set(METHODS)
     assert figures.PIECES == PIECES == tuple(PIECE_KINDS)

@@ -30,8 +30,7 @@ from torch import Tensor, nn
 
 from perpcs.errors import PerpcsError, quiet_transformers
 from perpcs.model import opened
-from perpcs.model.attention import watch_attention
-from perpcs.model.basis import AdaptedLinear, Adapter, adapted
+from perpcs.model.basis import AdaptedLinear, Adapter, adapted, watch_attention
 from perpcs.model.opened import ends_of, fit_tokenizer, open_model
 from perpcs.schema import Position
 

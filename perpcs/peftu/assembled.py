@@ -19,10 +19,9 @@ from perpcs.assembly.newton import Step, step_for
 from perpcs.assembly.record import rounded
 from perpcs.assembly.routers.gate import Gate
 from perpcs.model.basis import Factors, Pieces, Update
-from perpcs.peftu.data import Judged
-from perpcs.peftu.method import InPieces, Shape
-from perpcs.peftu.methods.lora import SCALE, LoRA
+from perpcs.peftu.modules import LORA_SCALE, InPieces, LoRA, Shape
 from perpcs.peftu.scorer import Rows, Scorer
+from perpcs.peftu.tasks import Judged
 from perpcs.peftu.training import PASS_ROWS, Own, losses
 from perpcs.pool.store import TaskPieces
 from perpcs.pool.train import SharerAdam
@@ -144,7 +143,7 @@ def train_gates(
                     return None
                 i = number[p]
                 open_ = torch.sigmoid(x.to(gates[i].dtype) @ gates[i][owner][:, :, None])
-                c = SCALE * open_.expand(-1, -1, size)
+                c = LORA_SCALE * open_.expand(-1, -1, size)
                 return Factors(parameters[2 * i][owner], parameters[2 * i + 1][owner], c)
 
             (losses(scorer, [one for _, one in part], Rows(adapter=gated)).sum() / batch).backward()
@@ -187,7 +186,7 @@ def gate_weights(
     S = len(parameters[0])
     mask = torch.ones(len(places), S, dtype=torch.bool)
     mask[:, own] = False
-    pieces = Pieces(parameters[0::2], [part.mT for part in parameters[1::2]], SCALE)
+    pieces = Pieces(parameters[0::2], [part.mT for part in parameters[1::2]], LORA_SCALE)
     router = Gate()
     task = TaskPieces(pieces, list(gates), list(prototypes), mask)
     keys = router.keys(task)

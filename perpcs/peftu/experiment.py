@@ -29,14 +29,19 @@ from perpcs.files import hash_bytes, json_bytes, write_atomic, write_json
 from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base
 from perpcs.peftu import assembled
-from perpcs.peftu.data import Division, Judged, divide, read_readers
-from perpcs.peftu.measure import best_share, cell, split_rows, summarised
-from perpcs.peftu.method import InPieces, Method, Shape, shape_of
-from perpcs.peftu.methods import METHODS
+from perpcs.peftu.modules import METHODS, InPieces, Method, Shape, shape_of
 from perpcs.peftu.scorer import Rows, Scorer
-from perpcs.peftu.tasks import get_peft_task
-from perpcs.peftu.town import Town, town_readers
-from perpcs.peftu.training import Own, TrainSettings, label_probs, train_people
+from perpcs.peftu.tasks import Division, Judged, Town, divide, get_peft_task, read_readers, town_readers
+from perpcs.peftu.training import (
+    Own,
+    TrainSettings,
+    best_share,
+    cell,
+    label_probs,
+    split_rows,
+    summarised,
+    train_people,
+)
 from perpcs.pool.build import versions
 from perpcs.pool.manifest import read_json
 

@@ -4,7 +4,7 @@
       read once, for everybody     read by each person
 
 A person's module stands in the layers from a first one on and acts on the tokens after the text, so keys and values of
-the text are the same for everybody: they are computed once, kept, and read by every module (perpcs/model/attention.py).
+the text are the same for everybody: they are computed once, kept, and read by every module (perpcs/model/basis.py).
 Below the first layer all tokens are the same for everybody and are kept too. With ``whole`` a module acts on every
 token of the prompt, as peft's do; it costs ten times as much.
 
@@ -22,9 +22,8 @@ from torch import Tensor, nn
 
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes
-from perpcs.model.attention import Text, given, keeping, watch_attention
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, adapted
+from perpcs.model.basis import Adapter, Text, adapted, given, keeping, watch_attention
 from perpcs.model.likelihood import length_batches, open_ended, pad_right
 from perpcs.peftu.tasks import PeftTask
 

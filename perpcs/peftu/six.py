@@ -20,12 +20,9 @@ from perpcs.data.smalltown import ratings
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic, write_json
 from perpcs.model.base import BaseModel
-from perpcs.peftu.data import Reader
-from perpcs.peftu.method import shape_of
-from perpcs.peftu.methods.lora import LoRA
+from perpcs.peftu.modules import LoRA, shape_of
 from perpcs.peftu.scorer import Scorer
-from perpcs.peftu.tasks import get_peft_task
-from perpcs.peftu.town import Town, judged, town_readers
+from perpcs.peftu.tasks import Reader, Town, get_peft_task, judged, town_readers
 from perpcs.peftu.training import Own, TrainSettings, label_probs, train_people
 from perpcs.pool.manifest import Manifest, mapping, read_json
 from perpcs.pool.store import expect, read_finite

@@ -21,9 +21,8 @@ from torch import Tensor
 from perpcs.errors import PerpcsError
 from perpcs.files import hash_bytes, hash_file, read_regular, write_atomic
 from perpcs.model import opened
-from perpcs.model.attention import watch_attention
 from perpcs.model.base import BaseModel, load_base, merge
-from perpcs.model.basis import Pieces, make_pieces
+from perpcs.model.basis import Pieces, make_pieces, watch_attention
 from perpcs.pool.hypernet import Form, Hypernet, HypernetShape, hypernet_forms, read_hypernet
 from perpcs.pool.manifest import (
     ALLOWED,

@@ -33,9 +33,8 @@ from torch import Tensor
 
 from perpcs.errors import PerpcsError
 from perpcs.files import write_atomic
-from perpcs.model.attention import keeping, watch_attention
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Pieces, Scalings, Update, own_update
+from perpcs.model.basis import Adapter, Pieces, Scalings, Update, keeping, own_update, watch_attention
 from perpcs.model.likelihood import (
     Encoded,
     item_gains,

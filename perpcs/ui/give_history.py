@@ -28,7 +28,7 @@ from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import live_map
 from perpcs.figures.columns import column_order
 from perpcs.figures.style import bytes_text, seconds_text
-from perpcs.personalizers.prompting import text_bytes
+from perpcs.personalizers.methods import text_bytes
 from perpcs.tasks import TASKS, Item, get_task
 from perpcs.ui.engine import people_ahead
 from perpcs.ui.navigation import current_example, example_picker, pool_tasks, task_picker

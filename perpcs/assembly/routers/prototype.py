@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perpcs.assembly.router import Keys
-from perpcs.assembly.routers.scored import Scored
+from perpcs.assembly.routers.gate import Scored
 
 if TYPE_CHECKING:
     from perpcs.pool.store import TaskPieces

@@ -3,12 +3,21 @@
 Per-Pcs keeps the sharers' pieces once and a table of weights a person; OPPU keeps an adapter a person. Seconds are
 measured, one person at a time: the same history, cut to its newest items, assembled by gate and by fit, and trained on
 as OPPU trains, with the settings of a sharer and with the search for its best ones (once, because that takes minutes).
+
+How much must somebody have written? Likelihood of people's own answers against the number of history items.
+
+The same people and the same queries at every size; only the newest items are kept. A person of the small town has as
+many items as are asked for; of given users those are measured who wrote enough for the largest size that half of them
+reach.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.record import quantised_size
@@ -16,11 +25,16 @@ from perpcs.assembly.routers import make_router
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting, machine
-from perpcs.evaluate.protocol import prepare
+from perpcs.evaluate.metrics import paired, summary
+from perpcs.evaluate.protocol import person_nll, prepare
+from perpcs.personalizers.methods import parse
 from perpcs.pool.stages import encode_histories
 from perpcs.pool.store import PIECES
 from perpcs.pool.train import settings_of, train_pieces
 from perpcs.tasks import Item, User, get_task
+
+# ---- costs -----------------------------------------------------------------------------------------------------------
+
 
 ITEMS = (4, 8, 16, 32, 64)
 USERS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
@@ -111,3 +125,77 @@ def _timed(do: Callable[[Sequence[Item]], object], items: Sequence[Item]) -> flo
 
 
 EXPERIMENT = Experiment("What has to be kept, and how long does it take, as people and their histories grow?", run)
+
+
+# ---- how much somebody must have written -----------------------------------------------------------------------------
+
+
+HISTORY_ITEMS = (3, 5, 10, 20, 50)
+HISTORY_METHODS = ("base", "rag", "perpcs:gate", "perpcs:gradient", "perpcs:fit", "wrong:perpcs:fit", "oppu")
+
+
+def run_history(setting: Setting) -> dict[str, Any]:
+    """{tasks: {task: {items, users, methods: {name: {nll: [summary an item count], minus_oppu: [paired]}}}}}."""
+    return {
+        "units": {"nll": "nats per target token", "minus_oppu": "nats per target token, paired person by person"},
+        "items": list(HISTORY_ITEMS),
+        "settings": {"people": setting.people, "seed": setting.seed},
+        "tasks": {name: _history_column(setting, name) for name in setting.tasks},
+    }
+
+
+def _history_column(setting: Setting, name: str) -> dict[str, Any]:
+    task = get_task(name)
+    users, sizes = _people(setting, name)
+    rows: dict[str, list[list[float]]] = {method: [] for method in HISTORY_METHODS}
+    for size in sizes:
+        cut = [replace(user, history=user.history[-size:]) for user in users]
+        ready: dict[str, Any] = {}
+        for method in HISTORY_METHODS:
+            plain = parse(method).plain
+
+            def measure(
+                method: str = method, plain: str = plain, cut: Sequence[User] = cut, ready: dict[str, Any] = ready
+            ) -> list[float]:
+                if plain not in ready:
+                    ready[plain] = prepare(setting.base, setting.pool, task, cut, plain)
+                return person_nll(setting.base, setting.pool, task, cut, ready[plain], int(plain != method))
+
+            rows[method].append(setting.kept(f"{name}, {size} items, {method}", measure))
+        said = ", ".join(f"{method} {np.mean(found[-1]):.3f}" for method, found in rows.items())
+        setting.say(f"{name}, {size} items: {said}")
+    return {
+        "items": sizes,
+        "users": len(users),
+        "methods": {
+            method: {
+                "nll": [summary(found) for found in own],
+                "minus_oppu": [paired(found, other) for found, other in zip(own, rows["oppu"], strict=True)],
+            }
+            for method, own in rows.items()
+        },
+    }
+
+
+def _people(setting: Setting, name: str) -> tuple[Sequence[User], list[int]]:
+    """People and the sizes that each of them reaches.
+
+    Raises:
+        PerpcsError: when there are fewer than two people with enough history, because there is no wrong person then.
+    """
+    if setting.users is None and setting.town:
+        most = HISTORY_ITEMS[-1]
+        made = make_people(name, seed=setting.seed, count=setting.people, split="target", history=(most, most))
+        return [person.user for person in made], list(HISTORY_ITEMS)
+    found = [user for user in setting.people_of(name)[0] if user.queries]
+    reached = sorted(len(user.history) for user in found)
+    sizes = [size for size in HISTORY_ITEMS if reached and size <= reached[len(reached) // 2]]
+    enough = [user for user in found if sizes and len(user.history) >= sizes[-1]]
+    if len(enough) < 2:
+        raise PerpcsError(
+            f"Fewer than two people have {HISTORY_ITEMS[0]} history items.", "Give people who wrote more."
+        )
+    return enough, sizes
+
+
+HISTORY = Experiment("How much must somebody have written before a method knows them?", run_history)
