@@ -1,9 +1,12 @@
 """Nothing that a visitor gives holds the server: readers are linear, bounded before they begin, ended after a time."""
 
 import io
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import openpyxl
@@ -134,3 +137,24 @@ def test_an_archive_that_unpacks_to_too_much_is_refused():
 
 def test_entities_with_thousands_of_digits_are_no_characters():
     assert without_markup(f"a &amp; b &#{'9' * 5_000};") == "a & b \ufffd"
+
+
+@pytest.mark.parametrize("seconds", [30.0, 0.05])
+def test_a_reading_leaves_nothing_that_every_later_call_would_look_for(seconds):
+    """CPython's note of an exception to raise, left behind, makes a call under a profiler look for it for ever."""
+    code = f"""
+import sys, time
+from perpcs.data import clean
+clean.MAX_SECONDS = {seconds}
+def read():
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        pass
+try:
+    clean.in_time(read)()
+except clean.PerpcsError:
+    pass
+sys.setprofile(lambda *_: None)
+(lambda: None)()
+"""
+    subprocess.run((sys.executable, "-c", code), cwd=Path(__file__).resolve().parents[1], check=True, timeout=60)

@@ -22,6 +22,7 @@ import ctypes
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from html import unescape
@@ -119,6 +120,18 @@ class _TooLong(BaseException):
     """Not an Exception, so that no parser mistakes it for something wrong in the file."""
 
 
+def _let_happen(thread: ctypes.c_ulong) -> None:
+    """End with nothing raised in this thread that has not happened yet.
+
+    To withdraw it (with None) would leave Python's note that there is something to raise: every later call in the
+    process then looks for it, and a call under a profiler or debugger looks for ever.
+    """
+    with suppress(_TooLong):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(_TooLong))
+        for _ in range(1_000_000):  # it happens in the first rounds
+            pass
+
+
 def in_time(read: Callable[P, T]) -> Callable[P, T]:
     """Have a function that reads what a person gave end after ``MAX_SECONDS``, whichever parser it is in then.
 
@@ -131,11 +144,12 @@ def in_time(read: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(read)
     def timed(*args: P.args, **kwargs: P.kwargs) -> T:
-        reading, done = ctypes.c_ulong(threading.get_ident()), threading.Event()
+        reading, done, raised = ctypes.c_ulong(threading.get_ident()), threading.Event(), threading.Event()
 
         def watch() -> None:
             wait = MAX_SECONDS
             while not done.wait(wait):
+                raised.set()
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(reading, ctypes.py_object(_TooLong))
                 wait = 0.5
 
@@ -145,7 +159,8 @@ def in_time(read: Callable[P, T]) -> Callable[P, T]:
         def stop() -> None:
             done.set()
             watcher.join()
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(reading, None)  # what was raised and has not happened yet
+            if raised.is_set():
+                _let_happen(reading)
 
         try:
             try:
