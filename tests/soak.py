@@ -197,7 +197,8 @@ def soak_browser(seconds: float, work: Path, tabs: int = 6, start: int = 0) -> F
             open_tabs = [browser.new_context().new_page() for _ in marks]
             for tab in open_tabs:
                 tab.set_default_timeout(15_000)
-                tab.goto(studio.url)
+                tab.goto(studio.url, timeout=120_000)  # the first page waits for what it imports
+            begun = time.monotonic()
             while time.monotonic() - begun < seconds:
                 place = draw.randrange(tabs)
                 tab = open_tabs[place]
@@ -245,9 +246,9 @@ def main() -> int:
     options = parser.parse_args()
     half = options.seconds / 2
     with tempfile.TemporaryDirectory() as work:
-        threads = soak_engine(half, Path(work), start=options.seed)
-        tabs = soak_browser(half, Path(work), start=options.seed)
-    return 0 if all([report("threads", threads, half), report("tabs", tabs, half)]) else 1
+        well = report("threads", soak_engine(half, Path(work), start=options.seed), half)
+        well &= report("tabs", soak_browser(half, Path(work), start=options.seed), half)
+    return 0 if well else 1
 
 
 if __name__ == "__main__":
