@@ -84,7 +84,7 @@ KILLED_AT = (
     *("profiles-LaMP_2: started", "hypernet: step", "hypernet: done", "pool written"),
 )
 """What a build says in each of its stages."""
-KILLS = int(os.environ.get("PERPCS_KILLS", "3"))
+KILLS = int(os.environ.get("PERPCS_KILLS", "1"))
 """Kills at random times."""
 
 

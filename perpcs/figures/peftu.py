@@ -267,7 +267,9 @@ def places_html() -> str:
     rows = "".join(
         f'<tr><th scope="row">{place}</th>'
         + "".join(
-            f'<td style="color:{colour_of(kind)}">● <small>changes</small></td>' if kind in there else "<td>–</td>"
+            f'<td><i class="pp-dot" style="background:{colour_of(kind)}"></i> <small>changes</small></td>'
+            if kind in there
+            else "<td>–</td>"
             for kind in KINDS
         )
         + "</tr>"
