@@ -221,3 +221,24 @@ def test_an_ended_session_is_emptied_whoever_still_holds_it():
     assert record == Studio()
     assert "paste" not in session._session_state
     assert "studio" not in session._session_state
+
+
+IMPORTS = """
+import ast, sys, types
+from pathlib import Path
+sys.modules["transformers"] = types.SimpleNamespace(AutoConfig=0, AutoModelForCausalLM=0, AutoTokenizer=0)
+from perpcs.ui.engine import _import_loaders
+_import_loaders()
+before = set(sys.modules)
+for page in [*Path("pages").glob("*.py"), Path("perpcs/ui/shell.py")]:
+    tree = ast.parse(page.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and "perpcs.serve" not in ast.unparse(node):
+            exec(ast.unparse(node))
+print(len(before), sorted(set(sys.modules) - before))
+"""
+
+
+def test_pages_import_nothing_while_the_model_is_loaded():
+    told = subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert told.stdout.strip().endswith(" []"), told.stdout + told.stderr
