@@ -10,6 +10,8 @@ import weakref
 from pathlib import Path
 
 import pytest
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartParser
 from streamlit import net_util
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
@@ -142,6 +144,22 @@ def test_the_sentence_on_the_screen_holds():
     seconds = config.get_option("server.disconnectedSessionTTL")
     assert seconds + server.LATE / 2 + server.LATE / 4 < 150
     assert "at most two and a half minutes after you close the tab" in PRIVACY
+
+
+def test_an_upload_is_never_written_to_disk(monkeypatch):
+    """Nor while it arrives."""
+    monkeypatch.setattr(MultiPartParser, "spool_max_size", MultiPartParser.spool_max_size)
+    keep_closed(Runtime(Closed(1.0)))
+
+    async def body():
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+        for _ in range(40):
+            yield b"words of a visitor's" * 25_000
+        yield b"\r\n--x--\r\n"
+
+    form = asyncio.run(MultiPartParser(Headers({"content-type": "multipart/form-data; boundary=x"}), body()).parse())
+    assert form["file"].size == 20_000_000
+    assert not form["file"].file._rolled
 
 
 LOOKUPS = """
