@@ -76,7 +76,7 @@ audit: env-tools
 	if said=$$($(VENV)/tools/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r $$file 2>&1); \
 	then echo "$$file: $$said"; continue; fi; \
 	case "$$said" in *"known vulnerabilit"*) echo "$$file: $$said" ;; \
-	*) echo "$$file was not audited, because pip-audit got no answer: run this where https://pypi.org/pypi can be" \
+	*) echo "$$file was not audited, because pip-audit got no answer: run this where PyPI itself can be" \
 	"reached. Its last words: $$(echo "$$said" | tail -n 1 | cut -c 1-300)" ;; esac >&2; exit 1; done
 
 data:
