@@ -263,6 +263,8 @@ def soak_browser(seconds: float, work: Path, tabs: int = 6, start: int = 0) -> F
             browser.close()
     finally:
         studio.stop()
+    if found.counts["screens checked"] < seconds / 10:
+        found.wrong.append("too little was tried: the machine is too busy for this")
     log = studio.log.read_text(errors="replace")
     if "Traceback" in log:
         found.wrong.append(f"a traceback in the server's log: {log[log.index('Traceback') :][:600]}")
