@@ -20,7 +20,7 @@ _NAMES = {
     "pag-counted": "PAG, a counted profile",
     "random-history": "control: items of other people",
     "perpcs": "Per-Pcs + Newton weights",
-    "perpcs:from_gates": "Per-Pcs + Newton weights from the gates",
+    "perpcs:from_base": "Per-Pcs + Newton weights from the base model",
     "perpcs:paper": "Per-Pcs, gates as published",
     "perpcs:gate": "Per-Pcs, distilled gates",
     "perpcs:prototype": "Per-Pcs, prototype",

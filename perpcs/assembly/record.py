@@ -103,6 +103,8 @@ def _routing(router: dict[str, Any]) -> dict[str, Any]:
 def _extra(extra: dict[str, Any]) -> dict[str, Any]:
     """What this program reads of a record's notes is of the type that it reads."""
     without, length, damping = extra.get("without", []), extra.get("length", 0.0), extra.get("damping", 0.0)
+    if not isinstance(extra.get("start", ""), str):
+        raise ValueError("begins nowhere")
     if not isinstance(without, list) or not all(isinstance(id, str) for id in without):
         raise ValueError("names nobody")
     if not all(isinstance(number, int | float) and type(number) is not bool for number in (length, damping)):
@@ -430,7 +432,7 @@ def migrated(assembly: Assembly, sharers: Sequence[str], pool: str, pool_hash: s
 
 
 _PRESET_NAMES = {
-    "from_gates": "Newton weights from the gates",
+    "from_base": "Newton weights from the base model",
     "paper": "gates, as published",
     "reference_code": "gates, as in the released code",
 }
@@ -448,7 +450,7 @@ def short_name(detail: str) -> str:
 def router_name(detail: str) -> str:
     """``Per-Pcs (fit)``, ``Per-Pcs + Newton weights``; the empty string is the default."""
     short = short_name(detail)
-    return f"Per-Pcs + {short}" if (detail or DEFAULT) in ("newton", "from_gates") else f"Per-Pcs ({short})"
+    return f"Per-Pcs + {short}" if (detail or DEFAULT) in ("newton", "from_base") else f"Per-Pcs ({short})"
 
 
 def made_by(router: Mapping[str, Any]) -> str:
@@ -458,8 +460,8 @@ def made_by(router: Mapping[str, Any]) -> str:
         router: ``Assembly.router``, every option as it was run.
     """
     kind = str(router.get("router", DEFAULT))
-    if kind == "newton" and router.get("start") == "gates":
-        return router_name("from_gates")
+    if kind == "newton" and router.get("start") == "base":
+        return router_name("from_base")
     if kind != "gate" or router.get("gates", "distilled") != "trained":
         return router_name(kind)
     for name in ("paper", "reference_code"):

@@ -165,6 +165,8 @@ class PieceFacts:
     """Newton: eta, the step length."""
     damping: float | None = None
     """Newton: lambda."""
+    from_gates: bool = False
+    """Newton: whether the step began at the gates' weights."""
 
     @property
     def selected(self) -> bool:
@@ -203,6 +205,7 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         decided_by=assembly.decided_by,
         length=length if is_number(length) else None,
         damping=damping if is_number(damping) else None,
+        from_gates=assembly.extra.get("start") == "gates",
     )
 
 
@@ -236,11 +239,10 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     if facts.router.get("router") == "newton":
         found = (("\\eta", facts.length), ("\\lambda", facts.damping))
         said = r",\ ".join(f"{name} = {value:.2f}" for name, value in found if value is not None)
-        from_gates = facts.router.get("start") == "gates"
-        said += r",\ v \text{ by the gates}" if said and from_gates else ""
+        said += r",\ v \text{ by the gates}" if said and facts.from_gates else ""
         return (
             r"\begin{aligned} g_i &= -\partial\, \text{loss}_i / \partial w \\ "
-            rf"w &= {'v + ' if from_gates else ''}"
+            rf"w &= {'v + ' if facts.from_gates else ''}"
             r"\eta\, G^{\top} \bigl( G G^{\top} + \lambda \bar{k} I \bigr)^{-1} \mathbf{1} \\ "
             rf"w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}}" + (rf"\quad ({said})" if said else "") + r" \end{aligned}"
         )

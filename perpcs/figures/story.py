@@ -87,10 +87,9 @@ def explanation(story: Story, step: int) -> str:
     router = str(a.router.get("router", "gate"))
     compared = f"the {router}"
     k, position = a.choices.shape[2], a.positions[story.position]
-    gated = a.router.get("start") == "gates"
-    backwards = " twice: for the gates, then forwards and backwards." if gated else " once, forwards and backwards."
+    gated = a.extra.get("start") == "gates"
     read = "No network is trained on them; the base model reads them" + (
-        " once." if a.additive else backwards if router in ("newton", "gradient") else "."
+        " once." if a.additive else " forwards, and once backwards." if router in ("newton", "gradient") else "."
     )
     by_activation = (
         f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "

@@ -228,7 +228,7 @@ def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None
 
 _PRESET_NAMES = {
     "default": "Default: Newton weights",
-    "from_gates": "Newton weights from the gates",
+    "from_base": "Newton weights, from the base model",
     "paper": "Gates, as published",
     "reference_code": "Gates, as in the released code",
 }

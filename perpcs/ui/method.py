@@ -48,8 +48,8 @@ DIFFERENCES = (
         "Paper and code: trained gates compared with what the model reads.",
         "Gates too, as published or distilled: fitted to tell from reading which pieces lower the loss of people who "
         "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is newton: one "
-        "forward and one backward pass over the history, and one damped Gauss-Newton step on the weights alone. A "
-        "weight may fall below 0.",
+        "damped Gauss-Newton step on the weights alone, from the choice of the distilled gates where this choice makes "
+        "the history likelier. A weight may fall below 0.",
         "A trained gate says where its owner’s piece helped its owner. The loss says whether it helps you.",
         ("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "perpcs:newton", "perpcs"),
     ),
@@ -146,7 +146,7 @@ NOTES = (
         (
             (
                 "What is trained for a newcomer?",
-                "No network. One forward and one backward pass over their text give the weights.",
+                "No network. A few forward passes and one backward pass over their text give the weights.",
             ),
             ("What is stored of a newcomer?", "Positions × sharers numbers, a few KB, and no text."),
             ("What do you get with all weights at 0?", "The base model, to the bit."),

@@ -385,11 +385,12 @@ def _routing(router: str) -> str:
     history, piece, weight = term("history"), term("piece"), term("weight")
     if router == "newton":
         return (
-            f"<p>The model reads your {history} once, forwards and backwards. For every {term('item')}, this shows how "
-            f"much its loss would fall with the {weight} of each {piece}. One linear system, with one equation per "
-            "item, then gives all weights (one damped Gauss-Newton step). Parts of your history set the step length, "
-            "which may be 0, and your newest items check the result. The matrices of the model and the pieces do not "
-            "change.</p>"
+            f"<p>The model reads your {history}. First, each {piece}’s gate scores it, and the best ones get a "
+            f"{weight}; these weights are kept only if they make your older items more likely. Then a backward pass "
+            f"shows, for every {term('item')}, how much its loss would fall with the {weight} of each {piece}, and one "
+            "linear system, with one equation per item, corrects all weights at once (a damped Gauss-Newton step). "
+            "Parts of your history set the step length, which may be 0, and your newest items check the result. The "
+            "matrices of the model and the pieces do not change.</p>"
             "<p>The paper’s own method, trained gates, is one click away on Assemble and Compare.</p>"
         )
     if decided_by(router) == "loss":

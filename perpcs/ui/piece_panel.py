@@ -85,7 +85,7 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
     if facts.decided_by == "router":
         return f"<b>No item voted</b><p class='pp-quiet'>{_BLIND[str(facts.router['router'])]}</p>"
     if facts.decided_by == "loss":
-        start = "the gates’ weights" if facts.router.get("start") == "gates" else "the base model"
+        start = "the gates’ weights" if facts.from_gates else "the base model"
         head = (
             f"<b>For {len(facts.voters)} of {facts.n_items} items it is among the {facts.k} that help most here</b>"
             "<p class='pp-quiet'>Bars: its share of the drop in the item’s loss that these would bring, one small "
