@@ -7,9 +7,9 @@ With g_i the gains of item i (- d loss_i / d w at the start v, P S numbers), G t
 
 whose second part is the minimiser of  sum_i (1 - g_i . w)^2 + lambda mean(diag K) |w|^2  by the push-through identity:
 N x N numbers are solved for and never P S x P S. It is a natural gradient step with the items' own gradients as the
-Fisher matrix. The start v is what the pool's distilled gates choose (``routers/gate.py``), if the choice of the person's
-earlier items makes their later ones likelier than the base model does; otherwise it is 0. Earlier and later, because
-the person's next texts come later too: gates that fit what somebody wrote about once may hurt what they write now.
+Fisher matrix. The start v is what the pool's distilled gates choose (``routers/gate.py``), if their choice for the
+earlier items of a history makes its later items likelier than the base model does; otherwise it is 0. What the person
+writes next comes later too: gates that fit what somebody wrote about once may hurt what they write about now.
 
 How far to go is decided on folds of the history. The gains of all items are there, so a fold costs no backward pass: w
 is solved for from the other folds' items, and with it

@@ -19,8 +19,8 @@ class Newton(Recent):
     decided_by = "loss"
 
     start: Literal["gates", "base"] = "gates"
-    """Newton: where the step begins: at the weights that the distilled gates choose, if the choice of your earlier items
-    makes later ones likelier, or always at the base model. A pool without distilled gates has only the latter."""
+    """Newton: where the step begins: at the weights that the distilled gates choose, if their choice for your earlier
+    items makes the later ones likelier, or always at the base model. A pool without distilled gates has only that."""
 
     def route(self, history: History) -> Routed:
         from perpcs.assembly.descent import named_pieces
