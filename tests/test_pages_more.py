@@ -1,7 +1,5 @@
 """Pages with the rarer kinds of text and routers: a choice between two references, weights that a descent found."""
 
-import gc
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +10,7 @@ from helpers import by_key, open_page, press, shown
 from perpcs.assembly.routers import make_router
 from perpcs.figures.assembly_map import assembly_map
 from perpcs.figures.columns import piece_facts, selected_pieces, weight_equation
-from perpcs.ui import engine, widgets
+from perpcs.ui import widgets
 
 
 @pytest.fixture
@@ -127,18 +125,3 @@ def test_sizes_count_where_weights_have_signs(fake):
     share = np.abs(person.weights).max(axis=1) / np.abs(person.weights).sum(axis=1)
     np.testing.assert_allclose(person.top_share(), share, rtol=1e-6)
     assert all(share > 0 for _, share in person.top_sharers())
-
-
-def test_garbage_is_not_looked_for_in_what_a_server_opened_first(monkeypatch):
-    monkeypatch.setattr(engine, "open_engine", lambda folder: FakeEngine())
-    gc.unfreeze()
-    try:
-        assert engine.Opening(Path("first")).ready.wait(10)
-        kept = gc.get_freeze_count()
-        assert kept > 0
-        later = [[] for _ in range(1000)]  # may be a visitor's, and is to go when they go
-        assert engine.Opening(Path("second")).ready.wait(10)
-        assert gc.get_freeze_count() <= kept
-        assert len(later) == 1000
-    finally:
-        gc.unfreeze()

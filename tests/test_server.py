@@ -1,13 +1,17 @@
 """What Streamlit's server does otherwise here: closed sessions end by the clock, and no name outside is looked up."""
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
 
 import pytest
 from streamlit import net_util
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.session_manager import SessionInfo
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
@@ -84,6 +88,42 @@ def test_a_session_that_fails_to_end_keeps_no_other():
     assert not closed.list()
 
 
+class Words:
+    """Something of a visitor's that refers to itself: only garbage collection frees it."""
+
+    def __init__(self):
+        self.me = self
+
+
+def test_what_visitors_had_when_the_pool_was_opened_goes_with_them(monkeypatch):
+    """What then exists is left out of garbage collection."""
+    monkeypatch.setattr(server, "LOADED", threading.Event())
+    server.LOADED.set()
+    closed = Closed(1.5)
+    runtime = Runtime(closed)
+    first = runtime.closed_tab("first")
+    first.words = Words()
+    gone, others = weakref.ref(first.words), [[] for _ in range(1000)]
+    gc.unfreeze()
+
+    async def while_it_runs():
+        clock = asyncio.create_task(end_closed(runtime, closed))
+        await asyncio.sleep(1.0)
+        kept = gc.get_freeze_count()
+        await asyncio.sleep(2.0)
+        clock.cancel()
+        return kept, gc.get_freeze_count()
+
+    try:
+        del first
+        kept, again = asyncio.run(while_it_runs())
+        assert kept > len(others)
+        assert again > len(others)
+        assert gone() is None
+    finally:
+        gc.unfreeze()
+
+
 def test_the_server_keeps_closed_sessions_here():
     from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
@@ -92,6 +132,7 @@ def test_the_server_keeps_closed_sessions_here():
     closed = keep_closed(runtime)
     assert runtime._session_mgr._session_storage is closed
     assert closed.get("before").session is session
+    assert AppSession.flush_browser_queue is server._flush
 
 
 def test_the_sentence_on_the_screen_holds():
@@ -157,6 +198,7 @@ def test_this_test_would_notice(monkeypatch):
 
 
 def test_an_ended_session_is_emptied_whoever_still_holds_it():
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
     from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
     from streamlit.runtime.state import SessionState
 
@@ -167,7 +209,15 @@ def test_an_ended_session_is_emptied_whoever_still_holds_it():
     session._session_state, session._browser_queue = SessionState(), ForwardMsgQueue()
     session._session_state["studio"] = record
     session._session_state["paste"] = "my own words"
+    message = ForwardMsg()
+    message.delta.new_element.markdown.body = "my own words"
+    session._browser_queue.enqueue(message)
+    sent = server._flush(session)  # as Streamlit's loop holds it, with its last message
+    last = sent[-1]
+    assert "my own words" in str(last)
     server.empty(session)
+    assert sent == []
+    assert str(last) == ""
     assert record == Studio()
     assert "paste" not in session._session_state
     assert "studio" not in session._session_state

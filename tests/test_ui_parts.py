@@ -11,12 +11,28 @@ import pytest
 from fakes import FakeEngine
 from streamlit.testing.v1 import AppTest
 
+from perpcs.data import parse_json
+from perpcs.data.exports import given
 from perpcs.ui import give_history, widgets
 from perpcs.ui.assemble import piece_of
 from perpcs.ui.state import _PRIVATE, GUESS, Records, Studio, as_lines, read_draft, to_link
 from perpcs.ui.work import Stopped, Work
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_decoded_once(monkeypatch):
+    """Looking at it, guessing its kind and reading it share what was opened."""
+    decoded = []
+    decode = given.read_document
+    monkeypatch.setattr(given, "read_document", lambda text: decoded.append(text) or decode(text))
+    monkeypatch.setattr(parse_json, "read_document", given.read_document)
+    text = json.dumps([{"text": f"the words of text {number}", "title": f"title {number}"} for number in range(4)])
+    for content in (text, ("mine.json", text.encode())):
+        record = Studio()
+        assert give_history.read_given(record, "paste", content, ("LaMP_4",)).reading.summary() == "4 items read."
+        assert decoded == [text]
+        decoded.clear()
 
 
 def test_a_guess_that_the_pool_does_not_have_is_told():

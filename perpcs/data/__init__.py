@@ -23,7 +23,7 @@ from perpcs.data.lamp_files import (
     read_users,
     task_folder,
 )
-from perpcs.data.read import Look, guess_task, look, read_pasted, read_upload, user_ids
+from perpcs.data.read import Look, Opened, guess_task, look, read_pasted, read_upload, user_ids
 
 __all__ = [
     "BASE_USERS",
@@ -32,6 +32,7 @@ __all__ = [
     "BadRow",
     "Limits",
     "Look",
+    "Opened",
     "Reading",
     "guess_task",
     "labels_of",

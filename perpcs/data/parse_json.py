@@ -18,7 +18,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from perpcs.data.clean import MAX_LINES, Row, clean_field, count
 from perpcs.data.fields import date_of, in_order
@@ -28,7 +28,15 @@ from perpcs.tasks import asked_task, no_emails
 # ---- scanning --------------------------------------------------------------------------------------------------------
 
 
-_DECODER = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=lambda _: None)
+_DECODER = json.JSONDecoder(
+    strict=False,
+    parse_int=str,
+    parse_float=str,
+    parse_constant=lambda _: None,
+    object_hook=lambda each: each,  # other threads have their turn whenever this is called
+)
+MAX_PARTS = 2_000_000
+"""Commas and opening brackets of a document that a visitor gives."""
 _SPACE = re.compile(r"[ \t\n]*")
 _BETWEEN = re.compile(r"[ \t\n,:]*")
 MAX_DEPTH = 4
@@ -130,6 +138,16 @@ def looks_like_json(text: str) -> bool:
     return _OPENING.match(text) is not None
 
 
+def check_parts(text: str) -> None:
+    """Refuse JSON of too many parts before it is decoded: beside a text of its length they take minutes.
+
+    Raises:
+        PerpcsError: for more than ``MAX_PARTS`` commas and opening brackets.
+    """
+    if text[:100].lstrip()[:1] in ("[", "{") and sum(map(text.count, ",[{")) > MAX_PARTS:
+        raise PerpcsError(f"The JSON has more than {MAX_PARTS:,} parts.", "Give the part with your newest items.")
+
+
 def read_document(text: str) -> Found:
     """The one value of a JSON document.
 
@@ -214,13 +232,17 @@ class JsonRows:
     """The id of the chosen user where the file names users."""
 
 
-def json_rows(text: str, user_id: str | None = None, first_user: bool = False) -> JsonRows:
-    """The rows of a JSON or JSONL text; of several users the one of that id, or the first if ``first_user``.
+Values: TypeAlias = tuple[bool, Sequence["Found | tuple[int, str, str]"]]
+"""What ``json_values`` gives."""
+
+
+def json_rows(told: Values, user_id: str | None = None, first_user: bool = False) -> JsonRows:
+    """The rows of a JSON or JSONL text's values; of several users the one of that id, or the first if ``first_user``.
 
     Raises:
-        PerpcsError: for broken JSON, a file of answers only, several users without a choice, or an unknown user.
+        PerpcsError: for a file of answers only, several users without a choice, or an unknown user.
     """
-    as_lines, values = json_values(text)
+    as_lines, values = told
     users = [found for found in values if isinstance(found, Found) and is_user(found.value)]
     if users:
         if asked_task(input_of(users[0].value)) == "LaMP_6":
@@ -238,14 +260,17 @@ def json_rows(text: str, user_id: str | None = None, first_user: bool = False) -
     return JsonRows((_row(found) for found in values), (note,))
 
 
-def json_values(text: str) -> tuple[bool, Sequence["Found | tuple[int, str, str]"]]:
+def json_values(text: str, document: Found | None = None) -> Values:
     """(whether it is JSONL, the elements of the document or its lines, broken lines among them).
+
+    Args:
+        document: the text decoded, where it has been.
 
     Raises:
         PerpcsError: for broken JSON, or a LaMP outputs file.
     """
     try:
-        document = read_document(text)
+        document = document or read_document(text)
     except PerpcsError:
         if is_json_lines(text):
             return True, list(read_lines(text))
@@ -264,14 +289,9 @@ def json_values(text: str) -> tuple[bool, Sequence["Found | tuple[int, str, str]
     return False, [document]
 
 
-def users_named(text: str) -> tuple[str, ...]:
-    """The ids of the users in a file of users, in order; empty for any other JSON.
-
-    Raises:
-        PerpcsError: as ``json_values``.
-    """
-    values = json_values(text)[1]
-    users = (found.value for found in values if isinstance(found, Found) and is_user(found.value))
+def users_named(told: Values) -> tuple[str, ...]:
+    """The ids of the users in a file of users, in order; empty for any other JSON."""
+    users = (found.value for found in told[1] if isinstance(found, Found) and is_user(found.value))
     return tuple(dict.fromkeys(map(user_name, users)))
 
 

@@ -19,7 +19,7 @@ from perpcs.data.collect import collect, fitting, guess_rows
 from perpcs.data.exports import recognise
 from perpcs.data.exports.given import REPLY, Given, is_zip, left_out_note, open_zip, refuse_structured, sheets_of
 from perpcs.data.fields import person_of
-from perpcs.data.parse_json import choose_name, is_json_lines, json_rows, looks_like_json, read_document, users_named
+from perpcs.data.parse_json import choose_name, is_json_lines, json_rows, looks_like_json, users_named
 from perpcs.data.parse_tables import ARROW, find_header, find_layout, line_rows, pair_rows, table_rows, widest
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Task
@@ -71,6 +71,12 @@ class Look:
     """All tasks for which most rows can be read."""
 
 
+Opened = dict[tuple[str, str | bytes], tuple[Given, tuple[str, ...]]]
+"""Texts by their names and content, with what was noted when they were opened. Given to each look and reading of one
+run of a page, it has them open a text once; whoever makes it drops it with the run.
+"""
+
+
 @in_time
 def read_pasted(
     text: str,
@@ -78,6 +84,7 @@ def read_pasted(
     limits: Limits = NORMAL,
     user_id: str | None = None,
     replies: bool = True,
+    opened: Opened | None = None,
 ) -> Reading:
     """The items of a pasted text: pairs ``input => output`` or with a tab, whole lines for free-text tasks, JSON, a
     table, or an export of a site.
@@ -88,10 +95,10 @@ def read_pasted(
     _check_size(len(text.encode("utf-8", "surrogatepass")), limits, "text")
     if is_binary(text):
         raise PerpcsError("The text is not readable: it is full of control characters.", "Paste plain text.")
-    text, notes = prepare(text)
-    if not text.strip():
+    given, notes = _open("", text, opened)
+    if not given.text.strip():
         raise PerpcsError("There is no text.", "Paste at least one item.")
-    parsed = _without_replies(parse(Given(text), task, user_id), replies)
+    parsed = _without_replies(parse(given, task, user_id), replies)
     return collect(parsed.rows, task, limits, (*notes, *parsed.notes))
 
 
@@ -102,6 +109,7 @@ def read_upload(
     limits: Limits = NORMAL,
     user_id: str | None = None,
     replies: bool = True,
+    opened: Opened | None = None,
 ) -> Reading:
     """The items of an uploaded file: text, a table, JSON, a workbook, an export or a zip of them, or the history of one
     user in a LaMP or Per-Pcs file.
@@ -110,22 +118,28 @@ def read_upload(
         PerpcsError: for a file that is empty, too large, no text, or broken; for another task's items; for several
             people without ``user_id`` or an unknown one; and when no row can be read.
     """
-    return read_named(name, data, task, limits, user_id, replies)[1]
+    return read_named(name, data, task, limits, user_id, replies, opened)[1]
 
 
 @in_time
 def read_named(
-    name: str, data: bytes, task: Task, limits: Limits, user_id: str | None = None, replies: bool = True
+    name: str,
+    data: bytes,
+    task: Task,
+    limits: Limits,
+    user_id: str | None = None,
+    replies: bool = True,
+    opened: Opened | None = None,
 ) -> tuple[str | None, Reading]:
     """``read_upload`` with the id of the user whose history it is, where the file names its users."""
     _check_size(len(data), limits, "file")
-    parsed = _without_replies(_parse_bytes(name, data, task, user_id), replies)
+    parsed = _without_replies(_parse_bytes(name, data, task, user_id, opened), replies)
     return parsed.user_id, collect(parsed.rows, task, limits, parsed.notes)
 
 
 @in_time
-def _look_at(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
-    parsed, asks = _look(given, name, user_id)
+def _look_at(given: str | bytes, name: str, user_id: str | None, opened: Opened | None) -> Look:
+    parsed, asks = _look(given, name, user_id, opened)
     rows = list(parsed.rows)
     replies = sum(bool(row.fields.get(REPLY)) for row in rows)
     guess, fits = guess_rows(rows[:GUESS_ROWS]), fitting(rows[:GUESS_ROWS])
@@ -134,10 +148,10 @@ def _look_at(given: str | bytes, name: str = "", user_id: str | None = None) -> 
     return Look(parsed.people, asks, guess, replies, fits)
 
 
-def look(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
+def look(given: str | bytes, name: str = "", user_id: str | None = None, opened: Opened | None = None) -> Look:
     """Whose history it may be and which tasks it fits. Never raises: ``read_upload`` says what is wrong with a file."""
     try:
-        return _look_at(given, name, user_id)
+        return _look_at(given, name, user_id, opened)
     except PerpcsError:
         return Look()
 
@@ -167,31 +181,39 @@ def _without_replies(parsed: Parsed, replies: bool) -> Parsed:
     return replace(parsed, rows=kept, notes=(*parsed.notes, f"Left out: {count(len(rows) - len(kept), 'answer')}."))
 
 
-def _look(given: str | bytes, name: str, user_id: str | None) -> tuple[Parsed, bool]:
-    parsed = _parse_bytes(name, given, None, user_id) if isinstance(given, bytes) else None
+def _look(given: str | bytes, name: str, user_id: str | None, opened: Opened | None) -> tuple[Parsed, bool]:
+    parsed = _parse_bytes(name, given, None, user_id, opened) if isinstance(given, bytes) else None
     if parsed is None:
-        text = prepare(str(given))[0]
-        parsed = parse(Given(text, name), None, user_id) if text.strip() else Parsed((), ())
+        text = _open(name, given, opened)[0]
+        parsed = parse(text, None, user_id) if text.text.strip() else Parsed((), ())
     return parsed, parsed.export and len(parsed.people) > 1
 
 
-def _parse_bytes(name: str, data: bytes, task: Task | None, user_id: str | None) -> Parsed:
+def _parse_bytes(
+    name: str, data: bytes, task: Task | None, user_id: str | None, opened: Opened | None = None
+) -> Parsed:
     if is_zip(data):
         kind, members = open_zip(data)
         if kind == "workbook":
             return parse(Given("", name, sheets=sheets_of(data)), task, user_id)
         return _parse_members([(member.name, member.data) for member in members], task, user_id)
-    given, notes = _open(name, data)
+    given, notes = _open(name, data, opened)
+    if not given.text.strip():
+        raise PerpcsError("The file is empty.", "Choose a file with at least one item in it.")
     parsed = parse(given, task, user_id)
     return replace(parsed, notes=(*notes, *parsed.notes))
 
 
-def _open(name: str, data: bytes) -> tuple[Given, tuple[str, ...]]:
-    text, encoding_notes = decode(data)
+def _open(name: str, content: str | bytes, opened: Opened | None) -> tuple[Given, tuple[str, ...]]:
+    """A text made safe to read, with notes on what that changed."""
+    if opened is not None and (name, content) in opened:
+        return opened[name, content]
+    text, encoding_notes = decode(content) if isinstance(content, bytes) else (content, ())
     text, notes = prepare(text)
-    if not text.strip():
-        raise PerpcsError("The file is empty.", "Choose a file with at least one item in it.")
-    return Given(text, name, data), (*encoding_notes, *notes)
+    found = Given(text, name, content if isinstance(content, bytes) else b""), (*encoding_notes, *notes)
+    if opened is not None:
+        opened[name, content] = found
+    return found
 
 
 def _parse_members(members: list[tuple[str, bytes]], task: Task | None, user_id: str | None) -> Parsed:
@@ -230,8 +252,8 @@ def parse(given: Given, task: Task | None, user_id: str | None = None) -> Parsed
         PerpcsError: for broken JSON, a table that needs a header, structured text of no known kind, and as
             ``choose_user`` does.
     """
-    if given.is_json and (users := users_named(given.text)):
-        found = json_rows(given.text, user_id, first_user=task is None)
+    if given.is_json and (users := users_named(given.values)):
+        found = json_rows(given.values, user_id, first_user=task is None)
         return Parsed(found.rows, (*_said_of(given.name, "json"), *found.notes), found.user_id, users)
     if (history := recognise(given)) is not None:
         rows = list(history.rows)
@@ -250,7 +272,7 @@ def parse(given: Given, task: Task | None, user_id: str | None = None) -> Parsed
     kind = _kind(given, task, _ENDINGS.get(PurePath(given.name).suffix.lower()))
     notes = list(_said_of(given.name, kind))
     if kind == "json":
-        found = json_rows(given.text, user_id, first_user=task is None)
+        found = json_rows(given.values, user_id, first_user=task is None)
         return _of_one(map(_tidy, found.rows), [*notes, *found.notes], task, user_id)
     if kind == "table":
         tsv = PurePath(given.name).suffix.lower() in (".tsv", ".tab") or _has_tabs(given.text)
@@ -304,7 +326,9 @@ def _kind(given: Given, task: Task | None, told: Kind | None) -> Kind:
     text = given.text
     if told == "json" and text.lstrip()[:1] in ("[", "{"):
         return "json"
-    if looks_like_json(text) and (_decodes(text) or not (told == "table" or _is_pair(text))):
+    if looks_like_json(text) and (
+        given.document is not None or is_json_lines(text) or not (told == "table" or _is_pair(text))
+    ):
         return "json"
     if told == "table":
         return "text" if _share(text, ARROW) > 0.5 and not find_header(given.grids) else "table"
@@ -316,14 +340,6 @@ def _kind(given: Given, task: Task | None, told: Kind | None) -> Kind:
         return "table"
     pairs = task is None or task.y_field is not None
     return "table" if pairs and _has_tabs(text) else "text"
-
-
-def _decodes(text: str) -> bool:
-    try:
-        read_document(text)
-    except PerpcsError:
-        return is_json_lines(text)
-    return True
 
 
 def _is_pair(text: str) -> bool:

@@ -6,7 +6,6 @@ chooses them; the last few stay open.
 """
 
 import asyncio
-import gc
 import os
 import threading
 import time
@@ -25,7 +24,7 @@ from perpcs.figures.style import bytes_text
 from perpcs.pool.manifest import Manifest, read_manifest
 from perpcs.tasks import TASKS
 from perpcs.ui.navigation import page
-from perpcs.ui.server import end_closed, keep_closed
+from perpcs.ui.server import LOADED, end_closed, keep_closed
 from perpcs.ui.state import Studio, studio
 from perpcs.ui.work import Work, as_error, show_error
 
@@ -168,7 +167,7 @@ class Opening:
         except Exception as error:
             self.engine, self.error = None, as_error(error)
         finally:
-            _leave_to_stay()
+            LOADED.set()
             self.ready.set()
 
 
@@ -177,17 +176,6 @@ def _load_words() -> None:
     from perpcs.serve.answer import word_list
 
     word_list()
-
-
-def _leave_to_stay() -> None:
-    """Exclude from garbage collection everything that exists once a server has opened its pool.
-
-    Streamlit collects garbage after every run of a page and blocks the process meanwhile. Scanning torch and its
-    dependencies took longer than most runs and delayed the page's last messages. Done only once: later objects may
-    belong to a visitor and must be freed when the visitor leaves.
-    """
-    if not gc.get_freeze_count():
-        gc.freeze()
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

@@ -23,7 +23,7 @@ from perpcs.assembly.routers import (
     option_type,
     same_routing,
 )
-from perpcs.data import Look
+from perpcs.data import Look, Opened
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import live_map
 from perpcs.figures.columns import column_order
@@ -386,18 +386,19 @@ def read_given(record: Studio, source: str, given: str | tuple[str, bytes], task
     """The reading of what was given, of the person who is asked for where it is of several; read again only when
     something about it has changed.
     """
-    seen = looked_at(record, source, given)
+    opened: Opened = {}
+    seen = looked_at(record, source, given, opened)
     user_id, replies = whose(record, source, seen), with_replies(record, source, seen)
     wanted = (given, record.wanted_task, user_id, replies)
     if source not in record.drafts or record.drafts[source][0] != wanted:
-        record.drafts[source] = (wanted, read_draft(given, record.wanted_task, tasks, user_id, replies))
+        record.drafts[source] = (wanted, read_draft(given, record.wanted_task, tasks, user_id, replies, opened, seen))
     return record.drafts[source][1]
 
 
-def looked_at(record: Studio, source: str, given: str | tuple[str, bytes]) -> Look:
+def looked_at(record: Studio, source: str, given: str | tuple[str, bytes], opened: Opened) -> Look:
     """What can be asked about what was given; looked at again only when that has changed."""
     if source not in record.looks or record.looks[source][0] != given:
-        record.looks[source] = (given, look_at(given))
+        record.looks[source] = (given, look_at(given, opened=opened))
     return record.looks[source][1]
 
 

@@ -13,18 +13,21 @@ import gc
 import sys
 import time
 from contextlib import suppress
-from threading import Lock
+from threading import Event, Lock
 from types import ModuleType
 from typing import Any
 
 from streamlit import config, net_util
 from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.session_manager import SessionInfo, SessionStorage
 
 MOST = 128
 """Sessions of closed tabs that are kept at once; of more, the oldest end at once."""
 LATE = 10.0
 """Seconds by which a session may outlive its time."""
+LOADED = Event()
+"""Set when the server has opened its first pool: what exists then stays for as long as the server runs."""
 
 
 class Closed(SessionStorage):
@@ -68,12 +71,21 @@ def keep_closed(runtime: Runtime) -> Closed:
     for info in manager._session_storage.list():
         closed.save(info)
     manager._session_storage = closed
+    AppSession.flush_browser_queue = _flush  # type: ignore[assignment]
     return closed
+
+
+def _flush(session: Any) -> list[Any]:
+    """What Streamlit's loop sends next. The loop holds this list until it sends another, perhaps for days, so the
+    session knows it and ``empty`` can empty it.
+    """
+    session.perpcs_sent = session._browser_queue.flush()
+    return session.perpcs_sent
 
 
 def empty(session: Any) -> None:
     """Take out of an ended session all that its visitor gave: Streamlit's loop holds the session that it served last,
-    with whatever is still in it, until it serves another one.
+    and the messages that it sent last, until it serves another one.
     """
     with suppress(Exception):
         record = session._session_state["studio"]
@@ -85,10 +97,20 @@ def empty(session: Any) -> None:
             getattr(session, buffer).clear()
     with suppress(Exception):
         session._client_state.Clear()
+    sent = getattr(session, "perpcs_sent", [])
+    for message in sent:
+        message.Clear()
+    sent.clear()
 
 
 async def end_closed(runtime: Runtime, closed: Closed) -> None:
-    """End sessions when their time is over, for as long as the server runs."""
+    """End sessions when their time is over, for as long as the server runs.
+
+    Once the pool is open, whatever exists is left out of garbage collection. Streamlit collects garbage after every run
+    of a page and blocks the process meanwhile: scanning torch and its dependencies took longer than most runs. Objects
+    of the visitors who are there at that moment are left out with it; they come back in when one of them has gone.
+    """
+    frozen: set[str] = set()
     while True:
         await asyncio.sleep(min(LATE, closed.seconds) / 2)
         ended = [info.session for name in closed.overdue() if (info := closed.get(name))]
@@ -100,9 +122,14 @@ async def end_closed(runtime: Runtime, closed: Closed) -> None:
             await asyncio.sleep(min(LATE, closed.seconds) / 4)  # for scripts to notice that they were stopped
             for session in ended:
                 empty(session)
-            ended, session = [], None  # type: ignore[assignment]
+                if session.id in frozen:
+                    gc.unfreeze()
+            ended, session, info = [], None, None  # type: ignore[assignment]
             sys.modules["__main__"] = ModuleType("__main__")  # was the last page that ran, with its visitor's record
             gc.collect()  # sessions refer to themselves in circles
+        if LOADED.is_set() and not gc.get_freeze_count():
+            gc.freeze()
+            frozen = {info.session.id for info in runtime._session_mgr.list_sessions()}
 
 
 def ask_nobody() -> None:

@@ -27,7 +27,7 @@ from perpcs.assembly.explain import fit_sentence
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS
-from perpcs.data import Limits, Look, Reading, look, read_pasted, read_upload
+from perpcs.data import Limits, Look, Opened, Reading, look, read_pasted, read_upload
 from perpcs.errors import PerpcsError
 from perpcs.figures.columns import ALL, LAYERS, SORTS
 from perpcs.figures.style import seconds_text
@@ -129,6 +129,8 @@ def read_draft(
     known: tuple[str, ...],
     user_id: str | None = None,
     replies: bool = True,
+    opened: Opened | None = None,
+    seen: Look | None = None,
 ) -> Draft:
     """Read a pasted text, or an uploaded (name, bytes), of which ``user_id`` says who is meant.
 
@@ -136,11 +138,14 @@ def read_draft(
         wanted: a task's name, or ``GUESS``.
         known: tasks that the pool has sharers for.
         replies: whether posts that answer somebody's count.
+        opened: what this run of the page has opened already.
+        seen: what ``look_at`` told of it, where nobody was chosen.
     """
+    opened = {} if opened is None else opened
     content = given if isinstance(given, str) else given[1]
     size = len(content.encode("utf-8", "surrogatepass")) if isinstance(content, str) else len(content)
     task, why = wanted, ""
-    seen = look_at(given, user_id)
+    seen = seen if seen is not None and user_id is None else look_at(given, user_id, opened)
     if wanted == GUESS:
         if seen.guess is None:
             task, why = known[0], "The kind of text is unclear, so the first one was used."
@@ -153,18 +158,18 @@ def read_draft(
         return Draft(size, task, why, error=PerpcsError(wrong, f"Choose a kind of text: {names}."), others=others)
     try:
         if isinstance(given, str):
-            reading = read_pasted(given, get_task(task), user_id=user_id, replies=replies)
+            reading = read_pasted(given, get_task(task), user_id=user_id, replies=replies, opened=opened)
         else:
-            reading = read_upload(given[0], given[1], get_task(task), user_id=user_id, replies=replies)
+            reading = read_upload(given[0], given[1], get_task(task), user_id=user_id, replies=replies, opened=opened)
     except PerpcsError as error:
         return Draft(size, task, why, error=error, others=others)
     return Draft(size, task, why, reading, others=others)
 
 
-def look_at(given: str | tuple[str, bytes], user_id: str | None = None) -> Look:
+def look_at(given: str | tuple[str, bytes], user_id: str | None = None, opened: Opened | None = None) -> Look:
     """Whose a pasted text or an uploaded (name, bytes) is and what it fits; nothing of what is too large to be read."""
     name, content = ("", given) if isinstance(given, str) else given
-    return look(content, name, user_id) if len(content) <= LIMITS.max_bytes else Look()
+    return look(content, name, user_id, opened) if len(content) <= LIMITS.max_bytes else Look()
 
 
 def as_lines(items: tuple, limit: int = 12) -> str:

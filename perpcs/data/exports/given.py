@@ -34,7 +34,17 @@ import openpyxl
 
 from perpcs.data.clean import MAX_ARCHIVE_BYTES, MAX_CELLS, MAX_MEMBERS, Row, check_lines, without_markup
 from perpcs.data.fields import is_header, plain
-from perpcs.data.parse_json import Found, is_json_lines, items_of, looks_like_json, read_document, read_lines
+from perpcs.data.parse_json import (
+    Found,
+    Values,
+    check_parts,
+    is_json_lines,
+    items_of,
+    json_values,
+    looks_like_json,
+    read_document,
+    read_lines,
+)
 from perpcs.data.parse_tables import Grid, Record, find_header, table_rows, text_grids
 from perpcs.errors import PerpcsError
 
@@ -202,6 +212,7 @@ class Given:
             self.script = assigned[0].split("=")[0].strip()
             text = " " * assigned.end() + text[assigned.end() :].rstrip("; \t\n")
         check_lines(text)
+        check_parts(text)
         self.text = text
 
     @cached_property
@@ -225,6 +236,15 @@ class Given:
         if self.sheets or not looks_like_json(self.text) or not is_json_lines(self.text):
             return []
         return [each for each in read_lines(self.text) if isinstance(each, Found) and isinstance(each.value, dict)]
+
+    @cached_property
+    def values(self) -> Values:
+        """All that the JSON document or the lines of JSONL hold.
+
+        Raises:
+            PerpcsError: as ``json_values``.
+        """
+        return json_values(self.text, self.document)
 
     @property
     def is_json(self) -> bool:

@@ -200,10 +200,10 @@ def mailbox(given: Given) -> History | None:
     data = data.replace(b"\r\n", b"\n").lstrip(b"\xef\xbb\xbf\n")
     starts = [
         found
-        for found in _FROM_LINE.finditer(data)
+        for found in (_FROM_LINE.finditer(data) if data.startswith(b"From ") else ())
         if data[max(0, found.start() - 2) : found.start()] in (b"", b"\n\n")
     ]
-    if given.sheets or not (data.startswith(b"From ") and starts):
+    if given.sheets or not starts:
         headers = _HEADERS.match(given.text.lstrip())
         if not headers or not _TELLING.search(headers[0]) or not _ADDRESSED.search(headers[0]):
             return None
