@@ -7,9 +7,10 @@ With g_i the gains of item i (- d loss_i / d w at the start v, P S numbers), G t
 
 whose second part is the minimiser of  sum_i (1 - g_i . w)^2 + lambda mean(diag K) |w|^2  by the push-through identity:
 N x N numbers are solved for and never P S x P S. It is a natural gradient step with the items' own gradients as the
-Fisher matrix. The start v is what the pool's distilled gates choose (``routers/gate.py``), if their choice for the
-earlier items of a history makes its later items likelier than the base model does; otherwise it is 0. What the person
-writes next comes later too: gates that fit what somebody wrote about once may hurt what they write about now.
+Fisher matrix. The start v is what the pool's distilled gates choose (``routers/gate.py``), times how surely
+(``sureness``) their choice for the earlier items of a history makes its later items likelier: 0, the base model, if it
+does not. What the person writes next comes later too, and gates that fit what somebody wrote about once may hurt what
+they write about now.
 
 How far to go is decided on folds of the history. The gains of all items are there, so a fold costs no backward pass: w
 is solved for from the other folds' items, and with it
@@ -63,6 +64,8 @@ class Start:
     """(P, S), without the items that check (``kept_out``)."""
     at_base: np.ndarray
     """Nats per target token, by the base model, of the items that check."""
+    share: float = 1.0
+    """How much of the gates' weights these are."""
 
 
 @dataclass(frozen=True)
@@ -262,8 +265,8 @@ def read_gains(
 
 def newton_record(step: Step, start: Start | None) -> dict[str, Any]:
     """What a record keeps of a Newton step beside its weights."""
-    begun = "base" if start is None else "gates"
-    kept: dict[str, Any] = {"start": begun, "damping": step.damping, "length": round(step.length, 4)}
+    share = 0.0 if start is None else round(start.share, 4)
+    kept: dict[str, Any] = {"gates": share, "damping": step.damping, "length": round(step.length, 4)}
     if step.check is not None:
         rows = (step.check.before, step.check.after)
         kept["check"] = {name: np.round(row, 4).tolist() for name, row in zip(("before", "after"), rows, strict=True)}

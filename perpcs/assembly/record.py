@@ -102,12 +102,10 @@ def _routing(router: dict[str, Any]) -> dict[str, Any]:
 
 def _extra(extra: dict[str, Any]) -> dict[str, Any]:
     """What this program reads of a record's notes is of the type that it reads."""
-    without, length, damping = extra.get("without", []), extra.get("length", 0.0), extra.get("damping", 0.0)
-    if not isinstance(extra.get("start", ""), str):
-        raise ValueError("begins nowhere")
+    without, numbers = extra.get("without", []), [extra.get(name, 0.0) for name in ("length", "damping", "gates")]
     if not isinstance(without, list) or not all(isinstance(id, str) for id in without):
         raise ValueError("names nobody")
-    if not all(isinstance(number, int | float) and type(number) is not bool for number in (length, damping)):
+    if not all(isinstance(number, int | float) and type(number) is not bool for number in numbers):
         raise ValueError("holds no number")
     return extra
 

@@ -205,7 +205,7 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         decided_by=assembly.decided_by,
         length=length if is_number(length) else None,
         damping=damping if is_number(damping) else None,
-        from_gates=assembly.extra.get("start") == "gates",
+        from_gates=bool(assembly.extra.get("gates")),
     )
 
 

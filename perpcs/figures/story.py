@@ -87,7 +87,7 @@ def explanation(story: Story, step: int) -> str:
     router = str(a.router.get("router", "gate"))
     compared = f"the {router}"
     k, position = a.choices.shape[2], a.positions[story.position]
-    gated = a.extra.get("start") == "gates"
+    gated = bool(a.extra.get("gates"))
     read = "No network is trained on them; the base model reads them" + (
         " once." if a.additive else " forwards, and once backwards." if router in ("newton", "gradient") else "."
     )

@@ -19,8 +19,8 @@ class Newton(Recent):
     decided_by = "loss"
 
     start: Literal["gates", "base"] = "gates"
-    """Newton: where the step begins: at the weights that the distilled gates choose, if their choice for your earlier
-    items makes the later ones likelier, or always at the base model. A pool without distilled gates has only that."""
+    """Newton: where the step begins: at the weights that the distilled gates choose, as far as their choice for your
+    earlier items makes the later ones likelier, or at the base model. A pool without distilled gates has only that."""
 
     def route(self, history: History) -> Routed:
         from perpcs.assembly.descent import named_pieces
@@ -47,9 +47,9 @@ class Newton(Recent):
         return Routed(step.weights, gains.mean(axis=0), index, votes, extra=newton_record(step, start))
 
     def _start(self, history: History, of: int, shares: np.ndarray) -> "Start | None":
-        """The gates' weights. None, if the choice of the earlier of the older items does not lower the mean loss of the
-        later ones, or if they are too few to tell."""
-        from perpcs.assembly.newton import FEWEST, Start, item_losses, later_items
+        """The gates' weights, shrunk by how surely their choice for the earlier of the older items helps the later ones.
+        None, if it does not, or if they are too few to tell."""
+        from perpcs.assembly.newton import FEWEST, Start, item_losses, later_items, sureness
 
         watched = history.on_position
         gated = replace(history, on_position=watched and (lambda step: watched(replace(step, batches=of))))
@@ -73,6 +73,5 @@ class Newton(Recent):
 
         at_base, there = losses(range(first, N), np.zeros((P, S))), losses(range(first, older), chosen(first))
         history.tell(len(history.batches()), of, found.weights)
-        if shares[first:older] @ there >= shares[first:older] @ at_base[: older - first]:
-            return None
-        return Start(found.weights.astype(np.float64), chosen(older), at_base[older - first :])
+        share = sureness(at_base[: older - first] - there, shares[first:older])
+        return Start(share * found.weights, share * chosen(older), at_base[older - first :], share) if share else None
