@@ -47,7 +47,7 @@ class Newton(Recent):
         return Routed(step.weights, gains.mean(axis=0), index, votes, extra=newton_record(step, start))
 
     def _start(self, history: History, of: int, shares: np.ndarray) -> "Start | None":
-        """The gates' weights, shrunk by how surely their choice for the earlier of the older items helps the later ones.
+        """The gates' weights, shrunk by how surely their choice for the earlier of the older items helps later ones.
         None, if it does not, or if they are too few to tell."""
         from perpcs.assembly.newton import FEWEST, Start, item_losses, later_items, sureness
 
