@@ -10,6 +10,8 @@ import weakref
 from pathlib import Path
 
 import pytest
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartParser
 from streamlit import net_util
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
@@ -144,6 +146,22 @@ def test_the_sentence_on_the_screen_holds():
     assert "at most two and a half minutes after you close the tab" in PRIVACY
 
 
+def test_an_upload_is_never_written_to_disk(monkeypatch):
+    """Nor while it arrives."""
+    monkeypatch.setattr(MultiPartParser, "spool_max_size", MultiPartParser.spool_max_size)
+    keep_closed(Runtime(Closed(1.0)))
+
+    async def body():
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+        for _ in range(40):
+            yield b"words of a visitor's" * 25_000
+        yield b"\r\n--x--\r\n"
+
+    form = asyncio.run(MultiPartParser(Headers({"content-type": "multipart/form-data; boundary=x"}), body()).parse())
+    assert form["file"].size == 20_000_000
+    assert not form["file"].file._rolled
+
+
 LOOKUPS = """
 import socket, sys
 import urllib.request
@@ -221,3 +239,24 @@ def test_an_ended_session_is_emptied_whoever_still_holds_it():
     assert record == Studio()
     assert "paste" not in session._session_state
     assert "studio" not in session._session_state
+
+
+IMPORTS = """
+import ast, sys, types
+from pathlib import Path
+sys.modules["transformers"] = types.SimpleNamespace(AutoConfig=0, AutoModelForCausalLM=0, AutoTokenizer=0)
+from perpcs.ui.engine import _import_loaders
+_import_loaders()
+before = set(sys.modules)
+for page in [*Path("pages").glob("*.py"), Path("perpcs/ui/shell.py")]:
+    tree = ast.parse(page.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and "perpcs.serve" not in ast.unparse(node):
+            exec(ast.unparse(node))
+print(len(before), sorted(set(sys.modules) - before))
+"""
+
+
+def test_pages_import_nothing_while_the_model_is_loaded():
+    told = subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert told.stdout.strip().endswith(" []"), told.stdout + told.stderr

@@ -121,6 +121,27 @@ def test_wheels_that_carry_weights_are_checked_before_use(tmp_path, monkeypatch)
         select._load.__wrapped__(select.MINILM, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("says", "ends", "told"),
+    [
+        ("No known vulnerabilities found", 0, "No known vulnerabilities found"),
+        ("Found 2 known vulnerabilities in 1 package", 1, "Found 2 known vulnerabilities in 1 package"),
+        ("Traceback\nConnectionError: refused", 1, "was not audited, because pip-audit got no answer"),
+    ],
+)
+def test_an_audit_tells_holes_from_no_answer(tmp_path, says, ends, told):
+    tool = tmp_path / "tools" / "bin" / "pip-audit"
+    tool.parent.mkdir(parents=True)
+    tool.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit {ends}\n")
+    tool.chmod(0o755)
+    made = subprocess.run(
+        ["make", "-o", "env-tools", "audit", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (made.returncode != 0) == bool(ends)
+    assert told in made.stdout + made.stderr
+    assert "Traceback" not in made.stdout + made.stderr
+
+
 def test_the_container_has_no_rights_and_is_watched():
     recipe = (ROOT / "docs" / "Containerfile").read_text()
     last = recipe[recipe.rindex("\nFROM ") :]
@@ -128,6 +149,9 @@ def test_the_container_has_no_rights_and_is_watched():
     assert last.index("USER") < last.index("CMD")
     assert "HEALTHCHECK" in last
     assert "chown=0:0" in last, "what it runs must not be its user's to change"
+    # The folder of weights is made for its owner alone: without this nobody but root could read it.
+    assert recipe.index("shipped_folder") < recipe.index("chmod -R a+rX,go-w .") < recipe.rindex("\nFROM ")
+    assert {".git", ".venv", "build"} <= set((ROOT / ".dockerignore").read_text().split())
     assert not re.search(r"^RUN .*(?:curl|wget|chmod 777)", recipe, re.MULTILINE)
     how = (ROOT / "docs" / "SECURITY.md").read_text()
     assert {"--read-only", "--cap-drop ALL", "no-new-privileges", "127.0.0.1:8501"} <= set(

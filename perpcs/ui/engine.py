@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from html import escape
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -144,7 +146,14 @@ def open_engine(folder: Path) -> "Engine":
 
 
 def _import_loaders() -> None:
-    """Import what loads a base model before any page is drawn, so that only weights are read while pages import."""
+    """Import what draws pages, and what opens a base model, before any page is drawn.
+
+    Loading the model then imports more than a thousand modules in its own thread. Pages import none meanwhile: two
+    threads that import at once may see modules that are half there.
+    """
+    for found in iter_modules([str(Path(__file__).parent)], "perpcs.ui."):
+        if found.name != "perpcs.ui.shell":  # draws when it is imported
+            import_module(found.name)
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
 

@@ -17,6 +17,7 @@ from threading import Event, Lock
 from types import ModuleType
 from typing import Any
 
+from starlette.formparsers import MultiPartParser
 from streamlit import config, net_util
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
@@ -65,13 +66,14 @@ class Closed(SessionStorage):
 
 
 def keep_closed(runtime: Runtime) -> Closed:
-    """Have a server keep the sessions of closed tabs in a ``Closed``, which is returned."""
+    """Have a server keep the sessions of closed tabs in a ``Closed``, which is returned, and uploads in memory only."""
     closed = Closed(config.get_option("server.disconnectedSessionTTL"))
     manager: Any = runtime._session_mgr
     for info in manager._session_storage.list():
         closed.save(info)
     manager._session_storage = closed
     AppSession.flush_browser_queue = _flush  # type: ignore[assignment]
+    MultiPartParser.spool_max_size = 0  # else of more than 1 MB it makes a file on disk while they arrive
     return closed
 
 

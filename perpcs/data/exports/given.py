@@ -43,7 +43,6 @@ from perpcs.data.parse_json import (
     json_values,
     looks_like_json,
     read_document,
-    read_lines,
 )
 from perpcs.data.parse_tables import Grid, Record, find_header, table_rows, text_grids
 from perpcs.errors import PerpcsError
@@ -235,7 +234,7 @@ class Given:
             return [found for found in items if isinstance(found.value, dict)]
         if self.sheets or not looks_like_json(self.text) or not is_json_lines(self.text):
             return []
-        return [each for each in read_lines(self.text) if isinstance(each, Found) and isinstance(each.value, dict)]
+        return [each for each in self.values[1] if isinstance(each, Found) and isinstance(each.value, dict)]
 
     @cached_property
     def values(self) -> Values:
