@@ -325,7 +325,7 @@ def load_base(
 
 
 _LARGE = 64_000_000
-"""Bytes of weights from which bfloat16 is faster on a CPU that has it (results/bench_dtype.json)."""
+"""Bytes of weights from which bfloat16 is faster on a CPU that has it (results/speed/dtype.json)."""
 
 
 def rounds_fast() -> bool:

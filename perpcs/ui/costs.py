@@ -96,7 +96,7 @@ def cost_panel(engine: "Engine") -> None:
     kept = lines_of(storage, "users", "bytes")
     took = lines_of(time, "items", "median_s")
     if len(kept) < 2 or not took:
-        show_error(PerpcsError("results/cost.json has no numbers.", f"Make it again with: {finding.command}."))
+        show_error(PerpcsError("results/quality/cost.json has no numbers.", f"Make it again with: {finding.command}."))
         return
     left, right = st.columns(2, gap="large")
     with left:
@@ -158,7 +158,9 @@ def history_panel(engine: "Engine", record: Studio) -> None:
     task, found = part_of(finding, record.result[0])
     bands = bands_of(found)
     if not bands:
-        show_error(PerpcsError("results/history.json has no numbers.", f"Make it again with: {finding.command}."))
+        show_error(
+            PerpcsError("results/quality/history.json has no numbers.", f"Make it again with: {finding.command}.")
+        )
         return
     title = figures.history_title(bands)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -194,7 +196,9 @@ def case_panel(engine: "Engine") -> None:
         return
     case = _case_of(finding)
     if case is None:
-        show_error(PerpcsError("results/case-study.json has no arrays.", f"Make it again with: {finding.command}."))
+        show_error(
+            PerpcsError("results/quality/case-study.json has no arrays.", f"Make it again with: {finding.command}.")
+        )
         return
     title = case_title(case)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -230,7 +234,9 @@ def robustness_panel(engine: "Engine", record: Studio) -> None:
     base = read_measure(found.get("base"))
     sharers, ratios = (bands_of(mapping(found.get(part)), "x") for part in ("sharers", "share_ratio"))
     if base is None or not sharers or not ratios:
-        show_error(PerpcsError("results/robustness.json has no numbers.", f"Make it again with: {finding.command}."))
+        show_error(
+            PerpcsError("results/quality/robustness.json has no numbers.", f"Make it again with: {finding.command}.")
+        )
         return
     left, right = st.columns(2, gap="large")
     with left:

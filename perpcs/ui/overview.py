@@ -178,7 +178,7 @@ def _quality_table(one: Evaluation) -> str:
         body.append([name, _measure(row.metric, one.users), _measure(row.nll, one.users)])
     caption = (
         f"<b>{escape(task_title(one.task))}</b>, n = {one.users:,} people, {one.queries:,} queries "
-        f'<small class="pp-quiet">from results/{escape(one.file)}</small>'
+        f'<small class="pp-quiet">from results/quality/{escape(one.file)}</small>'
     )
     sense = "lower" if metric == "mae" else "higher"
     measure = f"{_METRICS[metric]}<br><small>{sense} is better</small>"

@@ -6,8 +6,8 @@ from driver import ROOT, address, fits, wait_until
 pytestmark = pytest.mark.browser
 
 measured = pytest.mark.skipif(
-    not (ROOT / "results" / "table1.json").exists(),
-    reason="results/table1.json is not there: nothing has been measured.",
+    not (ROOT / "results" / "quality" / "table1.json").exists(),
+    reason="results/quality/table1.json is not there: nothing has been measured.",
 )
 PAGES = {"sharers": "Sharers", "results": "Results"}
 FILLED = {"sharers": ".st-key-townbox .js-plotly-plot", "results": ".pp-results"}
