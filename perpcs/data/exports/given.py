@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import PurePath, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -296,9 +296,47 @@ def left_out_note(left_out: Counter[str]) -> str:
 Reader = Callable[[Given], History | None]
 
 
+def of_json(read: Reader) -> Reader:
+    """A reader that sees only JSON, and scripts that assign some."""
+
+    @wraps(read)
+    def only_json(given: Given) -> History | None:
+        return read(given) if given.is_json or given.script else None
+
+    return only_json
+
+
+def of_table(*headers: tuple[str, ...]) -> Callable[[Callable[[Iterator[Row]], History | None]], Reader]:
+    """A reader that sees only the rows of tables whose header has all the (plain) names of one of ``headers``."""
+
+    def decorate(read: Callable[[Iterator[Row]], History | None]) -> Reader:
+        @wraps(read)
+        def only_tables(given: Given) -> History | None:
+            table = next((rows for names in headers if (rows := given.table(*names)) is not None), None)
+            return None if table is None else read(table)
+
+        return only_tables
+
+    return decorate
+
+
+def of_text(opens: Callable[[str], object]) -> Callable[[Reader], Reader]:
+    """A reader that sees only texts in which ``opens``, given the text without leading space, finds something."""
+
+    def decorate(read: Reader) -> Reader:
+        @wraps(read)
+        def only_texts(given: Given) -> History | None:
+            return read(given) if opens(given.text.lstrip()) else None
+
+        return only_texts
+
+    return decorate
+
+
 # ---- data frames -----------------------------------------------------------------------------------------------------
 
 
+@of_json
 def data_frame(given: Given) -> History | None:
     """The rows of a frame whose columns name fields that we know."""
     document = given.document
