@@ -3,10 +3,10 @@
     python -m benchmarks.path [--pool FOLDER] [--list]
 
 Counted are the code objects of perpcs/ that are entered, in any thread, from the paste (``look`` and ``read_pasted``)
-through ``Engine.assemble`` with the default router to the Plotly figure. A method, a nested function and a lambda each
-count once, however often they run; so does a file. Not counted: imports, class bodies, comprehensions and generator
-expressions (they belong to the function around them), what libraries run, methods that ``dataclass`` generates, and
-opening the pool with its pieces and the base model, which happens once for all visitors.
+through ``Engine.assemble`` with the default router to the Plotly figure. A function, method, property or nested
+function counts once, however often it runs; so does a file. Not counted: imports, class bodies, lambdas and
+comprehensions (they are expressions of the function around them), what libraries run, methods that ``dataclass``
+generates, and opening the pool with its pieces and the base model, which happens once for all visitors.
 """
 
 import argparse
@@ -32,7 +32,7 @@ An old bridge will be painted by the people of the town. => why the old bridge s
 The market moves from the square to the station. => why the market moves
 A baker tells how a working day begins at three. => why the baker rises early
 The ferry did not leave because of the fog. => why the ferry waits"""
-INSIDE = frozenset(("<module>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"))
+INSIDE = frozenset(("<module>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"))
 
 
 def passed(work: Callable[[], Any]) -> set[CodeType]:
@@ -50,10 +50,10 @@ def passed(work: Callable[[], Any]) -> set[CodeType]:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-    return {code for code in codes if _is_function(code)}
+    return {code for code in codes if is_function(code)}
 
 
-def _is_function(code: CodeType) -> bool:
+def is_function(code: CodeType) -> bool:
     plain = code.co_name not in INSIDE and bool(code.co_flags & 2)  # CO_NEWLOCALS: no class body
     return plain and PACKAGE in Path(code.co_filename).parents
 
@@ -78,6 +78,7 @@ def main() -> None:
 
 def trace(engine: Engine) -> set[CodeType]:
     """The functions that are counted."""
+    assert engine.pool.hash
     for part in engine.pool.manifest.tasks:  # opening ends with what is read of the pool only when it is wanted
         engine.pool.sharers(part.task), engine.pool.pieces(part.task, engine.base.device, engine.base.dtype)
     return passed(lambda: from_paste_to_map(engine))

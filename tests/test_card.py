@@ -12,7 +12,7 @@ from helpers import contrast, open_page, shown
 from perpcs.evaluate.findings import Measure, commands, evaluation, quality_rows, read_evaluations
 from perpcs.figures import model_card as rows
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, line_colour
-from perpcs.figures.style import METHOD_COLOURS, paper
+from perpcs.figures.style import METHOD_COLOURS, PAPER
 from perpcs.ui import engine
 
 HASH = FakeEngine().pool.hash
@@ -196,7 +196,7 @@ def test_the_figure_holds_the_lines_and_their_unit():
 def test_lines_stand_out_and_take_no_methods_colour(dark):
     colours = [line_colour(index, dark) for index in range(7)]
     assert len(set(colours)) == 7
-    assert all(contrast(colour, paper(dark)) >= 3 for colour in colours)
+    assert all(contrast(colour, PAPER[dark]) >= 3 for colour in colours)
     assert not set(colours) & set(METHOD_COLOURS.values())
 
 

@@ -23,7 +23,7 @@ from perpcs.figures.difference import (
     map_svg,
     pair_map,
 )
-from perpcs.figures.style import ink
+from perpcs.figures.style import INK
 
 ENGINE = FakeEngine()
 ADA, CLEO = (ENGINE.stored.assembly("LaMP_4", id) for id in ("ada", "cleo"))
@@ -127,7 +127,7 @@ def test_words_are_shaded_in_order_and_can_be_read(dark):
     assert mean_score(WORDS) == pytest.approx(0.22)
     assert [word[0] for word in words] == ["pp-fit", "pp-unfit", "pp-unfit", "pp-unfit", "pp-fit"]
     assert [bool(word[1]) for word in words] == [True, True, False, False, False]
-    assert all(contrast(word[2], ink(dark)) >= 4.5 for word in words)
+    assert all(contrast(word[2], INK[dark]) >= 4.5 for word in words)
     assert "item 4" in html
 
 

@@ -125,13 +125,17 @@ def read_named(
 
 @in_time
 def _look_at(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
-    parsed, asks = _look(given, name, user_id)
+    if isinstance(given, bytes):
+        parsed = _parse_bytes(name, given, None, user_id)
+    else:
+        text = prepare(given)[0]
+        parsed = parse(Given(text, name), None, user_id) if text.strip() else Parsed((), ())
     rows = list(parsed.rows)
     replies = sum(bool(row.fields.get(REPLY)) for row in rows)
     guess, fits = guess_rows(rows[:GUESS_ROWS]), fitting(rows[:GUESS_ROWS])
     if guess is None and parsed.export and fits:
         guess = fits[-1], "It is text that you wrote, without an answer to each."
-    return Look(parsed.people, asks, guess, replies, fits)
+    return Look(parsed.people, parsed.export and len(parsed.people) > 1, guess, replies, fits)
 
 
 def look(given: str | bytes, name: str = "", user_id: str | None = None) -> Look:
@@ -165,14 +169,6 @@ def _without_replies(parsed: Parsed, replies: bool) -> Parsed:
     rows = list(parsed.rows)
     kept = [row for row in rows if not row.fields.get(REPLY)]
     return replace(parsed, rows=kept, notes=(*parsed.notes, f"Left out: {count(len(rows) - len(kept), 'answer')}."))
-
-
-def _look(given: str | bytes, name: str, user_id: str | None) -> tuple[Parsed, bool]:
-    parsed = _parse_bytes(name, given, None, user_id) if isinstance(given, bytes) else None
-    if parsed is None:
-        text = prepare(str(given))[0]
-        parsed = parse(Given(text, name), None, user_id) if text.strip() else Parsed((), ())
-    return parsed, parsed.export and len(parsed.people) > 1
 
 
 def _parse_bytes(name: str, data: bytes, task: Task | None, user_id: str | None) -> Parsed:

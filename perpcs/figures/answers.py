@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.figures.difference import difference_colour
-from perpcs.figures.style import base_layout, csv_text, faint, method_colour, paper
+from perpcs.figures.style import FAINT, PAPER, base_layout, csv_text, method_colour
 from perpcs.tasks.task import TRAITS, USUAL, Habits, style_of
 from perpcs.words import Cut, cut, is_unspaced
 
@@ -254,7 +254,7 @@ def label_bars(
                         "shape": _PATTERNS[index % 6],
                         "solidity": 0.18,
                         "fillmode": "overlay",
-                        "fgcolor": paper(dark),
+                        "fgcolor": PAPER[dark],
                     },
                 },
                 hovertemplate=f"{title}<br>%{{y}}: %{{x:.1f}} %<extra></extra>",
@@ -272,7 +272,7 @@ def label_bars(
         )
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
-    figure.update_xaxes(range=[0, 100], ticksuffix=" %", showgrid=True, gridcolor=faint(dark), title_text="probability")
+    figure.update_xaxes(range=[0, 100], ticksuffix=" %", showgrid=True, gridcolor=FAINT[dark], title_text="probability")
     return figure
 
 

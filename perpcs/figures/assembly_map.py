@@ -38,16 +38,16 @@ from perpcs.figures.columns import (
     split_label,
 )
 from perpcs.figures.style import (
+    FAINT,
+    INK,
     MARK,
+    MUTED,
     base_layout,
     colour_bar,
     csv_text,
-    faint,
-    ink,
     legend_below,
     mark_size,
     method_colour,
-    muted,
     points,
     row_height,
     signed_scale,
@@ -190,11 +190,11 @@ def _map_marks(
                 "cmin": -largest if below else 0,
                 "cmax": largest,
                 "opacity": 1,
-                "line": {"width": 0.5, "color": muted(dark)},
+                "line": {"width": 0.5, "color": MUTED[dark]},
                 "colorbar": colour_bar(f"weight, {how} {assembly.n_items} items", dark, length=0.26),
             }
         else:
-            marker = {"symbol": "circle", "size": 3, "color": faint(dark), "opacity": 1}
+            marker = {"symbol": "circle", "size": 3, "color": FAINT[dark], "opacity": 1}
         traces.append(
             kind(
                 x=x.tolist(),
@@ -231,7 +231,7 @@ def _totals(assembly: Assembly, brings: np.ndarray, columns: list[int], names: S
     return go.Bar(
         x=list(range(len(columns))),
         y=[float(share[s]) for s in columns],
-        marker={"color": muted(dark), "opacity": 0.55, "line": {"width": 0}},
+        marker={"color": MUTED[dark], "opacity": 0.55, "line": {"width": 0}},
         showlegend=False,
         customdata=[f"{names[s]}<br>sharer {numbers[s]}" if names else f"sharer {numbers[s]}" for s in columns],
         name="total",
@@ -244,7 +244,7 @@ def _effective(grid: Grid, dark: bool) -> go.Bar:
         y=list(range(len(grid.groups))),
         x=grid.effective.tolist(),
         orientation="h",
-        marker={"color": muted(dark), "opacity": 0.55, "line": {"width": 0}},
+        marker={"color": MUTED[dark], "opacity": 0.55, "line": {"width": 0}},
         customdata=[(label, f"{100 * top:.0f}") for label, top in zip(grid.labels, grid.top, strict=True)],
         showlegend=False,
         name="effective",
@@ -274,7 +274,7 @@ def _layout(
     still = {"fixedrange": True}
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, **still}
     down = [len(grid.groups) - 0.3, -0.7]
-    small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
+    small = {"showarrow": False, "font": {"size": 12, "color": MUTED[dark]}, "xref": "paper", "yref": "paper"}
     left, bottom = 0.87 * (1 - _GAP), height / (height + _TOTALS) * (1 - _GAP)
     return base_layout(
         dark,
@@ -303,7 +303,7 @@ def _layout(
             "range": down,
             "ticktext": [grid.ticks[row] for row in rows],
             "tickvals": list(rows),
-            "tickfont": {"size": 11, "family": "monospace", "color": muted(dark)},
+            "tickfont": {"size": 11, "family": "monospace", "color": MUTED[dark]},
             **still,
         },
         xaxis4={
@@ -364,7 +364,7 @@ def _lines(
         y=y,
         mode="lines",
         name="lines",
-        line={"color": faint(dark), "width": 1},
+        line={"color": FAINT[dark], "width": 1},
         hoverinfo="skip",
         showlegend=False,
         **_MAP,
@@ -473,7 +473,7 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
                     legendgroup=module,
                     showlegend=column == 1,
                     customdata=[positions[p] for p in at],
-                    marker={"symbol": _SHAPES[number % len(_SHAPES)], "size": 7, "color": muted(dark), "opacity": 0.75},
+                    marker={"symbol": _SHAPES[number % len(_SHAPES)], "size": 7, "color": MUTED[dark], "opacity": 0.75},
                     hovertemplate="<b>%{customdata}</b><br>%{y:.3g}<extra></extra>",
                 ),
                 row=1,
@@ -497,7 +497,7 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
             col=column,
         )
         top = {} if panel.top is None else {"range": [0, panel.top * 1.05]}
-        figure.update_yaxes(row=1, col=column, rangemode="tozero", showgrid=True, gridcolor=faint(dark), **top)
+        figure.update_yaxes(row=1, col=column, rangemode="tozero", showgrid=True, gridcolor=FAINT[dark], **top)
     figure.update_xaxes(title_text="layer", dtick=max(1, round(len(set(layers)) / 6)))
     figure.update_layout(
         base_layout(
@@ -508,7 +508,7 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
             legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         )
     )
-    figure.update_annotations(font={"size": 13, "color": ink(dark)})
+    figure.update_annotations(font={"size": 13, "color": INK[dark]})
     return figure
 
 

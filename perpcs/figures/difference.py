@@ -35,15 +35,15 @@ from perpcs.figures.columns import (
     split_label,
 )
 from perpcs.figures.style import (
+    FAINT,
+    INK,
     MARK,
+    MUTED,
+    PAPER,
     base_layout,
     colour_bar,
     csv_text,
-    faint,
-    ink,
     mark_size,
-    muted,
-    paper,
     points,
     row_height,
     signed_scale,
@@ -197,7 +197,7 @@ def _add_difference(
             "colorscale": difference_scale(dark),
             "cmin": -top,
             "cmax": top,
-            "line": {"width": 0.5, "color": muted(dark)},
+            "line": {"width": 0.5, "color": MUTED[dark]},
             "colorbar": colour_bar("▲ more   ▼ less", dark, length=0.28, x=0.0 if col is None else 0.68),
         },
         showlegend=False,
@@ -227,13 +227,13 @@ def _lay_out(
             margin={"l": 44, "r": 8, "t": top, "b": 66},
             dragmode=False,
             hovermode="closest",
-            hoverlabel={"bgcolor": paper(dark), "font": {"color": ink(dark)}},
+            hoverlabel={"bgcolor": PAPER[dark], "font": {"color": INK[dark]}},
         )
     )
     ids, step = short_names([sharer.id for sharer in sharers]), max(1, round(len(columns) * panels / 9))
     named, labels = row_ticks(positions, rows, row_height(len(rows)))
     at = list(range(0, len(columns), step))
-    line = {"mirror": True, "showline": True, "linecolor": faint(dark)}
+    line = {"mirror": True, "showline": True, "linecolor": FAINT[dark]}
     figure.update_xaxes(
         range=[-0.7, len(columns) - 0.3], tickvals=at, ticktext=[ids[columns[x]] for x in at], tickangle=0, **line
     )
@@ -241,10 +241,10 @@ def _lay_out(
         range=[len(rows) - 0.3, -0.7],
         ticktext=labels,
         tickvals=named,
-        tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
+        tickfont={"size": 11, "family": "monospace", "color": MUTED[dark]},
         **line,
     )
-    figure.update_annotations(font={"size": 13, "color": ink(dark)})
+    figure.update_annotations(font={"size": 13, "color": INK[dark]})
 
 
 # ---- two methods -----------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
                 x=[x for x, *_ in none],
                 y=[y for _, y, *_ in none],
                 mode="markers",
-                marker={"size": 3, "color": faint(dark)},
+                marker={"size": 3, "color": FAINT[dark]},
                 hoverinfo="skip",
                 showlegend=False,
                 name="no weight",
@@ -322,7 +322,7 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
                     "colorscale": signed_scale(dark) if (weights < 0).any() else weight_scale(dark),
                     "cmin": -largest if (weights < 0).any() else 0,
                     "cmax": largest,
-                    "line": {"width": 0.5, "color": muted(dark)},
+                    "line": {"width": 0.5, "color": MUTED[dark]},
                 },
                 hovertemplate=(
                     "<b>%{customdata[0]}</b><br>sharer %{customdata[1]}, similarity %{customdata[3]}<br>"
@@ -355,9 +355,9 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
         range=[len(case.positions) - 0.3, -0.7],
         tickvals=named,
         ticktext=labels,
-        tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
+        tickfont={"size": 11, "family": "monospace", "color": MUTED[dark]},
     )
-    figure.update_annotations(font={"size": 14, "color": ink(dark)})
+    figure.update_annotations(font={"size": 14, "color": INK[dark]})
     return figure
 
 
@@ -413,7 +413,7 @@ def map_svg(
     def mark(p: int, s: int, x: float, y: float) -> str:
         weight = float(assembly.weights[p, s])
         if not picked[p, s]:
-            return f'<circle cx="{x:g}" cy="{y:g}" r="1.2" fill="{faint(False)}"/>'
+            return f'<circle cx="{x:g}" cy="{y:g}" r="1.2" fill="{FAINT[False]}"/>'
         colour = weight_colour(weight, top, False)
         if weight < 0:
             return f'<path d="M{x:g} {y - 6.5:g}l6.5 6.5l-6.5 6.5l-6.5 -6.5z" fill="{colour}"/>'
@@ -446,7 +446,7 @@ def difference_svg(
             return ""
         up = 1 if by[p, s] > 0 else -1
         path = f"M{x - 6:g} {y + 5 * up:g}h12l-6 {-10 * up:g}z"
-        return f'<path d="{path}" fill="{difference_colour(by[p, s], top, False)}" stroke="{muted(False)}"/>'
+        return f'<path d="{path}" fill="{difference_colour(by[p, s], top, False)}" stroke="{MUTED[False]}"/>'
 
     scale = [(f"{top * i / 2:+.2f}", difference_colour(i, 2, False)) for i in range(-2, 3)]
     return _svg(positions, sharers, rows, columns, title, "difference (▲ more, ▼ less)", mark, scale)
@@ -474,7 +474,7 @@ def _svg(
         middle = top + _CELL * (y + 0.5)
         body.append(
             f'<text x="{_LEFT - 6}" y="{middle + 3.5:g}" font-size="10" text-anchor="end" '
-            f'font-family="monospace" fill="{muted(False)}">{escape(short_label(positions[p]))}</text>'
+            f'font-family="monospace" fill="{MUTED[False]}">{escape(short_label(positions[p]))}</text>'
         )
         body += [mark(p, s, _LEFT + _CELL * (x + 0.5), middle) for x, s in enumerate(columns)]
     names = short_names([sharer.id for sharer in sharers])
@@ -485,7 +485,7 @@ def _svg(
     for x in range(0, len(columns), step):
         body.append(
             f'<text x="{_LEFT + _CELL * (x + 0.5):g}" y="{below + 14}" font-size="10" text-anchor="middle" '
-            f'fill="{muted(False)}">{escape(names[columns[x]])}</text>'
+            f'fill="{MUTED[False]}">{escape(names[columns[x]])}</text>'
         )
     body.append(f'<text x="{_LEFT}" y="{below + 44}" font-size="11">{escape(unit)}</text>')
     at = _LEFT + 8 + 6.2 * len(unit)
@@ -497,7 +497,7 @@ def _svg(
     width = max(width, int(at) + 44 * len(scale) + 8)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" font-family="sans-serif" fill="{ink(False)}"><title>{escape(title)}</title>'
+        f'role="img" font-family="sans-serif" fill="{INK[False]}"><title>{escape(title)}</title>'
         f'<rect width="100%" height="100%" fill="#FFFFFF"/>{"".join(body)}</svg>\n'
     )
 

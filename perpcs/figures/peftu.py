@@ -8,7 +8,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from perpcs.figures.results import csv_text, frame
-from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, bytes_text, ink, muted, seconds_text
+from perpcs.figures.style import INK, METHOD_COLOURS, MUTED, OTHER_COLOUR, bytes_text, seconds_text
 
 TITLES = {
     "zero-shot": "Zero-shot",
@@ -139,7 +139,7 @@ def front_figure(cells: tuple[Cell, ...], x: str, y: str, *, dark: bool = False)
             x=[place(cell, x) for cell in kept],
             y=[place(cell, y) for cell in kept],
             mode="lines",
-            line={"color": muted(dark), "width": 1.5, "dash": "dot", "shape": "hv"},
+            line={"color": MUTED[dark], "width": 1.5, "dash": "dot", "shape": "hv"},
             hoverinfo="skip",
             showlegend=False,
         )
@@ -156,7 +156,7 @@ def front_figure(cells: tuple[Cell, ...], x: str, y: str, *, dark: bool = False)
                     "size": 12,
                     "color": colour_of(cell.name),
                     "symbol": mark_of(cell.name),
-                    "line": {"width": 1, "color": ink(dark)},
+                    "line": {"width": 1, "color": INK[dark]},
                 },
                 name=title_of(cell.name),
                 customdata=[cell.name],
@@ -212,7 +212,7 @@ def spread_figure(cell: Cell, other: Cell, measure: str, *, dark: bool = False) 
                 x=[other.people[measure][at], cell.people[measure][at]],
                 y=[row, row],
                 mode="lines",
-                line={"color": muted(dark), "width": 1},
+                line={"color": MUTED[dark], "width": 1},
                 hoverinfo="skip",
                 showlegend=False,
             )

@@ -39,8 +39,9 @@ Nothing is set on a model but the function's name (``watch_attention``).
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -172,9 +173,10 @@ class Factors(NamedTuple):
     """Coefficient of each column, the scale s included: (b, 1, q), or (b, t, q) when it differs by token."""
 
     def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
-        """What is added to the output y (b, t, d) of a linear layer for its input x (b, t, n)."""
+        """What is added to the output y (b, t, d) of a linear layer for its input x (b, t, n): B ((A x) * c)."""
         del y, linear
-        return low_rank(x, self)
+        A, Bt, c = (tensor.to(x.dtype) for tensor in self)
+        return ((x @ A.mT) * c) @ Bt
 
 
 class Scaling(NamedTuple):
@@ -264,12 +266,6 @@ def adapted(adapter: Adapter | None) -> Iterator[None]:
         _ADAPTER.reset(token)
 
 
-def low_rank(x: Tensor, factors: Factors) -> Tensor:
-    """B ((A x) * c) for a batch: x (b, t, n) -> (b, t, d)."""
-    A, Bt, c = (tensor.to(x.dtype) for tensor in factors)
-    return ((x @ A.mT) * c) @ Bt
-
-
 def times_weight(linear: nn.Module, x: Tensor) -> Tensor:
     """x (b, t, n) times a linear layer's weight, without its bias. GPT-2's Conv1D keeps (inputs, outputs)."""
     weight = cast(Tensor, linear.weight).to(x.dtype)
@@ -310,23 +306,15 @@ class Pieces:
         self.A = [a.contiguous() for a in A]
         self.Bt = [b.mT.contiguous() for b in B]  # (S, r, d): flattening gives B_all transposed without a copy
         self.scale = scale
-
-    @property
-    def sharers(self) -> int:
-        return self.A[0].shape[0]
-
-    @property
-    def rank(self) -> int:
-        return self.A[0].shape[1]
+        self.sharers, self.rank = self.A[0].shape[:2]
 
     def __len__(self) -> int:
         return len(self.A)
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Pieces":
-        moved = Pieces.__new__(Pieces)
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
+        moved = copy(self)
         moved.A = [a.to(device, dtype) for a in self.A]
         moved.Bt = [b.to(device, dtype) for b in self.Bt]
-        moved.scale = self.scale
         return moved
 
     def shared(self, position: int, w: Tensor) -> Update | None:
@@ -460,14 +448,9 @@ def together(*parts: Sequence[Updates]) -> list[Updates]:
 class Scalings(Pieces):
     """The scaling vectors of S sharers at P positions, as ``Pieces`` are low-rank updates."""
 
-    @property
-    def rank(self) -> int:
-        return 1
-
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Scalings":
-        moved = Scalings.__new__(Scalings)
-        moved.__dict__.update(super().to(device, dtype).__dict__)
-        return moved
+    def __init__(self, A: Sequence[Tensor], B: Sequence[Tensor], scale: float) -> None:
+        super().__init__(A, B, scale)
+        self.rank = 1  # A has no rows
 
     def shared(self, position: int, w: Tensor) -> Scaling | None:
         """Rows with weights w (b, S) on one basis; None when no sharer is used."""
@@ -486,11 +469,6 @@ class Scalings(Pieces):
 class Bottlenecks(Pieces):
     """The bottleneck adapters of S sharers at P positions: A (S, r, d), B (S, d, r)."""
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Bottlenecks":
-        moved = Bottlenecks.__new__(Bottlenecks)
-        moved.__dict__.update(super().to(device, dtype).__dict__)
-        return moved
-
     def shared(self, position: int, w: Tensor) -> Update | None:
         found = super().shared(position, w)
         return None if found is None else Bottleneck(*found)
@@ -506,11 +484,6 @@ class PrefixPieces(Pieces):
     """The prefixes of S sharers at P positions: keys A (S, m, kv), values B (S, kv, m). Each has one
     coefficient.
     """
-
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "PrefixPieces":
-        moved = PrefixPieces.__new__(PrefixPieces)
-        moved.__dict__.update(super().to(device, dtype).__dict__)
-        return moved
 
     def shared(self, position: int, w: Tensor) -> Update | None:
         found = super().shared(position, w)
