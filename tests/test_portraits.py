@@ -9,7 +9,7 @@ from fakes import FakeEngine
 
 from perpcs.assembly.explain import contributions, fewest
 from perpcs.figures.assembly_map import assembly_map
-from perpcs.figures.columns import LAYERS, column_names, grid_of, took
+from perpcs.figures.columns import LAYERS, grid_of, sharer_names, took
 from perpcs.pool.portraits import Portrait, Portraits, portray, store_portraits, stored_portraits
 from perpcs.tasks import Item, get_task
 
@@ -87,7 +87,7 @@ def test_a_row_a_layer_is_the_mean_of_its_modules_and_opens_the_largest_piece():
 def test_the_map_draws_the_named_columns_alone_and_names_them():
     portraits = Portraits("x", "y", {one.id: Portrait(f"ferry number {n}") for n, one in enumerate(PEOPLE)})
     needed = fewest(ADA)
-    names = column_names(ADA, portraits)
+    names = sharer_names(ADA.sharers, portraits)
     figure = assembly_map(ADA, PEOPLE, module=LAYERS, sort="gain", names=names, only=needed)
     assert list(figure.layout.xaxis3.ticktext) == [names[s] for s in needed]
     drawn = {row[1] for trace in figure.data if trace.customdata is not None and trace.name != "total"
@@ -96,4 +96,4 @@ def test_the_map_draws_the_named_columns_alone_and_names_them():
     said = took(ADA, "Ada", portraits)
     assert f"“{portraits.of(ADA.sharers[needed[0]]).name}”" in said
     assert f"{len(needed)} of 40 sharers bring 90 %" in said
-    assert column_names(ADA, Portraits())[0] == "s000"
+    assert sharer_names(ADA.sharers, Portraits())[0] == "s000"

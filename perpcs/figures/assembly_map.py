@@ -31,6 +31,7 @@ from perpcs.figures.columns import (
     cluster_words,
     clusters_in_order,
     column_order,
+    column_ticks,
     grid_of,
     modules_of,
     named_rows,
@@ -59,8 +60,6 @@ from perpcs.pool.manifest import Sharer
 # ---- the map ---------------------------------------------------------------------------------------------------------
 
 
-MOST_NAMES = 42
-"""More columns than this are too narrow for a name each."""
 MOST_CLUSTERS = 10
 """With more clusters than this (many pools take one sharer from each), no lines separate them."""
 _MAP = {"xaxis": "x3", "yaxis": "y3"}
@@ -268,7 +267,7 @@ def _layout(
 ) -> dict[str, object]:
     """Totals above the map and effective sharers beside it, on axes linked to the map's."""
     turned = bool(names)
-    ticks, labels = _named_ticks(names, columns) if turned else _column_ticks(assembly, sharers, columns, sort)
+    ticks, labels = column_ticks(names, columns) if turned else _column_ticks(assembly, sharers, columns, sort)
     below = 168 if turned else 78
     rows = named_rows(len(grid.groups), row_height(len(grid.groups)))
     still = {"fixedrange": True}
@@ -382,12 +381,6 @@ def _column_ticks(
     names, step = short_names(assembly.sharers), max(1, round(len(columns) / 8))
     at = list(range(0, len(columns), step))
     return [float(x) for x in at], [names[columns[x]] for x in at]
-
-
-def _named_ticks(names: Sequence[str], columns: list[int]) -> tuple[list[float], list[str]]:
-    """A name under every column, or under every n-th where columns are narrower than a line."""
-    step = max(1, -(-len(columns) // MOST_NAMES))
-    return [float(x) for x in range(0, len(columns), step)], [names[s] for s in columns[::step]]
 
 
 # ---- the map in progress ---------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ class People:
     candidate: np.ndarray
     """The candidate index of each sharer, (S,)."""
     sharers: tuple[Sharer, ...]
+    names: tuple[str, ...] = ()
+    """What each sharer is called; () = numbers."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,10 @@ def _marks(
             symbol = _SYMBOLS[place // 7 % len(_SYMBOLS)] if stars else "circle"
             groups.append((word, members, {"color": line_colour(place, dark), "symbol": symbol}))
     listed = colouring.numbers is None and len(groups) <= MOST_WORDS and bool(stars)
-    names = short_names([sharer.id for sharer in people.sharers])
+    ids = short_names([sharer.id for sharer in people.sharers])
+    names = [f"<b>sharer {id}</b>" for id in ids]
+    if people.names:
+        names = [f"<b>{name}</b><br>sharer {id}" for name, id in zip(people.names, ids, strict=True)]
     return [
         points(len(people.xy))(
             x=[float(people.xy[c, 0]) for c in members],
@@ -184,7 +189,7 @@ def _about(
     people: People, names: Sequence[str], colouring: Colouring, candidate: int, sharer: int | None
 ) -> tuple[int, str]:
     """(number of the sharer or -1, hover text)."""
-    lines = [f"<b>sharer {names[sharer]}</b>" if sharer is not None else "a candidate who does not share"]
+    lines = [names[sharer] if sharer is not None else "a candidate who does not share"]
     terms = f": {', '.join(people.sharers[sharer].terms[:3])}" if sharer is not None else ""
     lines.append(f"cluster {people.clusters[candidate]}{terms}")
     lines.append(f"{people.items[candidate]} items")

@@ -12,7 +12,7 @@ import streamlit as st
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Effect, effects
-from perpcs.figures.columns import largest_piece, piece_facts, short_names, weight_equation
+from perpcs.figures.columns import called, largest_piece, piece_facts, weight_equation
 from perpcs.figures.story import Layer, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
@@ -321,8 +321,8 @@ def layer_of(engine: "Engine", assembly: Assembly, name: str) -> Layer:
     """The position of the largest weight, in numbers."""
     manifest, (p, _) = engine.pool.manifest, largest_piece(assembly)
     size = np.abs(assembly.weights[p])
-    order, names = np.argsort(-size, kind="stable")[:_SHOWN], short_names(assembly.sharers)
-    top = tuple((names[s].rpartition("-")[2], float(assembly.weights[p, s])) for s in order.tolist() if size[s] > 0)
+    order, portraits = np.argsort(-size, kind="stable")[:_SHOWN].tolist(), engine.stored.portraits(assembly.task)
+    top = tuple((called(assembly.sharers, s, portraits), float(assembly.weights[p, s])) for s in order if size[s] > 0)
     return Layer(
         label=assembly.positions[p],
         n=manifest.positions[p].n,

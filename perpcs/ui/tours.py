@@ -28,9 +28,10 @@ from perpcs.figures.columns import (
     LAYERS,
     MOST,
     called,
-    column_names,
     largest_piece,
     piece_facts,
+    rows_of,
+    sharer_names,
     split_label,
     takeaway,
     took,
@@ -43,6 +44,7 @@ from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.personalizers.methods import title_of
 from perpcs.ui.navigation import current_example
 from perpcs.ui.state import Person, Studio, fit_of, write_link
+from perpcs.ui.whatif import TAKEN_OVER
 from perpcs.ui.widgets import CLAIM, chart, computed, is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
@@ -143,7 +145,7 @@ def _story(step: int, show: Show) -> None:
         sharers=show.engine.pool.sharers(person.task),
         user_bytes=show.engine.user_bytes,
         query=query,
-        names=tuple(column_names(assembly, show.engine.stored.portraits(person.task), 40)),
+        names=tuple(sharer_names(assembly.sharers, show.engine.stored.portraits(person.task), 40)),
         answers=tuple(
             (name, title_of(name, assembly.router), a.text) for name, a in answers.items() if name in ("base", "perpcs")
         ),
@@ -174,7 +176,7 @@ def _map(show: Show) -> None:
         show.engine.pool.sharers(person.task),
         sort=show.record.sort,
         module=LAYERS,
-        names=column_names(person.assembly, portraits, 18) if portraits.sharers else (),
+        names=sharer_names(person.assembly.sharers, portraits, 18) if portraits.sharers else (),
         only=fewest(person.assembly, MOST)[:MOST_PRESENTED],
         dark=is_dark(),
     )
@@ -217,19 +219,22 @@ def _without(show: Show) -> None:
     name = called(assembly.sharers, assembly.sharers.index(id), portraits)
     st.html(
         f"<h1>What if {escape(name)} withdrew their pieces?</h1><p class='pp-lede'>They hold {100 * share:.0f} "
-        "% of all weight here. The other sharers at each position take it over; the model does not run.</p>"
+        f"% of all weight here. {TAKEN_OVER}</p>"
     )
     after = assembly.without_sharers([id]).weights
     module = split_label(assembly.positions[int(np.abs(assembly.weights - after).sum(axis=1).argmax())])[1]
+    by = np.abs(assembly.weights - after)[rows_of(assembly.positions, module)].sum(axis=0)
     figure = difference_map(
         assembly.weights,
         after,
         assembly.positions,
         show.engine.pool.sharers(show.person.task),
         module=module,
+        names=sharer_names(assembly.sharers, portraits, 18),
+        only=np.argsort(-by)[:MOST_PRESENTED].tolist(),
         dark=is_dark(),
     )
-    figure.update_layout(legend_font_size=_LARGE, height=430, margin={"l": 70, "b": 120})
+    figure.update_layout(legend_font_size=_LARGE, height=450, margin={"l": 70, "b": 220})
     figure.update_traces(
         {f"marker.colorbar.{part}font.size": _LARGE for part in ("tick", "title.")},
         lambda trace: bool(trace.marker.colorbar.title.text),
