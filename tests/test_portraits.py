@@ -1,11 +1,13 @@
 """Portraits of sharers, and the map that names its columns by them."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fakes import FakeEngine
+from helpers import by_key, open_page, shown
 
 from perpcs.assembly.explain import contributions, fewest
 from perpcs.figures.assembly_map import assembly_map
@@ -97,3 +99,30 @@ def test_the_map_draws_the_named_columns_alone_and_names_them():
     assert f"“{portraits.of(ADA.sharers[needed[0]]).name}”" in said
     assert f"{len(needed)} of 40 sharers bring 90 %" in said
     assert sharer_names(ADA.sharers, Portraits())[0] == "s000"
+
+
+@pytest.mark.parametrize(
+    ("page", "link"),
+    [
+        ("overview", {}),
+        *(("assemble", {"view": view}) for view in ("piece", "words", "whatif", "numbers", "difference")),
+        *(("assemble", {"present": slide}) for slide in ("story-3", "map", "piece", "without")),
+        ("sharers", {}),
+        ("method", {}),
+    ],
+)
+def test_sharers_go_by_their_names_on_every_page(fake, page, link):
+    """Their numbers are in hovers alone: in titles of elements and in the data of charts."""
+    named = {one.id: Portrait(f"ferry {'x' * n}", ("ferry",)) for n, one in enumerate(PEOPLE)}
+    fake.stored.portraits_by_task = dict.fromkeys(("LaMP_4", "LaMP_2", "LaMP_1"), Portraits("x", "y", named))
+    app = open_page(page, **link)
+    if link.get("view") == "whatif":
+        by_key(app, "button_group", "whatif").set_value("sharer").run()
+        assert any(option.endswith(named["s000"].name) for option in app.selectbox[-1].options)
+    numbers = "|".join(one.id for one in PEOPLE)
+    said = [shown(app), *(option for box in [*app.selectbox, *app.multiselect] for option in box.options)]
+    assert not re.findall(rf"\b(?:{numbers})\b", " ".join(said))
+    for chart in app.get("plotly_chart"):
+        axes = [axis for name, axis in json.loads(chart.proto.spec)["layout"].items() if "axis" in name]
+        ticks = [str(tick) for axis in axes for tick in axis.get("ticktext") or ()]
+        assert not re.findall(rf"\b(?:{numbers})\b", " ".join(ticks))

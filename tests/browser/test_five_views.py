@@ -28,7 +28,7 @@ def test_a_newcomer_looks_closer(studio, open_tab):
     open_view(tab, "What if")
     tab.locator(".st-key-whatif").wait_for()
     tab.locator(".st-key-whatif").get_by_text("without a sharer").click()
-    tab.get_by_role("heading", name="Without sharer").wait_for()
+    tab.get_by_role("heading", name="Without ").first.wait_for()
     with tab.expect_download() as waiting:
         tab.get_by_role("button", name="SVG of this difference").click()
     assert waiting.value.suggested_filename.endswith(".svg")
