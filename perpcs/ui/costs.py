@@ -279,9 +279,8 @@ def _figure(title: str, figure: Any, name: str, csv: str) -> None:
 def _note(finding: Finding, task: str, found: Mapping[str, Any]) -> None:
     st.html(
         f'<p class="pp-quiet">{escape(title_of(task))}, n = {escape(str(found.get("users")))} people, the same queries '
-        "everywhere. Whiskers: 95 % intervals over people. Dotted line: the base model. Fewer sharers are drawn at "
-        "random, the few among the many. Surely: by an interval of the difference, person by person, that excludes "
-        "0.</p>"
+        "everywhere. Whiskers: 95 % intervals over people. Dotted line: the base model. Smaller sets of sharers are "
+        "random subsets of the larger ones. Significantly: the interval of the paired difference excludes 0.</p>"
     )
     made_by(finding)
 

@@ -235,7 +235,7 @@ _PRESET_NAMES = {
 }
 _LABELS = {
     "router": "Router",
-    "start": "Where the step begins",
+    "start": "Start of the step",
     "gates": "Gates",
     "normalise": "Normalise",
     "centre": "Subtract the mean over sharers",
@@ -422,7 +422,7 @@ def with_replies(record: Studio, source: str, seen: Look) -> bool:
     if not seen.replies:
         return True
     return st.checkbox(
-        f"With the {seen.replies:,} answers to others", True, key=f"replies-{source}-{record.generation}"
+        f"Include the {seen.replies:,} replies to others", True, key=f"replies-{source}-{record.generation}"
     )
 
 

@@ -94,7 +94,7 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
 def portrait_said(portrait: Portrait) -> str:
     """Who this is, in a few words."""
     about = f"writes about {', '.join(portrait.words)}" if portrait.words else ""
-    habits = f"stands out by {', '.join(portrait.habits)}" if portrait.habits else ""
+    habits = f"stands out for {', '.join(portrait.habits)}" if portrait.habits else ""
     return "; ".join(filter(None, (about, habits)))
 
 
