@@ -427,7 +427,7 @@ def take_back_panel(engine: "Engine", record: Studio) -> None:
     with st.container(key="take-back-box"), st.expander("Take pieces back"):
         st.html(
             '<p class="pp-quiet">They are removed from the copy’s files. Where somebody used them, the weight goes to '
-            "the other sharers at that position, in proportion; a position without another sharer falls back to the base "
+            "the other sharers at that position, in proportion; a position without others falls back to the base "
             "model.</p>"
         )
         with st.form("take-back-form", border=False, clear_on_submit=True):
