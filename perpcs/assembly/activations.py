@@ -1,4 +1,4 @@
-"""Routing by what the model is about to say: the gates of the paper, and what can stand in their place.
+"""Routing by activations: the gates of the paper, and alternatives to them.
 
     history item i --> base layers --> position p: score target tokens -> top k -> softmax = w_ip
                                             |                                        |
@@ -26,7 +26,7 @@ routers do that never run the model: whole sharers by the likeness of their hist
     retrieval   PEFT retrieval: cosine of the person's and the sharers' embeddings, the same choice at every position
     uniform     every shared piece alike                random     k pieces at each position, drawn for each history
 
-Per-Pcs must beat all three, or reading the person layer by layer is worth nothing.
+Per-Pcs must beat all three; otherwise choosing layer by layer is useless.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ def width(options: Selecting, sharers: int) -> int:
 def gumbel(options: Selecting, shape: Sequence[int]) -> Tensor | None:
     """Noise to sample with, of the given shape (..., S); None where nothing is sampled.
 
-    The k largest of logits plus Gumbel noise are k draws from their softmax without putting back.
+    The k largest of logits plus Gumbel noise are k draws from their softmax without replacement.
     """
     if options.selector != "sample":
         return None
@@ -113,8 +113,8 @@ def likeness(pool: Pool, task: str, items: Sequence[Item]) -> Tensor:
 
 
 def by_scores(history: History, scores: np.ndarray | Tensor, options: Selecting) -> Routed:
-    """Weights from scores (P, S) that no pass of the model made. No item votes: the choice is the same whatever was
-    written where.
+    """Weights from scores (P, S) that no pass of the model made. No item votes: the choice does not depend on single
+    items.
     """
     scores = torch.as_tensor(scores)
     N, P, S = history.shape
@@ -130,7 +130,7 @@ def by_scores(history: History, scores: np.ndarray | Tensor, options: Selecting)
 
 
 class _PassEnds(Exception):
-    """Raised by the last position's adapter: nothing after it is needed."""
+    """Raised by the last position's adapter to end the pass."""
 
 
 @torch.no_grad()

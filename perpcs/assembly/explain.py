@@ -1,4 +1,4 @@
-"""What follows from a stored assembly without running the model: what an item, a sharer or a layer did for a person.
+"""Analyses of a stored assembly that do not run the model: the effect of an item, a sharer or a layer.
 
     leave one out     additive weights are a mean over the items, so without item i they are (sum - w_i) / (N - 1)
     moved             half the L1 distance of two positions' shares of weight: 0 = the same mix, 1 = nothing in common
@@ -29,7 +29,7 @@ from perpcs.assembly.router import FEWEST_TO_CHECK
 
 
 END = "end of text"
-"""What stands for the token that ends an item's own text."""
+"""Placeholder for the token that ends an item's own text."""
 OVER_USED = 3.0
 """A sharer who holds more than so many times an even share of all weight is over-used."""
 
@@ -117,8 +117,8 @@ def shares(weights: np.ndarray) -> np.ndarray:
 def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """How much of each position's mix changed, (P,): 0 = the same, 1 = nothing in common.
 
-    A position that has weight on one side only has moved as a whole. The signs of weights count: a piece that is added
-    on one side and taken away on the other has nothing in common.
+    A position with weight on one side only has moved completely. The signs of weights count: a piece that is added on
+    one side and subtracted on the other has nothing in common.
     """
     return _distance(_signed(before), _signed(after))
 
@@ -149,7 +149,7 @@ def changes(before: np.ndarray, after: np.ndarray, count: int = 10) -> list[Chan
 
 
 def item_influence(assembly: Assembly) -> np.ndarray:
-    """How far the person would move, on the mean over positions, without each item: (N,), 0 to 1.
+    """How much the mix would change without each item, averaged over positions: (N,), 0 to 1.
 
     Equal to ``moved(weights, without_item(i)).mean()`` for every i, in one pass over the items.
 
@@ -197,7 +197,7 @@ def without_positions(assembly: Assembly, positions: Sequence[int]) -> Assembly:
 
 
 def most_kept(assembly: Assembly) -> int:
-    """The largest k that ``with_k`` can take away from."""
+    """The largest k that changes something in ``with_k``."""
     return int(assembly.choices.shape[2]) if assembly.additive else int((assembly.weights != 0).sum(axis=1).max())
 
 

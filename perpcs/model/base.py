@@ -97,7 +97,7 @@ def reached_layers(model: Any) -> tuple[list[str], Tensor]:
 
 @torch.no_grad()
 def refuse_ahead(model: Any, hidden: Tensor) -> None:
-    """Make sure that a model writes one token after the other.
+    """Make sure that a model is autoregressive.
 
     Args:
         hidden: its last hidden states of ``PROBE``.

@@ -25,7 +25,7 @@ functions, so there is one layer. The adapter is an argument of a call: ``adapte
 Mixing is as exact as with LoRA: the mean over items of scalings is the scaling of the mean. On disk and in training a
 piece is an A without rows and a B with one column, V, so that everything around it is the same.
 
-Attention that can be asked what it saw, and that can be given a text read before.
+Attention whose latest inputs can be read, and that can reuse the keys and values of a text read before.
 
 transformers calls an attention function by its name. The one here computes what torch's does, in float32 or more, and
 
@@ -50,7 +50,7 @@ from torch import Tensor, nn
 
 
 NAME = "float32_on_cpu"
-"""What transformers knows the function by."""
+"""The function's name in transformers."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def target_mask(batch: Sequence[Encoded], length: int, device: torch.device | st
 
 
 def length_batches(lengths: Sequence[int], max_tokens: int, max_rows: int = 64) -> list[list[int]]:
-    """Indices grouped so that texts of like length share a batch of at most ``max_tokens`` padded tokens."""
+    """Indices grouped so that texts of similar length share a batch of at most ``max_tokens`` padded tokens."""
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         current = batches[-1] if batches else None
@@ -265,7 +265,7 @@ def item_gains(
     """The gains of ``batches_of_gains``: (N, P, S).
 
     Args:
-        on_batch: told the number of the batch that is done.
+        on_batch: called with the number of the finished batch.
     """
     out = no_gains(base, len(encoded), pieces.sharers)
     for number, (rows, gains, _) in enumerate(batches_of_gains(base, pieces, encoded, batch_tokens=batch_tokens)):

@@ -12,7 +12,7 @@ from tiny import write_tiny_pool
 pytestmark = pytest.mark.browser
 MARK = "zebrafinchlantern"
 LINES = "\n".join(f"why the {MARK} number {i} sings" for i in range(8))
-SECONDS = 12
+SECONDS = 6
 COUNTER = '''
 import gc, os, signal
 
