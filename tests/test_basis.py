@@ -15,8 +15,8 @@ from perpcs.model.basis import _ADAPTER, AdaptedLinear, Factors, Pieces, adapted
 
 
 def added(x: torch.Tensor, factors: Factors) -> torch.Tensor:
-    """What factors add for x: neither the layer nor its output changes it."""
-    return factors.added(x, torch.empty(0), torch.nn.Identity())
+    """What factors add for x: neither the layer nor its output y changes it."""
+    return factors.added(x, x.new_empty(*x.shape[:2], factors.Bt.shape[-1]), nn.Identity())
 
 
 def conv1d(n, d):

@@ -183,7 +183,7 @@ def test_nothing_scales_them(kind):
 
 def test_a_prefix_stands_where_attention_is_read(model_folder):
     base = load_tiny(model_folder("llama"), modules=("q_proj",))
-    with pytest.raises(PerpcsError, match="does not read output of attention"):
+    with pytest.raises(PerpcsError, match="does not read what attention gives"):
         train_pieces(base, histories(base), IDS, PieceSettings(kind="prefix", rank=2, alpha=2.0))
 
 

@@ -15,7 +15,7 @@ fixed. In a record it is one flat array of half floats: A (n) then B (d), positi
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -97,7 +97,9 @@ def fit_history(history: History, options: FitOptions, of: int | None = None) ->
     return Routed(weights, gains.mean(axis=0), *named_pieces(gains))
 
 
-def named_pieces(gains: np.ndarray, k: int = _NAMED) -> tuple[np.ndarray, np.ndarray]:
+def named_pieces(
+    gains: Annotated[np.ndarray, "N P S"], k: int = _NAMED
+) -> tuple[Annotated[np.ndarray, "N P k"], Annotated[np.ndarray, "N P k"]]:
     """For each item the k pieces with the largest gains, (N, P, k), and their shares of the sum of these gains."""
     k = min(k, gains.shape[2])
     index = np.argsort(-gains, axis=2, kind="stable")[:, :, :k]
@@ -119,7 +121,7 @@ def item_gradients(
     return gains * task.mask.cpu().numpy()
 
 
-def sureness(gains: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def sureness(gains: Annotated[np.ndarray, "N S"], shares: Annotated[np.ndarray, "N"]) -> Annotated[np.ndarray, "S"]:
     """How certain it is that each piece helps: gains of a position's pieces (N, S) -> (S,), the mean gain in units of
     ``_SURE`` standard errors over the items.
 

@@ -18,7 +18,7 @@ interval would be too narrow.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class TokenScores:
     items: tuple[ItemTokens, ...]
 
 
-def contributions(assembly: Assembly, positions: Sequence[int] | None = None) -> np.ndarray:
+def contributions(assembly: Assembly, positions: Sequence[int] | None = None) -> Annotated[np.ndarray, "S"]:
     """Each sharer's share of what all pieces bring, (S,), summing to 1; all 0 where no piece has weight.
 
     With routers that use the loss: weight times gain, summed over positions, the first-order fall of the history's
@@ -107,14 +107,14 @@ class Usage:
 # ---- two tables of weights ------------------------------------------------------------------------------------------
 
 
-def shares(weights: np.ndarray) -> np.ndarray:
+def shares(weights: Annotated[np.ndarray, "P S"]) -> Annotated[np.ndarray, "P S"]:
     """Each piece's share of its position's weight, by size: (P, S) -> (P, S); 0 where a position has none."""
     size = np.abs(weights)
     total = size.sum(axis=-1, keepdims=True)
     return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
 
 
-def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def moved(before: Annotated[np.ndarray, "P S"], after: Annotated[np.ndarray, "P S"]) -> Annotated[np.ndarray, "P"]:
     """How much of each position's mix changed, (P,): 0 = the same, 1 = nothing in common.
 
     A position with weight on one side only has moved completely. The signs of weights count: a piece that is added on
@@ -132,12 +132,12 @@ def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(one.any(axis=-1) != other.any(axis=-1), 1.0, np.minimum(distance, 1.0))
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def agreement(one: Annotated[np.ndarray, "P S"], other: Annotated[np.ndarray, "P S"]) -> Annotated[np.ndarray, "P"]:
     """What two tables have in common at each position, (P,): 1 = the same mix, 0 = no piece in common."""
     return 1.0 - moved(one, other)
 
 
-def changes(before: np.ndarray, after: np.ndarray, count: int = 10) -> list[Change]:
+def changes(before: Annotated[np.ndarray, "P S"], after: Annotated[np.ndarray, "P S"], count: int = 10) -> list[Change]:
     """The pieces whose weights differ most, largest difference first."""
     size = np.abs(after - before).ravel()
     order = np.argsort(-size, kind="stable")[:count]
@@ -148,7 +148,7 @@ def changes(before: np.ndarray, after: np.ndarray, count: int = 10) -> list[Chan
 # ---- what if --------------------------------------------------------------------------------------------------------
 
 
-def item_influence(assembly: Assembly) -> np.ndarray:
+def item_influence(assembly: Assembly) -> Annotated[np.ndarray, "N"]:
     """How much the mix would change without each item, averaged over positions: (N,), 0 to 1.
 
     Equal to ``moved(weights, without_item(i)).mean()`` for every i, in one pass over the items.
@@ -237,7 +237,7 @@ def usage(tables: Sequence[np.ndarray]) -> Usage:
     return Usage(share, tuple(int(s) for s in np.flatnonzero(share == 0)), tuple(over))
 
 
-def own_piece_probability(assembly: Assembly, sharer: str) -> np.ndarray:
+def own_piece_probability(assembly: Assembly, sharer: str) -> Annotated[np.ndarray, "P"]:
     """At each position, how much of a sharer's own history goes to their own piece, (P,).
 
     With an additive router it is the mean over items of the probability that an item gives its owner's piece. A router
