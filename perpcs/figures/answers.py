@@ -204,7 +204,8 @@ def likeness_html(name: str, habits: Habits, answers: Mapping[str, str], gold: s
     agree = [sum(style[trait] == value for trait, (value, _) in usual.items()) for style in styles.values()]
     foot = "".join(f"<td><b>{count} of {len(rows)}</b></td>" for count in agree)
     return (
-        f'<div class="pp-scroll"><table class="pp-habits"><thead><tr><th scope="col">trait</th>{head}</tr></thead>'
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        f'<table class="pp-habits"><thead><tr><th scope="col">trait</th>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}<tr><th scope="row">like this person</th><td></td>{foot}</tr></tbody></table></div>'
     )
 

@@ -277,7 +277,8 @@ def places_html() -> str:
     )
     pieces = "".join(f"<td>{'yes' if kind in PIECES else 'no'}</td>" for kind in KINDS)
     return (
-        '<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">Where each method acts, from the '
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        '<table class="pp-results"><caption class="pp-quiet">Where each method acts, from the '
         f'question to the answer</caption><thead><tr><th scope="col">place</th>{head}</tr></thead><tbody>{rows}'
         f'<tr><th scope="row">can be cut into pieces</th>{pieces}</tr></tbody></table></div>'
     )
@@ -301,7 +302,8 @@ def readers_html(labels: Sequence[str], rows: Sequence[tuple[str, Sequence[float
             cells.append(f"<td>{number}{mark}{bar}</td>")
         body.append(f'<tr><th scope="row">{escape(says)}</th>{"".join(cells)}</tr>')
     return (
-        '<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">Probability of each label. Bold: '
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        '<table class="pp-results"><caption class="pp-quiet">Probability of each label. Bold: '
         'the likeliest. ✓: what the reader’s traits say</caption><thead><tr><th scope="col">reader</th>'
         f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )

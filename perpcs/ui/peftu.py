@@ -189,7 +189,8 @@ def table_html(task: Mapping[str, Any], cells: Mapping[str, Cell]) -> str:
             f'<tr><th scope="row" style="--m:{figures.colour_of(name)}">{escape(title_of(name))}</th>{body}</tr>'
         )
     return (
-        f'<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">{escape(str(task.get("title")))}. '
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        f'<table class="pp-results"><caption class="pp-quiet">{escape(str(task.get("title")))}. '
         "<b>Bold</b>: the interval of the difference excludes 0, paired person by person</caption><thead><tr>"
         f'<th scope="col">method</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )

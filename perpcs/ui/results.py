@@ -321,7 +321,8 @@ def table_html(
 
 def _table(caption: str, head: str, body: list[str]) -> str:
     return (
-        f'<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">{escape(caption)}</caption>'
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        f'<table class="pp-results"><caption class="pp-quiet">{escape(caption)}</caption>'
         f'<thead><tr><th scope="col">method</th>{head}</tr></thead>{"".join(body)}</table></div>'
     )
 
