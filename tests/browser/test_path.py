@@ -22,7 +22,7 @@ def paste(tab) -> None:
     tab.keyboard.press("Control+Enter")
 
 
-@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 720, "light"), (390, 844, "dark")])
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 720, "light")])
 def test_a_stranger_goes_from_pasted_text_to_a_file_in_seven_clicks(studio, open_tab, width, height, scheme):
     tab = open_tab(studio.url, width, height, scheme)
     clicks = []
