@@ -26,6 +26,8 @@ LAYERS = "layers"
 """In place of a module: a row for each layer, the mean over its modules."""
 ALL = "all"
 """In place of a module: all positions."""
+MOST_NAMES = 42
+"""More columns than this are too narrow for a name each."""
 LETTER = 11
 """Pixels that a row's label needs."""
 _LABEL = re.compile(r"layer (\d+), (.+)")
@@ -96,6 +98,12 @@ def cluster_words(order: Sequence[int], sharers: Sequence[Sharer]) -> dict[int, 
 def named_rows(count: int, height: int) -> range:
     """Which of a map's rows are named: all, or every n-th if rows are lower than a letter."""
     return range(0, count, max(1, -(-LETTER // height)))
+
+
+def column_ticks(names: Sequence[str], columns: Sequence[int], panels: int = 1) -> tuple[list[int], list[str]]:
+    """Which columns of a map are named and how: all, or every n-th where columns are narrower than a line."""
+    at = list(range(0, len(columns), max(1, -(-len(columns) * panels // MOST_NAMES))))
+    return at, [names[columns[x]] for x in at]
 
 
 def row_ticks(positions: Sequence[str], rows: Sequence[int], height: int) -> tuple[list[int], list[str]]:
@@ -408,8 +416,8 @@ def called(sharers: Sequence[str], number: int, portraits: Portraits) -> str:
     return f"“{name}”" if name else f"sharer {short_names(sharers)[number]}"
 
 
-def column_names(assembly: Assembly, portraits: Portraits, most: int = 26) -> list[str]:
+def sharer_names(sharers: Sequence[str], portraits: Portraits, most: int = 26) -> list[str]:
     """A name for each sharer: from their portrait, else their number."""
-    numbers = short_names(assembly.sharers)
-    named = [portraits.of(id).name or number for id, number in zip(assembly.sharers, numbers, strict=True)]
+    numbers = short_names(sharers)
+    named = [portraits.of(id).name or number for id, number in zip(sharers, numbers, strict=True)]
     return [name if len(name) <= most else name[: most - 1].rstrip(" ,") + "…" for name in named]

@@ -14,7 +14,7 @@ from perpcs.assembly.routers import PRESETS, decided_by
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Evaluation, Measure, commands, read_evaluations
 from perpcs.figures import model_card as rows
-from perpcs.figures.columns import column_names
+from perpcs.figures.columns import sharer_names
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title
 from perpcs.figures.model_card import title_of as task_title
 from perpcs.figures.story import STEPS, Story, explanation, size_html, story_html
@@ -178,7 +178,7 @@ def _quality_table(one: Evaluation) -> str:
         body.append([name, _measure(row.metric, one.users), _measure(row.nll, one.users)])
     caption = (
         f"<b>{escape(task_title(one.task))}</b>, n = {one.users:,} people, {one.queries:,} queries "
-        f'<small class="pp-quiet">from results/{escape(one.file)}</small>'
+        f'<small class="pp-quiet">from results/quality/{escape(one.file)}</small>'
     )
     sense = "lower" if metric == "mae" else "higher"
     measure = f"{_METRICS[metric]}<br><small>{sense} is better</small>"
@@ -282,7 +282,7 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         sharers=engine.pool.sharers(record.task),
         user_bytes=engine.user_bytes,
         query=query,
-        names=tuple(column_names(assembly, engine.stored.portraits(record.task), 40)),
+        names=tuple(sharer_names(assembly.sharers, engine.stored.portraits(record.task), 40)),
         answers=tuple((a.method, title_of(a.method, assembly.router), a.text) for a in stored),
         fit=fit_sentence(assembly, f"{name}’s") if is_checked(assembly) else "",
     )
