@@ -151,7 +151,7 @@ def test_the_container_has_no_rights_and_is_watched():
     assert "chown=0:0" in last, "what it runs must not be its user's to change"
     # The folder of weights is made for its owner alone: without this nobody but root could read it.
     assert recipe.index("shipped_folder") < recipe.index("chmod -R a+rX,go-w .") < recipe.rindex("\nFROM ")
-    assert {".git", ".venv", "build"} <= set((ROOT / ".dockerignore").read_text().split())
+    assert {".git", ".venv", "build"} <= set((ROOT / "docs" / "Containerfile.dockerignore").read_text().split())
     assert not re.search(r"^RUN .*(?:curl|wget|chmod 777)", recipe, re.MULTILINE)
     how = (ROOT / "docs" / "SECURITY.md").read_text()
     assert {"--read-only", "--cap-drop ALL", "no-new-privileges", "127.0.0.1:8501"} <= set(
