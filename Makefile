@@ -16,8 +16,8 @@ help:
 	@echo "make app          start the studio on port $(PORT)   (POOL=folder opens another pool, PORT=8600 another port)"
 	@echo "make test         run all tests                  (PYTEST_ARGS='-k layer' runs some of them)"
 	@echo "make lint         ruff and mypy"
-	@echo "make bench        time assembling, a class that asks at once, starting and pressing, into results/"
-	@echo "make evaluate     all methods on real held-out people, into results/   (DATA=folder of people's files, hours)"
+	@echo "make bench        time assembling, a class that asks at once, starting and pressing, into results/speed"
+	@echo "make evaluate     all methods on real held-out people, into results/quality   (DATA=folder of people's files, hours)"
 	@echo "make screenshots  pictures of every page, light and dark, into docs/screenshots"
 	@echo "make pool         build the pool 'people' again, into assets/         (DATA=folder of people's files, hours)"
 	@echo "make fuzz         broken files of every kind for every reader, ten minutes"
@@ -59,7 +59,7 @@ METHODS ?= base,random-history,rag,pag,pag-counted,retrieval,perpcs:paper,perpcs
 
 evaluate: data env
 	@for task in $(TASKS); do $(BIN)/perpcs evaluate --task $$task $(if $(POOL),--pool "$(POOL)") \
-	--users "$(DATA)/$$task/target_users.json" --items 40 --methods "$(METHODS)" --out results/evaluate_$$task.json \
+	--users "$(DATA)/$$task/target_users.json" --items 40 --methods "$(METHODS)" --out results/quality/evaluate_$$task.json \
 	|| exit 1; done
 
 screenshots: env-dev

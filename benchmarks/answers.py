@@ -1,6 +1,6 @@
 """What answers are like: 100 inputs that nobody trained on, answered for example people by the default router, counted.
 
-    python -m benchmarks.answers --pool people        writes results/answers.json
+    python -m benchmarks.answers --pool people        writes results/quality/answers.json
 
 The inputs (benchmarks/inputs.json) are articles, abstracts, reviews and plain statements written for this. Each
 is asked for an example person of its task, in turn. An answer counts as bad where it loops, is empty or contains a
@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.common import DEFAULT_POOL, RESULTS, about, write_result
+from benchmarks.common import DEFAULT_POOL, QUALITY, about, write_result
 from perpcs.cli import pool_folder
 from perpcs.personalizers.methods import Prepared
 from perpcs.serve.answer import marks_of
@@ -24,7 +24,7 @@ METHODS = ("base", "perpcs")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pool", default=str(DEFAULT_POOL))
-    parser.add_argument("--out", type=Path, default=RESULTS / "answers.json")
+    parser.add_argument("--out", type=Path, default=QUALITY / "answers.json")
     options = parser.parse_args()
     engine = Engine.open(pool_folder(options.pool))
     inputs = json.loads((Path(__file__).parent / "inputs.json").read_text())

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, take_turns, write_result, writers
+from benchmarks.common import DEFAULT_POOL, SPEED, about, print_table, take_turns, write_result, writers
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import make_router
@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=50, help="items of the assembled history (default: %(default)s)")
     parser.add_argument("--users", type=int, default=32, help="different people in a batch (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="runs behind each median (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_assembly.json")
+    parser.add_argument("--out", type=Path, default=SPEED / "assembly.json")
     asked = parser.parse_args()
     result = measure(asked.pool, items=asked.items, users=asked.users, repeats=asked.repeats)
     print_table(table(result))

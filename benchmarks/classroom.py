@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import DEFAULT_POOL, RESULTS, about, print_table, take_turns, write_result, writers
+from benchmarks.common import DEFAULT_POOL, SPEED, about, print_table, take_turns, write_result, writers
 from perpcs.personalizers.methods import Prepared
 from perpcs.serve.engine import Engine
 from perpcs.tasks import Query, get_task
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, default=DEFAULT_POOL, help="a pool's folder (default: people)")
     parser.add_argument("--people", type=int, default=16, help="who ask at the same moment (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="runs behind each median (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_classroom.json")
+    parser.add_argument("--out", type=Path, default=SPEED / "classroom.json")
     asked = parser.parse_args()
     result = measure(asked.pool, people=asked.people, repeats=asked.repeats)
     write_result(asked.out, result)

@@ -17,7 +17,7 @@ from perpcs.pool.store import Pool
 from perpcs.tasks import Item, Query, Task
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "results"
+QUALITY, SPEED = ROOT / "results" / "quality", ROOT / "results" / "speed"
 DEFAULT_POOL = ROOT / "assets" / "pools" / "people"
 
 

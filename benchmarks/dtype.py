@@ -1,6 +1,6 @@
 """float32 against bfloat16 on this machine's CPU: a forward pass, a training pass and decoding of the shipped base.
 
-    python -m benchmarks.dtype        writes results/bench_dtype.json
+    python -m benchmarks.dtype        writes results/speed/dtype.json
 
 What ``auto`` picks (perpcs/model/base.py) comes from this: bfloat16 where the CPU has such products and weights are
 large. Ratios are over float32 in the same run.
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import torch
 
-from benchmarks.common import RESULTS, print_table, take_turns, write_result
+from benchmarks.common import SPEED, print_table, take_turns, write_result
 from perpcs.evaluate.experiments import commit
 from perpcs.model import opened
 from perpcs.model.base import BaseModel, load_base, rounds_fast
@@ -34,7 +34,7 @@ def main() -> None:
         "speeds": speeds,
         "bfloat16_over_float32": ratios,
     }
-    write_result(RESULTS / "bench_dtype.json", result)
+    write_result(SPEED / "dtype.json", result)
     print_table([("", *speeds), *((what, *(speeds[kind][what] for kind in speeds)) for what in ratios)])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError
 
-from benchmarks.common import DEFAULT_POOL, RESULTS, ROOT, about, print_table, timing, write_result
+from benchmarks.common import DEFAULT_POOL, ROOT, SPEED, about, print_table, timing, write_result
 from benchmarks.startup import ONE_LINE, PACKAGES, PATIENCE, VIEW, await_sight, open_browser, see, serve
 from perpcs.errors import PerpcsError
 from perpcs.pool.store import Pool
@@ -209,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Seconds that a visitor waits on a running server.")
     parser.add_argument("--pool", type=Path, default=DEFAULT_POOL, help="a pool's folder (default: the small town)")
     parser.add_argument("--runs", type=int, default=5, help="how often each thing is done (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_interactions.json")
+    parser.add_argument("--out", type=Path, default=SPEED / "interactions.json")
     asked = parser.parse_args()
     result = measure(asked.pool, asked.runs)
     print_table(table(result))

@@ -28,7 +28,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
-from benchmarks.common import DEFAULT_POOL, RESULTS, ROOT, about, print_table, timing, write_result
+from benchmarks.common import DEFAULT_POOL, ROOT, SPEED, about, print_table, timing, write_result
 from perpcs.errors import PerpcsError
 from perpcs.pool.store import Pool
 
@@ -238,7 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Seconds from the start command to useful pages.")
     parser.add_argument("--pool", type=Path, default=DEFAULT_POOL, help="a pool's folder (default: the small town)")
     parser.add_argument("--runs", type=int, default=3, help="how many times the app is started (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=RESULTS / "bench_startup.json")
+    parser.add_argument("--out", type=Path, default=SPEED / "startup.json")
     asked = parser.parse_args()
     result = measure(asked.pool, runs=asked.runs)
     print_table(table(result))

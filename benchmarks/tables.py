@@ -1,4 +1,4 @@
-"""The tables of docs/RESULTS.md, from the files in results/: so that no number in it is typed by hand.
+"""The tables of docs/RESULTS.md, from the files in results/quality/: so that no number in it is typed by hand.
 
 python -m benchmarks.tables
 """
@@ -6,7 +6,7 @@ python -m benchmarks.tables
 import json
 from typing import Any
 
-from benchmarks.common import RESULTS
+from benchmarks.common import QUALITY
 from perpcs.evaluate.metrics import paired
 from perpcs.evaluate.protocol import person_losses
 from perpcs.figures.results import RULES
@@ -20,7 +20,7 @@ _NAMES = {
     "pag-counted": "PAG, a counted profile",
     "random-history": "control: items of other people",
     "perpcs": "Per-Pcs + Newton weights",
-    "perpcs:from_gates": "Per-Pcs + Newton weights from the gates",
+    "perpcs:from_base": "Per-Pcs + Newton weights from the base model",
     "perpcs:paper": "Per-Pcs, gates as published",
     "perpcs:gate": "Per-Pcs, distilled gates",
     "perpcs:prototype": "Per-Pcs, prototype",
@@ -170,14 +170,14 @@ _EXPERIMENTS = {"history": history_table, "separation": separation_table, "robus
 
 
 def main() -> None:
-    results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("evaluate_*.json"))]
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(QUALITY.glob("evaluate_*.json"))]
     print("\n".join(summary(results)) + "\n")
     for result in results:
         print("\n".join(table(result)) + "\n")
     print("\n".join(over_tasks(results)) + "\n")
     for name, rows in _EXPERIMENTS.items():
-        if (RESULTS / f"{name}.json").exists():
-            print("\n".join(rows(json.loads((RESULTS / f"{name}.json").read_text("utf-8")))) + "\n")
+        if (QUALITY / f"{name}.json").exists():
+            print("\n".join(rows(json.loads((QUALITY / f"{name}.json").read_text("utf-8")))) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import DEFAULT_POOL, RESULTS, about, write_result
+from benchmarks.common import DEFAULT_POOL, SPEED, about, write_result
 from perpcs.assembly.routers import PRESETS
 from perpcs.cli import pool_folder
 from perpcs.model.likelihood import encode_pair, length_batches, pad_right
@@ -30,7 +30,7 @@ METHODS = ("base", "rag", "rag:4", "retrieval", "perpcs", "perpcs:paper")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pool", default=str(DEFAULT_POOL))
-    parser.add_argument("--out", type=Path, default=RESULTS / "waits.json")
+    parser.add_argument("--out", type=Path, default=SPEED / "waits.json")
     options = parser.parse_args()
     engine = Engine.open(pool_folder(options.pool))
     headlines = [item for person in engine.pool.examples("LaMP_4") for item in person.history]

@@ -347,7 +347,7 @@ def _oracle(traits: Path) -> dict[str, Mapping[str, str]] | None:
 def run_peftu(options: argparse.Namespace) -> None:
     from perpcs.peftu.experiment import MEASURED, Settings, run_peftu
 
-    out = Path(options.out or "results/peftu.json")
+    out = Path(options.out or "results/quality/peftu.json")
     tasks = tuple(options.task or (MEASURED if options.data else ("smalltown",)))
     data = Path(options.data) if options.data else None
     run_peftu(Settings(tasks=tasks), data, Path("build/peftu"), out, lambda line: print(line, flush=True))

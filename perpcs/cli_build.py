@@ -189,7 +189,7 @@ def add_experiment(
         pool_folder: the folder that a pool's name stands for.
         without_pool: experiments that ask no pool, by name.
     """
-    experiment = commands.add_parser("experiment", help="answer a question about a pool, into results/NAME.json")
+    experiment = commands.add_parser("experiment", help="answer a question about a pool")
     experiment.add_argument(
         "name", help="table1, cost, history, case-study, peftu, or a new file of perpcs/evaluate/experiments"
     )
@@ -198,9 +198,9 @@ def add_experiment(
     experiment.add_argument("--people", type=int, default=14, help="made-up people a task (default: %(default)s)")
     experiment.add_argument("--seed", type=int, default=2026, help="of the made-up people (default: %(default)s)")
     experiment.add_argument("--users", help="folder with TASK/target_users.json, for a pool of real people")
-    experiment.add_argument("--again", action="store_true", help="compute again what results/evaluate_TASK.json holds")
+    experiment.add_argument("--again", action="store_true", help="compute stored evaluations again")
     experiment.add_argument("--data", help="of peftu: folder with the benchmark's files, TASK.json")
-    experiment.add_argument("--out", help="JSON file to write; default results/NAME.json")
+    experiment.add_argument("--out", help="JSON file to write; default results/quality/NAME.json")
     experiment.set_defaults(
         run=lambda options: without_pool.get(options.name, lambda options: _run(options, pool_folder))(options)
     )
@@ -216,7 +216,7 @@ def _run(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -> Non
     pool = Pool(pool_folder(options.pool))
     for name in options.task or ():
         pool.task(name)
-    out = Path(options.out or f"results/{options.name}.json")
+    out = Path(options.out or f"results/quality/{options.name}.json")
     try_writing(out)
     setting = Setting(
         pool=pool,

@@ -7,7 +7,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import sys
+
 import pytest
+import shapes
+
+sys.meta_path.insert(0, shapes.Finder())  # before anything of the package is imported
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from tiny import FAMILIES, SHARERS, merged_model, random_ids, random_pieces, random_weights
 from torch import nn
 
-from perpcs.model.basis import _ADAPTER, AdaptedLinear, Factors, Pieces, adapted, fixed, low_rank, people, repeat_rows
+from perpcs.model.basis import _ADAPTER, AdaptedLinear, Factors, Pieces, adapted, fixed, people, repeat_rows
 
 # ---- one layer -----------------------------------------------------------------------------------------------------
+
+
+def added(x: torch.Tensor, factors: Factors) -> torch.Tensor:
+    """What factors add for x: neither the layer nor its output y changes it."""
+    return factors.added(x, x.new_empty(*x.shape[:2], factors.Bt.shape[-1]), nn.Identity())
 
 
 def conv1d(n, d):
@@ -96,13 +101,13 @@ def test_rows_may_carry_their_own_factors_and_coefficients_may_differ_by_token()
     A, Bt = torch.randn(b, q, n, dtype=torch.float64), torch.randn(b, q, d, dtype=torch.float64)
     c = torch.randn(b, t, q, dtype=torch.float64)
     x = torch.randn(b, t, n, dtype=torch.float64)
-    found = low_rank(x, Factors(A, Bt, c))
+    found = added(x, Factors(A, Bt, c))
     for row in range(b):
         for token in range(t):
             expected = Bt[row].T @ torch.diag(c[row, token]) @ A[row] @ x[row, token]
             torch.testing.assert_close(found[row, token], expected, atol=1e-10, rtol=1e-10)
-    shared = low_rank(x, Factors(A[0], Bt[0], c[:, :1]))
-    own = low_rank(x, Factors(A[:1].expand(b, -1, -1), Bt[:1].expand(b, -1, -1), c[:, :1].expand(-1, t, -1)))
+    shared = added(x, Factors(A[0], Bt[0], c[:, :1]))
+    own = added(x, Factors(A[:1].expand(b, -1, -1), Bt[:1].expand(b, -1, -1), c[:, :1].expand(-1, t, -1)))
     torch.testing.assert_close(shared, own, atol=1e-12, rtol=1e-12)
 
 
@@ -127,9 +132,9 @@ def test_repeated_rows_get_the_factors_of_their_row():
     one = Factors(own.A[0], own.Bt[0], own.c)
     same = Factors(own.A[0], own.Bt[0], own.c[:1])  # one row of coefficients for all
     for factors in (own, one, same):
-        once = low_rank(x, factors).repeat_interleave(3, 0)
+        once = added(x, factors).repeat_interleave(3, 0)
         (repeated,) = repeat_rows(factors, 3)
-        again = low_rank(x.repeat_interleave(3, 0), repeated)
+        again = added(x.repeat_interleave(3, 0), repeated)
         torch.testing.assert_close(again, once, atol=1e-12, rtol=1e-12)
     assert repeat_rows(None, 3) == []
 

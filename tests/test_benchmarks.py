@@ -197,3 +197,14 @@ def test_every_page_is_opened_and_what_is_pressed_is_on_one_of_them():
     assert pages <= set(interactions.PAGES)
     result = {"seconds": {"press: b": {"median_s": 0.25}, "new: a": {"median_s": 1.5}}}
     assert interactions.table(result)[1:] == [["new: a", "1.50"], ["press: b", "0.25"]]
+
+
+def test_one_pasted_text_passes_few_files_and_functions_on_its_way_to_the_map(tiny_pool_folder):
+    from benchmarks import path
+    from perpcs.serve.engine import Engine
+
+    assert not path.passed(lambda: json.loads("{}"))  # the tracer counts this package alone
+    codes = path.trace(Engine.open(tiny_pool_folder, "cpu"))
+    assert {"read_pasted", "assemble", "newton_step", "forward", "assembly_map"} <= {code.co_name for code in codes}
+    assert len({code.co_filename for code in codes}) <= 30
+    assert len(codes) <= 165  # docs/DESIGN.md says what they are; 150 is the goal

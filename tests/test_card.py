@@ -12,7 +12,7 @@ from helpers import contrast, open_page, shown
 from perpcs.evaluate.findings import Measure, commands, evaluation, quality_rows, read_evaluations
 from perpcs.figures import model_card as rows
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title, line_colour
-from perpcs.figures.style import METHOD_COLOURS, paper
+from perpcs.figures.style import METHOD_COLOURS, PAPER
 from perpcs.ui import engine
 
 HASH = FakeEngine().pool.hash
@@ -139,7 +139,8 @@ def test_more_people_count_more_and_a_changed_file_is_read_again(tmp_path):
 def test_commands_name_the_pool_where_it_is_not_the_shipped_one():
     assert commands("LaMP_2", town=True, shipped=True) == (
         "perpcs smalltown --seed 3 --out build/town",
-        "perpcs evaluate --task LaMP_2 --users build/town/LaMP_2/target_users.json --out results/evaluate_LaMP_2.json",
+        "perpcs evaluate --task LaMP_2 --users build/town/LaMP_2/target_users.json"
+        " --out results/quality/evaluate_LaMP_2.json",
     )
     (only,) = commands("LaMP_2", town=False, shipped=False)
     assert "--pool path/to/pool" in only
@@ -195,7 +196,7 @@ def test_the_figure_holds_the_lines_and_their_unit():
 def test_lines_stand_out_and_take_no_methods_colour(dark):
     colours = [line_colour(index, dark) for index in range(7)]
     assert len(set(colours)) == 7
-    assert all(contrast(colour, paper(dark)) >= 3 for colour in colours)
+    assert all(contrast(colour, PAPER[dark]) >= 3 for colour in colours)
     assert not set(colours) & set(METHOD_COLOURS.values())
 
 
@@ -292,7 +293,7 @@ def test_the_card_with_quality(fake, monkeypatch, tmp_path):
         "A synthetic town &amp; no real person.",
         "It copies &lt;words&gt; it has never seen.",
         "CC0-1.0",
-        "News headlines, n = 20 people, 240 queries from results/evaluate_LaMP_4.json",
+        "News headlines, n = 20 people, 240 queries from results/quality/evaluate_LaMP_4.json",
         "0.300 [0.250, 0.350]",
         "Per-Pcs, wrong user",
         "ended between 0.60 (news headlines)",

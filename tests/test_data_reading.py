@@ -31,7 +31,8 @@ FIELD = MESSY.filter(
         bool(text.strip()) and clean_field(text) == text == without_markup(text) and text.lower() not in MISSING
     )
 )
-LINE = st.text(string.ascii_letters + " ,;'", min_size=1, max_size=40).map(str.strip).filter(bool)
+LINE = st.text(string.ascii_letters + " ,;'", min_size=1, max_size=40).map(str.strip)
+LINE = LINE.filter(lambda text: bool(text) and text.lower() not in MISSING)
 
 
 @st.composite

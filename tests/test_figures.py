@@ -51,11 +51,11 @@ from perpcs.figures.results import (
 from perpcs.figures.story import SIDE, STEPS, Story, explanation, size_html, story_html
 from perpcs.figures.style import (
     METHOD_COLOURS,
+    MUTED,
+    PAPER,
     bytes_text,
     mark_size,
     method_colour,
-    muted,
-    paper,
     ratio_text,
     row_height,
     seconds_text,
@@ -394,16 +394,16 @@ def test_one_colour_per_method_and_variants_keep_it():
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_more_weight_stands_out_more_from_the_background(dark):
-    steps = [contrast(weight_colour(w, 1.0, dark), paper(dark)) for w in np.linspace(0, 1, 12)]
+    steps = [contrast(weight_colour(w, 1.0, dark), PAPER[dark]) for w in np.linspace(0, 1, 12)]
     assert steps == sorted(steps)
     assert steps[-1] / steps[0] > 4
     assert len(weight_scale(dark)) == 7
-    assert contrast(muted(dark), paper(dark)) >= 4.5
+    assert contrast(MUTED[dark], PAPER[dark]) >= 4.5
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_weights_below_0_have_a_hue_of_their_own_and_grow_away_from_the_background_too(dark):
-    steps = [contrast(weight_colour(-w, 1.0, dark), paper(dark)) for w in np.linspace(0.05, 1, 12)]
+    steps = [contrast(weight_colour(-w, 1.0, dark), PAPER[dark]) for w in np.linspace(0.05, 1, 12)]
     assert steps == sorted(steps)
     red, _, blue = map(int, re.findall(r"\d+", weight_colour(-0.5, 1.0, dark)))
     assert red > blue

@@ -74,7 +74,7 @@ def test_the_figure_shows_every_number_between_input_and_output():
 
 
 def test_every_symbol_that_lights_up_has_a_rule():
-    css = (engine.RESULTS.parent / "perpcs" / "ui" / "style.css").read_text()
+    css = (engine.ROOT / "perpcs" / "ui" / "style.css").read_text()
     for letter in SYMBOLS:
         assert f".pp-lit:has(.s-{letter}:is(:hover, :focus)) .s-{letter}" in css
 

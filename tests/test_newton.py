@@ -157,24 +157,40 @@ def test_one_item_is_enough(base):
 # ---- the start -------------------------------------------------------------------------------------------------------
 
 GATE = make_router(router="gate", gates="distilled")
-FROM_GATES = make_router(router="newton", start="gates")
+FROM_BASE = make_router(router="newton", start="base")
 
 
-def gated_pieces(base, mask=None):
-    task = random_task_pieces(base, mask)
-    return replace(task, distilled=[-gate for gate in task.gates])
+def share_of_gates(base, task, encoded):
+    """How surely the choice of the gates for all items but the last two makes these likelier."""
+    gates = route(base, task, encoded[:-2], GATE).weights
+    at_base, there = (item_losses(base, task, encoded[-2:], range(2), np.stack([w, w])) for w in (0 * gates, gates))
+    return sureness(at_base - there, np.full(2, 0.5))
 
 
-def test_a_step_from_the_gates_is_the_gates_weights_and_a_step_of_the_loss_there(base):
-    task, encoded = gated_pieces(base), encode(base)[:3]  # too short for folds: eta is 0.5
-    gates = route(base, task, encoded, GATE).weights
-    gains, losses = read_gains(base, task, encoded, 8192, lambda number, weights: None, gates)
-    assert losses == pytest.approx(item_losses(base, task, encoded, range(3), gates[None].repeat(3, 0)), rel=1e-9)
-    assert gains[0, 1, 2] == pytest.approx(slope_at(base, task, encoded[:1], gates, 1, 2), rel=1e-5)
-    found = route(base, task, encoded, FROM_GATES)
-    step = found.extra["length"] * solve(gains.reshape(3, -1), found.extra["damping"], np.full(3, 1 / 3))
-    assert np.abs(step).max() > 0
-    assert found.weights == pytest.approx(gates + step.reshape(gates.shape), rel=1e-9)
+def gated_pieces(base, encoded, mask=None, helps=True):
+    """Pieces with distilled gates, whose choice helps the last two items, or does not."""
+    for seed in range(40):
+        task = random_task_pieces(base, mask, seed=seed)
+        task = replace(task, distilled=[-gate for gate in task.gates])
+        task.pieces.scale /= 20  # large random pieces only do harm
+        if (share_of_gates(base, task, encoded) > 0) == helps:
+            return task
+    raise AssertionError("no such pieces")
+
+
+def test_a_step_from_the_gates_is_their_weights_shrunk_and_a_step_of_the_loss_there(base):
+    encoded = encode(base)[:4]  # none is kept out
+    task = gated_pieces(base, encoded)
+    share = share_of_gates(base, task, encoded)
+    start = share * route(base, task, encoded, GATE).weights
+    gains, losses = read_gains(base, task, encoded, 8192, lambda number, weights: None, start)
+    assert losses == pytest.approx(item_losses(base, task, encoded, range(4), start[None].repeat(4, 0)), rel=1e-9)
+    assert gains[0, 1, 2] == pytest.approx(slope_at(base, task, encoded[:1], start, 1, 2), rel=1e-5)
+    found = route(base, task, encoded, NEWTON)
+    assert found.extra["gates"] == pytest.approx(share, abs=2e-3)  # votes are half floats
+    length = found.extra["length"]  # of four digits
+    step = length * solve(gains.reshape(4, -1), found.extra["damping"], np.full(4, 1 / 4)).reshape(start.shape)
+    assert found.weights == pytest.approx(start + step, rel=5e-3, abs=5e-3 * np.abs(start).max())
 
 
 def slope_at(base, task, encoded, weights, p, s, by=1e-5):
@@ -185,33 +201,50 @@ def slope_at(base, task, encoded, weights, p, s, by=1e-5):
     return (down - up) / (2 * by)
 
 
-def test_without_distilled_gates_or_when_asked_the_step_begins_at_the_base_model(base):
-    from_base = NEWTON
+@pytest.mark.parametrize("helps", [True, False])
+def test_it_starts_from_the_gates_only_if_their_choice_by_earlier_items_makes_later_ones_likelier(base, helps):
+    encoded = encode(base, ALIKE)
+    task = gated_pieces(base, encoded[:-1], helps=helps)  # the newest item only checks
+    found, at_base = (route(base, task, encoded, router) for router in (NEWTON, FROM_BASE))
+    assert (found.extra["gates"] > 0) == helps
+    assert at_base.extra["gates"] == 0
+    assert np.allclose(found.weights, at_base.weights) != helps
+
+
+def test_too_few_items_to_try_the_gates_start_from_the_base_model(base):
+    encoded = encode(base)[:3]
+    assert route(base, gated_pieces(base, encoded), encoded, NEWTON).extra["gates"] == 0
+
+
+def test_without_distilled_gates_the_step_begins_at_the_base_model(base):
     encoded, plain = encode(base, ALIKE), random_task_pieces(base)
-    at_zero = route(base, plain, encoded, from_base)
-    assert route(base, plain, encoded, FROM_GATES).weights == pytest.approx(at_zero.weights)
-    gated = gated_pieces(base)
-    assert route(base, gated, encoded, from_base).weights == pytest.approx(at_zero.weights)
-    assert route(base, gated, encoded, FROM_GATES).weights != pytest.approx(at_zero.weights)
+    found, at_base = (route(base, plain, encoded, router) for router in (NEWTON, FROM_BASE))
+    assert found.extra["gates"] == 0
+    assert found.weights == pytest.approx(at_base.weights)
 
 
 def test_from_the_gates_too_batches_do_not_matter_and_masks_hold(base):
     mask = torch.ones(len(base.positions), SHARERS, dtype=torch.bool)
     mask[:, 2] = False
-    task, encoded = gated_pieces(base, mask), encode(base, ALIKE)
-    whole = route(base, task, encoded, FROM_GATES)
-    apart = route(base, task, encoded, FROM_GATES, batch_tokens=1)
+    encoded = encode(base, ALIKE)
+    task = gated_pieces(base, encoded[:-1], mask)
+    whole = route(base, task, encoded, NEWTON)
+    apart = route(base, task, encoded, NEWTON, batch_tokens=1)
+    assert whole.extra["gates"] > 0
     assert apart.weights == pytest.approx(whole.weights, rel=1e-6, abs=1e-9)
     assert (whole.weights[~mask.numpy()] == 0).all()
 
 
 def test_the_check_of_a_step_from_the_gates_compares_the_base_model_with_what_the_older_items_alone_give(base):
-    task, encoded = gated_pieces(base), encode(base)
-    found = route(base, task, encoded, FROM_GATES).extra
+    encoded = encode(base)
+    task = gated_pieces(base, encoded[:-1])
+    found = route(base, task, encoded, NEWTON).extra
+    share = share_of_gates(base, task, encoded[:-1])
+    assert share > 0
     at_base = item_losses(base, task, encoded, [5], np.zeros((1, len(base.positions), SHARERS)))
     assert found["check"]["before"] == pytest.approx(at_base, abs=1e-4)
-    gates = route(base, task, encoded, GATE).weights
-    gains, _ = read_gains(base, task, encoded, 8192, lambda number, weights: None, gates)
+    start = share * route(base, task, encoded, GATE).weights
+    gains, _ = read_gains(base, task, encoded, 8192, lambda number, weights: None, start)
     step = found["length"] * solve(gains[:5].reshape(5, -1), found["damping"], np.full(5, 1 / 6))
-    older = route(base, task, encoded[:-1], GATE).weights + step.reshape(gates.shape)
+    older = share * route(base, task, encoded[:-1], GATE).weights + step.reshape(start.shape)
     assert found["check"]["after"] == pytest.approx(item_losses(base, task, encoded, [5], older[None]), abs=2e-3)

@@ -90,8 +90,8 @@ def test_titles_say_whose_module_it_is():
 def test_the_page_says_where_a_module_does_not_help_and_why():
     task = result()["tasks"]["smalltown"]
     html = verdict_html(read_cells(task))
-    assert "Better than the base model in accuracy, by an interval above 0: LoRA." in html
-    assert "Not surely better than another person’s module: LoRA." in html
+    assert "Significantly better than the base model in accuracy: LoRA." in html
+    assert "Not significantly better than another person’s module: LoRA." in html
     assert "reaches 0.500" in html
     task["methods"]["zero-shot"]["accuracy"] = value(0.49)
     assert "little to gain" in verdict_html(read_cells(task))
@@ -117,7 +117,7 @@ def test_the_page_has_the_part_and_two_choices_of_measure(folder):
 
     app = AppTest.from_function(page, default_timeout=60).run()
     assert not app.exception
-    assert any("nothing beats" in one.proto.body for one in app.get("html"))
+    assert any("no method beats" in one.proto.body for one in app.get("html"))
     app.selectbox(key="peftu-x").select("accuracy").run()
     assert any("two different measures" in one.proto.body for one in app.get("html"))
 

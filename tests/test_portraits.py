@@ -1,15 +1,17 @@
 """Portraits of sharers, and the map that names its columns by them."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fakes import FakeEngine
+from helpers import by_key, open_page, shown
 
 from perpcs.assembly.explain import contributions, fewest
 from perpcs.figures.assembly_map import assembly_map
-from perpcs.figures.columns import LAYERS, column_names, grid_of, took
+from perpcs.figures.columns import LAYERS, grid_of, sharer_names, took
 from perpcs.pool.portraits import Portrait, Portraits, portray, store_portraits, stored_portraits
 from perpcs.tasks import Item, get_task
 
@@ -87,7 +89,7 @@ def test_a_row_a_layer_is_the_mean_of_its_modules_and_opens_the_largest_piece():
 def test_the_map_draws_the_named_columns_alone_and_names_them():
     portraits = Portraits("x", "y", {one.id: Portrait(f"ferry number {n}") for n, one in enumerate(PEOPLE)})
     needed = fewest(ADA)
-    names = column_names(ADA, portraits)
+    names = sharer_names(ADA.sharers, portraits)
     figure = assembly_map(ADA, PEOPLE, module=LAYERS, sort="gain", names=names, only=needed)
     assert list(figure.layout.xaxis3.ticktext) == [names[s] for s in needed]
     drawn = {row[1] for trace in figure.data if trace.customdata is not None and trace.name != "total"
@@ -96,4 +98,31 @@ def test_the_map_draws_the_named_columns_alone_and_names_them():
     said = took(ADA, "Ada", portraits)
     assert f"“{portraits.of(ADA.sharers[needed[0]]).name}”" in said
     assert f"{len(needed)} of 40 sharers bring 90 %" in said
-    assert column_names(ADA, Portraits())[0] == "s000"
+    assert sharer_names(ADA.sharers, Portraits())[0] == "s000"
+
+
+@pytest.mark.parametrize(
+    ("page", "link"),
+    [
+        ("overview", {}),
+        *(("assemble", {"view": view}) for view in ("piece", "words", "whatif", "numbers", "difference")),
+        *(("assemble", {"present": slide}) for slide in ("story-3", "map", "piece", "without")),
+        ("sharers", {}),
+        ("method", {}),
+    ],
+)
+def test_sharers_go_by_their_names_on_every_page(fake, page, link):
+    """Their numbers are in hovers alone: in titles of elements and in the data of charts."""
+    named = {one.id: Portrait(f"ferry {'x' * n}", ("ferry",)) for n, one in enumerate(PEOPLE)}
+    fake.stored.portraits_by_task = dict.fromkeys(("LaMP_4", "LaMP_2", "LaMP_1"), Portraits("x", "y", named))
+    app = open_page(page, **link)
+    if link.get("view") == "whatif":
+        by_key(app, "button_group", "whatif").set_value("sharer").run()
+        assert any(option.endswith(named["s000"].name) for option in app.selectbox[-1].options)
+    numbers = "|".join(one.id for one in PEOPLE)
+    said = [shown(app), *(option for box in [*app.selectbox, *app.multiselect] for option in box.options)]
+    assert not re.findall(rf"\b(?:{numbers})\b", " ".join(said))
+    for chart in app.get("plotly_chart"):
+        axes = [axis for name, axis in json.loads(chart.proto.spec)["layout"].items() if "axis" in name]
+        ticks = [str(tick) for axis in axes for tick in axis.get("ticktext") or ()]
+        assert not re.findall(rf"\b(?:{numbers})\b", " ".join(ticks))

@@ -255,3 +255,28 @@ def test_readme_names_every_folder_of_the_package():
     folders = {path.parent for path in modules("perpcs")} - {Path("perpcs")}
     missing = sorted(str(folder) for folder in folders if not re.search(rf"^ +{folder.name}/ ", text, re.MULTILINE))
     assert not missing, f"The map of README.md says nothing of {missing}"
+
+
+SCREENS = {"G": 15, "H": 3, "A": 12, "C": 8, "S": 4, "R": 3, "P": 2, "M": 2}
+"""How many things each page must do, by the letter of its ids in docs/ui-coverage.md; G is for all pages."""
+
+
+def test_everything_a_screen_must_do_names_tests_and_files_that_are_there():
+    rows = re.findall(
+        r"^\| ([A-Z]\d+)[^|]*\|[^|]*\|([^|]*)\|([^|]*)\|$", (ROOT / "docs/ui-coverage.md").read_text(), re.M
+    )
+    assert sorted(id for id, *_ in rows) == sorted(
+        f"{page}{n + 1}" for page, count in SCREENS.items() for n in range(count)
+    )
+    for id, where, tests in rows:
+        files = re.findall(r"[a-z_/]+(?:\.py|\.css|/(?=[,\s]))", where)
+        assert files, id
+        assert [file for file in files if not (ROOT / "perpcs" / file).exists() and not (ROOT / file).exists()] == [], (
+            id
+        )
+        named = re.findall(r"([a-z_/]+)::(test_\w+)", tests)
+        assert named, id
+        for file, test in named:
+            folder, _, name = file.rpartition("/")
+            text = (ROOT / "tests" / folder / f"test_{name}.py").read_text()
+            assert f"\ndef {test}(" in text, (id, file, test)

@@ -318,9 +318,9 @@ def test_damaged_results_are_told_or_passed_over(results):
     (results / "cost.json").write_text(json.dumps({"kind": "perpcs-experiment", "experiment": "cost", "storage": 3}))
     (results / "case-study.json").write_text(json.dumps({"kind": "perpcs-experiment", "perpcs": [[1]]}))
     text = shown(open_page("results"))
-    assert "There is no results/table1.json yet" in text
-    assert "results/cost.json has no numbers" in text
-    assert "results/case-study.json has no arrays" in text
+    assert "There is no results/quality/table1.json yet" in text
+    assert "results/quality/cost.json has no numbers" in text
+    assert "results/quality/case-study.json has no arrays" in text
 
 
 def test_links_keep_the_open_cell_and_the_measure():

@@ -141,7 +141,7 @@ def test_the_shipped_people_are_read():
 def test_what_a_preset_is_called_it_is():
     assert {name: router.name for name, router in PRESETS.items()} == {
         "default": "newton",
-        "from_gates": "newton",
+        "from_base": "newton",
         "paper": "gate",
         "reference_code": "gate",
     }

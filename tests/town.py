@@ -1,6 +1,7 @@
 """A tiny pool of the small town, built once a test run by the command a user would type."""
 
-import os
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,21 +10,31 @@ from tiny_model import train_tiny_base
 
 from perpcs.cli import main
 from perpcs.data.smalltown import MAKERS, describe, invented_name, make_people, release_fields, write_pool_people
-from perpcs.files import write_json
+from perpcs.files import hash_bytes, hash_file, write_json
 
+ROOT = Path(__file__).resolve().parents[1]
 SEED, SHARERS, HYPERNET_STEPS = 7, 5, 12
 TASKS = tuple(MAKERS)
 
 
 @pytest.fixture(scope="session")
-def tiny_town(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_town() -> Path:
     """A pool folder: 6 tasks, 5 sharers each, 8 positions. Read it, never write to it."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return build(tmp_path_factory.mktemp("town"))
-    folder = tmp_path_factory.getbasetemp().parent / "town"  # of all workers
-    folder.mkdir(exist_ok=True)
+    folder = ROOT / "build" / "tests" / f"town-{made_of()}"  # the browser tests find what the tests before them made
+    folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):  # whoever comes second waits, and finds it done
+        for other in folder.parent.glob("town-*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
         return build(folder)
+
+
+def made_of() -> str:
+    """A hash of everything the pool depends on: the package, what makes the tiny model, and the locked versions."""
+    files = [*(ROOT / "perpcs").rglob("*.py"), *(ROOT / "perpcs").rglob("*.txt"), *(ROOT / ".ci").glob("locked*.txt")]
+    files += [ROOT / "tests" / name for name in ("town.py", "tiny_model.py", "tiny.py")]
+    inside = (f"{file.relative_to(ROOT)} {hash_file(file)}" for file in sorted(files))
+    return hash_bytes("\n".join([sys.version, *inside]).encode())[:16]
 
 
 def build(folder: Path) -> Path:

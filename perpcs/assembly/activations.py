@@ -1,4 +1,4 @@
-"""Routing by what the model is about to say: the gates of the paper, and what can stand in their place.
+"""Routing by activations: the gates of the paper, and alternatives to them.
 
     history item i --> base layers --> position p: score target tokens -> top k -> softmax = w_ip
                                             |                                        |
@@ -26,12 +26,13 @@ routers do that never run the model: whole sharers by the likeness of their hist
     retrieval   PEFT retrieval: cosine of the person's and the sharers' embeddings, the same choice at every position
     uniform     every shared piece alike                random     k pieces at each position, drawn for each history
 
-Per-Pcs must beat all three, or reading the person layer by layer is worth nothing.
+Per-Pcs must beat all three; otherwise choosing layer by layer is useless.
 """
 
 import contextlib
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def width(options: Selecting, sharers: int) -> int:
 def gumbel(options: Selecting, shape: Sequence[int]) -> Tensor | None:
     """Noise to sample with, of the given shape (..., S); None where nothing is sampled.
 
-    The k largest of logits plus Gumbel noise are k draws from their softmax without putting back.
+    The k largest of logits plus Gumbel noise are k draws from their softmax without replacement.
     """
     if options.selector != "sample":
         return None
@@ -66,8 +67,13 @@ def gumbel(options: Selecting, shape: Sequence[int]) -> Tensor | None:
 
 
 def select(
-    scores: Tensor, shared: Tensor, options: Selecting, noise: Tensor | None = None, *, scale: float = 1.0
-) -> tuple[Tensor, Tensor]:
+    scores: Annotated[Tensor, "b S"],
+    shared: Annotated[Tensor, "S"],
+    options: Selecting,
+    noise: Annotated[Tensor, "b S"] | None = None,
+    *,
+    scale: float = 1.0,
+) -> tuple[Annotated[Tensor, "b K"], Annotated[Tensor, "b K"]]:
     """The pieces that every item keeps, best first, and their weights: scores (b, S), shared (S,) -> index, weight
     (b, K).
 
@@ -97,7 +103,7 @@ def select(
 # ---- without the model -----------------------------------------------------------------------------------------------
 
 
-def likeness(pool: Pool, task: str, items: Sequence[Item]) -> Tensor:
+def likeness(pool: Pool, task: str, items: Sequence[Item]) -> Annotated[Tensor, "S"]:
     """Cosine between the embedding of a history and of each sharer's: float32 (S,).
 
     Raises:
@@ -113,8 +119,8 @@ def likeness(pool: Pool, task: str, items: Sequence[Item]) -> Tensor:
 
 
 def by_scores(history: History, scores: np.ndarray | Tensor, options: Selecting) -> Routed:
-    """Weights from scores (P, S) that no pass of the model made. No item votes: the choice is the same whatever was
-    written where.
+    """Weights from scores (P, S) that no pass of the model made. No item votes: the choice does not depend on single
+    items.
     """
     scores = torch.as_tensor(scores)
     N, P, S = history.shape
@@ -130,7 +136,7 @@ def by_scores(history: History, scores: np.ndarray | Tensor, options: Selecting)
 
 
 class _PassEnds(Exception):
-    """Raised by the last position's adapter: nothing after it is needed."""
+    """Raised by the last position's adapter to end the pass."""
 
 
 @torch.no_grad()
@@ -204,20 +210,22 @@ def scored_keys(task: TaskPieces, vectors: Sequence[Tensor], options: Scoring, *
     return keys
 
 
-def normalise(rows: Tensor, options: Scoring) -> Tensor:
+def normalise(rows: Annotated[Tensor, "... n"], options: Scoring) -> Annotated[Tensor, "... n"]:
     """Rows (..., n) to unit length, or to mean 0 and variance 1."""
     if options.normalise == "cosine":
         return F.normalize(rows, dim=-1)
     return F.layer_norm(rows, rows.shape[-1:])
 
 
-def shifted(v: Tensor, keys: Keys) -> Tensor:
+def shifted(v: Annotated[Tensor, "... n"], keys: Keys) -> Annotated[Tensor, "... n"]:
     """Activations (..., n) as the keys are: centred, and divided by the spread."""
     v = v if keys.centre is None else v - keys.centre
     return v if keys.spread is None else v / keys.spread
 
 
-def key_scores(x: Tensor, keys: Keys, mask: Tensor, options: Scoring) -> Tensor:
+def key_scores(
+    x: Annotated[Tensor, "b t n"], keys: Keys, mask: Annotated[Tensor, "b t"], options: Scoring
+) -> Annotated[Tensor, "b S"]:
     """Scores of every piece for every item: activations x (b, t, n), target mask (b, t) -> (b, S)."""
     rows, columns = mask.nonzero(as_tuple=True)
     v = x[rows, columns].to(keys.rows.dtype)  # the m target tokens alone, (m, n): most of a text is prompt
@@ -233,7 +241,7 @@ def key_scores(x: Tensor, keys: Keys, mask: Tensor, options: Scoring) -> Tensor:
     return scores / math.sqrt(x.shape[-1]) if options.normalise == "layernorm" else scores
 
 
-def key_token_scores(v: Tensor, keys: Keys, sharer: int, options: Scoring) -> Tensor:
+def key_token_scores(v: Annotated[Tensor, "m n"], keys: Keys, sharer: int, options: Scoring) -> Annotated[Tensor, "m"]:
     """What each of an item's target tokens v (m, n) adds to the item's score of one piece, (m,).
 
     The item's score is their sum where the router sums, else their mean; a pooled score is split by what each token
@@ -269,7 +277,7 @@ def arrow_keys(task: TaskPieces) -> list[Keys]:
     return [Keys(amplified(task.pieces, p) * mask[:, None]) for p, mask in enumerate(task.mask)]
 
 
-def amplified(pieces: Pieces, position: int) -> Tensor:
+def amplified(pieces: Pieces, position: int) -> Annotated[Tensor, "S n"]:
     """The unit input that every piece amplifies most, the top right singular vector of B A: (S, n).
 
     A^T = Q R gives B A = (B R^T) Q^T, so only matrices of the rank's width are decomposed.
@@ -281,7 +289,7 @@ def amplified(pieces: Pieces, position: int) -> Tensor:
     return (q @ top[:, :, None])[:, :, 0]
 
 
-def arrow_scores(x: Tensor, keys: Keys, mask: Tensor) -> Tensor:
+def arrow_scores(x: Annotated[Tensor, "b t n"], keys: Keys, mask: Annotated[Tensor, "b t"]) -> Annotated[Tensor, "b S"]:
     """Scores of every piece for every item, as ``key_scores``: the mean size of the cosine with its key."""
     rows, columns = mask.nonzero(as_tuple=True)
     v = x[rows, columns].to(keys.rows.dtype)
@@ -290,6 +298,6 @@ def arrow_scores(x: Tensor, keys: Keys, mask: Tensor) -> Tensor:
     return total / (mask != 0).sum(1, keepdim=True).clamp(min=1)
 
 
-def arrow_token_scores(v: Tensor, keys: Keys, sharer: int) -> Tensor:
+def arrow_token_scores(v: Annotated[Tensor, "m n"], keys: Keys, sharer: int) -> Annotated[Tensor, "m"]:
     """Of each of an item's target tokens v (m, n) what its score of one piece is the mean of, (m,)."""
     return (F.normalize(v.to(keys.rows.dtype), dim=-1) @ keys.rows[sharer]).abs()

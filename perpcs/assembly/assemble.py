@@ -1,4 +1,4 @@
-"""Assembling a person: a router turns their history into weights, and a record keeps what came of it.
+"""Assembling a person: a router turns their history into weights, and a record stores the result.
 
 Which of a person's own words a piece fits: the score of one piece at one position, token by token.
 
@@ -7,9 +7,9 @@ Which of a person's own words a piece fits: the score of one piece at one positi
                                              score_t = what v_t adds to the item's score of the piece
 
 Scores are those of the person's own router where it scores tokens (gate, prototype, arrow), and there the mean of an
-item's token scores (their sum where the router sums) is the score that the item chose by. Routers that look at the
-loss, or at nothing, score no token: for them the prototype stands in, with the default's options. A score belongs to
-the token that is about to be written: v_t is what the model knows when it predicts it.
+item's token scores (their sum where the router sums) is the score that the item chose by. Routers that use the loss, or
+no model, score no tokens: the prototype with default options is used instead. A score belongs to the token that is
+predicted: v_t is the input at the place that predicts it.
 """
 
 import time
@@ -103,7 +103,7 @@ def assemble(
 
 
 def restricted(pool: Pool, task: str, pieces: TaskPieces, options: Router) -> TaskPieces:
-    """The pieces that the options leave: a share of every sharer's, and nothing of the sharers left out.
+    """The pieces that the options allow: a share of each sharer's, and none of the excluded sharers'.
 
     Raises:
         PerpcsError: when a sharer is unknown, or nothing is left.
@@ -127,11 +127,11 @@ def restricted(pool: Pool, task: str, pieces: TaskPieces, options: Router) -> Ta
 
 
 class _Reached(Exception):
-    """Raised by the adapter at the wanted position: nothing after it is needed."""
+    """Raised by the adapter at the requested position to end the pass."""
 
 
 def scoring_router(assembly: Assembly) -> tuple[ByActivations, bool]:
-    """The router that tokens are scored with, and whether it stands in for the person's own."""
+    """The router that scores tokens, and whether it replaces the person's own."""
     if assembly.decided_by == "votes":
         own = make_router(**assembly.router)
         if isinstance(own, ByActivations):

@@ -4,18 +4,18 @@
     fit         w <- max(0, w - rate * Adam(d (loss of a few items + shrink / T * sum w^2) / d w))   a few steps, from 0
 
 T is the number of target tokens in the history and the loss a mean over tokens: the pull towards the base model is the
-same for everybody, and what speaks against it grows with what somebody wrote. Only w moves: no gradient of any weight
-matrix is computed. Both see the pieces of all sharers on one basis, so a pass costs little more than one of the base
-model. Neither is in the paper; what they reach stands in docs/RESULTS.md.
+same for everybody and matters less the more somebody wrote. Only w moves: no gradient of any weight matrix is computed.
+Both see the pieces of all sharers on one basis, so a pass costs little more than one of the base model. Neither is in
+the paper; docs/RESULTS.md has their results.
 
 ``fit+own`` adds a person's own rank-1 piece, trained on top of the pieces of others: a few KB beside the weights.
 
-Others' pieces cannot say what nobody among the sharers does. The own piece learns the rest, while the fitted weights
-stay as they are. In a record it is one flat array of half floats: A (n) then B (d), position by position.
+The sharers' pieces cannot express what no sharer does. The own piece learns the rest, while the fitted weights stay
+fixed. In a record it is one flat array of half floats: A (n) then B (d), position by position.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ _NAMED = 3
 
 
 class FitOptions(Protocol):
-    """What a fit needs to know; the router `fit` says what each means."""
+    """The options of a fit; the router `fit` documents them."""
 
     @property
     def steps(self) -> int: ...
@@ -66,7 +66,7 @@ class FitOptions(Protocol):
 
 
 def surest_pieces(history: History, options: Selecting, half_life: int) -> Routed:
-    """The router `gradient`: the k pieces whose mean gain is surest share a position by softmax."""
+    """The router `gradient`: a softmax over the k pieces of a position whose mean gain is most certain."""
     N, P, S = history.shape
     passes, weights = len(history.batches()), np.zeros((P, S))
     gains = item_gradients(
@@ -97,8 +97,10 @@ def fit_history(history: History, options: FitOptions, of: int | None = None) ->
     return Routed(weights, gains.mean(axis=0), *named_pieces(gains))
 
 
-def named_pieces(gains: np.ndarray, k: int = _NAMED) -> tuple[np.ndarray, np.ndarray]:
-    """Of each item the k pieces that would help it most, (N, P, k), and their shares of what these help it."""
+def named_pieces(
+    gains: Annotated[np.ndarray, "N P S"], k: int = _NAMED
+) -> tuple[Annotated[np.ndarray, "N P k"], Annotated[np.ndarray, "N P k"]]:
+    """For each item the k pieces with the largest gains, (N, P, k), and their shares of the sum of these gains."""
     k = min(k, gains.shape[2])
     index = np.argsort(-gains, axis=2, kind="stable")[:, :, :k]
     gain = np.maximum(np.take_along_axis(gains, index, axis=2), 0)
@@ -119,8 +121,8 @@ def item_gradients(
     return gains * task.mask.cpu().numpy()
 
 
-def sureness(gains: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """How sure it is that each piece helps: gains of a position's pieces (N, S) -> (S,), the mean gain in units of
+def sureness(gains: Annotated[np.ndarray, "N S"], shares: Annotated[np.ndarray, "N"]) -> Annotated[np.ndarray, "S"]:
+    """How certain it is that each piece helps: gains of a position's pieces (N, S) -> (S,), the mean gain in units of
     ``_SURE`` standard errors over the items.
 
     Args:
@@ -149,7 +151,7 @@ def fit_weights(
 
     Args:
         options: with ``signed`` decided (``settled``): only "always" lets a weight fall below 0.
-        on_step: told the number of the step and the weights after it.
+        on_step: called with the number of the step and the weights after it.
 
     Returns:
         Weights (P, S), and for each item (N, P, S) how much its loss would have fallen with the weight of each piece
@@ -195,7 +197,7 @@ def fit_weights(
 
 
 def pull_of(encoded: Sequence[Encoded], options: FitOptions) -> float:
-    """What a squared weight counts beside a mean loss over target tokens."""
+    """The factor of the squared weights beside a mean loss over target tokens."""
     return options.shrink / sum(len(one.targets) for one in encoded)
 
 
@@ -243,7 +245,7 @@ def train_own(
     Args:
         options: those of the fit.
         rate: learning rate of the first step; it decays to 0.
-        on_step: told the number of the step.
+        on_step: called with the number of the step.
 
     Returns:
         Float16, flat: A (n) then B (d), position by position.

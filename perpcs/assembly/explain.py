@@ -1,4 +1,4 @@
-"""What follows from a stored assembly without running the model: what an item, a sharer or a layer did for a person.
+"""Analyses of a stored assembly that do not run the model: the effect of an item, a sharer or a layer.
 
     leave one out     additive weights are a mean over the items, so without item i they are (sum - w_i) / (N - 1)
     moved             half the L1 distance of two positions' shares of weight: 0 = the same mix, 1 = nothing in common
@@ -18,7 +18,7 @@ interval would be too narrow.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from perpcs.assembly.router import FEWEST_TO_CHECK
 
 
 END = "end of text"
-"""What stands for the token that ends an item's own text."""
+"""Placeholder for the token that ends an item's own text."""
 OVER_USED = 3.0
 """A sharer who holds more than so many times an even share of all weight is over-used."""
 
@@ -56,7 +56,7 @@ class TokenScores:
     items: tuple[ItemTokens, ...]
 
 
-def contributions(assembly: Assembly, positions: Sequence[int] | None = None) -> np.ndarray:
+def contributions(assembly: Assembly, positions: Sequence[int] | None = None) -> Annotated[np.ndarray, "S"]:
     """Each sharer's share of what all pieces bring, (S,), summing to 1; all 0 where no piece has weight.
 
     With routers that use the loss: weight times gain, summed over positions, the first-order fall of the history's
@@ -107,18 +107,18 @@ class Usage:
 # ---- two tables of weights ------------------------------------------------------------------------------------------
 
 
-def shares(weights: np.ndarray) -> np.ndarray:
+def shares(weights: Annotated[np.ndarray, "P S"]) -> Annotated[np.ndarray, "P S"]:
     """Each piece's share of its position's weight, by size: (P, S) -> (P, S); 0 where a position has none."""
     size = np.abs(weights)
     total = size.sum(axis=-1, keepdims=True)
     return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
 
 
-def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def moved(before: Annotated[np.ndarray, "P S"], after: Annotated[np.ndarray, "P S"]) -> Annotated[np.ndarray, "P"]:
     """How much of each position's mix changed, (P,): 0 = the same, 1 = nothing in common.
 
-    A position that has weight on one side only has moved as a whole. The signs of weights count: a piece that is added
-    on one side and taken away on the other has nothing in common.
+    A position with weight on one side only has moved completely. The signs of weights count: a piece that is added on
+    one side and subtracted on the other has nothing in common.
     """
     return _distance(_signed(before), _signed(after))
 
@@ -132,12 +132,12 @@ def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(one.any(axis=-1) != other.any(axis=-1), 1.0, np.minimum(distance, 1.0))
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def agreement(one: Annotated[np.ndarray, "P S"], other: Annotated[np.ndarray, "P S"]) -> Annotated[np.ndarray, "P"]:
     """What two tables have in common at each position, (P,): 1 = the same mix, 0 = no piece in common."""
     return 1.0 - moved(one, other)
 
 
-def changes(before: np.ndarray, after: np.ndarray, count: int = 10) -> list[Change]:
+def changes(before: Annotated[np.ndarray, "P S"], after: Annotated[np.ndarray, "P S"], count: int = 10) -> list[Change]:
     """The pieces whose weights differ most, largest difference first."""
     size = np.abs(after - before).ravel()
     order = np.argsort(-size, kind="stable")[:count]
@@ -148,8 +148,8 @@ def changes(before: np.ndarray, after: np.ndarray, count: int = 10) -> list[Chan
 # ---- what if --------------------------------------------------------------------------------------------------------
 
 
-def item_influence(assembly: Assembly) -> np.ndarray:
-    """How far the person would move, on the mean over positions, without each item: (N,), 0 to 1.
+def item_influence(assembly: Assembly) -> Annotated[np.ndarray, "N"]:
+    """How much the mix would change without each item, averaged over positions: (N,), 0 to 1.
 
     Equal to ``moved(weights, without_item(i)).mean()`` for every i, in one pass over the items.
 
@@ -197,7 +197,7 @@ def without_positions(assembly: Assembly, positions: Sequence[int]) -> Assembly:
 
 
 def most_kept(assembly: Assembly) -> int:
-    """The largest k that ``with_k`` can take away from."""
+    """The largest k that changes something in ``with_k``."""
     return int(assembly.choices.shape[2]) if assembly.additive else int((assembly.weights != 0).sum(axis=1).max())
 
 
@@ -237,7 +237,7 @@ def usage(tables: Sequence[np.ndarray]) -> Usage:
     return Usage(share, tuple(int(s) for s in np.flatnonzero(share == 0)), tuple(over))
 
 
-def own_piece_probability(assembly: Assembly, sharer: str) -> np.ndarray:
+def own_piece_probability(assembly: Assembly, sharer: str) -> Annotated[np.ndarray, "P"]:
     """At each position, how much of a sharer's own history goes to their own piece, (P,).
 
     With an additive router it is the mean over items of the probability that an item gives its owner's piece. A router

@@ -7,7 +7,10 @@ With g_i the gains of item i (- d loss_i / d w at the start v, P S numbers), G t
 
 whose second part is the minimiser of  sum_i (1 - g_i . w)^2 + lambda mean(diag K) |w|^2  by the push-through identity:
 N x N numbers are solved for and never P S x P S. It is a natural gradient step with the items' own gradients as the
-Fisher matrix. The start v is 0, the base model, or what the pool's distilled gates choose (``routers/gate.py``).
+Fisher matrix. The start v is what the pool's distilled gates choose (``routers/gate.py``), times how surely
+(``sureness``) their choice for the earlier items of a history makes its later items likelier: 0, the base model, if it
+does not. What the person writes next comes later too, and gates that fit what somebody wrote about once may hurt what
+they write about now.
 
 How far to go is decided on folds of the history. The gains of all items are there, so a fold costs no backward pass: w
 is solved for from the other folds' items, and with it
@@ -46,6 +49,11 @@ UNTRIED = (3.0, 0.5)
 """lambda and eta of a history that is too short for folds."""
 
 
+def later_items(older: int) -> int:
+    """How many of the older items, the last of them, tell whether gates chosen from the others help."""
+    return max(2, older // 4)
+
+
 @dataclass(frozen=True)
 class Start:
     """Where the step begins."""
@@ -54,6 +62,10 @@ class Start:
     """(P, S), from the whole history."""
     older: np.ndarray
     """(P, S), without the items that check (``kept_out``)."""
+    at_base: np.ndarray
+    """Nats per target token, by the base model, of the items that check."""
+    share: float = 1.0
+    """How much of the gates' weights these are."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +158,7 @@ def step_for(
         on_pass: told the number of a pass that is done, and the weights at eta = 1.
     """
     N, P, S = gains.shape
-    nothing = np.zeros((P, S))
-    begin = nothing if start is None else start.weights
+    begin = np.zeros((P, S)) if start is None else start.weights
     flat = gains.reshape(N, P * S)
     older = N - kept_out(N)
     damping, length = UNTRIED
@@ -174,12 +185,8 @@ def step_for(
     if older < N:
         step = (length * solve(flat[:older], damping, counts[:older])).reshape(P, S)
         person = step if start is None else start.older + step
-        before, after = (
-            losses[older:]
-            if start is None and not weights.any()
-            else run(range(older, N), weights[None].repeat(N - older, 0), on_batch=tell)
-            for weights in (nothing, person)
-        )
+        before = losses[older:] if start is None else start.at_base
+        after = run(range(older, N), person[None].repeat(N - older, 0), on_batch=tell) if person.any() else before
         check = Check(before, after)
     return Step(begin + (length * whole).reshape(P, S), damping, length, check)
 
@@ -256,9 +263,10 @@ def read_gains(
     return gains, losses
 
 
-def newton_record(step: Step) -> dict[str, Any]:
+def newton_record(step: Step, start: Start | None) -> dict[str, Any]:
     """What a record keeps of a Newton step beside its weights."""
-    kept: dict[str, Any] = {"damping": step.damping, "length": round(step.length, 4)}
+    share = 0.0 if start is None else round(start.share, 4)
+    kept: dict[str, Any] = {"gates": share, "damping": step.damping, "length": round(step.length, 4)}
     if step.check is not None:
         rows = (step.check.before, step.check.after)
         kept["check"] = {name: np.round(row, 4).tolist() for name, row in zip(("before", "after"), rows, strict=True)}

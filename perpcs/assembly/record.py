@@ -1,4 +1,4 @@
-"""The Assembly: what a person's history chose, and the record of how that came about.
+"""The Assembly: a person's weights, and the record of how they were computed.
 
 It holds numbers only, never text, and needs no model to be looked at: figures, the app and the command line read it as
 it is. On disk it is one JSON file of a few KB; arrays are zlib-compressed, base64 little-endian, so that saving and
@@ -13,10 +13,9 @@ assembled, so whatever is measured, shown, saved or exported is what a byte a we
 
 A person can be moved to another version of their pool, in which sharers came or went. No model is run.
 
-Who goes takes their pieces along: what these held goes to the others of the position, as ``Assembly.without_sharers``
-does it, and their column falls away. Who comes has a column of zeros and is named among the sharers left out: the
-router's option ``without``. So the record says what it is, the outcome of the same history in the new pool without the
-newcomer, which a new assembly with that option gives again.
+When a sharer leaves, their weight goes to the other sharers at each position (``Assembly.without_sharers``) and their
+column is removed. A sharer who joins gets a column of zeros and is listed in the router's option ``without``. So the
+record describes the same history in the new pool without the newcomer; a new assembly with that option gives it again.
 
 ``made_by`` names the way in which weights were found, the same on cards, pages and figures:
 
@@ -102,10 +101,10 @@ def _routing(router: dict[str, Any]) -> dict[str, Any]:
 
 def _extra(extra: dict[str, Any]) -> dict[str, Any]:
     """What this program reads of a record's notes is of the type that it reads."""
-    without, length, damping = extra.get("without", []), extra.get("length", 0.0), extra.get("damping", 0.0)
+    without, numbers = extra.get("without", []), [extra.get(name, 0.0) for name in ("length", "damping", "gates")]
     if not isinstance(without, list) or not all(isinstance(id, str) for id in without):
         raise ValueError("names nobody")
-    if not all(isinstance(number, int | float) and type(number) is not bool for number in (length, damping)):
+    if not all(isinstance(number, int | float) and type(number) is not bool for number in numbers):
         raise ValueError("holds no number")
     return extra
 
@@ -191,8 +190,8 @@ class Assembly:
         return np.tensordot(shares.astype(np.float32), kept, axes=1)
 
     def without_sharers(self, ids: Iterable[str]) -> "Assembly":
-        """The person once sharers take their pieces back: what these held at a position goes to the others there, in
-        proportion. A position that nobody else serves falls back to the base model.
+        """The person after sharers withdraw: their weight at a position goes to the other sharers there, in proportion.
+        A position without other sharers falls back to the base model.
         """
         gone = set(ids)
         stay = np.array([sharer not in gone for sharer in self.sharers])
@@ -430,7 +429,7 @@ def migrated(assembly: Assembly, sharers: Sequence[str], pool: str, pool_hash: s
 
 
 _PRESET_NAMES = {
-    "from_gates": "Newton weights from the gates",
+    "from_base": "Newton weights from the base model",
     "paper": "gates, as published",
     "reference_code": "gates, as in the released code",
 }
@@ -448,7 +447,7 @@ def short_name(detail: str) -> str:
 def router_name(detail: str) -> str:
     """``Per-Pcs (fit)``, ``Per-Pcs + Newton weights``; the empty string is the default."""
     short = short_name(detail)
-    return f"Per-Pcs + {short}" if (detail or DEFAULT) in ("newton", "from_gates") else f"Per-Pcs ({short})"
+    return f"Per-Pcs + {short}" if (detail or DEFAULT) in ("newton", "from_base") else f"Per-Pcs ({short})"
 
 
 def made_by(router: Mapping[str, Any]) -> str:
@@ -458,8 +457,8 @@ def made_by(router: Mapping[str, Any]) -> str:
         router: ``Assembly.router``, every option as it was run.
     """
     kind = str(router.get("router", DEFAULT))
-    if kind == "newton" and router.get("start") == "gates":
-        return router_name("from_gates")
+    if kind == "newton" and router.get("start") == "base":
+        return router_name("from_base")
     if kind != "gate" or router.get("gates", "distilled") != "trained":
         return router_name(kind)
     for name in ("paper", "reference_code"):

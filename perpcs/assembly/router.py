@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """The numbers that an option may be."""
+    """The range of a numeric option."""
 
     low: float
     high: float = float("inf")
@@ -67,7 +67,7 @@ def number(default: float, low: float, high: float = float("inf"), *, above: boo
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every router says of itself, and takes: which pieces there are to choose from."""
+    """What every router declares, and the options on which pieces it may use."""
 
     name: ClassVar[str]
     """As on the command line and in records."""
@@ -152,13 +152,12 @@ FEWEST_TO_CHECK = 5
 
 
 def kept_out(items: int) -> int:
-    """How many of the newest items check the rest: a fifth, one at least, none of fewer than ``FEWEST_TO_CHECK``."""
+    """How many of the newest items are held out: a fifth, at least one; none below ``FEWEST_TO_CHECK`` items."""
     return max(1, items // 5) if items >= FEWEST_TO_CHECK else 0
 
 
 def item_shares(items: int, half_life: int) -> np.ndarray:
-    """How much each of so many items counts, oldest first: halved every ``half_life`` items back, alike where it is
-    0."""
+    """How much each item counts, oldest first: halved every ``half_life`` items back; equal if that is 0."""
     ages = np.arange(items)[::-1]
     size = 0.5 ** (ages / half_life) if half_life else np.ones(items)
     return size / max(size.sum(), 1e-300)
@@ -199,7 +198,7 @@ def option_docs(kind: type) -> Mapping[str, str]:
 
 
 def default_of(kind: type, name: str) -> Any:
-    """The value of an option that nobody sets."""
+    """The default of an option."""
     (found,) = (field for field in fields(kind) if field.name == name)
     assert found.default is not MISSING
     return found.default
@@ -275,7 +274,7 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class ByActivations(Selecting, Recent):
-    """A router that scores activations, and so any single word."""
+    """A router that scores activations, so it can also score single words."""
 
     def keys(self, pieces: "TaskPieces") -> list[Keys]:
         """What the activations of each position are compared with, computed once an assembly."""
@@ -290,13 +289,13 @@ class ByActivations(Selecting, Recent):
         raise NotImplementedError
 
     def scale(self, n: int) -> float:
-        """What the temperature is multiplied with where inputs have n numbers."""
+        """The factor of the temperature for inputs of n numbers."""
         return 1.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """Told after every position of every batch."""
+    """What is reported after every position of every batch."""
 
     position: int
     positions: int
@@ -309,11 +308,11 @@ class Step:
 
 @dataclass(frozen=True)
 class History:
-    """What a router reads. N items, P positions, S sharers."""
+    """The input of a router. N items, P positions, S sharers."""
 
     base: "BaseModel"
     pieces: "TaskPieces"
-    """Those that the options leave."""
+    """The pieces that the options allow."""
     items: "Sequence[Encoded]"
     """Prompts and answers, oldest first."""
     texts: bool = False
@@ -331,13 +330,13 @@ class History:
         return len(self.items), len(self.base.positions), self.pieces.pieces.sharers
 
     def batches(self) -> list[list[int]]:
-        """Numbers of the items of each pass."""
+        """Indices of the items of each batch."""
         from perpcs.model.likelihood import length_batches
 
         return length_batches([len(item.ids) for item in self.items], self.batch_tokens)
 
     def tell(self, number: int, of: int, weights: np.ndarray, position: int | None = None) -> None:
-        """Tell whoever watches the weights (P, S) after a step; without a position, all of them were reached."""
+        """Report the weights (P, S) after a step; without a position, all positions were reached."""
         if self.on_position:
             P = len(self.base.positions)
             at, seconds = P - 1 if position is None else position, time.perf_counter() - self.began
@@ -346,7 +345,7 @@ class History:
 
 @dataclass(frozen=True)
 class Routed:
-    """What a history chose, before it becomes a record; in float64 where the model is."""
+    """The outcome of routing, before it becomes a record; float64 if the model is."""
 
     weights: np.ndarray
     """(P, S)."""
@@ -357,6 +356,6 @@ class Routed:
     votes: np.ndarray
     """The weight of each choice, float16 (N, P, k)."""
     own: np.ndarray | None = None
-    """The person's own piece as a record holds it."""
+    """The person's own piece, as stored in the record."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """What else a router found, as a record holds it."""
+    """Other results of the router, as stored in the record."""

@@ -12,6 +12,8 @@ from statistics import median
 
 from perpcs.data.clean import BadRow, Limits, Reading, Row, count, excerpt
 from perpcs.data.fields import (
+    NAMES_OF_X,
+    NAMES_OF_Y,
     PLAIN_NAMES,
     TWEET_NAMES,
     date_of,
@@ -21,8 +23,6 @@ from perpcs.data.fields import (
     lamp_fields,
     plain,
     to_item,
-    x_names,
-    y_names,
 )
 from perpcs.errors import PerpcsError
 from perpcs.tasks import TASKS, Item, Task
@@ -99,8 +99,8 @@ def _by_names(rows: Sequence[Row]) -> tuple[Task, str] | None:
     for task in sorted(_ANSWERED, key=lambda each: not each.labels):
         if named and not task.labels:
             return named
-        x = next((name for name in x_names(task) if name in names), None)
-        y = next((name for name in y_names(task) if name in names), None)
+        x = next((name for name in NAMES_OF_X[task.name] if name in names), None)
+        y = next((name for name in NAMES_OF_Y[task.name] if name in names), None)
         if x and y and readable(rows, task) * 2 >= len(rows):
             return task, f"The rows have {x!r} and {y!r}."
     before, after = (next((name for name in known if name in names), None) for known in (PLAIN_NAMES, TWEET_NAMES))

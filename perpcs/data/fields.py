@@ -80,6 +80,8 @@ def in_order(dates: Sequence[Any]) -> list[int] | None:
     What has no date stays behind what stood before it. Equal dates keep their order, save that a file that runs from
     the newest to the oldest is turned round.
     """
+    if all(date is None for date in dates):
+        return None
     day_first = _is_day_first(dates)
     moments = [moment(date, day_first) for date in dates]
     known = [each for each in moments if each is not None]
@@ -258,6 +260,10 @@ _ALL_X = {*GENERIC_X, *(name for names in X_NAMES.values() for name in names)}
 _ALL_Y = {*GENERIC_Y, *(name for names in Y_NAMES.values() for name in names)}
 _LAMP_X = {name for task in TASKS.values() for name in task.x_fields}
 _LAMP_Y = {task.y_field for task in TASKS.values() if task.y_field}
+NAMES_OF_X = {task.name: (*task.x_fields, *X_NAMES.get(task.name, ())) for task in TASKS.values()}
+"""Every name under which a task's input may stand, LaMP's own first."""
+NAMES_OF_Y = {task.name: (task.y_field, *Y_NAMES.get(task.name, ())) for task in TASKS.values() if task.y_field}
+"""Every name under which a task's answer may stand, LaMP's own first."""
 _ELSEWHERE = {
     "text": "texte texto testo tekst texten テキスト 正文 内容 內容 本文 내용 본문 текст",
     "title": "titel titre título titulo titolo überschrift schlagzeile 标题 標題 タイトル 見出し 제목 заголовок",
@@ -290,16 +296,6 @@ def y_noun(task: Task) -> str:
 def field_names(task: Task) -> str:
     """The task's own fields as they stand in a sentence: ``'text' and 'title'``."""
     return " and ".join(repr(name) for name in (task.x_fields[0], task.y_field) if name)
-
-
-def x_names(task: Task) -> tuple[str, ...]:
-    """Every name under which the task's input may stand, LaMP's own first."""
-    return (*task.x_fields, *X_NAMES.get(task.name, ()))
-
-
-def y_names(task: Task) -> tuple[str, ...]:
-    """Every name under which the task's answer may stand, LaMP's own first."""
-    return (task.y_field, *Y_NAMES.get(task.name, ())) if task.y_field else ()
 
 
 def is_header(cells: Iterable[str]) -> bool:
@@ -336,7 +332,7 @@ def lamp_fields(fields: Mapping[str, Any], task: Task) -> dict[str, Any]:
     if not found:
         synonyms = (*X_NAMES.get(task.name, ()), *GENERIC_X)
         found = next(({task.x_fields[0]: given[name]} for name in synonyms if name in given), {})
-    for name in (*y_names(task), *GENERIC_Y) if task.y_field else ():
+    for name in (*NAMES_OF_Y[task.name], *GENERIC_Y) if task.y_field else ():
         if name in given:
             found[task.y_field or ""] = given[name]
             break

@@ -157,8 +157,8 @@ def find_header(grids: Sequence[Grid], one_cell: bool = False, names: Iterable[s
             cells = [cell.strip() for cell in record.cells]
             filled = sum(map(bool, cells))
             found = wanted <= set(map(plain, cells)) if wanted else is_header(cells)
-            sure = not place or filled > widest or (place <= _SURE and all_known(filter(None, cells)))
-            if found and sure and (filled > 1 or (one_cell and not place)):
+            enough = found and (filled > 1 or (one_cell and not place))
+            if enough and (not place or filled > widest or (place <= _SURE and all_known(filter(None, cells)))):
                 delimiter = grid.delimiter if len(cells) > 1 else ""
                 return Layout(delimiter, tuple(cells), place, grid if len(cells) > 1 else _whole_lines(grid))
             widest = max(widest, filled)
@@ -272,14 +272,16 @@ ARROW = "=>"
 
 def pair_rows(text: str, task: Task | None = None) -> Iterator[Row]:
     """One row per line that is not blank; one that is not two parts is a text if the task has no y, else a problem."""
-    x, y = (x_noun(task), y_noun(task)) if task else ("input", "answer")
     for number, line in _lines(text):
         parts = _split(line)
         if len(parts) == 2:
             yield Row(number, line, {"x": parts[0], "y": parts[1]})
-        elif task is not None and task.y_field is None:
+            continue
+        if task is not None and task.y_field is None:
             yield Row(number, line, {"x": line})
-        elif len(parts) < 2:
+            continue
+        x, y = (x_noun(task), y_noun(task)) if task else ("input", "answer")
+        if len(parts) < 2:
             wrong = f"The line has no {ARROW!r} and no tab between {x} and {y}."
             yield Row(number, line, problem=(wrong, f"Write the {x}, then {ARROW}, then the {y}, all on one line."))
         else:

@@ -139,13 +139,17 @@ def read_named(
 
 @in_time
 def _look_at(given: str | bytes, name: str, user_id: str | None, opened: Opened | None) -> Look:
-    parsed, asks = _look(given, name, user_id, opened)
+    if isinstance(given, bytes):
+        parsed = _parse_bytes(name, given, None, user_id, opened)
+    else:
+        text = _open(name, given, opened)[0]
+        parsed = parse(text, None, user_id) if text.text.strip() else Parsed((), ())
     rows = list(parsed.rows)
     replies = sum(bool(row.fields.get(REPLY)) for row in rows)
     guess, fits = guess_rows(rows[:GUESS_ROWS]), fitting(rows[:GUESS_ROWS])
     if guess is None and parsed.export and fits:
         guess = fits[-1], "It is text that you wrote, without an answer to each."
-    return Look(parsed.people, asks, guess, replies, fits)
+    return Look(parsed.people, parsed.export and len(parsed.people) > 1, guess, replies, fits)
 
 
 def look(given: str | bytes, name: str = "", user_id: str | None = None, opened: Opened | None = None) -> Look:
@@ -179,14 +183,6 @@ def _without_replies(parsed: Parsed, replies: bool) -> Parsed:
     rows = list(parsed.rows)
     kept = [row for row in rows if not row.fields.get(REPLY)]
     return replace(parsed, rows=kept, notes=(*parsed.notes, f"Left out: {count(len(rows) - len(kept), 'answer')}."))
-
-
-def _look(given: str | bytes, name: str, user_id: str | None, opened: Opened | None) -> tuple[Parsed, bool]:
-    parsed = _parse_bytes(name, given, None, user_id, opened) if isinstance(given, bytes) else None
-    if parsed is None:
-        text = _open(name, given, opened)[0]
-        parsed = parse(text, None, user_id) if text.text.strip() else Parsed((), ())
-    return parsed, parsed.export and len(parsed.people) > 1
 
 
 def _parse_bytes(

@@ -138,7 +138,7 @@ def commands(task: str, *, town: bool, shipped: bool) -> tuple[str, ...]:
     """
     users = f"build/town/{task}/target_users.json" if town else "path/to/users.json"
     pool = "" if shipped else " --pool path/to/pool"
-    measure = f"perpcs evaluate --task {task} --users {users}{pool} --out results/evaluate_{task}.json"
+    measure = f"perpcs evaluate --task {task} --users {users}{pool} --out results/quality/evaluate_{task}.json"
     return ("perpcs smalltown --seed 3 --out build/town", measure) if town else (measure,)
 
 

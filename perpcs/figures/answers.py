@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.figures.difference import difference_colour
-from perpcs.figures.style import base_layout, csv_text, faint, method_colour, paper
+from perpcs.figures.style import FAINT, PAPER, base_layout, csv_text, method_colour
 from perpcs.tasks.task import TRAITS, USUAL, Habits, style_of
 from perpcs.words import Cut, cut, is_unspaced
 
@@ -204,7 +204,8 @@ def likeness_html(name: str, habits: Habits, answers: Mapping[str, str], gold: s
     agree = [sum(style[trait] == value for trait, (value, _) in usual.items()) for style in styles.values()]
     foot = "".join(f"<td><b>{count} of {len(rows)}</b></td>" for count in agree)
     return (
-        f'<div class="pp-scroll"><table class="pp-habits"><thead><tr><th scope="col">trait</th>{head}</tr></thead>'
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        f'<table class="pp-habits"><thead><tr><th scope="col">trait</th>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}<tr><th scope="row">like this person</th><td></td>{foot}</tr></tbody></table></div>'
     )
 
@@ -254,7 +255,7 @@ def label_bars(
                         "shape": _PATTERNS[index % 6],
                         "solidity": 0.18,
                         "fillmode": "overlay",
-                        "fgcolor": paper(dark),
+                        "fgcolor": PAPER[dark],
                     },
                 },
                 hovertemplate=f"{title}<br>%{{y}}: %{{x:.1f}} %<extra></extra>",
@@ -272,7 +273,7 @@ def label_bars(
         )
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
-    figure.update_xaxes(range=[0, 100], ticksuffix=" %", showgrid=True, gridcolor=faint(dark), title_text="probability")
+    figure.update_xaxes(range=[0, 100], ticksuffix=" %", showgrid=True, gridcolor=FAINT[dark], title_text="probability")
     return figure
 
 

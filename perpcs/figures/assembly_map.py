@@ -31,6 +31,7 @@ from perpcs.figures.columns import (
     cluster_words,
     clusters_in_order,
     column_order,
+    column_ticks,
     grid_of,
     modules_of,
     named_rows,
@@ -38,16 +39,16 @@ from perpcs.figures.columns import (
     split_label,
 )
 from perpcs.figures.style import (
+    FAINT,
+    INK,
     MARK,
+    MUTED,
     base_layout,
     colour_bar,
     csv_text,
-    faint,
-    ink,
     legend_below,
     mark_size,
     method_colour,
-    muted,
     points,
     row_height,
     signed_scale,
@@ -59,8 +60,6 @@ from perpcs.pool.manifest import Sharer
 # ---- the map ---------------------------------------------------------------------------------------------------------
 
 
-MOST_NAMES = 42
-"""More columns than this are too narrow for a name each."""
 MOST_CLUSTERS = 10
 """With more clusters than this (many pools take one sharer from each), no lines separate them."""
 _MAP = {"xaxis": "x3", "yaxis": "y3"}
@@ -190,11 +189,11 @@ def _map_marks(
                 "cmin": -largest if below else 0,
                 "cmax": largest,
                 "opacity": 1,
-                "line": {"width": 0.5, "color": muted(dark)},
+                "line": {"width": 0.5, "color": MUTED[dark]},
                 "colorbar": colour_bar(f"weight, {how} {assembly.n_items} items", dark, length=0.26),
             }
         else:
-            marker = {"symbol": "circle", "size": 3, "color": faint(dark), "opacity": 1}
+            marker = {"symbol": "circle", "size": 3, "color": FAINT[dark], "opacity": 1}
         traces.append(
             kind(
                 x=x.tolist(),
@@ -231,7 +230,7 @@ def _totals(assembly: Assembly, brings: np.ndarray, columns: list[int], names: S
     return go.Bar(
         x=list(range(len(columns))),
         y=[float(share[s]) for s in columns],
-        marker={"color": muted(dark), "opacity": 0.55, "line": {"width": 0}},
+        marker={"color": MUTED[dark], "opacity": 0.55, "line": {"width": 0}},
         showlegend=False,
         customdata=[f"{names[s]}<br>sharer {numbers[s]}" if names else f"sharer {numbers[s]}" for s in columns],
         name="total",
@@ -244,7 +243,7 @@ def _effective(grid: Grid, dark: bool) -> go.Bar:
         y=list(range(len(grid.groups))),
         x=grid.effective.tolist(),
         orientation="h",
-        marker={"color": muted(dark), "opacity": 0.55, "line": {"width": 0}},
+        marker={"color": MUTED[dark], "opacity": 0.55, "line": {"width": 0}},
         customdata=[(label, f"{100 * top:.0f}") for label, top in zip(grid.labels, grid.top, strict=True)],
         showlegend=False,
         name="effective",
@@ -268,13 +267,13 @@ def _layout(
 ) -> dict[str, object]:
     """Totals above the map and effective sharers beside it, on axes linked to the map's."""
     turned = bool(names)
-    ticks, labels = _named_ticks(names, columns) if turned else _column_ticks(assembly, sharers, columns, sort)
+    ticks, labels = column_ticks(names, columns) if turned else _column_ticks(assembly, sharers, columns, sort)
     below = 168 if turned else 78
     rows = named_rows(len(grid.groups), row_height(len(grid.groups)))
     still = {"fixedrange": True}
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, **still}
     down = [len(grid.groups) - 0.3, -0.7]
-    small = {"showarrow": False, "font": {"size": 12, "color": muted(dark)}, "xref": "paper", "yref": "paper"}
+    small = {"showarrow": False, "font": {"size": 12, "color": MUTED[dark]}, "xref": "paper", "yref": "paper"}
     left, bottom = 0.87 * (1 - _GAP), height / (height + _TOTALS) * (1 - _GAP)
     return base_layout(
         dark,
@@ -303,7 +302,7 @@ def _layout(
             "range": down,
             "ticktext": [grid.ticks[row] for row in rows],
             "tickvals": list(rows),
-            "tickfont": {"size": 11, "family": "monospace", "color": muted(dark)},
+            "tickfont": {"size": 11, "family": "monospace", "color": MUTED[dark]},
             **still,
         },
         xaxis4={
@@ -364,7 +363,7 @@ def _lines(
         y=y,
         mode="lines",
         name="lines",
-        line={"color": faint(dark), "width": 1},
+        line={"color": FAINT[dark], "width": 1},
         hoverinfo="skip",
         showlegend=False,
         **_MAP,
@@ -382,12 +381,6 @@ def _column_ticks(
     names, step = short_names(assembly.sharers), max(1, round(len(columns) / 8))
     at = list(range(0, len(columns), step))
     return [float(x) for x in at], [names[columns[x]] for x in at]
-
-
-def _named_ticks(names: Sequence[str], columns: list[int]) -> tuple[list[float], list[str]]:
-    """A name under every column, or under every n-th where columns are narrower than a line."""
-    step = max(1, -(-len(columns) // MOST_NAMES))
-    return [float(x) for x in range(0, len(columns), step)], [names[s] for s in columns[::step]]
 
 
 # ---- the map in progress ---------------------------------------------------------------------------------------------
@@ -473,7 +466,7 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
                     legendgroup=module,
                     showlegend=column == 1,
                     customdata=[positions[p] for p in at],
-                    marker={"symbol": _SHAPES[number % len(_SHAPES)], "size": 7, "color": muted(dark), "opacity": 0.75},
+                    marker={"symbol": _SHAPES[number % len(_SHAPES)], "size": 7, "color": MUTED[dark], "opacity": 0.75},
                     hovertemplate="<b>%{customdata}</b><br>%{y:.3g}<extra></extra>",
                 ),
                 row=1,
@@ -497,7 +490,7 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
             col=column,
         )
         top = {} if panel.top is None else {"range": [0, panel.top * 1.05]}
-        figure.update_yaxes(row=1, col=column, rangemode="tozero", showgrid=True, gridcolor=faint(dark), **top)
+        figure.update_yaxes(row=1, col=column, rangemode="tozero", showgrid=True, gridcolor=FAINT[dark], **top)
     figure.update_xaxes(title_text="layer", dtick=max(1, round(len(set(layers)) / 6)))
     figure.update_layout(
         base_layout(
@@ -508,7 +501,7 @@ def strip(panels: Sequence[Panel], positions: Sequence[str], *, dark: bool = Fal
             legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         )
     )
-    figure.update_annotations(font={"size": 13, "color": ink(dark)})
+    figure.update_annotations(font={"size": 13, "color": INK[dark]})
     return figure
 
 

@@ -26,6 +26,8 @@ LAYERS = "layers"
 """In place of a module: a row for each layer, the mean over its modules."""
 ALL = "all"
 """In place of a module: all positions."""
+MOST_NAMES = 42
+"""More columns than this are too narrow for a name each."""
 LETTER = 11
 """Pixels that a row's label needs."""
 _LABEL = re.compile(r"layer (\d+), (.+)")
@@ -98,6 +100,12 @@ def named_rows(count: int, height: int) -> range:
     return range(0, count, max(1, -(-LETTER // height)))
 
 
+def column_ticks(names: Sequence[str], columns: Sequence[int], panels: int = 1) -> tuple[list[int], list[str]]:
+    """Which columns of a map are named and how: all, or every n-th where columns are narrower than a line."""
+    at = list(range(0, len(columns), max(1, -(-len(columns) * panels // MOST_NAMES))))
+    return at, [names[columns[x]] for x in at]
+
+
 def row_ticks(positions: Sequence[str], rows: Sequence[int], height: int) -> tuple[list[int], list[str]]:
     """Which rows of a map are labelled and how: all of them, or every n-th if rows are lower than a letter.
 
@@ -165,6 +173,8 @@ class PieceFacts:
     """Newton: eta, the step length."""
     damping: float | None = None
     """Newton: lambda."""
+    from_gates: bool = False
+    """Newton: whether the step began at the gates' weights."""
 
     @property
     def selected(self) -> bool:
@@ -203,6 +213,7 @@ def piece_facts(assembly: Assembly, position: int, sharer: int) -> PieceFacts:
         decided_by=assembly.decided_by,
         length=length if is_number(length) else None,
         damping=damping if is_number(damping) else None,
+        from_gates=bool(assembly.extra.get("gates")),
     )
 
 
@@ -236,11 +247,10 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     if facts.router.get("router") == "newton":
         found = (("\\eta", facts.length), ("\\lambda", facts.damping))
         said = r",\ ".join(f"{name} = {value:.2f}" for name, value in found if value is not None)
-        from_gates = facts.router.get("start") == "gates"
-        said += r",\ v \text{ by the gates}" if said and from_gates else ""
+        said += r",\ v \text{ by the gates}" if said and facts.from_gates else ""
         return (
             r"\begin{aligned} g_i &= -\partial\, \text{loss}_i / \partial w \\ "
-            rf"w &= {'v + ' if from_gates else ''}"
+            rf"w &= {'v + ' if facts.from_gates else ''}"
             r"\eta\, G^{\top} \bigl( G G^{\top} + \lambda \bar{k} I \bigr)^{-1} \mathbf{1} \\ "
             rf"w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}}" + (rf"\quad ({said})" if said else "") + r" \end{aligned}"
         )
@@ -406,8 +416,8 @@ def called(sharers: Sequence[str], number: int, portraits: Portraits) -> str:
     return f"“{name}”" if name else f"sharer {short_names(sharers)[number]}"
 
 
-def column_names(assembly: Assembly, portraits: Portraits, most: int = 26) -> list[str]:
+def sharer_names(sharers: Sequence[str], portraits: Portraits, most: int = 26) -> list[str]:
     """A name for each sharer: from their portrait, else their number."""
-    numbers = short_names(assembly.sharers)
-    named = [portraits.of(id).name or number for id, number in zip(assembly.sharers, numbers, strict=True)]
+    numbers = short_names(sharers)
+    named = [portraits.of(id).name or number for id, number in zip(sharers, numbers, strict=True)]
     return [name if len(name) <= most else name[: most - 1].rstrip(" ,") + "…" for name in named]

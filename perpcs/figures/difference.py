@@ -27,6 +27,7 @@ from perpcs.assembly.explain import changes, moved
 from perpcs.assembly.record import Assembly
 from perpcs.figures.columns import (
     column_order,
+    column_ticks,
     row_ticks,
     rows_of,
     selected_pieces,
@@ -35,15 +36,15 @@ from perpcs.figures.columns import (
     split_label,
 )
 from perpcs.figures.style import (
+    FAINT,
+    INK,
     MARK,
+    MUTED,
+    PAPER,
     base_layout,
     colour_bar,
     csv_text,
-    faint,
-    ink,
     mark_size,
-    muted,
-    paper,
     points,
     row_height,
     signed_scale,
@@ -74,11 +75,12 @@ def difference_colour(value: float, largest: float, dark: bool) -> str:
 
 
 def difference_takeaway(
-    before: np.ndarray, after: np.ndarray, positions: Sequence[str], sharers: Sequence[str], what: str
+    before: np.ndarray, after: np.ndarray, positions: Sequence[str], name: Callable[[int], str], what: str
 ) -> str:
     """The title of a difference: how much the mix changed, and where most.
 
     Args:
+        name: what a sharer of that number is called in a sentence.
         what: the cause of the difference, as the beginning of a sentence: ``Without item 3``.
     """
     largest = changes(before, after, 1)
@@ -89,8 +91,7 @@ def difference_takeaway(
     size = "less than 0.1" if share < 0.1 else f"{share:.1f}" if share < 10 else f"{share:.0f}"
     return (
         f"{what}, the mix changes by {size} % on average ({len(positions)} positions); most at "
-        f"{positions[piece.position]}: {short_names(sharers)[piece.sharer]} goes from {piece.before:.3f} to "
-        f"{piece.after:.3f}"
+        f"{positions[piece.position]}: {name(piece.sharer)} goes from {piece.before:.3f} to {piece.after:.3f}"
     )
 
 
@@ -102,14 +103,22 @@ def difference_map(
     *,
     sort: str = "cluster",
     module: str | None = None,
+    names: Sequence[str] = (),
+    only: Sequence[int] = (),
     dark: bool = False,
 ) -> go.Figure:
-    """The difference of two tables (P, S), rows and columns as on the map."""
+    """The difference of two tables (P, S), rows and columns as on the map.
+
+    Args:
+        names: what each column is called, in the order of ``sharers``; () = numbers.
+        only: numbers of the sharers that are drawn; () = all.
+    """
     rows = rows_of(positions, module)
-    columns = column_order((np.abs(before) + np.abs(after))[rows], sharers, sort)
-    figure = go.Figure()
-    _add_difference(figure, before, after, positions, sharers, rows, columns, dark)
-    _lay_out(figure, positions, sharers, rows, columns, dark)
+    order = column_order((np.abs(before) + np.abs(after))[rows], sharers, sort)
+    columns = [s for s in order if not only or s in only]
+    figure, labels = go.Figure(), _Labels.of(sharers, names)
+    _add_difference(figure, before, after, positions, labels, rows, columns, dark)
+    _lay_out(figure, positions, labels, rows, columns, dark)
     return figure
 
 
@@ -118,41 +127,45 @@ def pair_map(
     after: np.ndarray,
     positions: Sequence[str],
     sharers: Sequence[Sharer],
-    names: tuple[str, str],
+    titles: tuple[str, str],
     *,
     sort: str = "cluster",
     module: str | None = None,
+    names: Sequence[str] = (),
     dark: bool = False,
 ) -> go.Figure:
-    """Two people's maps on one scale, and the second less the first."""
+    """Two people's maps on one scale, and the second less the first.
+
+    Args:
+        titles: over the two maps.
+        names: what each column is called, in the order of ``sharers``; () = numbers.
+    """
     rows = rows_of(positions, module)
     columns = column_order((np.abs(before) + np.abs(after))[rows], sharers, sort)
-    figure = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.025, subplot_titles=(*names, "difference"))
+    figure = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.025, subplot_titles=(*titles, "difference"))
     top = max(float(np.abs(before[rows]).max()), float(np.abs(after[rows]).max())) or 1.0
-    ids, below = short_names([sharer.id for sharer in sharers]), bool(min(before[rows].min(), after[rows].min()) < 0)
+    labels, below = _Labels.of(sharers, names), bool(min(before[rows].min(), after[rows].min()) < 0)
     for column, table in ((1, before), (2, after)):
         size = table[np.ix_(rows, columns)]
         figure.add_trace(
             go.Heatmap(
                 z=np.where(size != 0, size, np.nan).tolist(),
-                customdata=[[(positions[p], ids[s], f"{table[p, s]:.3f}") for s in columns] for p in rows],
+                customdata=[[(positions[p], labels.hover[s], f"{table[p, s]:.3f}") for s in columns] for p in rows],
                 colorscale=signed_scale(dark) if below else weight_scale(dark),
                 zmin=-top if below else 0,
                 zmax=top,
                 showscale=column == 1,
                 xgap=0.5,
                 ygap=0.5,
-                hovertemplate=(
-                    "<b>%{customdata[0]}</b><br>sharer %{customdata[1]}<br>weight %{customdata[2]}<extra></extra>"
-                ),
+                hovertemplate=("<b>%{customdata[0]}</b><br>%{customdata[1]}<br>weight %{customdata[2]}<extra></extra>"),
                 colorbar=colour_bar("weight", dark, length=0.28, x=0.0),
-                name=names[column - 1],
+                name=titles[column - 1],
             ),
             row=1,
             col=column,
         )
-    _add_difference(figure, before, after, positions, sharers, rows, columns, dark, col=3)
-    _lay_out(figure, positions, sharers, rows, columns, dark, panels=3)
+    _add_difference(figure, before, after, positions, labels, rows, columns, dark, col=3)
+    _lay_out(figure, positions, labels, rows, columns, dark, panels=3)
     return figure
 
 
@@ -166,12 +179,30 @@ def difference_csv(before: np.ndarray, after: np.ndarray, positions: Sequence[st
     return csv_text(("layer", "module", "sharer", "before", "after"), rows)
 
 
+@dataclass(frozen=True)
+class _Labels:
+    """What the columns are called."""
+
+    ticks: Sequence[str]
+    hover: Sequence[str]
+    turned: bool
+    """Names are written aslant, numbers are not."""
+
+    @classmethod
+    def of(cls, sharers: Sequence[Sharer], names: Sequence[str]) -> "_Labels":
+        ids = short_names([sharer.id for sharer in sharers])
+        numbers = [f"sharer {id}" for id in ids]
+        if not names:
+            return cls(ids, numbers, False)
+        return cls(names, [f"{name}<br>{number}" for name, number in zip(names, numbers, strict=True)], True)
+
+
 def _add_difference(
     figure: go.Figure,
     before: np.ndarray,
     after: np.ndarray,
     positions: Sequence[str],
-    sharers: Sequence[Sharer],
+    labels: _Labels,
     rows: list[int],
     columns: list[int],
     dark: bool,
@@ -179,14 +210,13 @@ def _add_difference(
 ) -> None:
     by = after.astype(float) - before
     top = float(np.abs(by[rows]).max()) or 1.0
-    ids = short_names([sharer.id for sharer in sharers])
     cells = [(y, x, p, s) for y, p in enumerate(rows) for x, s in enumerate(columns) if abs(by[p, s]) >= _LEAST]
     size = mark_size(len(rows), len(columns), 700 if col is None else 250)
     trace = points(len(cells))(
         x=[x for _, x, _, _ in cells],
         y=[y for y, _, _, _ in cells],
         customdata=[
-            (p, s, positions[p], ids[s], f"{before[p, s]:.3f}", f"{after[p, s]:.3f}", f"{by[p, s]:+.3f}")
+            (p, s, positions[p], labels.hover[s], f"{before[p, s]:.3f}", f"{after[p, s]:.3f}", f"{by[p, s]:+.3f}")
             for _, _, p, s in cells
         ],
         mode="markers",
@@ -197,13 +227,13 @@ def _add_difference(
             "colorscale": difference_scale(dark),
             "cmin": -top,
             "cmax": top,
-            "line": {"width": 0.5, "color": muted(dark)},
+            "line": {"width": 0.5, "color": MUTED[dark]},
             "colorbar": colour_bar("▲ more   ▼ less", dark, length=0.28, x=0.0 if col is None else 0.68),
         },
         showlegend=False,
         name="difference",
         hovertemplate=(
-            "<b>%{customdata[2]}</b><br>sharer %{customdata[3]}<br>%{customdata[4]} → %{customdata[5]} "
+            "<b>%{customdata[2]}</b><br>%{customdata[3]}<br>%{customdata[4]} → %{customdata[5]} "
             "(<b>%{customdata[6]}</b>)<extra></extra>"
         ),
     )
@@ -213,38 +243,37 @@ def _add_difference(
 def _lay_out(
     figure: go.Figure,
     positions: Sequence[str],
-    sharers: Sequence[Sharer],
+    labels: _Labels,
     rows: list[int],
     columns: list[int],
     dark: bool,
     panels: int = 1,
 ) -> None:
-    top = 44 if panels > 1 else 26  # space for the buttons
+    top, below = 44 if panels > 1 else 26, 168 if labels.turned else 66  # space for the buttons and for the names
     figure.update_layout(
         base_layout(
             dark,
-            height=row_height(len(rows)) * len(rows) + top + 74,
-            margin={"l": 44, "r": 8, "t": top, "b": 66},
+            height=row_height(len(rows)) * len(rows) + top + below + 8,
+            margin={"l": 44, "r": 8, "t": top, "b": below},
             dragmode=False,
             hovermode="closest",
-            hoverlabel={"bgcolor": paper(dark), "font": {"color": ink(dark)}},
+            hoverlabel={"bgcolor": PAPER[dark], "font": {"color": INK[dark]}},
         )
     )
-    ids, step = short_names([sharer.id for sharer in sharers]), max(1, round(len(columns) * panels / 9))
-    named, labels = row_ticks(positions, rows, row_height(len(rows)))
-    at = list(range(0, len(columns), step))
-    line = {"mirror": True, "showline": True, "linecolor": faint(dark)}
+    named, rows_said = row_ticks(positions, rows, row_height(len(rows)))
+    at, said = column_ticks(labels.ticks, columns, panels if labels.turned else 4 * panels)
+    line = {"mirror": True, "showline": True, "linecolor": FAINT[dark]}
     figure.update_xaxes(
-        range=[-0.7, len(columns) - 0.3], tickvals=at, ticktext=[ids[columns[x]] for x in at], tickangle=0, **line
+        range=[-0.7, len(columns) - 0.3], tickvals=at, ticktext=said, tickangle=-60 if labels.turned else 0, **line
     )
     figure.update_yaxes(
         range=[len(rows) - 0.3, -0.7],
-        ticktext=labels,
+        ticktext=rows_said,
         tickvals=named,
-        tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
+        tickfont={"size": 11, "family": "monospace", "color": MUTED[dark]},
         **line,
     )
-    figure.update_annotations(font={"size": 13, "color": ink(dark)})
+    figure.update_annotations(font={"size": 13, "color": INK[dark]})
 
 
 # ---- two methods -----------------------------------------------------------------------------------------------------
@@ -299,7 +328,7 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
                 x=[x for x, *_ in none],
                 y=[y for _, y, *_ in none],
                 mode="markers",
-                marker={"size": 3, "color": faint(dark)},
+                marker={"size": 3, "color": FAINT[dark]},
                 hoverinfo="skip",
                 showlegend=False,
                 name="no weight",
@@ -322,7 +351,7 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
                     "colorscale": signed_scale(dark) if (weights < 0).any() else weight_scale(dark),
                     "cmin": -largest if (weights < 0).any() else 0,
                     "cmax": largest,
-                    "line": {"width": 0.5, "color": muted(dark)},
+                    "line": {"width": 0.5, "color": MUTED[dark]},
                 },
                 hovertemplate=(
                     "<b>%{customdata[0]}</b><br>sharer %{customdata[1]}, similarity %{customdata[3]}<br>"
@@ -355,9 +384,9 @@ def case_figure(case: Case, *, dark: bool = False) -> go.Figure:
         range=[len(case.positions) - 0.3, -0.7],
         tickvals=named,
         ticktext=labels,
-        tickfont={"size": 11, "family": "monospace", "color": muted(dark)},
+        tickfont={"size": 11, "family": "monospace", "color": MUTED[dark]},
     )
-    figure.update_annotations(font={"size": 14, "color": ink(dark)})
+    figure.update_annotations(font={"size": 14, "color": INK[dark]})
     return figure
 
 
@@ -402,7 +431,13 @@ _CHARS = 7.0
 
 
 def map_svg(
-    assembly: Assembly, sharers: Sequence[Sharer], title: str, *, sort: str = "cluster", module: str | None = None
+    assembly: Assembly,
+    sharers: Sequence[Sharer],
+    title: str,
+    *,
+    sort: str = "cluster",
+    module: str | None = None,
+    names: Sequence[str] = (),
 ) -> str:
     """The map of an assembly. A square is a piece with weight, a diamond a negative one, a dot a piece not selected."""
     rows = rows_of(assembly.positions, module)
@@ -413,7 +448,7 @@ def map_svg(
     def mark(p: int, s: int, x: float, y: float) -> str:
         weight = float(assembly.weights[p, s])
         if not picked[p, s]:
-            return f'<circle cx="{x:g}" cy="{y:g}" r="1.2" fill="{faint(False)}"/>'
+            return f'<circle cx="{x:g}" cy="{y:g}" r="1.2" fill="{FAINT[False]}"/>'
         colour = weight_colour(weight, top, False)
         if weight < 0:
             return f'<path d="M{x:g} {y - 6.5:g}l6.5 6.5l-6.5 6.5l-6.5 -6.5z" fill="{colour}"/>'
@@ -422,7 +457,8 @@ def map_svg(
     below = bool((assembly.weights[rows] < 0).any())
     quarters = range(-4, 5, 2) if below else range(5)
     scale = [(f"{top * i / 4:.2f}", weight_colour(i, 4, False)) for i in quarters]
-    return _svg(assembly.positions, sharers, rows, columns, title, "weight", mark, scale)
+    labels = _Labels.of(sharers, names)
+    return _svg(assembly.positions, labels, rows, columns, title, "weight", mark, scale)
 
 
 def difference_svg(
@@ -434,6 +470,7 @@ def difference_svg(
     *,
     sort: str = "cluster",
     module: str | None = None,
+    names: Sequence[str] = (),
 ) -> str:
     """The difference of two tables of weights: a triangle up is more of a piece, one down is less."""
     rows = rows_of(positions, module)
@@ -446,15 +483,16 @@ def difference_svg(
             return ""
         up = 1 if by[p, s] > 0 else -1
         path = f"M{x - 6:g} {y + 5 * up:g}h12l-6 {-10 * up:g}z"
-        return f'<path d="{path}" fill="{difference_colour(by[p, s], top, False)}" stroke="{muted(False)}"/>'
+        return f'<path d="{path}" fill="{difference_colour(by[p, s], top, False)}" stroke="{MUTED[False]}"/>'
 
     scale = [(f"{top * i / 2:+.2f}", difference_colour(i, 2, False)) for i in range(-2, 3)]
-    return _svg(positions, sharers, rows, columns, title, "difference (▲ more, ▼ less)", mark, scale)
+    labels = _Labels.of(sharers, names)
+    return _svg(positions, labels, rows, columns, title, "difference (▲ more, ▼ less)", mark, scale)
 
 
 def _svg(
     positions: Sequence[str],
-    sharers: Sequence[Sharer],
+    labels: _Labels,
     rows: list[int],
     columns: list[int],
     title: str,
@@ -465,7 +503,10 @@ def _svg(
     width = max(_LEFT + _CELL * len(columns) + 16, 420)
     lines = _wrap(title, int(width / _CHARS))
     top = _TOP + _LINE * len(lines) + 8
-    height = top + _CELL * len(rows) + _BELOW
+    names = [labels.ticks[s] for s in columns]
+    longest = max(map(len, names))
+    room = round(5.3 * longest) if labels.turned else 0  # what names written aslant need below the map
+    height = top + _CELL * len(rows) + _BELOW + room
     body = [
         f'<text x="8" y="{_TOP + _LINE * i + 4}" font-size="14" font-weight="600">{escape(line)}</text>'
         for i, line in enumerate(lines)
@@ -474,30 +515,28 @@ def _svg(
         middle = top + _CELL * (y + 0.5)
         body.append(
             f'<text x="{_LEFT - 6}" y="{middle + 3.5:g}" font-size="10" text-anchor="end" '
-            f'font-family="monospace" fill="{muted(False)}">{escape(short_label(positions[p]))}</text>'
+            f'font-family="monospace" fill="{MUTED[False]}">{escape(short_label(positions[p]))}</text>'
         )
         body += [mark(p, s, _LEFT + _CELL * (x + 0.5), middle) for x, s in enumerate(columns)]
-    names = short_names([sharer.id for sharer in sharers])
-    step = max(
-        1, round(len(columns) / 10), -(-(7 * max(map(len, names)) + 4) // _CELL)
-    )  # so that labels do not overlap
+    step = 1 if labels.turned else max(1, round(len(columns) / 10), -(-(7 * longest + 4) // _CELL))  # none overlap
     below = top + _CELL * len(rows)
     for x in range(0, len(columns), step):
-        body.append(
-            f'<text x="{_LEFT + _CELL * (x + 0.5):g}" y="{below + 14}" font-size="10" text-anchor="middle" '
-            f'fill="{muted(False)}">{escape(names[columns[x]])}</text>'
-        )
+        at = f'x="{_LEFT + _CELL * (x + 0.5):g}" y="{below + 14}"'
+        turn = f'text-anchor="end" transform="rotate(-60 {_LEFT + _CELL * (x + 0.5):g} {below + 10})"'
+        how = turn if labels.turned else 'text-anchor="middle"'
+        body.append(f'<text {at} font-size="10" {how} fill="{MUTED[False]}">{escape(names[x])}</text>')
+    below += room
     body.append(f'<text x="{_LEFT}" y="{below + 44}" font-size="11">{escape(unit)}</text>')
-    at = _LEFT + 8 + 6.2 * len(unit)
+    left = _LEFT + 8 + 6.2 * len(unit)
     for i, (number, colour) in enumerate(scale):
-        body.append(f'<rect x="{at + 44 * i:g}" y="{below + 30}" width="44" height="10" fill="{colour}"/>')
+        body.append(f'<rect x="{left + 44 * i:g}" y="{below + 30}" width="44" height="10" fill="{colour}"/>')
         body.append(
-            f'<text x="{at + 44 * i + 22:g}" y="{below + 54}" font-size="10" text-anchor="middle">{number}</text>'
+            f'<text x="{left + 44 * i + 22:g}" y="{below + 54}" font-size="10" text-anchor="middle">{number}</text>'
         )
-    width = max(width, int(at) + 44 * len(scale) + 8)
+    width = max(width, int(left) + 44 * len(scale) + 8)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" font-family="sans-serif" fill="{ink(False)}"><title>{escape(title)}</title>'
+        f'role="img" font-family="sans-serif" fill="{INK[False]}"><title>{escape(title)}</title>'
         f'<rect width="100%" height="100%" fill="#FFFFFF"/>{"".join(body)}</svg>\n'
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from perpcs.figures.style import base_layout, bytes_text, csv_text, faint, paper
+from perpcs.figures.style import FAINT, PAPER, base_layout, bytes_text, csv_text
 from perpcs.pool.manifest import Manifest, is_number, mapping
 from perpcs.tasks import TASKS
 
@@ -83,7 +83,7 @@ def curve_figure(lines: Lines, *, dark: bool = False) -> go.Figure:
                 name=title,
                 mode="lines+markers",
                 line={"color": line_colour(index, dark), "width": 2, "dash": _DASHES[index % 7]},
-                marker={"symbol": _SYMBOLS[index % 7], "size": 6, "line": {"width": 1, "color": paper(dark)}},
+                marker={"symbol": _SYMBOLS[index % 7], "size": 6, "line": {"width": 1, "color": PAPER[dark]}},
                 hovertemplate=f"{title}<br>step %{{x:,}}: %{{y:.3f}} {UNIT}<extra></extra>",
             )
         )
@@ -99,7 +99,7 @@ def curve_figure(lines: Lines, *, dark: bool = False) -> go.Figure:
     )
     figure.update_xaxes(title_text="training step", tickformat=",", rangemode="tozero")
     figure.update_yaxes(
-        title_text=UNIT, rangemode="tozero", showgrid=True, gridcolor=faint(dark), automargin=True, nticks=6
+        title_text=UNIT, rangemode="tozero", showgrid=True, gridcolor=FAINT[dark], automargin=True, nticks=6
     )
     return figure
 

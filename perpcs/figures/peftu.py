@@ -8,7 +8,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from perpcs.figures.results import csv_text, frame
-from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, bytes_text, ink, muted, seconds_text
+from perpcs.figures.style import INK, METHOD_COLOURS, MUTED, OTHER_COLOUR, bytes_text, seconds_text
 
 TITLES = {
     "zero-shot": "Zero-shot",
@@ -28,11 +28,11 @@ _WAYS = {"newton": "Assembled, Newton weights", "fit": "Assembled, fitted weight
 AXES = {
     "accuracy": "accuracy",
     "f1": "F1",
-    "nats": "nats a text",
-    "trained": "numbers trained a person",
-    "kept_bytes": "bytes kept a person",
-    "train_seconds": "seconds to train or assemble a person",
-    "answer_seconds": "seconds an answer",
+    "nats": "nats per text",
+    "trained": "trained numbers per person",
+    "kept_bytes": "bytes stored per person",
+    "train_seconds": "seconds to train or assemble, per person",
+    "answer_seconds": "seconds per answer",
 }
 LOWER = frozenset(AXES) - {"accuracy", "f1"}
 COSTS = ("trained", "kept_bytes", "train_seconds", "answer_seconds")
@@ -120,7 +120,7 @@ def front_title(cells: Sequence[Cell], x: str, y: str) -> str:
     """The finding of the figure."""
     names = [title_of(cell.name) for cell in front(cells, x, y)]
     listed = f"{'; '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
-    return f"In {AXES[x]} and {AXES[y]} together, nothing beats {listed}"
+    return f"In {AXES[x]} and {AXES[y]} together, no method beats {listed}"
 
 
 @lru_cache(maxsize=32)  # a page asks at every click
@@ -139,7 +139,7 @@ def front_figure(cells: tuple[Cell, ...], x: str, y: str, *, dark: bool = False)
             x=[place(cell, x) for cell in kept],
             y=[place(cell, y) for cell in kept],
             mode="lines",
-            line={"color": muted(dark), "width": 1.5, "dash": "dot", "shape": "hv"},
+            line={"color": MUTED[dark], "width": 1.5, "dash": "dot", "shape": "hv"},
             hoverinfo="skip",
             showlegend=False,
         )
@@ -156,7 +156,7 @@ def front_figure(cells: tuple[Cell, ...], x: str, y: str, *, dark: bool = False)
                     "size": 12,
                     "color": colour_of(cell.name),
                     "symbol": mark_of(cell.name),
-                    "line": {"width": 1, "color": ink(dark)},
+                    "line": {"width": 1, "color": INK[dark]},
                 },
                 name=title_of(cell.name),
                 customdata=[cell.name],
@@ -185,7 +185,7 @@ def _whiskers(cell: Cell, axis: str) -> dict[str, object]:
 def _said(cell: Cell, axis: str) -> str:
     value = cell.values[axis]
     if axis == "kept_bytes":
-        return f"{bytes_text(value.mean)} kept a person"
+        return f"{bytes_text(value.mean)} stored per person"
     if axis.endswith("seconds"):
         return f"{seconds_text(value.mean)} {AXES[axis].removeprefix('seconds ')}"
     if axis == "trained":
@@ -212,7 +212,7 @@ def spread_figure(cell: Cell, other: Cell, measure: str, *, dark: bool = False) 
                 x=[other.people[measure][at], cell.people[measure][at]],
                 y=[row, row],
                 mode="lines",
-                line={"color": muted(dark), "width": 1},
+                line={"color": MUTED[dark], "width": 1},
                 hoverinfo="skip",
                 showlegend=False,
             )
@@ -250,9 +250,9 @@ PLACES = (
     ("in front of the question", ("prompt", "ptuning")),
     ("queries", ("lora",)),
     ("keys and values", ("lora", "ia3", "prefix")),
-    ("what attention gives", ("lora", "adapter")),
+    ("output of attention", ("lora", "adapter")),
     ("the inner layer of the MLP", ("ia3",)),
-    ("what the MLP gives", ("adapter",)),
+    ("output of the MLP", ("adapter",)),
     ("after the last layer", ("head",)),
 )
 """From bottom to top of the model: where a word passes, and which methods change something there."""
@@ -277,7 +277,8 @@ def places_html() -> str:
     )
     pieces = "".join(f"<td>{'yes' if kind in PIECES else 'no'}</td>" for kind in KINDS)
     return (
-        '<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">Where a word passes, from the '
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        '<table class="pp-results"><caption class="pp-quiet">Where each method acts, from the '
         f'question to the answer</caption><thead><tr><th scope="col">place</th>{head}</tr></thead><tbody>{rows}'
         f'<tr><th scope="row">can be cut into pieces</th>{pieces}</tr></tbody></table></div>'
     )
@@ -301,7 +302,8 @@ def readers_html(labels: Sequence[str], rows: Sequence[tuple[str, Sequence[float
             cells.append(f"<td>{number}{mark}{bar}</td>")
         body.append(f'<tr><th scope="row">{escape(says)}</th>{"".join(cells)}</tr>')
     return (
-        '<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">Probability of each label. Bold: '
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        '<table class="pp-results"><caption class="pp-quiet">Probability of each label. Bold: '
         'the likeliest. ✓: what the reader’s traits say</caption><thead><tr><th scope="col">reader</th>'
         f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )

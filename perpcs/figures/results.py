@@ -14,14 +14,14 @@ import plotly.graph_objects as go
 
 from perpcs.assembly.record import router_name, short_name
 from perpcs.figures.style import (
+    FAINT,
+    INK,
+    MUTED,
+    PAPER,
     base_layout,
     bytes_text,
     csv_text,
-    faint,
-    ink,
     method_colour,
-    muted,
-    paper,
     seconds_text,
 )
 
@@ -154,7 +154,7 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
             x=[place[point.method] for point in kept],
             y=[point.mean for point in kept],
             mode="lines",
-            line={"color": muted(dark), "width": 1.5, "dash": "dot", "shape": "hv"},
+            line={"color": MUTED[dark], "width": 1.5, "dash": "dot", "shape": "hv"},
             hoverinfo="skip",
             showlegend=False,
             name="front",
@@ -179,7 +179,7 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
                     "size": 12,
                     "color": colour_of(point.method),
                     "symbol": mark_of(point.method),
-                    "line": {"width": 1, "color": ink(dark)},
+                    "line": {"width": 1, "color": INK[dark]},
                 },
                 name=name,
                 hovertemplate=(
@@ -245,7 +245,7 @@ def cost_figure(
                 marker={
                     "size": 8,
                     "symbol": mark_of(line.method),
-                    "line": {"width": 1, "color": paper(dark)},
+                    "line": {"width": 1, "color": PAPER[dark]},
                 },
                 hovertemplate=f"<b>{name}</b><br>%{{x:,}} {x_title}: %{{customdata}}<extra></extra>",
             )
@@ -258,7 +258,7 @@ def cost_figure(
     what = "bytes stored" if kind == "bytes" else "seconds per person"
     figure.update_yaxes(type="log", title_text=what, tickvals=ticks, ticktext=[text(value) for value in ticks])
     if even_at is not None and xs and xs[0] < even_at < xs[-1]:
-        figure.add_vline(x=even_at, line={"color": muted(dark), "width": 1, "dash": "dot"})
+        figure.add_vline(x=even_at, line={"color": MUTED[dark], "width": 1, "dash": "dot"})
     return figure
 
 
@@ -345,7 +345,7 @@ def bands_figure(
     )
     figure.update_yaxes(title_text=UNITS["nll"])
     if base is not None:
-        figure.add_hline(y=base, line={"color": muted(dark), "width": 1, "dash": "dot"})
+        figure.add_hline(y=base, line={"color": MUTED[dark], "width": 1, "dash": "dot"})
     return figure
 
 
@@ -385,7 +385,7 @@ def frame(figure: go.Figure, dark: bool, height: int) -> None:
         )
     )
     figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True, showgrid=True, gridcolor=faint(dark))
+    figure.update_yaxes(automargin=True, showgrid=True, gridcolor=FAINT[dark])
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -492,7 +492,7 @@ def dots_figure(dots: tuple[Dot, ...], base: float, *, dark: bool = False) -> go
                     "size": 10,
                     "color": colour_of(method),
                     "symbol": mark_of(method),
-                    "line": {"width": 1, "color": ink(dark)},
+                    "line": {"width": 1, "color": INK[dark]},
                 },
                 name=brief_name(method),  # short: buttons are next to it
                 customdata=[(dot.name, dot.low, dot.high, f", {dot.differs}" if dot.differs else "") for dot in own],
@@ -504,8 +504,8 @@ def dots_figure(dots: tuple[Dot, ...], base: float, *, dark: bool = False) -> go
         )
     frame(figure, dark, 110 + 34 * len(names))
     figure.update_layout(showlegend=several)  # otherwise every row names its method
-    figure.add_vline(x=base, line={"color": muted(dark), "width": 1, "dash": "dot"})
-    figure.update_xaxes(title_text=UNITS["nll"], showgrid=True, gridcolor=faint(dark))
+    figure.add_vline(x=base, line={"color": MUTED[dark], "width": 1, "dash": "dot"})
+    figure.update_xaxes(title_text=UNITS["nll"], showgrid=True, gridcolor=FAINT[dark])
     figure.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5], showgrid=False
     )

@@ -87,10 +87,9 @@ def explanation(story: Story, step: int) -> str:
     router = str(a.router.get("router", "gate"))
     compared = f"the {router}"
     k, position = a.choices.shape[2], a.positions[story.position]
-    gated = a.router.get("start") == "gates"
-    backwards = " twice: for the gates, then forwards and backwards." if gated else " once, forwards and backwards."
+    gated = bool(a.extra.get("gates"))
     read = "No network is trained on them; the base model reads them" + (
-        " once." if a.additive else backwards if router in ("newton", "gradient") else "."
+        " once." if a.additive else " forwards, and once backwards." if router in ("newton", "gradient") else "."
     )
     by_activation = (
         f"At {position}, the activations of {story.name}'s words are compared with {compared} of each of "
@@ -404,7 +403,7 @@ class Layer(NamedTuple):
     rank: int
     scale: float
     top: tuple[tuple[str, float], ...]
-    """(sharer, weight) of the largest weights there, largest first."""
+    """(what the sharer is called in a sentence, weight) of the largest weights there, largest first."""
     others: int
     """How many more sharers have weight there."""
     sharers: int
@@ -424,7 +423,9 @@ def layer_html(layer: Layer) -> str:
     """The one equation, the same with this layer's numbers, and the figure of it."""
     x, W, A, B, w, s, y = (symbol(letter) for letter in "xWABwsy")
     sub = "<sub><i>j</i></sub>"
-    terms = [f"{symbol('w', f'<b>{weight:.3f}</b>')} · {_piece(name, layer)}" for name, weight in layer.top]
+    numbered = list(enumerate(layer.top, start=1))
+    terms = [f"{symbol('w', f'<b>{weight:.3f}</b>')} · {_piece(number, layer)}" for number, (_, weight) in numbered]
+    who = "; ".join(f"{number} is {escape(name)}" for number, (name, _) in numbered)
     more = f" + … {layer.others} more" if layer.others else ""
     own = f"{symbol('s', f'{layer.scale:g}')} · ( {' + '.join(terms)}{more} )"
     if layer.scaling:
@@ -436,13 +437,13 @@ def layer_html(layer: Layer) -> str:
         live = f"{y} = {W} {x} + {own} {x}"
     return (
         f'<div class="pp-lit"><div class="pp-eq" role="math" aria-label="The one equation">{law}</div>'
-        f'<p class="pp-cap">The same at {escape(layer.label)}, for {escape(layer.name)}:</p>'
+        f'<p class="pp-cap">The same at {escape(layer.label)}, for {escape(layer.name)}. {who}.</p>'
         f'<div class="pp-eq">{live}</div>{_flow(layer)}{_legend(layer)}</div>'
     )
 
 
-def _piece(name: str, layer: Layer) -> str:
-    shown = f"<sub>{escape(name)}</sub>"
+def _piece(number: int, layer: Layer) -> str:
+    shown = f"<sub>{number}</sub>"
     if layer.scaling:
         return symbol("B", f"<i>V</i>{shown}")
     return symbol("B", f"<i>B</i>{shown}") + symbol("A", f"<i>A</i>{shown}")

@@ -61,6 +61,14 @@ CHART_CONFIG = {
     ],
 }
 _FONT = '"Source Sans", "Source Sans Pro", system-ui, sans-serif'
+INK = ("#15202B", "#E9EEF3")
+"""Text and axes, on light and on dark: ``INK[dark]``."""
+MUTED = ("#52606D", "#A9B6C3")
+"""Secondary text, at least 4.5:1 against the background."""
+FAINT = ("#C3CDD6", "#3D4B59")
+"""The colour for "nothing here": grid lines and pieces that were not selected."""
+PAPER = ("#FFFFFF", "#0F151C")
+"""The background."""
 _SCALE_ON_LIGHT = ("#BFE5F5", "#79C9F2", "#3AA9E8", "#1586D0", "#2165A8", "#2A4874", "#232D45")
 _SCALE_ON_DARK = ("#2F3D58", "#2F5989", "#2378B6", "#1C9AD6", "#45BBEB", "#83DAF6", "#C6F5FF")
 _BELOW_ON_LIGHT = ("#FAD9C1", "#F5B78A", "#E9924F", "#CC6A1C", "#A04D10", "#71360B", "#45220A")
@@ -71,25 +79,6 @@ def method_colour(method: str) -> str:
     """The colour of a method; what is added to it (``oppu+rag:1``) does not change it."""
     carried = re.split(r"\+(?=rag|pag|random-history)", method)[0]
     return METHOD_COLOURS.get(carried, METHOD_COLOURS.get(carried.split(":")[0], OTHER_COLOUR))
-
-
-def ink(dark: bool) -> str:
-    """Text and axis colour."""
-    return "#E9EEF3" if dark else "#15202B"
-
-
-def muted(dark: bool) -> str:
-    """Secondary text, at least 4.5:1 against the background."""
-    return "#A9B6C3" if dark else "#52606D"
-
-
-def faint(dark: bool) -> str:
-    """The colour for "nothing here": grid lines and pieces that were not selected."""
-    return "#3D4B59" if dark else "#C3CDD6"
-
-
-def paper(dark: bool) -> str:
-    return "#0F151C" if dark else "#FFFFFF"
 
 
 def weight_scale(dark: bool) -> list[list[float | str]]:
@@ -165,25 +154,25 @@ def mark_size(rows: int, columns: int, width: int = 700) -> int:
 def base_layout(dark: bool, **changes: object) -> dict[str, object]:
     """Fonts, colours and margins shared by every plotly figure, as plain data, which plotly checks once."""
     axis = {
-        "gridcolor": faint(dark),
-        "linecolor": faint(dark),
+        "gridcolor": FAINT[dark],
+        "linecolor": FAINT[dark],
         "showline": False,
         "zeroline": False,
         "showgrid": False,
-        "tickfont": {"size": 12, "color": muted(dark)},
-        "title": {"font": {"size": 13, "color": muted(dark)}},
+        "tickfont": {"size": 12, "color": MUTED[dark]},
+        "title": {"font": {"size": 13, "color": MUTED[dark]}},
     }
     layout: dict[str, object] = {
-        "font": {"family": _FONT, "size": 13, "color": ink(dark)},
+        "font": {"family": _FONT, "size": 13, "color": INK[dark]},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hoverlabel": {
-            "bgcolor": paper(dark),
-            "bordercolor": faint(dark),
-            "font": {"family": _FONT, "color": ink(dark)},
+            "bgcolor": PAPER[dark],
+            "bordercolor": FAINT[dark],
+            "font": {"family": _FONT, "color": INK[dark]},
         },
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted(dark), "activecolor": ink(dark)},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED[dark], "activecolor": INK[dark]},
         "template": {"layout": {"xaxis": axis, "yaxis": axis}},
     }
     for name, value in changes.items():
@@ -231,8 +220,8 @@ def colour_bar(title: str, dark: bool, *, length: float, x: float = 0, side: str
         "outlinewidth": 0,
         "ticks": "",
         "nticks": 4,
-        "tickfont": {"size": 11, "color": muted(dark)},
-        "title": {"text": title, "side": side, "font": {"size": 12, "color": muted(dark)}},
+        "tickfont": {"size": 11, "color": MUTED[dark]},
+        "title": {"text": title, "side": side, "font": {"size": 12, "color": MUTED[dark]}},
     }
 
 
@@ -247,7 +236,7 @@ def legend_below(dark: bool, x: float, side: str) -> dict[str, object]:
         "yanchor": "bottom",
         "itemclick": False,
         "itemdoubleclick": False,
-        "font": {"size": 12, "color": muted(dark)},
+        "font": {"size": 12, "color": MUTED[dark]},
     }
 
 

@@ -14,16 +14,16 @@ from plotly.basedatatypes import BaseTraceType
 from perpcs.figures.columns import short_names
 from perpcs.figures.model_card import line_colour
 from perpcs.figures.style import (
+    FAINT,
+    INK,
     MARK,
+    MUTED,
+    PAPER,
     base_layout,
     colour_bar,
     csv_text,
-    faint,
-    ink,
     legend_below,
     method_colour,
-    muted,
-    paper,
     points,
     weight_scale,
 )
@@ -48,6 +48,8 @@ class People:
     candidate: np.ndarray
     """The candidate index of each sharer, (S,)."""
     sharers: tuple[Sharer, ...]
+    names: tuple[str, ...] = ()
+    """What each sharer is called; () = numbers."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ def town_map(
         *(_links(people, guest, dark) if guest and shown else []),
         *_marks(people, colouring, dots, {}, dark),
         *_marks(people, colouring, list(people.candidate), dict(enumerate(people.candidate.tolist())), dark),
-        *_rings(people, sorted(wanted), "would share", {"symbol": "circle-open", "size": 20}, muted(dark), 1.6),
-        *_rings(people, of_picked, "selected", {"symbol": "square-open", "size": 21}, ink(dark), 2),
+        *_rings(people, sorted(wanted), "would share", {"symbol": "circle-open", "size": 20}, MUTED[dark], 1.6),
+        *_rings(people, of_picked, "selected", {"symbol": "square-open", "size": 21}, INK[dark], 2),
         *_rings(people, of_card, "card", {"symbol": "circle-open", "size": 26}, MARK, 3),
         *([_guest(guest, dark)] if guest and shown else []),
     ]
@@ -152,7 +154,7 @@ def _marks(
     groups: list[tuple[str, list[int], dict[str, object]]] = []
     if colouring.numbers is not None:
         known, blank = ([c for c in who if np.isfinite(colouring.numbers[c]) == told] for told in (True, False))
-        groups.append((kind, blank, {"color": faint(dark)}))
+        groups.append((kind, blank, {"color": FAINT[dark]}))
         groups.append((kind, known, _scale(colouring, [float(colouring.numbers[c]) for c in known], bool(stars), dark)))
     else:
         order = list(dict.fromkeys(colouring.words))
@@ -161,7 +163,10 @@ def _marks(
             symbol = _SYMBOLS[place // 7 % len(_SYMBOLS)] if stars else "circle"
             groups.append((word, members, {"color": line_colour(place, dark), "symbol": symbol}))
     listed = colouring.numbers is None and len(groups) <= MOST_WORDS and bool(stars)
-    names = short_names([sharer.id for sharer in people.sharers])
+    ids = short_names([sharer.id for sharer in people.sharers])
+    names = [f"<b>sharer {id}</b>" for id in ids]
+    if people.names:
+        names = [f"<b>{name}</b><br>sharer {id}" for name, id in zip(people.names, ids, strict=True)]
     return [
         points(len(people.xy))(
             x=[float(people.xy[c, 0]) for c in members],
@@ -170,7 +175,7 @@ def _marks(
             name=name,
             showlegend=listed,
             customdata=[_about(people, names, colouring, c, stars.get(c)) for c in members],
-            marker={**base, "line": {"width": 0.8, "color": ink(dark) if stars else paper(dark)}, **marker},
+            marker={**base, "line": {"width": 0.8, "color": INK[dark] if stars else PAPER[dark]}, **marker},
             hovertemplate="%{customdata[1]}<extra></extra>",
             unselected={"marker": {"opacity": 1}},
             selected={"marker": {"opacity": 1}},
@@ -184,7 +189,7 @@ def _about(
     people: People, names: Sequence[str], colouring: Colouring, candidate: int, sharer: int | None
 ) -> tuple[int, str]:
     """(number of the sharer or -1, hover text)."""
-    lines = [f"<b>sharer {names[sharer]}</b>" if sharer is not None else "a candidate who does not share"]
+    lines = [names[sharer] if sharer is not None else "a candidate who does not share"]
     terms = f": {', '.join(people.sharers[sharer].terms[:3])}" if sharer is not None else ""
     lines.append(f"cluster {people.clusters[candidate]}{terms}")
     lines.append(f"{people.items[candidate]} items")
@@ -240,7 +245,7 @@ def _guest(guest: Guest, dark: bool) -> go.Scatter:
         mode="markers",
         name=guest.name,
         showlegend=False,
-        marker={"size": 17, "symbol": "diamond", "color": MARK, "line": {"width": 2, "color": paper(dark)}},
+        marker={"size": 17, "symbol": "diamond", "color": MARK, "line": {"width": 2, "color": PAPER[dark]}},
         hovertemplate=f"<b>{guest.name}</b><extra></extra>",
         unselected={"marker": {"opacity": 1}},
         selected={"marker": {"opacity": 1}},
@@ -256,8 +261,8 @@ def _name(guest: Guest, dark: bool) -> dict[str, object]:
         "text": f"<b>{guest.name}</b>",
         "showarrow": False,
         "yshift": 19,
-        "font": {"size": 14, "color": ink(dark)},
-        "bgcolor": paper(dark),
+        "font": {"size": 14, "color": INK[dark]},
+        "bgcolor": PAPER[dark],
         "opacity": 0.92,
         "borderpad": 2,
     }
@@ -273,7 +278,7 @@ def _layout(annotations: list[dict[str, object]], lasso: bool, dark: bool) -> di
         clickmode="event+select",
         dragmode="lasso" if lasso else "pan",  # Streamlit's mode for clickable charts
         hovermode="closest",
-        newselection={"line": {"color": ink(dark), "width": 2}},
+        newselection={"line": {"color": INK[dark], "width": 2}},
         legend=legend_below(dark, 1, "right"),
         xaxis={**hidden, "range": [-1.1, 1.1]},
         yaxis={**hidden, "range": [-1.15, 1.15]},

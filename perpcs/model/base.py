@@ -97,7 +97,7 @@ def reached_layers(model: Any) -> tuple[list[str], Tensor]:
 
 @torch.no_grad()
 def refuse_ahead(model: Any, hidden: Tensor) -> None:
-    """Make sure that a model writes one token after the other.
+    """Make sure that a model is autoregressive.
 
     Args:
         hidden: its last hidden states of ``PROBE``.
@@ -325,7 +325,7 @@ def load_base(
 
 
 _LARGE = 64_000_000
-"""Bytes of weights from which bfloat16 is faster on a CPU that has it (results/bench_dtype.json)."""
+"""Bytes of weights from which bfloat16 is faster on a CPU that has it (results/speed/dtype.json)."""
 
 
 def rounds_fast() -> bool:

@@ -25,7 +25,7 @@ functions, so there is one layer. The adapter is an argument of a call: ``adapte
 Mixing is as exact as with LoRA: the mean over items of scalings is the scaling of the mean. On disk and in training a
 piece is an A without rows and a B with one column, V, so that everything around it is the same.
 
-Attention that can be asked what it saw, and that can be given a text read before.
+Attention whose latest inputs can be read, and that can reuse the keys and values of a text read before.
 
 transformers calls an attention function by its name. The one here computes what torch's does, in float32 or more, and
 
@@ -39,8 +39,9 @@ Nothing is set on a model but the function's name (``watch_attention``).
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ from torch import Tensor, nn
 
 
 NAME = "float32_on_cpu"
-"""What transformers knows the function by."""
+"""The function's name in transformers."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Seen:
     """(b or 1, 1, t, T): what is added to scores, or True where a key is read; None = causal."""
     scale: float
 
-    def log_total(self) -> Tensor:
+    def log_total(self) -> Annotated[Tensor, "b h t"]:
         """Log of the softmax's denominator, (b, h, t)."""
         wide = torch.promote_types(self.q.dtype, torch.float32)
         b, h, t, size = self.q.shape
@@ -171,10 +172,13 @@ class Factors(NamedTuple):
     c: Tensor
     """Coefficient of each column, the scale s included: (b, 1, q), or (b, t, q) when it differs by token."""
 
-    def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
-        """What is added to the output y (b, t, d) of a linear layer for its input x (b, t, n)."""
+    def added(
+        self, x: Annotated[Tensor, "b t n"], y: Annotated[Tensor, "b t d"], linear: nn.Module
+    ) -> Annotated[Tensor, "b t d"]:
+        """What is added to the output y (b, t, d) of a linear layer for its input x (b, t, n): B ((A x) * c)."""
         del y, linear
-        return low_rank(x, self)
+        A, Bt, c = (tensor.to(x.dtype) for tensor in self)
+        return ((x @ A.mT) * c) @ Bt
 
 
 class Scaling(NamedTuple):
@@ -185,7 +189,9 @@ class Scaling(NamedTuple):
     c: Tensor
     """(b, 1, q), or (b, t, q)."""
 
-    def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
+    def added(
+        self, x: Annotated[Tensor, "b t n"], y: Annotated[Tensor, "b t d"], linear: nn.Module
+    ) -> Annotated[Tensor, "b t d"]:
         """What is added to the layer's output y (b, t, d)."""
         del x, linear
         return y * (self.c.to(y.dtype) @ self.V.to(y.dtype))
@@ -201,7 +207,9 @@ class Bottleneck(NamedTuple):
     c: Tensor
     """(b, 1, q), or (b, t, q)."""
 
-    def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
+    def added(
+        self, x: Annotated[Tensor, "b t n"], y: Annotated[Tensor, "b t d"], linear: nn.Module
+    ) -> Annotated[Tensor, "b t d"]:
         """What is added to the layer's output y (b, t, d)."""
         del x, linear
         A, Bt, c = (tensor.to(y.dtype) for tensor in self)
@@ -224,7 +232,9 @@ class Prefixes(NamedTuple):
     c: Tensor
     """(b, 1, s), or (b, t, s)."""
 
-    def added(self, x: Tensor, y: Tensor, linear: nn.Module) -> Tensor:
+    def added(
+        self, x: Annotated[Tensor, "b t n"], y: Annotated[Tensor, "b t d"], linear: nn.Module
+    ) -> Annotated[Tensor, "b t d"]:
         """What is added to the layer's output: the layer's weight times what the prefixes add to its input."""
         return times_weight(linear, prefix_shift(x, self)).to(y.dtype)
 
@@ -264,13 +274,7 @@ def adapted(adapter: Adapter | None) -> Iterator[None]:
         _ADAPTER.reset(token)
 
 
-def low_rank(x: Tensor, factors: Factors) -> Tensor:
-    """B ((A x) * c) for a batch: x (b, t, n) -> (b, t, d)."""
-    A, Bt, c = (tensor.to(x.dtype) for tensor in factors)
-    return ((x @ A.mT) * c) @ Bt
-
-
-def times_weight(linear: nn.Module, x: Tensor) -> Tensor:
+def times_weight(linear: nn.Module, x: Annotated[Tensor, "b t n"]) -> Annotated[Tensor, "b t d"]:
     """x (b, t, n) times a linear layer's weight, without its bias. GPT-2's Conv1D keeps (inputs, outputs)."""
     weight = cast(Tensor, linear.weight).to(x.dtype)
     return x @ (weight.T if isinstance(linear, nn.Linear) else weight)
@@ -310,26 +314,18 @@ class Pieces:
         self.A = [a.contiguous() for a in A]
         self.Bt = [b.mT.contiguous() for b in B]  # (S, r, d): flattening gives B_all transposed without a copy
         self.scale = scale
-
-    @property
-    def sharers(self) -> int:
-        return self.A[0].shape[0]
-
-    @property
-    def rank(self) -> int:
-        return self.A[0].shape[1]
+        self.sharers, self.rank = self.A[0].shape[:2]
 
     def __len__(self) -> int:
         return len(self.A)
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Pieces":
-        moved = Pieces.__new__(Pieces)
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
+        moved = copy(self)
         moved.A = [a.to(device, dtype) for a in self.A]
         moved.Bt = [b.to(device, dtype) for b in self.Bt]
-        moved.scale = self.scale
         return moved
 
-    def shared(self, position: int, w: Tensor) -> Update | None:
+    def shared(self, position: int, w: Annotated[Tensor, "b S"]) -> Update | None:
         """Rows with weights w (b, S) on one basis. Only sharers that some row uses are kept; None when there are
         none.
         """
@@ -341,11 +337,11 @@ class Pieces:
             A, Bt, w = A[used], Bt[used], w[:, used]
         return Factors(A.flatten(0, 1), Bt.flatten(0, 1), self._coefficients(w))
 
-    def whole(self, position: int, w: Tensor) -> Update:
+    def whole(self, position: int, w: Annotated[Tensor, "b S"]) -> Update:
         """Rows with weights w (b, S) on the basis of all sharers, weights of 0 too: gradients flow to each of them."""
         return Factors(self.A[position].flatten(0, 1), self.Bt[position].flatten(0, 1), self._coefficients(w))
 
-    def gathered(self, position: int, index: Tensor, w: Tensor) -> Update:
+    def gathered(self, position: int, index: Annotated[Tensor, "b k"], w: Annotated[Tensor, "b k"]) -> Update:
         """Row b uses its own k sharers index (b, k) with weights w (b, k): k*r columns a row instead of S*r."""
         A, Bt = self.A[position][index], self.Bt[position][index]
         return Factors(A.flatten(1, 2), Bt.flatten(1, 2), self._coefficients(w))
@@ -365,7 +361,7 @@ def fixed(updates: Sequence[Updates]) -> Adapter:
     return lambda position, x: updates[position]
 
 
-def people(pieces: Pieces, weights: Tensor) -> Adapter:
+def people(pieces: Pieces, weights: Annotated[Tensor, "b P S"]) -> Adapter:
     """The adapter for a batch of people with weights (b, P, S), columns gathered once for all later calls."""
     return fixed([pieces.shared(p, weights[:, p]) for p in range(len(pieces))])
 
@@ -460,25 +456,20 @@ def together(*parts: Sequence[Updates]) -> list[Updates]:
 class Scalings(Pieces):
     """The scaling vectors of S sharers at P positions, as ``Pieces`` are low-rank updates."""
 
-    @property
-    def rank(self) -> int:
-        return 1
+    def __init__(self, A: Sequence[Tensor], B: Sequence[Tensor], scale: float) -> None:
+        super().__init__(A, B, scale)
+        self.rank = 1  # A has no rows
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Scalings":
-        moved = Scalings.__new__(Scalings)
-        moved.__dict__.update(super().to(device, dtype).__dict__)
-        return moved
-
-    def shared(self, position: int, w: Tensor) -> Scaling | None:
+    def shared(self, position: int, w: Annotated[Tensor, "b S"]) -> Scaling | None:
         """Rows with weights w (b, S) on one basis; None when no sharer is used."""
         used = (w != 0).any(dim=0).nonzero()[:, 0]
         return Scaling(self.Bt[position][used, 0], self._coefficients(w[:, used])) if len(used) else None
 
-    def whole(self, position: int, w: Tensor) -> Scaling:
+    def whole(self, position: int, w: Annotated[Tensor, "b S"]) -> Scaling:
         """Rows with weights w (b, S) on the basis of all sharers."""
         return Scaling(self.Bt[position][:, 0], self._coefficients(w))
 
-    def gathered(self, position: int, index: Tensor, w: Tensor) -> Scaling:
+    def gathered(self, position: int, index: Annotated[Tensor, "b k"], w: Annotated[Tensor, "b k"]) -> Scaling:
         """Row b uses its own k sharers index (b, k) with weights w (b, k)."""
         return Scaling(self.Bt[position][index, 0], self._coefficients(w))
 
@@ -486,19 +477,14 @@ class Scalings(Pieces):
 class Bottlenecks(Pieces):
     """The bottleneck adapters of S sharers at P positions: A (S, r, d), B (S, d, r)."""
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Bottlenecks":
-        moved = Bottlenecks.__new__(Bottlenecks)
-        moved.__dict__.update(super().to(device, dtype).__dict__)
-        return moved
-
-    def shared(self, position: int, w: Tensor) -> Update | None:
+    def shared(self, position: int, w: Annotated[Tensor, "b S"]) -> Update | None:
         found = super().shared(position, w)
         return None if found is None else Bottleneck(*found)
 
-    def whole(self, position: int, w: Tensor) -> Update:
+    def whole(self, position: int, w: Annotated[Tensor, "b S"]) -> Update:
         return Bottleneck(*super().whole(position, w))
 
-    def gathered(self, position: int, index: Tensor, w: Tensor) -> Update:
+    def gathered(self, position: int, index: Annotated[Tensor, "b k"], w: Annotated[Tensor, "b k"]) -> Update:
         return Bottleneck(*super().gathered(position, index, w))
 
 
@@ -507,19 +493,14 @@ class PrefixPieces(Pieces):
     coefficient.
     """
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "PrefixPieces":
-        moved = PrefixPieces.__new__(PrefixPieces)
-        moved.__dict__.update(super().to(device, dtype).__dict__)
-        return moved
-
-    def shared(self, position: int, w: Tensor) -> Update | None:
+    def shared(self, position: int, w: Annotated[Tensor, "b S"]) -> Update | None:
         found = super().shared(position, w)
         return None if found is None else Prefixes(*found)
 
-    def whole(self, position: int, w: Tensor) -> Update:
+    def whole(self, position: int, w: Annotated[Tensor, "b S"]) -> Update:
         return Prefixes(*super().whole(position, w))
 
-    def gathered(self, position: int, index: Tensor, w: Tensor) -> Update:
+    def gathered(self, position: int, index: Annotated[Tensor, "b k"], w: Annotated[Tensor, "b k"]) -> Update:
         return Prefixes(*super().gathered(position, index, w))
 
     def _coefficients(self, w: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Batched decoding: rows of any people and any prompts, one snapshot a token, seeded, stoppable at every token.
 
-A small model that has lost the thread repeats its last words up to the end, or puts a word together from pieces that
-make none. Two rules keep both out, the same for every row: no run of a few tokens is written twice, and a row may have
-a check of its words. When a word that the check refuses is complete, the row goes back to the token of it that was the
-least certain and writes the next likely token there. What the prompt says may be repeated.
+A small model sometimes repeats its last words until the end, or forms a non-word from its tokens. Two rules prevent
+both, the same for every row: no run of a few tokens is written twice, and a row may have a check of its words. When a
+word that the check refuses is complete, the row goes back to the token of it that was the least certain and writes the
+next likely token there. What the prompt says may be repeated.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from perpcs.model.likelihood import pad_left, positions_of
 WordCheck = Callable[[str], bool]
 """Whether the last word of a text, which is complete, must not be written."""
 _RETRIES = 16
-"""A row goes back so many times; after that its words stay as they are."""
+"""How often a row may go back; after that its words stay."""
 
 
 def decode(

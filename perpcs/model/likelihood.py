@@ -17,7 +17,7 @@ the last token of y. Free text has an empty x: every token is a target.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -85,20 +85,22 @@ def open_ended(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, in
     return list(coded["input_ids"][:end]), list(coded["offset_mapping"][:end])
 
 
-def pad_right(rows: Sequence[Sequence[int]], pad: int, device: torch.device | str) -> Tensor:
+def pad_right(rows: Sequence[Sequence[int]], pad: int, device: torch.device | str) -> Annotated[Tensor, "b t"]:
     """Rows of ids as one tensor (b, t), padded after their end."""
     longest = max(len(row) for row in rows)
     return torch.tensor([[*row, *([pad] * (longest - len(row)))] for row in rows], device=device)
 
 
-def target_places(batch: Sequence[Encoded], device: torch.device | str) -> tuple[Tensor, Tensor]:
+def target_places(
+    batch: Sequence[Encoded], device: torch.device | str
+) -> tuple[Annotated[Tensor, "m"], Annotated[Tensor, "m"]]:
     """(rows, columns) of every target position of a batch, row by row: two tensors of length m."""
     rows = [row for row, item in enumerate(batch) for _ in range(item.start, item.end)]
     columns = [column for item in batch for column in range(item.start, item.end)]
     return torch.tensor(rows, device=device), torch.tensor(columns, device=device)
 
 
-def target_mask(batch: Sequence[Encoded], length: int, device: torch.device | str) -> Tensor:
+def target_mask(batch: Sequence[Encoded], length: int, device: torch.device | str) -> Annotated[Tensor, "b t"]:
     """1 at target positions, 0 elsewhere: float (b, t)."""
     at = torch.arange(length, device=device)
     start = torch.tensor([item.start for item in batch], device=device)[:, None]
@@ -107,7 +109,7 @@ def target_mask(batch: Sequence[Encoded], length: int, device: torch.device | st
 
 
 def length_batches(lengths: Sequence[int], max_tokens: int, max_rows: int = 64) -> list[list[int]]:
-    """Indices grouped so that texts of like length share a batch of at most ``max_tokens`` padded tokens."""
+    """Indices grouped so that texts of similar length share a batch of at most ``max_tokens`` padded tokens."""
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         current = batches[-1] if batches else None
@@ -121,7 +123,9 @@ def length_batches(lengths: Sequence[int], max_tokens: int, max_rows: int = 64) 
 # ---- likelihood ------------------------------------------------------------------------------------------------------
 
 
-def target_nll(base: BaseModel, batch: Sequence[Encoded], adapter: Adapter | None = None) -> tuple[Tensor, Tensor]:
+def target_nll(
+    base: BaseModel, batch: Sequence[Encoded], adapter: Adapter | None = None
+) -> tuple[Annotated[Tensor, "b"], Annotated[Tensor, "b"]]:
     """Summed negative log-likelihood (nats) and number of target tokens of each row: two float tensors (b,).
 
     Differentiable with respect to whatever the adapter holds.
@@ -139,7 +143,7 @@ def target_nll(base: BaseModel, batch: Sequence[Encoded], adapter: Adapter | Non
 
 def label_log_probs(
     base: BaseModel, prompts: Sequence[str], labels: Sequence[str], updates: Sequence[Updates] | None = None
-) -> Tensor:
+) -> Annotated[Tensor, "b labels"]:
     """Log-probability of each label as the whole answer, normalised over the labels: (b, labels).
 
     Args:
@@ -157,7 +161,7 @@ def label_tokens(base: BaseModel, labels: Sequence[str]) -> list[list[int]]:
 @torch.no_grad()
 def label_likelihoods(
     base: BaseModel, prompts: Sequence[str], labels: Sequence[str], updates: Sequence[Updates] | None = None
-) -> Tensor:
+) -> Annotated[Tensor, "b labels"]:
     """Log-likelihood of each label as the whole answer, nats: (b, labels).
 
     The prompt is read once; its cache is then repeated for every label, so 15 labels cost little more than one.
@@ -203,7 +207,9 @@ def _continuation(base: BaseModel, label: str) -> list[int]:
     return [id for id, span in zip(coded["input_ids"], coded["offset_mapping"], strict=True) if span[1] > len(stem)]
 
 
-def pad_left(rows: Sequence[Sequence[int]], base: BaseModel) -> tuple[Tensor, Tensor]:
+def pad_left(
+    rows: Sequence[Sequence[int]], base: BaseModel
+) -> tuple[Annotated[Tensor, "b t"], Annotated[Tensor, "b t"]]:
     """Rows of ids (b, t) padded before their beginning, and the mask of real tokens: how decoding wants them."""
     longest = max(len(row) for row in rows)
     ids = torch.tensor([[*([base.pad] * (longest - len(row))), *row] for row in rows], device=base.device)
@@ -211,7 +217,7 @@ def pad_left(rows: Sequence[Sequence[int]], base: BaseModel) -> tuple[Tensor, Te
     return ids, mask
 
 
-def positions_of(mask: Tensor) -> Tensor:
+def positions_of(mask: Annotated[Tensor, "b t"]) -> Annotated[Tensor, "b t"]:
     """Position ids that count real tokens only: (b, t)."""
     return (mask.cumsum(1) - 1).clamp(min=0)
 
@@ -219,7 +225,7 @@ def positions_of(mask: Tensor) -> Tensor:
 # ---- gains -----------------------------------------------------------------------------------------------------------
 
 
-def on_one_basis(pieces: Pieces, w: Tensor) -> Adapter:
+def on_one_basis(pieces: Pieces, w: Annotated[Tensor, "b P S"]) -> Adapter:
     """The adapter of rows with weights w (b, P, S) through which gradients flow to w; b = 1 serves every row."""
     return lambda p, x: pieces.whole(p, w[:, p])
 
@@ -261,11 +267,11 @@ def item_gains(
     *,
     batch_tokens: int = 8192,
     on_batch: Callable[[int], None] | None = None,
-) -> np.ndarray:
+) -> Annotated[np.ndarray, "N P S"]:
     """The gains of ``batches_of_gains``: (N, P, S).
 
     Args:
-        on_batch: told the number of the batch that is done.
+        on_batch: called with the number of the finished batch.
     """
     out = no_gains(base, len(encoded), pieces.sharers)
     for number, (rows, gains, _) in enumerate(batches_of_gains(base, pieces, encoded, batch_tokens=batch_tokens)):
@@ -275,7 +281,7 @@ def item_gains(
     return out
 
 
-def no_gains(base: BaseModel, items: int, sharers: int) -> np.ndarray:
+def no_gains(base: BaseModel, items: int, sharers: int) -> Annotated[np.ndarray, "N P S"]:
     """Zeros (N, P, S), in float64 where the model is."""
     kind = np.float64 if base.dtype == torch.float64 else np.float32
     return np.zeros((items, len(base.positions), sharers), dtype=kind)

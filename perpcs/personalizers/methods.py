@@ -205,7 +205,7 @@ ROUTERS = deciding("votes", "loss")
 
 
 _K = ("1", "2", "4")  # items shown
-_R = ("", *ROUTERS, "paper", "from_gates")  # the existing assembly, one by a router, or by a preset
+_R = ("", *ROUTERS, "paper", "from_base")  # the existing assembly, one by a router, or by a preset
 _S = ("3", "1", "2", "4", "5", "10")  # sharers used
 METHODS: dict[str, Method] = {
     method.name: method

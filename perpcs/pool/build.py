@@ -8,8 +8,8 @@
 
 6, 7 and 9 run where the settings ask for them; whom clusters of profiles would choose is always noted.
 
-Where people come from is another file's matter (from_data.py). Pieces are rounded as the pool stores them before
-anything is made of them: what is stored is what was measured.
+Where people come from is defined in from_data.py. Pieces are rounded as the pool stores them before anything is made of
+them: what is stored is what was measured.
 
 Example people are assembled afterwards (serve/complete.py), because that needs the finished pool.
 
@@ -90,7 +90,7 @@ def open_target(
 
 
 def versions() -> dict[str, str]:
-    """Versions of what numbers depend on."""
+    """Versions of the packages that results depend on."""
     return {name: version(name) for name in _PACKAGES}
 
 
@@ -99,8 +99,8 @@ def copy_base(
 ) -> tuple[BaseModel, str]:
     """Copy a base model's files into the pool and load it from there.
 
-    A whole model's weights are rounded to ``dtype``. Pieces are trained on what was copied, so nothing of what the pool
-    says of itself is about another model.
+    A whole model's weights are rounded to ``dtype``. Pieces are trained on what was copied, so everything in the
+    manifest describes the stored model.
     """
     target.mkdir(parents=True, exist_ok=True)
     kind = getattr(torch, dtype)
@@ -131,7 +131,7 @@ class BuiltTask:
     distilled: Stage[Any] | None
     """None where no gates are distilled."""
     by_profile: Sequence[int]
-    """Candidates whom clusters of profiles would have chosen."""
+    """The candidates that clusters of profiles would have chosen."""
 
 
 def build_tasks(
@@ -179,7 +179,7 @@ def build_task(space: Workspace, base: BaseModel, base_key: str, part: TaskPeopl
 
 
 def write_task(target: Target, built: BuiltTask) -> TaskPool:
-    """Write one task's folder of a pool and say what the manifest holds of it."""
+    """Write one task's folder of a pool; returns its part of the manifest."""
     part, settings, choice = built.people, built.settings, built.choice.result
     task, folder = part.task, target.folder / part.task.name
     if part.examples:

@@ -123,7 +123,7 @@ def changed(source: Path, target: Path, work: Callable[[Path], None], finish: Fi
 
 
 def recover_all(root: Path) -> None:
-    """The same for every copy in a folder; waits for no change that is under way."""
+    """Recover every copy in a folder; copies that are being changed are skipped."""
     for old in root.glob(".*.old"):
         target = root / old.name.removeprefix(".").removesuffix(".old")
         with contextlib.suppress(OSError), _locked(target, wait=False):
@@ -131,7 +131,7 @@ def recover_all(root: Path) -> None:
 
 
 def _copy(origin: Path, staging: Path, name: str) -> None:
-    """The pool's files in a new folder, under a new name; nothing that no pool needs comes along."""
+    """The pool's files in a new folder, under a new name; other files are left out."""
     manifest = read_json(origin / "manifest.json")
     for file in regular_files(origin):
         inside = file.relative_to(origin)
@@ -169,15 +169,16 @@ def _sweep(held: Path) -> None:
 
 
 MIN_ITEMS = 10
-"""Fewer items than this make pieces that repeat them rather than a manner; the paper's released code asks for more than
+"""With fewer items, pieces memorise the items instead of learning a style; the paper's released code asks for more than
 10 of a sharer."""
 STEPS = ("pieces", "gates", "prototypes", "place")
 _NEAREST = 3  # sharers that a newcomer's place on the map is the mean of
 GUEST = "guest-"
-"""How the ids of those who came by themselves begin."""
+"""Prefix of the ids of contributed sharers."""
 
 Say = Callable[[str, int, int], None]
-"""Told the name of a step, how much of it is done, and of how much. It may raise, which ends the training."""
+"""Called with the name of a step, how much of it is done, and the total. An exception raised in it ends the training.
+"""
 
 
 # ---- training ------------------------------------------------------------------------------------------------------
@@ -276,7 +277,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Leaving:
-    """All that leaves a person: tensors of the pieces they share, and one record of numbers."""
+    """Everything a person shares: the tensors of their pieces, and one record of numbers."""
 
     task: str
     sharer: Sharer

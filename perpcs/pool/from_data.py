@@ -16,7 +16,7 @@ prompts carry what BM25 retrieves from the writer's strictly earlier history, an
 queries are learned from too: where the history is free text, only they show what is asked.
 
 The update of all positions is one low-rank product each, kept as such on disk (a few MB) and merged when the model is
-opened (model/base.py). Batches hold texts of like length; masters are float32 whatever the model computes in.
+opened (model/base.py). Batches hold texts of similar length; masters are float32 whatever the model computes in.
 """
 
 import json
@@ -362,7 +362,7 @@ def build_from_data(space: Workspace, recipe: Recipe, final: Path) -> list[TaskP
     """Build the pool folder ``final``.
 
     Returns:
-        Of whom it was made, task by task.
+        Who it was made from, by task.
 
     Raises:
         PerpcsError: when a file is missing or malformed, or the base model cannot be loaded.

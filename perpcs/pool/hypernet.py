@@ -20,8 +20,8 @@ that everything goes through. A pair is only ever learned with a profile of stri
 learn to repeat what it was told.
 
 Two groups are held out, to tell what it does for people it has not seen: some of the people, and all people of some
-clusters. The network that does best for both is kept, so these people have a say in how long it learns and are none to
-judge it by. Every step depends on the seed and its number alone, so a killed run goes on exactly where it was.
+clusters. The network that does best for both is kept, so these people influence how long it is trained and cannot be
+used to judge it. Every step depends on the seed and its number alone, so a killed run goes on exactly where it was.
 """
 
 import json
@@ -439,7 +439,7 @@ def _learn(
 ) -> float:
     """Add a batch's gradient to the network's parameters; returns its loss without the penalty.
 
-    Each pair counts as the mean over its tokens, and all pairs alike. Rows of like length pass through the model
+    Each pair counts as the mean over its tokens, and all pairs alike. Rows of similar length pass through the model
     together; what the factors collect goes back through the network once.
     """
     profiles, rows = drawn

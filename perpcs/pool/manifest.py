@@ -49,7 +49,7 @@ from perpcs.tasks import TASKS, Item, Query, get_task
 
 SCHEMA = 3
 FILES = ("pieces.safetensors", "embeddings.safetensors", "map.json", "sharers.json", "examples.json")
-"""What a manifest may answer for in a task's folder."""
+"""Files of a task's folder whose hashes a manifest may hold."""
 ALLOWED = {".json", ".safetensors", ".txt", ".model", ".md"}
 """Endings of the files that a pool may hold."""
 _AGAIN = "Fetch or build the pool again."
@@ -417,7 +417,7 @@ NEIGHBOURS = 5
 
 
 def place_among(candidates: Candidates, closeness: np.ndarray) -> tuple[float, float] | None:
-    """Where somebody stands who is this close to each sharer, (S,): the mean place of the closest few, each counting by
+    """The place of somebody who is this close to each sharer, (S,): the mean place of the closest few, each counting by
     how much closer it is than the next one after them. None where nobody is closer than anybody else.
     """
     count = len(closeness)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # figures read portraits, and load no torch
     from perpcs.pool.store import Pool
 
 LEAST_PEOPLE = 3
-"""A word that fewer people use is not told: it might give one of them away."""
+"""Words that fewer people use are left out: they might identify someone."""
 _WORD = re.compile(r"[a-z][a-z'-]{3,}")
 _SHORT = {
     "every word with a capital": "Title Case",

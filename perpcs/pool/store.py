@@ -146,7 +146,7 @@ def write_pieces(
     dtype: str,
     distilled: list[Tensor] | None = None,
 ) -> None:
-    """Write one task's pieces; pieces that are not shared are written as zeros, so they leave their owner nowhere."""
+    """Write one task's pieces; pieces that are not shared are written as zeros, so they never leave their owner."""
     tensors: dict[str, Tensor] = {"mask": mask.to(torch.uint8)}
     for p in range(len(A)):
         shared = mask[p]

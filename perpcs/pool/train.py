@@ -4,17 +4,17 @@ Every row of a batch belongs to one sharer and carries that sharer's own A and B
 the sum over sharers of each one's own mean over target tokens, and the optimiser keeps moments, step count and rate a
 sharer, so no number of one sharer depends on who else is in the batch. Masters are float32.
 
-Distilled gates: gates that know from reading alone which pieces would lower the loss.
+Distilled gates: gates that predict from activations which pieces lower the loss.
 
-A gate as published is trained on its owner's own tokens, so it learns when its piece helps its owner, and nothing of
-what it does to anybody else. A distilled gate is fitted on items of people who share nothing (the paper has none of
-this). With v the mean input of an item's target tokens at a position, and gain_s how much that item's loss falls with
-the weight of piece s (model/likelihood.py),
+A gate as published is trained on its owner's own tokens, so it learns when its piece helps its owner, not whether it
+helps anybody else. A distilled gate is fitted on items of people who share nothing (the paper has none of this). With v
+the mean input of an item's target tokens at a position, and gain_s how much that item's loss falls with the weight of
+piece s (model/likelihood.py),
 
     h_s = argmin_h  mean over items ( h . z - (gain_s - mean gain_s) )^2 + ridge |h|^2      z = (v - mean v) / spread v
 
 and h_s / spread v is the gate: for each position one system of n equations, the same for all sharers. Assembling costs
-what it costs with any gate, one forward pass without a gradient.
+the same as with any gate, one forward pass without a gradient.
 """
 
 import hashlib
@@ -67,7 +67,7 @@ class PieceSettings(Record):
     batch: Repeats = 4
     rate: Rate = 4e-3
     shared_init: bool = True
-    """All sharers start from the same A, so that their pieces live in like subspaces."""
+    """All sharers start from the same A, so that their pieces live in similar subspaces."""
     seed: Count = 0
 
     def __post_init__(self) -> None:
@@ -368,12 +368,12 @@ def _groups(sharers: int, size: int) -> list[list[int]]:
 
 
 def _steps(histories: Sequence[Sequence[Encoded]], group: Sequence[int], batch: int) -> int:
-    """Steps of an epoch of a group: those of whoever has most items."""
+    """Steps of one epoch of a group: those of the sharer with the most items."""
     return max(math.ceil(len(histories[s]) / batch) for s in group)
 
 
 def _counted(on_step: Progress | None, steps: Sequence[int]) -> Callable[[int, int, int], None]:
-    """Tells how many steps of all groups are done, when told of a group's step."""
+    """Reports how many steps of all groups are done after each group's step."""
 
     def told(group: int, step: int, of: int) -> None:
         if on_step:

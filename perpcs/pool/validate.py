@@ -1,6 +1,6 @@
 """Checking a pool as a stranger would: hashes, shapes, numbers, people, sizes. Nothing in it is trusted or run.
 
-Whether the base model fits this computer is told before it is loaded, instead of by a killed process.
+Whether the base model fits into memory is checked before it is loaded, so that the process is not killed.
 """
 
 import math
@@ -87,7 +87,7 @@ def _validate_task(pool: Pool, name: str) -> str:
 
 
 _ROOM = 1.3
-"""Times its weights: what loading and a forward pass take beside them."""
+"""What loading and a forward pass need, as a multiple of the weights."""
 
 
 def check_fits(folder: Path, device: str = "auto") -> None:

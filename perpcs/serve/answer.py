@@ -187,7 +187,7 @@ def looping(words: Sequence[str]) -> str:
 
 
 def unknown_words(words: Sequence[str], known: Collection[str] = ()) -> tuple[str, ...]:
-    """Which of the words are none, each once, in their order."""
+    """The unknown words, each once, in order."""
     strange = [word for word in dict.fromkeys(words) if not _is_word(word, known)]
     plain = [word for word in strange if word.islower()]
     longer = [word for word in words if len(word) > 3 and word[0].isalpha()]
@@ -201,7 +201,7 @@ def unknown_words(words: Sequence[str], known: Collection[str] = ()) -> tuple[st
 
 
 def _is_word(word: str, known: Collection[str]) -> bool:
-    """Whether a word is one, whatever its capitals."""
+    """Whether a word is known, regardless of capitals."""
     if word[0] in "#@" or any(ch.isdigit() for ch in word) or not word.isascii() or len(word.strip(".'’-")) < 2:
         return True
     return all(part in known or _in_list(part) for part in _parts(word.lower()))

@@ -40,7 +40,7 @@ QUERIES = 2
 SHARED = 3
 """How many people's first query is answered by everybody's model too."""
 STORED = ("base", "random-history", "rag", "rag:4", "pag", "retrieval", "perpcs", "perpcs:paper", "p2p", "oppu")
-"""Methods whose answers are stored; one that a pool lacks something for is passed over."""
+"""Methods whose answers are stored; methods that need something the pool lacks are skipped."""
 _ROWS = 16
 """Sharers whose answers are written in one batch."""
 

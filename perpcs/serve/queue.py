@@ -3,10 +3,10 @@
 Answers that are asked for while the model is busy begin together, as one batch.
 
 No thread of its own runs here. A request joins the batch of its kind that has not begun yet. The first of a batch to
-get a turn begins it for all, and from then on whoever first wants a token that is not there yet takes the step for all.
-A request that is gone wants nothing more, and a batch that nobody wants anything of goes no further.
+get a turn begins it for all, and from then on the first reader who needs a token that is not there yet takes the step
+for all. A cancelled request takes no more tokens, and a batch without readers stops.
 
-``batch_updates`` is what a batch of prepared people adds to the base model: shared-pool weights, own pieces and whole
+``row_updates`` is what a batch of prepared people adds to the base model: shared-pool weights, own pieces and whole
 LoRAs beside each other, row by row.
 """
 
@@ -39,8 +39,8 @@ class Turn:
         self._queue = queue
 
     def pass_on(self) -> None:
-        """Go to the end of the queue and wait for the next turn; nothing happens where nobody waits. Called between
-        steps of long work, so that nobody waits for all of them.
+        """Go to the end of the queue and wait for the next turn; does nothing if nobody waits. Called between steps of
+        long work, so that nobody waits for all of them.
         """
         queue = self._queue
         with queue._condition:
@@ -113,7 +113,7 @@ class _Batch(Generic[RowT, FoundT]):
     """Seconds of the steps so far, waiting not counted."""
 
     def step(self, begin: Callable[[Sequence[RowT]], Iterator[list[list[FoundT]]]]) -> None:
-        """Take one step for all; what goes wrong is kept, for everybody to hear of."""
+        """Take one step for all; an exception is kept and raised for every request."""
         began = time.perf_counter()
         try:
             self.steps = self.steps or begin(self.rows)
@@ -139,7 +139,7 @@ class Batches(Generic[RowT, FoundT]):
     def answer(
         self, kind: Hashable, rows: Sequence[RowT], begin: Callable[[Sequence[RowT]], Iterator[list[list[FoundT]]]]
     ) -> Iterator[tuple[list[list[FoundT]], float]]:
-        """What these rows have whenever a step was taken, and the seconds that the batch was worked at so far.
+        """What these rows have after each step, and the seconds of work on the batch so far.
 
         Args:
             kind: requests of one kind may share a batch.
@@ -165,7 +165,7 @@ class Batches(Generic[RowT, FoundT]):
             yield now[at : at + len(rows)], worked
 
     def _join(self, kind: Hashable, rows: Sequence[RowT]) -> tuple[_Batch[RowT, FoundT], int]:
-        """The batch that these rows are in, and where its first one stands."""
+        """The batch of these rows, and the index of the first."""
         with self._lock:
             batch = self._waiting.get(kind)
             if batch is None or len(batch.rows) + len(rows) > MOST_ROWS:
@@ -175,7 +175,7 @@ class Batches(Generic[RowT, FoundT]):
             return batch, at
 
     def _close(self, kind: Hashable, batch: _Batch[RowT, FoundT]) -> None:
-        """Nobody joins a batch that begins."""
+        """Close a batch that begins: no request joins it any more."""
         with self._lock:
             if self._waiting.get(kind) is batch:
                 del self._waiting[kind]

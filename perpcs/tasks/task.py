@@ -316,7 +316,7 @@ TRAITS: dict[str, Callable[[str], str]] = {
 PLAIN = frozenset(
     ("sentence case", "another word", "no end mark", "no colon or dash", "no emoji or hashtags", "no casing")
 )
-"""Values that nobody notices."""
+"""Values that do not stand out."""
 
 
 _COMMON = {"every word with a capital": 0.2, "a full stop": 0.2, "an article": 0.1}

@@ -20,10 +20,10 @@ from perpcs.figures.columns import (
     LAYERS,
     MOST,
     SORTS,
-    column_names,
     largest_piece,
     modules_of,
     rows_of,
+    sharer_names,
     takeaway,
     took,
 )
@@ -267,13 +267,14 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
     cell = piece_of(assembly, record.cell)
     portraits, needed = engine.stored.portraits(person.task), fewest(assembly, MOST)
     chosen = cell or largest_piece(assembly, rows_of(assembly.positions, record.module or None))
+    names = sharer_names(assembly.sharers, portraits) if portraits.sharers else []
     figure = assembly_map(
         assembly,
         sharers,
         sort=record.sort,
         module=record.module or None,
         chosen=chosen,
-        names=column_names(assembly, portraits) if portraits.sharers else (),
+        names=names,
         only=() if record.every_sharer else sorted({*needed, chosen[1]}) if needed else (),
         dark=is_dark(),
     )
@@ -293,7 +294,7 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
             )
         with st.container(horizontal=True):
             _csv(assembly, person, sharers)
-            _svg(record, person, sharers)
+            _svg(record, person, sharers, names)
             _export(engine, person)
             if person.kind == "example" and person.how != "precomputed":
                 _back(record)
@@ -394,11 +395,11 @@ def _csv(assembly: Assembly, person: Person, sharers: tuple[Sharer, ...]) -> Non
     )
 
 
-def _svg(record: Studio, person: Person, sharers: tuple[Sharer, ...]) -> None:
+def _svg(record: Studio, person: Person, sharers: tuple[Sharer, ...], names: list[str]) -> None:
     title = takeaway(person.assembly, person.name)
     st.download_button(
         "SVG",
-        lambda: map_svg(person.assembly, sharers, title, sort=record.sort, module=record.module or None),
+        lambda: map_svg(person.assembly, sharers, title, sort=record.sort, module=record.module or None, names=names),
         f"perpcs-{file_name(person)}-map.svg",
         "image/svg+xml",
         on_click="ignore",

@@ -96,7 +96,7 @@ def cost_panel(engine: "Engine") -> None:
     kept = lines_of(storage, "users", "bytes")
     took = lines_of(time, "items", "median_s")
     if len(kept) < 2 or not took:
-        show_error(PerpcsError("results/cost.json has no numbers.", f"Make it again with: {finding.command}."))
+        show_error(PerpcsError("results/quality/cost.json has no numbers.", f"Make it again with: {finding.command}."))
         return
     left, right = st.columns(2, gap="large")
     with left:
@@ -158,7 +158,9 @@ def history_panel(engine: "Engine", record: Studio) -> None:
     task, found = part_of(finding, record.result[0])
     bands = bands_of(found)
     if not bands:
-        show_error(PerpcsError("results/history.json has no numbers.", f"Make it again with: {finding.command}."))
+        show_error(
+            PerpcsError("results/quality/history.json has no numbers.", f"Make it again with: {finding.command}.")
+        )
         return
     title = figures.history_title(bands)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -194,7 +196,9 @@ def case_panel(engine: "Engine") -> None:
         return
     case = _case_of(finding)
     if case is None:
-        show_error(PerpcsError("results/case-study.json has no arrays.", f"Make it again with: {finding.command}."))
+        show_error(
+            PerpcsError("results/quality/case-study.json has no arrays.", f"Make it again with: {finding.command}.")
+        )
         return
     title = case_title(case)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -230,7 +234,9 @@ def robustness_panel(engine: "Engine", record: Studio) -> None:
     base = read_measure(found.get("base"))
     sharers, ratios = (bands_of(mapping(found.get(part)), "x") for part in ("sharers", "share_ratio"))
     if base is None or not sharers or not ratios:
-        show_error(PerpcsError("results/robustness.json has no numbers.", f"Make it again with: {finding.command}."))
+        show_error(
+            PerpcsError("results/quality/robustness.json has no numbers.", f"Make it again with: {finding.command}.")
+        )
         return
     left, right = st.columns(2, gap="large")
     with left:
@@ -273,9 +279,8 @@ def _figure(title: str, figure: Any, name: str, csv: str) -> None:
 def _note(finding: Finding, task: str, found: Mapping[str, Any]) -> None:
     st.html(
         f'<p class="pp-quiet">{escape(title_of(task))}, n = {escape(str(found.get("users")))} people, the same queries '
-        "everywhere. Whiskers: 95 % intervals over people. Dotted line: the base model. Fewer sharers are drawn at "
-        "random, the few among the many. Surely: by an interval of the difference, person by person, that excludes "
-        "0.</p>"
+        "everywhere. Whiskers: 95 % intervals over people. Dotted line: the base model. Smaller sets of sharers are "
+        "random subsets of the larger ones. Significantly: the interval of the paired difference excludes 0.</p>"
     )
     made_by(finding)
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "assets" / "pools"
 DEFAULT_POOL = "people"
-RESULTS = ROOT / "results"
+RESULTS = ROOT / "results" / "quality"
 
 
 def pool_folder() -> Path:

@@ -29,6 +29,7 @@ from perpcs.figures.assembly_map import live_map
 from perpcs.figures.columns import column_order
 from perpcs.figures.style import bytes_text, seconds_text
 from perpcs.personalizers.methods import text_bytes
+from perpcs.pool.portraits import Portraits
 from perpcs.tasks import TASKS, Item, get_task
 from perpcs.ui.engine import people_ahead
 from perpcs.ui.navigation import current_example, example_picker, pool_tasks, task_picker
@@ -228,13 +229,13 @@ def _keep_before(record: Studio, before: Person | None, after: Assembly) -> None
 
 _PRESET_NAMES = {
     "default": "Default: Newton weights",
-    "from_gates": "Newton weights from the gates",
+    "from_base": "Newton weights, from the base model",
     "paper": "Gates, as published",
     "reference_code": "Gates, as in the released code",
 }
 _LABELS = {
     "router": "Router",
-    "start": "Where the step begins",
+    "start": "Start of the step",
     "gates": "Gates",
     "normalise": "Normalise",
     "centre": "Subtract the mean over sharers",
@@ -280,11 +281,12 @@ def knobs(engine: "Engine", record: Studio) -> None:
         )
         for name in ("router", *option_names(type(record.options))):
             if applies(name, record.options):
-                _knob(record, name, [sharer.id for sharer in engine.pool.sharers(record.task)])
+                ids = [sharer.id for sharer in engine.pool.sharers(record.task)]
+                _knob(record, name, ids, engine.stored.portraits(record.task))
         st.html('<p class="pp-quiet">Applies from the next assembly on.</p>')
 
 
-def _knob(record: Studio, name: str, sharers: Sequence[str]) -> None:
+def _knob(record: Studio, name: str, sharers: Sequence[str], portraits: Portraits) -> None:
     kind, value = option_type(name), option_default(name, record.options)
     key = remember(f"knob-{name}", list(value) if isinstance(value, tuple) else value)
     common: dict[str, Any] = {"key": key, "help": option_help(name), "on_change": _take_knobs, "args": (record,)}
@@ -296,7 +298,8 @@ def _knob(record: Studio, name: str, sharers: Sequence[str]) -> None:
     elif kind is bool:
         st.checkbox(label, **common)
     elif get_origin(kind) is tuple:
-        st.multiselect(label, sorted({*sharers, *st.session_state[key]}), **common)
+        ids = sorted({*sharers, *st.session_state[key]})
+        st.multiselect(label, ids, format_func=lambda id: portraits.of(id).name or id, **common)
     elif kind is int:
         low, high = _RANGES[name]
         st.slider(label, low, max(high, value), **common)
@@ -420,7 +423,7 @@ def with_replies(record: Studio, source: str, seen: Look) -> bool:
     if not seen.replies:
         return True
     return st.checkbox(
-        f"With the {seen.replies:,} answers to others", True, key=f"replies-{source}-{record.generation}"
+        f"Include the {seen.replies:,} replies to others", True, key=f"replies-{source}-{record.generation}"
     )
 
 

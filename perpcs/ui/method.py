@@ -12,7 +12,7 @@ import streamlit as st
 from perpcs.assembly.record import Assembly
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Effect, effects
-from perpcs.figures.columns import largest_piece, piece_facts, short_names, weight_equation
+from perpcs.figures.columns import called, largest_piece, piece_facts, weight_equation
 from perpcs.figures.story import Layer, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
@@ -46,77 +46,77 @@ DIFFERENCES = (
     Difference(
         "Who decides the weights",
         "Paper and code: trained gates compared with what the model reads.",
-        "Gates too, as published or distilled: fitted to tell from reading which pieces lower the loss of people who "
-        "share nothing. Beside them prototypes, arrow, and routers that look at the loss. The default is newton: one "
-        "forward and one backward pass over the history, and one damped Gauss-Newton step on the weights alone. A "
-        "weight may fall below 0.",
-        "A trained gate says where its owner’s piece helped its owner. The loss says whether it helps you.",
+        "The default is newton: one damped Gauss-Newton step on the weights alone, starting from the distilled gates’ "
+        "weights as far as these help. Weights may be negative. Also available: gates, as published or distilled "
+        "(fitted, on people who share nothing, to predict which pieces lower their loss), prototypes, arrow, and "
+        "other routers that use the loss.",
+        "A trained gate predicts where a piece helped its owner. The loss shows whether it helps you.",
         ("perpcs:paper", "perpcs:gate", "perpcs:prototype", "perpcs:gradient", "perpcs:fit", "perpcs:newton", "perpcs"),
     ),
     Difference(
         "How pieces are averaged",
-        "Code: A’s are averaged and B’s are averaged, each by itself.",
-        "Whole pieces: the mean of B A, which is exact and needs only the mean of the weights.",
-        "The mean of products is not the product of means: apart, much of the intended update cancels. Together, a "
-        "person "
-        "is a table of numbers, and no matrix is ever merged.",
+        "Code: the A’s and the B’s are averaged separately.",
+        "Whole pieces are averaged: the mean of B A. This is exact and needs only the mean of the weights.",
+        "The mean of products is not the product of means: averaged separately, much of the intended update "
+        "cancels. Averaged together, a person is a table of numbers, and no matrix has to be merged.",
     ),
     Difference(
         "Who selects",
         "Code: one selection for each batch of 16 items.",
-        "Every item selects for itself; the person is the mean.",
-        "The outcome depends neither on the batch size nor on the order of the items.",
+        "Every item selects its own pieces; a person’s weights are the mean over items.",
+        "The result depends neither on the batch size nor on the order of the items.",
     ),
     Difference(
         "What a score is",
         "Paper: cosines summed over tokens, over √n before the softmax. Code: layer norm, dot over √n, mean of tokens.",
-        "Both are presets (paper, reference_code). The default for gates and prototypes takes off what all sharers "
-        "have in "
-        "common and scores the mean activation.",
-        "Read to the letter, the paper’s softmax gives nearly equal weights, because √n is large. Gates share one "
-        "large "
-        "direction, which would decide every choice.",
+        "Both are presets (paper, reference_code). By default, gates and prototypes first subtract what all "
+        "sharers have in common and then score the mean activation.",
+        "Taken literally, the paper’s softmax gives nearly equal weights, because √n is large. Gates have one "
+        "large direction in common, which would otherwise decide every choice.",
         ("perpcs:paper", "perpcs:prototype"),
     ),
     Difference(
         "Whose words",
         "Everybody has their own weights.",
         "The same, and every evaluation also gives each person the weights of the next one.",
-        "A method that makes a better model for everybody would pass without this control; one that personalises must "
-        "get worse by it.",
+        "Without this control, a method that improves the model for everybody would look personal. A method that "
+        "personalises must get worse with another person’s weights.",
         ("perpcs", "wrong:perpcs", "perpcs:newton", "wrong:perpcs:newton"),
     ),
     Difference(
         "The baseline OPPU",
-        "Code: the list of training texts is never emptied between users, so user i trains on those of users 0 to i.",
+        "Code: the list of training texts is not cleared between users, so user i trains on the texts of users 0 to i.",
         "One LoRA for each person, trained on their own history alone, with the sharers’ recipe.",
-        "An honest rival: it costs training and a full adapter for each person.",
+        "A fair baseline: it costs training and a full adapter for each person.",
         ("oppu", "wrong:oppu"),
     ),
     Difference(
         "Which pieces are shared",
         "Code: the share ratio is drawn again for each user, without a seed.",
         "A mask for each sharer, drawn once from a stored seed; what is not shared is stored as zeros.",
-        "Sharing is a decision of the sharer. The same pieces are there for everybody, and nobody else’s ever were.",
+        "The sharer decides what to share. Everybody gets the same pieces, and pieces that are not shared are "
+        "never used.",
     ),
     Difference(
         "Precision of training",
-        "Code: bfloat16 weights with a rate of 2e-5, and a cosine schedule that climbs again when steps exceed epochs.",
-        "Master weights in float32 while training, 8 or 16 bits a number on disk; a rate that falls linearly to 0.",
-        "Steps smaller than bfloat16’s spacing are lost: many entries of A would stay where they began.",
+        "Code: bfloat16 weights with a learning rate of 2e-5, and a cosine schedule that rises again when there "
+        "are more steps than epochs.",
+        "Master weights in float32 during training, 8 or 16 bits per number on disk; a learning rate that falls "
+        "linearly to 0.",
+        "Steps smaller than the spacing of bfloat16 are lost, so many entries of A would never change.",
     ),
     Difference(
         "What a pass computes",
-        "Code: logits and a cache that are thrown away; every sharer’s adapter read from disk for every user.",
+        "Code: logits and a cache are computed and discarded; every sharer’s adapter is read from disk for every user.",
         "The pass ends at the last adapted layer; all pieces lie on one basis in memory.",
-        "A history is read at about the speed of a plain pass, whoever’s it is.",
+        "Reading a history takes about as long as a plain forward pass.",
     ),
     Difference(
         "What counts as an answer",
         "Code: the prompt is removed by text replacement; a rating that cannot be read has an error of 0; the mean "
         "absolute error is called RMSE.",
-        "Only new tokens are decoded; answers that are none are counted as such; a measure has its own name.",
-        "A model that answers nonsense gains nothing by it.",
+        "Only new tokens are decoded; invalid answers are counted as invalid; the metric has its correct name.",
+        "A model does not profit from invalid answers.",
     ),
 )
 
@@ -135,136 +135,148 @@ NOTES = (
     Notes(
         "Overview",
         (
-            "One model answers everybody alike. Ask: would you want your own? What would it cost to train one for "
-            "each?",
-            "Press 1 and 2 of the figure: a few things one person wrote, and how much every sharer’s piece would help "
+            "One model gives everybody the same answers. Ask: would you want your own? What would it cost to train "
+            "one for each person?",
+            "Click 1 and 2 in the figure: a few texts by one person, and how much each sharer’s piece would help "
             "with them.",
-            "Press 3 and 4: the weights, at every layer anew. That table is all there is of this person.",
-            "Press 5: the same question with and without it.",
-            "Scroll to the pool’s card: whose pieces are these, who agreed, what does it not show?",
+            "Click 3 and 4: the weights, separate at every layer. This table is all that is stored about this person.",
+            "Click 5: the same question answered with and without it.",
+            "Scroll to the model card: whose pieces are these, who agreed to share them, and what does the card "
+            "not show?",
         ),
         (
             (
                 "What is trained for a newcomer?",
-                "No network. One forward and one backward pass over their text give the weights.",
+                "No network. A few forward passes and one backward pass over their text give the weights.",
             ),
-            ("What is stored of a newcomer?", "Positions × sharers numbers, a few KB, and no text."),
-            ("What do you get with all weights at 0?", "The base model, to the bit."),
+            ("What is stored about a newcomer?", "One number per position and sharer: a few KB, and no text."),
+            ("What do you get with all weights at 0?", "Exactly the base model."),
         ),
     ),
     Notes(
         "Assemble",
         (
-            "Choose an example and press “Watch it happen”. Say what a row and a column are.",
-            "Click the strongest mark. Read beside it: which sharer, which layer, which items gain most by it.",
-            "Sort the columns by total weight: do few sharers hold most, or many a little?",
-            "Read the fit check over the map. Then press “With the published gates”. What moved?",
-            "Paste ten lines of somebody in the room, and save the person: look at the size of the file.",
+            "Choose an example and click “Watch it happen”. Explain what a row and a column are.",
+            "Click the strongest mark and read its panel: which sharer, which layer, and which items gain most "
+            "from it.",
+            "Sort the columns by weight: do a few sharers have most of it, or many a little?",
+            "Read the fit check above the map. Then click “With the published gates”. What changed?",
+            "Paste ten lines by somebody in the room and save their model. How large is the file?",
         ),
         (
             (
                 "What does a weight below 0 mean?",
                 "The piece is subtracted: what its owner does often becomes less likely.",
             ),
-            ("Why may layers choose different sharers?", "Early layers see words, late ones what is about to be said."),
-            ("Would more items always help?", "No: old ones may speak of somebody that one no longer is."),
+            (
+                "Why may layers choose different sharers?",
+                "Early layers represent the words read, late layers the words that come next.",
+            ),
+            ("Would more items always help?", "No: old items may show how a person used to write."),
         ),
     ),
     Notes(
         "Compare",
         (
             "Show the question and hide the names. Let the room vote for the answer that sounds like the person.",
-            "Reveal. Open “Prompt as sent” of RAG: here the person’s own words stand in the prompt.",
-            "Open that of Per-Pcs: no word of theirs, and yet their manner.",
-            "Look at the costs: bytes kept, seconds to prepare, whether text leaves.",
-            "Ask with another seed and a temperature of 1. What stays?",
+            "Show the names. Open “Prompt as sent” for RAG: it contains the person’s own words.",
+            "Open the prompt of Per-Pcs: it has none of their words, and the answer still has their style.",
+            "Compare the costs: bytes stored, seconds to prepare, and whether text is exposed.",
+            "Ask again with another seed and a temperature of 1. What stays the same?",
         ),
         (
             (
                 "When is RAG enough?",
-                "When the answer can be copied from a like item, and the text may be shown to the model.",
+                "When the answer can be copied from a similar item, and the text may be shown to the model.",
             ),
             (
-                "What does Per-Pcs keep that RAG does not, and the other way round?",
-                "Weights without text; text without weights.",
+                "What does Per-Pcs store that RAG does not, and vice versa?",
+                "Per-Pcs stores weights and no text; RAG stores text and no weights.",
             ),
-            ("Why one batch with one seed?", "So that chance is the same for all columns."),
+            ("Why one batch with one seed?", "So that randomness affects all columns in the same way."),
         ),
     ),
     Notes(
         "Sharers",
         (
-            "The map: a dot is a candidate, a star one who shares. Near means: wrote about like things.",
-            "Point at two neighbours and read their clusters’ words.",
-            "Open the current person’s links: does weight follow nearness on the map?",
-            "Take the strongest sharer out and assemble again. Who steps in?",
-            "Change how sharers are chosen. Who is no longer served well?",
+            "The map: a dot is a candidate, a star is a sharer. Points close together: similar topics.",
+            "Hover over two neighbours and read the words of their clusters.",
+            "Follow the lines from the current person: do near sharers have more weight?",
+            "Leave out the strongest sharer and assemble again. Who replaces them?",
+            "Change how sharers are selected. Which people lose by it?",
         ),
         (
             (
                 "What does distance on the map not mean?",
-                "That two write alike: it is of topics, flattened to two dimensions.",
+                "That two people write alike. The map shows topics, reduced to two dimensions.",
             ),
-            ("Why one sharer a cluster?", "To cover many people with few pieces."),
-            ("Who decides what a sharer shares?", "They do, piece by piece; the rest is zeros."),
+            ("Why one sharer per cluster?", "To cover many people with few pieces."),
+            ("Who decides what a sharer shares?", "They do, piece by piece; all other pieces are stored as zeros."),
         ),
     ),
     Notes(
         "Results",
         (
-            "Find the base model’s row: everything is read against it.",
-            "Find the control with somebody else’s weights. Is it worse than the base model? Then the method "
+            "Find the row of the base model: everything is compared with it.",
+            "Find the control with another person’s weights. If it is worse than the base model, the method "
             "personalises.",
-            "Look for intervals that overlap: there nobody has won.",
-            "Put quality against bytes: who is best for a thousand users on one disk?",
-            "Open a cell and read five answers. Do you agree with the measure?",
+            "Look for differences whose interval includes 0: there, no method wins.",
+            "Compare quality with bytes: which method is best for a thousand users on one disk?",
+            "Open a cell and read five answers. Do you agree with the metric?",
         ),
         (
-            ("What is the interval over?", "People: they are drawn again and again, because people are what varies."),
-            ("Why a wrong-user control?", "A better model for all would otherwise look like a personal one."),
             (
-                "May one compare with the published numbers?",
-                "No: other data, another model. They stand beside, marked.",
+                "What does the interval describe?",
+                "Variation over people: the people are resampled, because results differ most between people.",
+            ),
+            ("Why a wrong-user control?", "Otherwise a better model for everybody would look like a personal one."),
+            (
+                "Can you compare with the published numbers?",
+                "No: other data and another model. They are shown next to ours and marked.",
             ),
         ),
     ),
     Notes(
         "Share",
         (
-            "Fill in the sample and train. While it runs: this is the cost that everybody else is spared.",
-            "Press Stop once, to show that it stops, and train again.",
-            "Choose a share of the pieces and watch the list of what leaves grow and shrink.",
-            "Read the sentence over the consent box aloud. What could numbers give away?",
-            "Add them, open the copy, assemble somebody with the new sharer, then take the pieces back.",
+            "Fill in the sample and train. Meanwhile explain: only sharers pay this cost, newcomers do not.",
+            "Click Stop once to show that it stops, then train again.",
+            "Choose a share of the pieces, and see how the list of what would leave changes.",
+            "Read the sentence above the consent box aloud. What could the numbers reveal?",
+            "Add the pieces, open the copy, assemble a person with the new sharer, then take the pieces back.",
         ),
         (
-            ("What leaves, and what does not?", "Tensors and one record of numbers; not a word of the text."),
-            ("Is that anonymous?", "Not surely: numbers trained on a text can hold traces of it."),
+            ("What leaves, and what does not?", "Tensors and one record of numbers leave; the text does not."),
+            ("Is that anonymous?", "Not guaranteed: numbers trained on a text can contain traces of it."),
             (
                 "What happens to people who used a revoked piece?",
-                "The others at that position take over, in proportion.",
+                "Its weight goes to the other sharers at that position, in proportion.",
             ),
         ),
     ),
     Notes(
         "Method",
         (
-            "Point at W, then at A and B, then at w: what everybody has, what sharers gave, what is yours.",
+            "Point at W, then at A and B, then at w: what everybody shares, what the sharers contributed, and your "
+            "own weights.",
             "In the toy, set the temperature to 0.05, then to 5. What happens to the weights?",
-            "Set k to 1. Then make both gates alike.",
-            "Set all B to 0: what is left? Then set scale to 0.",
-            "Take one difference from the paper and let the room guess its effect before you read it.",
+            "Set k to 1. Then make both gates the same.",
+            "Set all B to 0: what remains? Then set scale to 0.",
+            "Choose one difference from the paper and let the class guess its effect before you read it.",
         ),
         (
             (
-                "Why does the second position see another input than the base model’s?",
-                "The pieces of the first already act.",
+                "Why is the second position’s input different from the base model’s?",
+                "The pieces at the first position already change it.",
             ),
             (
-                "Why may weights be averaged, and A’s and B’s not apart?",
-                "The output is linear in w, and not in A and B together.",
+                "Why may weights be averaged, but not the A’s and B’s separately?",
+                "The output is linear in w, but not in A and B jointly.",
             ),
-            ("How large is a person with 128 positions and 100 sharers?", "12,800 weights of a byte each: 12.8 KB."),
+            (
+                "How large is a personal model with 128 positions and 100 sharers?",
+                "12,800 weights of one byte each: 12.8 KB.",
+            ),
         ),
     ),
 )
@@ -321,8 +333,8 @@ def layer_of(engine: "Engine", assembly: Assembly, name: str) -> Layer:
     """The position of the largest weight, in numbers."""
     manifest, (p, _) = engine.pool.manifest, largest_piece(assembly)
     size = np.abs(assembly.weights[p])
-    order, names = np.argsort(-size, kind="stable")[:_SHOWN], short_names(assembly.sharers)
-    top = tuple((names[s].rpartition("-")[2], float(assembly.weights[p, s])) for s in order.tolist() if size[s] > 0)
+    order, portraits = np.argsort(-size, kind="stable")[:_SHOWN].tolist(), engine.stored.portraits(assembly.task)
+    top = tuple((called(assembly.sharers, s, portraits), float(assembly.weights[p, s])) for s in order if size[s] > 0)
     return Layer(
         label=assembly.positions[p],
         n=manifest.positions[p].n,

@@ -14,7 +14,7 @@ from perpcs.assembly.record import Assembly, made_by
 from perpcs.assembly.routers import router_options
 from perpcs.errors import PerpcsError
 from perpcs.figures.assembly_map import Panel, strip, strip_csv
-from perpcs.figures.columns import short_names
+from perpcs.figures.columns import called, sharer_names
 from perpcs.figures.difference import difference_csv, difference_map, difference_svg, difference_takeaway, pair_map
 from perpcs.tasks import get_task
 from perpcs.ui.state import Person, Studio, until_now, worked_out
@@ -95,11 +95,14 @@ def show_difference(
     """
     assembly, sharers = person.assembly, engine.pool.sharers(person.task)
     before, after = (assembly.weights, other) if to else (other, assembly.weights)
-    title = difference_takeaway(before, after, assembly.positions, assembly.sharers, what)
+    portraits = engine.stored.portraits(person.task)
+    title = difference_takeaway(
+        before, after, assembly.positions, lambda s: called(assembly.sharers, s, portraits), what
+    )
     st.html(f"<h3>{escape(title)}</h3>")
     if np.array_equal(before, after):
         return
-    how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
+    how = _how(engine, record, person)
     with st.container(key=f"diffbox-{key}"):
         figure = difference_map(before, after, assembly.positions, sharers, dark=is_dark(), **how)
         chart(figure, f"diff-{key}", title, file=f"perpcs-{key}")
@@ -108,6 +111,13 @@ def show_difference(
         lambda: difference_svg(before, after, assembly.positions, sharers, title, **how),
         key,
     )
+
+
+def _how(engine: "Engine", record: Studio, person: Person) -> dict[str, Any]:
+    """How maps of differences are drawn: as the map above them."""
+    portraits = engine.stored.portraits(person.task)
+    names = sharer_names(person.assembly.sharers, portraits) if portraits.sharers else ()
+    return {"sort": record.sort, "module": record.module or None, "names": names}
 
 
 def _files(csv: Callable[[], str], svg: Callable[[], str], key: str) -> None:
@@ -129,11 +139,11 @@ def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> N
     """Two people side by side on one scale, and their differences."""
     one, other, sharers = pinned.assembly, person.assembly, engine.pool.sharers(person.task)
     share = agreement(one.weights, other.weights)
-    names = (_named(pinned, person), _named(person, pinned))
-    title = f"{names[0]} and {names[1]} share {100 * share.mean():.0f} % of the mix"
+    titles = (_named(pinned, person), _named(person, pinned))
+    title = f"{titles[0]} and {titles[1]} share {100 * share.mean():.0f} % of the mix"
     st.html(
-        f"<h3>{escape(title)}</h3><p class='pp-quiet'>{escape(names[0])}: {escape(_router(pinned))}.<br>"
-        f"{escape(names[1])}: {escape(_router(person))}.</p>"
+        f"<h3>{escape(title)}</h3><p class='pp-quiet'>{escape(titles[0])}: {escape(_router(pinned))}.<br>"
+        f"{escape(titles[1])}: {escape(_router(person))}.</p>"
     )
     both = (one.weights != 0).any(axis=0) & (other.weights != 0).any(axis=0)
     rows = (
@@ -142,9 +152,9 @@ def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> N
         (f"{int(both.sum())} of {len(both)}", "sharers have weight for both"),
     )
     st.html(stat_row(rows, "What both have in common"))
-    how: dict[str, Any] = {"sort": record.sort, "module": record.module or None}
+    how = _how(engine, record, person)
     with st.container(key="diffbox-pair"):
-        figure = pair_map(one.weights, other.weights, one.positions, sharers, names, dark=is_dark(), **how)
+        figure = pair_map(one.weights, other.weights, one.positions, sharers, titles, dark=is_dark(), **how)
         chart(figure, "diff-pair", title, file="perpcs-side-by-side")
     _files(
         lambda: difference_csv(one.weights, other.weights, one.positions, one.sharers),
@@ -236,7 +246,7 @@ def _retrieval(engine: "Engine", record: Studio, person: Person) -> np.ndarray |
 
 def _sharers(engine: "Engine", record: Studio, person: Person) -> None:
     """Who is used: by this person, and by all example people of the pool together."""
-    names = short_names(person.assembly.sharers)
+    names = sharer_names(person.assembly.sharers, engine.stored.portraits(person.task))
     mine = usage([person.assembly.weights])
     st.html(
         f"<h3>Who is used</h3><p>{_told(mine, names, 'here')}</p>"

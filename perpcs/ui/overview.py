@@ -14,7 +14,7 @@ from perpcs.assembly.routers import PRESETS, decided_by
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Evaluation, Measure, commands, read_evaluations
 from perpcs.figures import model_card as rows
-from perpcs.figures.columns import column_names
+from perpcs.figures.columns import sharer_names
 from perpcs.figures.model_card import ALL, curve_csv, curve_figure, curve_lines, curve_title
 from perpcs.figures.model_card import title_of as task_title
 from perpcs.figures.story import STEPS, Story, explanation, size_html, story_html
@@ -178,7 +178,7 @@ def _quality_table(one: Evaluation) -> str:
         body.append([name, _measure(row.metric, one.users), _measure(row.nll, one.users)])
     caption = (
         f"<b>{escape(task_title(one.task))}</b>, n = {one.users:,} people, {one.queries:,} queries "
-        f'<small class="pp-quiet">from results/{escape(one.file)}</small>'
+        f'<small class="pp-quiet">from results/quality/{escape(one.file)}</small>'
     )
     sense = "lower" if metric == "mae" else "higher"
     measure = f"{_METRICS[metric]}<br><small>{sense} is better</small>"
@@ -282,7 +282,7 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
         sharers=engine.pool.sharers(record.task),
         user_bytes=engine.user_bytes,
         query=query,
-        names=tuple(column_names(assembly, engine.stored.portraits(record.task), 40)),
+        names=tuple(sharer_names(assembly.sharers, engine.stored.portraits(record.task), 40)),
         answers=tuple((a.method, title_of(a.method, assembly.router), a.text) for a in stored),
         fit=fit_sentence(assembly, f"{name}’s") if is_checked(assembly) else "",
     )
@@ -385,11 +385,12 @@ def _routing(router: str) -> str:
     history, piece, weight = term("history"), term("piece"), term("weight")
     if router == "newton":
         return (
-            f"<p>The model reads your {history} once, forwards and backwards. For every {term('item')}, this shows how "
-            f"much its loss would fall with the {weight} of each {piece}. One linear system, with one equation per "
-            "item, then gives all weights (one damped Gauss-Newton step). Parts of your history set the step length, "
-            "which may be 0, and your newest items check the result. The matrices of the model and the pieces do not "
-            "change.</p>"
+            f"<p>The model reads your {history}. First, each {piece}’s gate scores it, and the best ones get a "
+            f"{weight}; these weights are kept only if they make your older items more likely. Then a backward pass "
+            f"shows, for every {term('item')}, how much its loss would fall with the {weight} of each {piece}, and one "
+            "linear system, with one equation per item, corrects all weights at once (a damped Gauss-Newton step). "
+            "Parts of your history set the step length, which may be 0, and your newest items check the result. The "
+            "matrices of the model and the pieces do not change.</p>"
             "<p>The paper’s own method, trained gates, is one click away on Assemble and Compare.</p>"
         )
     if decided_by(router) == "loss":

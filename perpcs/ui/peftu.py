@@ -130,16 +130,16 @@ def verdict_html(cells: Mapping[str, Cell]) -> str:
         sure = [title_of(cell.name) for cell in there if cell.minus[other].low > 0]
         unsure = [title_of(cell.name) for cell in there if cell.minus[other].low <= 0]
         if sure:
-            said.append(f"Better than {called} in accuracy, by an interval above 0: {', '.join(sure)}.")
+            said.append(f"Significantly better than {called} in accuracy: {', '.join(sure)}.")
         if unsure:
-            said.append(f"Not surely better than {called}: {', '.join(unsure)}.")
+            said.append(f"Not significantly better than {called}: {', '.join(unsure)}.")
     zero, prior = cells.get("zero-shot"), cells.get("prior")
     if zero and prior:
         a, b = (cell.values["accuracy"].mean for cell in (zero, prior))
         if a > b - _LIKE_COUNTING:
             said.append(
                 f"The base model alone ({a:.3f}) is already about as good as naming each person’s most frequent labels "
-                f"({b:.3f}), so accuracy has little to gain here; nats a text tell more."
+                f"({b:.3f}), so accuracy has little to gain here; nats per text say more."
             )
         else:
             said.append(f"Naming each person’s most frequent labels, without reading the text, reaches {b:.3f}.")
@@ -157,9 +157,9 @@ def facts_html(finding: Finding, task: Mapping[str, Any]) -> str:
     )
     going_on = "" if finding.data.get("complete") else "<b>The experiment is not complete yet.</b> "
     return (
-        f'<p class="pp-quiet">{going_on}n = {task.get("people")} people, each with about {texts.get("train")} texts to '
-        f"learn from and {texts.get('test')} to be tested on. Accuracy: {escape(str(task.get('metric')))}. Modules "
-        f"stand in layer {settings.get('first_layer')} and above and act after the text, which is read once for all. "
+        f'<p class="pp-quiet">{going_on}n = {task.get("people")} people, each with about {texts.get("train")} training '
+        f"texts and {texts.get('test')} test texts. Accuracy: {escape(str(task.get('metric')))}. Modules act in layer "
+        f"{settings.get('first_layer')} and above, after the text, which is read once for all people. "
         "Learning rates were searched on other people. Whiskers: 95 % intervals over people. "
         f'<span class="pp-tag">published</span> {escape(said)} ({escape(str(published.get("base_model")))}, mean of 13 '
         "tasks, other people).</p>"
@@ -189,7 +189,8 @@ def table_html(task: Mapping[str, Any], cells: Mapping[str, Cell]) -> str:
             f'<tr><th scope="row" style="--m:{figures.colour_of(name)}">{escape(title_of(name))}</th>{body}</tr>'
         )
     return (
-        f'<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">{escape(str(task.get("title")))}. '
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        f'<table class="pp-results"><caption class="pp-quiet">{escape(str(task.get("title")))}. '
         "<b>Bold</b>: the interval of the difference excludes 0, paired person by person</caption><thead><tr>"
         f'<th scope="col">method</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
@@ -199,11 +200,11 @@ def places_panel() -> None:
     """Method: where each kind of small module sits in a layer."""
     st.html(
         '<h2 class="pp-part">Other kinds of small modules</h2><p class="pp-quiet">LoRA is one of several small modules '
-        "that can be trained for one person. They differ in where they act. A kind that stands in every layer can be "
-        "cut into pieces, one a layer, and mixed with weights as here: a weight of 0 is the base model, and people of "
-        "one batch do not disturb each other. A mix of adapters adds up what each adapter gives; a mix of prefixes "
-        "adds up how far each prefix moves the attention. Which kind learns best what one person means is measured on "
-        "the Results page.</p>"
+        "that can be trained for one person. They differ in where they act. Kinds that act in every layer can be "
+        "split into pieces, one per layer, and mixed with weights as here: a weight of 0 is the base model, and people "
+        "in one batch do not affect each other. A mix of adapters adds the outputs of the adapters; a mix of prefixes "
+        "adds how far each prefix moves the attention. The Results page shows which kind learns best what one person "
+        "means.</p>"
     )
     st.html(figures.places_html())
 
@@ -223,11 +224,11 @@ def six_panel(engine: "Engine") -> None:
         return
     with st.expander("Same text, six readers", icon=":material/groups:", key="six"):
         st.html(
-            '<p class="pp-quiet">A review can rightly be good news to one customer and bad to another. Six made-up '
-            "customers each have a small LoRA of their own, trained on 100 reviews that they judged. The review is "
-            "read once; their modules differ in how they answer about it. On reviews not trained on, the likeliest "
-            f"label is what a customer’s traits say in {_share(facts.get('right'))} of cases, and in "
-            f"{_share(facts.get('wrong'))} with the next customer’s module.</p>"
+            '<p class="pp-quiet">One review can be good news for one customer and bad news for another. Each of six '
+            "made-up customers has a small LoRA, trained on 100 reviews they judged. The review is read once; only "
+            "the modules that answer differ. On held-out reviews, the likeliest label agrees with a customer’s traits "
+            f"in {_share(facts.get('right'))} of cases, and in {_share(facts.get('wrong'))} with the next customer’s "
+            "module.</p>"
         )
         text = st.text_area("A review", key="six-text", max_chars=_MOST, placeholder="Leave it empty for a made-up one")
         st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')

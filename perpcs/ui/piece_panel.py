@@ -23,7 +23,7 @@ from perpcs.figures.columns import (
     weight_equation,
 )
 from perpcs.pool.manifest import Sharer
-from perpcs.pool.portraits import Portrait
+from perpcs.pool.portraits import Portrait, Portraits
 from perpcs.tasks import Item, get_task
 from perpcs.ui.sharers import portrait_said, sample_html
 from perpcs.ui.state import Person, Studio, remember, worked_out
@@ -65,7 +65,7 @@ def piece_panel(engine: "Engine", record: Studio, person: Person, cell: tuple[in
     sample = sample_html(portraits.of(card.id), portraits)
     if sample:
         st.html(sample)
-    _pick_by_name(record, assembly, facts)
+    _pick_by_name(record, assembly, facts, portraits)
 
 
 def _numbers(engine: "Engine", facts: PieceFacts) -> None:
@@ -85,7 +85,7 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
     if facts.decided_by == "router":
         return f"<b>No item voted</b><p class='pp-quiet'>{_BLIND[str(facts.router['router'])]}</p>"
     if facts.decided_by == "loss":
-        start = "the gates’ weights" if facts.router.get("start") == "gates" else "the base model"
+        start = "the gates’ weights" if facts.from_gates else "the base model"
         head = (
             f"<b>For {len(facts.voters)} of {facts.n_items} items it is among the {facts.k} that help most here</b>"
             "<p class='pp-quiet'>Bars: its share of the drop in the item’s loss that these would bring, one small "
@@ -124,23 +124,30 @@ def _card(card: Sharer, portrait: Portrait, assembly: Assembly, facts: PieceFact
         if card.loss
         else ""
     )
-    whole = f"id {escape(card.id)}<br>" if card.id != facts.sharer_name else ""
-    whole += f"{escape(origin)}<br>" if origin else ""
+    name = portrait.name or facts.sharer_name
+    whole = f"{escape(origin)}<br>" if origin else ""
     return (
-        f'<div class="pp-card"><b>{term("sharer", "Sharer")} {escape(facts.sharer_name)}</b><p class="pp-quiet">'
-        f"{whole}cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>has weight at {held} of "
-        f"{len(assembly.positions)} positions, {share:.1f} % of all weight here</p></div>"
+        f'<div class="pp-card" title="sharer {escape(card.id)}"><b>{term("sharer", "Sharer")} {escape(name)}</b>'
+        f'<p class="pp-quiet">{whole}cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>'
+        f"has weight at {held} of {len(assembly.positions)} positions, {share:.1f} % of all weight here</p></div>"
     )
 
 
-def _pick_by_name(record: Studio, assembly: Assembly, facts: PieceFacts) -> None:
+def _pick_by_name(record: Studio, assembly: Assembly, facts: PieceFacts, portraits: Portraits) -> None:
     """The same selection as a click on the map, for keyboards and screen readers."""
     with st.expander("Choose a piece by name"):
         a, b = st.columns(2)
         remember("piece-position", facts.label)
         remember("piece-sharer", facts.sharer_id)
         a.selectbox("Position", assembly.positions, key="piece-position", on_change=_take_name, args=(record,))
-        b.selectbox("Sharer", assembly.sharers, key="piece-sharer", on_change=_take_name, args=(record,))
+        b.selectbox(
+            "Sharer",
+            assembly.sharers,
+            key="piece-sharer",
+            format_func=lambda id: portraits.of(id).name or id,
+            on_change=_take_name,
+            args=(record,),
+        )
 
 
 def _take_name(record: Studio) -> None:
@@ -157,7 +164,8 @@ SHOWN = 6
 def words_panel(engine: "Engine", record: Studio, person: Person, position: int, sharer: int) -> None:
     """The items that voted for the piece, each word shaded by the piece's score just before that word."""
     facts = piece_facts(person.assembly, position, sharer)
-    st.html(f"<h2>{escape(facts.label)}, sharer {escape(facts.sharer_name)}, word by word</h2>")
+    whose = called(person.assembly.sharers, sharer, engine.stored.portraits(person.task))
+    st.html(f"<h2>{escape(facts.label)}, {escape(whose)}, word by word</h2>")
     if not person.history:
         st.html(
             '<p class="pp-note">A saved model holds no text, so there are no words to shade. Assemble it again from '

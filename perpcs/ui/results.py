@@ -44,7 +44,7 @@ def finding_of(engine: "Engine", name: str) -> Finding | None:
     finding = read_finding(results_folder(), name)
     if finding is None:
         st.html(
-            f'<p class="pp-note">There is no results/{name}.json yet. Make it with '
+            f'<p class="pp-note">There is no results/quality/{name}.json yet. Make it with '
             f"<code>perpcs experiment {name} --pool {escape(engine.pool.manifest.name)}</code>.</p>"
         )
     elif finding.pool_hash != engine.pool.hash:
@@ -64,7 +64,7 @@ def part_of(finding: Finding, wanted: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def made_by(finding: Finding) -> None:
-    where = f"results/{finding.experiment}.json, {finding.date}, commit {finding.commit[:13] or 'unknown'}"
+    where = f"results/quality/{finding.experiment}.json, {finding.date}, commit {finding.commit[:13] or 'unknown'}"
     st.html(f'<p class="pp-quiet pp-made">{escape(where)}. Reproduce with: <code>{escape(finding.command)}</code></p>')
 
 
@@ -228,7 +228,9 @@ def table_panel(engine: "Engine", record: Studio) -> None:
         return
     found = columns(finding)
     if not found:
-        show_error(PerpcsError("results/table1.json contains no task.", f"Make it again with: {finding.command}."))
+        show_error(
+            PerpcsError("results/quality/table1.json contains no task.", f"Make it again with: {finding.command}.")
+        )
         return
     _settle(record, found)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
@@ -319,7 +321,8 @@ def table_html(
 
 def _table(caption: str, head: str, body: list[str]) -> str:
     return (
-        f'<div class="pp-scroll"><table class="pp-results"><caption class="pp-quiet">{escape(caption)}</caption>'
+        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+        f'<table class="pp-results"><caption class="pp-quiet">{escape(caption)}</caption>'
         f'<thead><tr><th scope="col">method</th>{head}</tr></thead>{"".join(body)}</table></div>'
     )
 

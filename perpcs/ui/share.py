@@ -101,7 +101,7 @@ def choice_panel(engine: "Engine", sharing: Sharing) -> Leaving | None:
     base, *_, own = sharing.trained.pieces.losses[0]
     st.html(
         f"<h2>Your pieces are trained</h2><p>On your own {sharing.items} items the loss fell from {base:.2f} to "
-        f"{own:.2f} nats per token. Nothing has left yet.</p>"
+        f"{own:.2f} nats per token. Nothing has been shared yet.</p>"
     )
     try:
         mask = _mask(engine, sharing)
@@ -121,7 +121,7 @@ def _mask(engine: "Engine", sharing: Sharing) -> np.ndarray:
     if way == "ratio":
         left, right = st.columns(2)
         ratio = left.slider("Share of your pieces, %", 5, 100, 50, 5, key="share-ratio")
-        seed = right.number_input("Seed that draws them", 0, 10**6, 0, key="share-seed")
+        seed = right.number_input("Seed of the random choice", 0, 10**6, 0, key="share-seed")
         return chosen(positions, id, ratio=ratio / 100, seed=int(seed))
     if way == "named":
         left, right = st.columns(2)
@@ -152,7 +152,7 @@ def _preview(engine: "Engine", given: Leaving, mask: np.ndarray) -> None:
         (f"{int(mask.sum())} of {len(mask)}", term("piece", "pieces")),
         (f"{len(parts)}", "tensors"),
         (bytes_text(sum(part.bytes for part in parts)), "of numbers"),
-        ("0", "words of yours"),
+        ("0", "words of your text"),
     )
     st.html(f"<h3>Exactly what leaves</h3>{stat_row(rows, 'What leaves')}")
     labels = [position.label for position in engine.pool.manifest.positions]
@@ -163,10 +163,10 @@ def _preview(engine: "Engine", given: Leaving, mask: np.ndarray) -> None:
         "<th scope='col'>shape</th><th scope='col'>bytes</th><th scope='col'>sha256</th></tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
-    with st.expander("And one record of numbers about you"):
+    with st.expander("One record of numbers about you"):
         st.html(
             '<p class="pp-quiet">Cluster, its words and the place on the map are those of the sharers nearest to you; '
-            "none of the words is yours.</p>"
+            "none of these words come from your text.</p>"
         )
         st.code(record, language="json")
     st.download_button(
@@ -361,14 +361,14 @@ def _before(engine: "Engine", record: Studio) -> None:
         f"{term('gate')} for each, exactly as those of the pool were. You can stop it.</li>"
         "<li>You choose which pieces to share, and see every tensor that would leave, before anything does.</li>"
         f"<li>With your consent they go into {where}, on this server’s disk. The pool itself stays as it is.</li>"
-        "<li>A code takes them back at any time.</li></ol></div>"
+        "<li>With a code you can remove them at any time.</li></ol></div>"
     )
 
 
 def _consent(engine: "Engine", sharing: Sharing, given: Any) -> None:
     st.html(f'<p class="pp-note">{escape(SHARE_TRACES)}</p>')
     agreed = st.checkbox(
-        "I have seen what leaves, and agree that it is added to a copy of the pool on this server.", key="consent"
+        "I have seen what would be shared and agree to add it to a copy of the pool on this server.", key="consent"
     )
     if st.button("Add to a copy of the pool", type="primary", disabled=not agreed, key="add"):
         source, root = engine.pool.folder, shared_root()
@@ -426,8 +426,9 @@ def take_back_panel(engine: "Engine", record: Studio) -> None:
     """For who has a code of an earlier visit."""
     with st.container(key="take-back-box"), st.expander("Take pieces back"):
         st.html(
-            '<p class="pp-quiet">They are removed from the copy’s files. Who used one of them keeps the others, in '
-            "proportion; a position that nobody else serves falls back to the base model.</p>"
+            '<p class="pp-quiet">They are removed from the copy’s files. Where somebody used them, the weight goes to '
+            "the other sharers at that position, in proportion; a position without others falls back to the base "
+            "model.</p>"
         )
         with st.form("take-back-form", border=False, clear_on_submit=True):
             code = st.text_input("Revocation code", key="code", max_chars=40, autocomplete="off")
@@ -466,4 +467,4 @@ def _copy_with(engine: "Engine", id: str) -> Pool:
     for folder in (engine.pool.folder, *there):
         if is_copy(folder) and any(id in ids for ids in contributed(Pool(folder).manifest).values()):
             return Pool(folder)
-    raise PerpcsError("No copy on this server has pieces of this code.", "Check the code.")
+    raise PerpcsError("No copy on this server has pieces with this code.", "Check the code.")

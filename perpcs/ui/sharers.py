@@ -10,7 +10,7 @@ import streamlit as st
 
 from perpcs.errors import PerpcsError
 from perpcs.figures.answers import beside_html
-from perpcs.figures.columns import short_label
+from perpcs.figures.columns import sharer_names, short_label
 from perpcs.figures.town_map import Colouring, Guest, map_title, people_csv, town_map
 from perpcs.figures.town_map import People as Drawn
 from perpcs.pool.manifest import STRATEGIES, Candidates, Sharer, place_among, would_share
@@ -73,7 +73,8 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     if not portrait.name:
         st.html(f'<p class="pp-quiet">Typical words of the cluster: {escape(terms)}.</p>')
     else:
-        st.html(f'<p class="pp-quiet">Sharer {escape(card.id)} {escape(portrait_said(portrait))}.</p>')
+        said = escape(portrait_said(portrait))
+        st.html(f'<p class="pp-quiet" title="sharer {escape(card.id)}">This sharer {said}.</p>')
     st.html(f'<p class="pp-quiet">The sharer’s text is not stored.</p>{sample_html(portrait, portraits)}')
     labels = [position.label for position in engine.pool.manifest.positions]
     st.html(
@@ -93,7 +94,7 @@ def card_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
 def portrait_said(portrait: Portrait) -> str:
     """Who this is, in a few words."""
     about = f"writes about {', '.join(portrait.words)}" if portrait.words else ""
-    habits = f"stands out by {', '.join(portrait.habits)}" if portrait.habits else ""
+    habits = f"stands out for {', '.join(portrait.habits)}" if portrait.habits else ""
     return "; ".join(filter(None, (about, habits)))
 
 
@@ -279,13 +280,15 @@ def _controls(engine: "Engine", record: Studio, person: Person | None, candidate
         st.html(f'<p class="pp-note">{escape(unavailable(record.strategy, candidates))}</p>')
     sharers = engine.pool.sharers(record.task)
     st.session_state["star"] = record.star or None
-    words = {sharer.id: f"{sharer.id} · {', '.join(sharer.terms[:3])}" for sharer in sharers}
+    portraits = engine.stored.portraits(record.task)
+    names = {sharer.id: portraits.of(sharer.id).name or sharer.id for sharer in sharers}
+    words = {sharer.id: f"{names[sharer.id]} · {', '.join(sharer.terms[:3])}" for sharer in sharers}
     st.selectbox(
         "Find a sharer",
         list(words),
         key="star",
         format_func=lambda id: words.get(id, id),
-        placeholder="Type an id or a cluster word",
+        placeholder="Type a word",
         on_change=lambda: setattr(record, "star", st.session_state["star"] or ""),
     )
     if person is not None:
@@ -311,9 +314,9 @@ def unavailable(strategy: str, candidates: Candidates) -> str:
 
 
 def _map(engine: "Engine", record: Studio, person: Person | None, candidates: Candidates) -> None:
-    drawn = Drawn(
-        candidates.xy, candidates.clusters, candidates.items, candidates.sharers, engine.pool.sharers(record.task)
-    )
+    sharers, portraits = engine.pool.sharers(record.task), engine.stored.portraits(record.task)
+    names = sharer_names([sharer.id for sharer in sharers], portraits) if portraits.sharers else []
+    drawn = Drawn(candidates.xy, candidates.clusters, candidates.items, candidates.sharers, sharers, tuple(names))
     guest = _guest(engine, record, person, candidates)
     colouring = colouring_of(engine, record, drawn, guest)
     title = map_title(guest, drawn)

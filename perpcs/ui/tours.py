@@ -28,9 +28,10 @@ from perpcs.figures.columns import (
     LAYERS,
     MOST,
     called,
-    column_names,
     largest_piece,
     piece_facts,
+    rows_of,
+    sharer_names,
     split_label,
     takeaway,
     took,
@@ -43,6 +44,7 @@ from perpcs.figures.style import bytes_text, method_colour, ratio_text
 from perpcs.personalizers.methods import title_of
 from perpcs.ui.navigation import current_example
 from perpcs.ui.state import Person, Studio, fit_of, write_link
+from perpcs.ui.whatif import TAKEN_OVER
 from perpcs.ui.widgets import CLAIM, chart, computed, is_dark, stat_row, term
 from perpcs.ui.work import show_error
 
@@ -143,7 +145,7 @@ def _story(step: int, show: Show) -> None:
         sharers=show.engine.pool.sharers(person.task),
         user_bytes=show.engine.user_bytes,
         query=query,
-        names=tuple(column_names(assembly, show.engine.stored.portraits(person.task), 40)),
+        names=tuple(sharer_names(assembly.sharers, show.engine.stored.portraits(person.task), 40)),
         answers=tuple(
             (name, title_of(name, assembly.router), a.text) for name, a in answers.items() if name in ("base", "perpcs")
         ),
@@ -174,7 +176,7 @@ def _map(show: Show) -> None:
         show.engine.pool.sharers(person.task),
         sort=show.record.sort,
         module=LAYERS,
-        names=column_names(person.assembly, portraits, 18) if portraits.sharers else (),
+        names=sharer_names(person.assembly.sharers, portraits, 18) if portraits.sharers else (),
         only=fewest(person.assembly, MOST)[:MOST_PRESENTED],
         dark=is_dark(),
     )
@@ -217,19 +219,22 @@ def _without(show: Show) -> None:
     name = called(assembly.sharers, assembly.sharers.index(id), portraits)
     st.html(
         f"<h1>What if {escape(name)} withdrew their pieces?</h1><p class='pp-lede'>They hold {100 * share:.0f} "
-        "% of all weight here. The other sharers at each position take it over; the model does not run.</p>"
+        f"% of all weight here. {TAKEN_OVER}</p>"
     )
     after = assembly.without_sharers([id]).weights
     module = split_label(assembly.positions[int(np.abs(assembly.weights - after).sum(axis=1).argmax())])[1]
+    by = np.abs(assembly.weights - after)[rows_of(assembly.positions, module)].sum(axis=0)
     figure = difference_map(
         assembly.weights,
         after,
         assembly.positions,
         show.engine.pool.sharers(show.person.task),
         module=module,
+        names=sharer_names(assembly.sharers, portraits, 18),
+        only=np.argsort(-by)[:MOST_PRESENTED].tolist(),
         dark=is_dark(),
     )
-    figure.update_layout(legend_font_size=_LARGE, height=430, margin={"l": 70, "b": 120})
+    figure.update_layout(legend_font_size=_LARGE, height=450, margin={"l": 70, "b": 220})
     figure.update_traces(
         {f"marker.colorbar.{part}font.size": _LARGE for part in ("tick", "title.")},
         lambda trace: bool(trace.marker.colorbar.title.text),
@@ -321,85 +326,87 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         Stop(
             ".pp-claim",
             "What this is",
-            "Everybody gets the same model. Here a person’s past texts give a table of weights that makes it theirs, "
-            "without training a network.",
-            "Read the sentence; everything else on these pages spells it out.",
+            "Everybody usually gets the same model. Here, a person’s past texts give a table of weights that "
+            "personalises it. No network is trained.",
+            "Read this sentence; the other pages explain it in detail.",
         ),
         Stop(
             ".pp-story",
             "One person, five steps",
-            "A real run, from what somebody wrote to an answer in their manner. All numbers are from that run.",
-            "Press the numbers 1 to 5 above the figure.",
+            "A real run, from what a person wrote to an answer in their style. All numbers come from this run.",
+            "Click the numbers 1 to 5 above the figure.",
         ),
         Stop(
             ".pp-size",
-            "How little it is",
-            "Sharers gave pieces of their own adapters to the pool: numbers, no text. A person here is less still.",
-            "Compare the two squares: one person here, and an adapter of one’s own.",
+            "How small it is",
+            "Sharers contribute pieces of their own adapters to the pool: numbers, no text. A personal model is "
+            "much smaller still.",
+            "Compare the two squares: a personal model here, and an adapter trained for one person.",
         ),
         Stop(
             ".st-key-doors",
             "Three ways in",
             "Watch an example, bring your own text, or read how it works.",
-            "Press “Watch an example” when you have seen enough here.",
+            "Click “Watch an example” to go on.",
         ),
     ),
     "assemble": (
         Stop(
             ".st-key-source",
             "Whose history?",
-            "An example person, text that you paste, a file, or a person you saved before.",
+            "An example person, pasted text, a file, or a model you saved before.",
             "Stay with “Example” for now.",
         ),
         Stop(
             "[class*='st-key-example-']",
             "Example people",
-            "Each was written for this program. None is among the sharers, and the model was adapted to none of them.",
-            "Choose another person and see the map change.",
+            "They were made up for this program. None of them is a sharer, and the base model was not adapted to "
+            "any of them.",
+            "Choose another person and see how the map changes.",
         ),
         Stop(
             ".st-key-mapbox",
             "The map",
-            "A row is a layer of the model, a column a sharer. A square: this piece is added, the stronger its colour "
-            "the more. A diamond: it is taken away. A dot: it is not used.",
+            "A row is a layer of the model, a column is a sharer. Square: the piece is added; a stronger colour "
+            "means more weight. Diamond: the piece is subtracted. Dot: the piece is not used.",
             "Click a square.",
         ),
         Stop(
             ".st-key-view",
             "A closer look",
             "Everything about the piece you clicked, and four other views of the same numbers.",
-            "Open “What if” and take something away.",
+            "Open “What if” and remove something.",
         ),
         Stop(
             ".st-key-watch",
             "See it happen",
-            "The same history is read, now, on this computer, as often as you like.",
-            "Press “Watch it happen”. Stop and skip are there if it takes long.",
+            "Reads the same history again, now, on this computer.",
+            "Click “Watch it happen”. You can stop it or skip the animation.",
         ),
         Stop(
             ".st-key-knobs-box",
-            "Turn the knobs",
-            "How pieces are scored and chosen. What changed against the run before is drawn under the map.",
-            "Open the knobs, turn one, and watch it happen again.",
+            "Settings",
+            "How pieces are scored and selected. The changes from the previous run are shown below the map.",
+            "Open the settings, change one, and assemble again.",
         ),
         Stop(
             ".st-key-other-router",
             "The published gates",
-            "By default one Newton step on the weights decides. The paper compares trained gates with what is read.",
-            "Press it: both runs are laid side by side.",
+            "By default, one Newton step sets the weights. The paper compares trained gates with what the model reads.",
+            "Click it to see both runs side by side.",
         ),
         Stop(
             ".st-key-save",
-            "Take the person along",
-            "A file of numbers without a word of the history.",
-            "Press “Save”; load it again under “Saved”.",
+            "Save the model",
+            "A file of numbers that contains no text of the history.",
+            "Click “Save”; load it again under “Saved”.",
         ),
     ),
     "compare": (
         Stop(
             ".st-key-methods",
             "Who answers",
-            "Methods that know nothing of the person, that paste their history into the prompt, or that use the "
+            "Some methods know nothing about the person, some put the history into the prompt, and some use the "
             "assembled model, by default with Newton weights.",
             "Add the gates as published, below the list.",
         ),
@@ -407,80 +414,83 @@ TOURS: dict[str, tuple[Stop, ...]] = {
             ".st-key-ask",
             "The same question for all",
             "All methods answer in one batch, with the same seed and decoding.",
-            "Press “Ask” and watch them write.",
+            "Click “Ask” and watch the answers appear.",
         ),
         Stop(
             ".pp-truth",
             "What the person really wrote",
             "It was held out: no method has seen it.",
-            "Look for the underlined words in the answers: those they share with it.",
+            "Look for underlined words in the answers: these also occur in the true answer.",
         ),
     ),
     "sharers": (
         Stop(
             ".st-key-townbox",
-            "Everybody who was asked",
-            "A dot is a candidate, a star one of those who share, the diamond the person. Who wrote alike is near.",
-            "Press a star and read its card below.",
+            "Candidates and sharers",
+            "A dot is a candidate, a star is a sharer, the diamond is the current person. Points close together: "
+            "similar topics.",
+            "Click a star and read the card below.",
         ),
         Stop(
             ".st-key-colour",
             "What the colours say",
-            "Groups of alike histories, how much is used of whom, or how much each one wrote.",
-            "Choose what the examples use and see whether alike people use the same sharers.",
+            "Clusters of similar histories, how much each sharer is used, or how much each person wrote.",
+            "Choose “Usage by the examples” and see whether similar people use the same sharers.",
         ),
         Stop(
             ".st-key-strategy",
             "Who should share?",
-            "Rings show whom another way of choosing sharers would have taken.",
+            "Rings mark the people whom another selection strategy would choose.",
             "Choose “random” and compare the rings with the stars.",
         ),
         Stop(
             ".st-key-only",
             "With fewer of them",
-            "The person can be assembled again from the sharers that you pick.",
-            "Pick three, press the button under the list, and read what it cost.",
+            "Assemble the person again from only the sharers you select.",
+            "Select three, click the button below the list, and see how the loss changes.",
         ),
     ),
     "share": (
         Stop(
             ".st-key-share-source",
             "Your own pieces",
-            "Here somebody becomes a sharer: a small adapter is trained on their texts, cut into pieces.",
-            "Choose how you want to give your texts.",
+            "Here you become a sharer: a small adapter is trained on your texts and split into pieces.",
+            "Choose how to enter your texts.",
         ),
         Stop(
             ".st-key-train",
             "Training",
-            "Pieces and their gates are trained the way this pool’s were. It can be stopped at any moment, and then "
-            "nothing is left.",
-            "Fill in a sample and press the button.",
+            "Your pieces and gates are trained in the same way as this pool’s. If you stop the training, nothing "
+            "is kept.",
+            "Fill in a sample and click the button.",
         ),
         Stop(
             ".st-key-take-back-box",
             "Taking it back",
-            "Before anything is added you see all of it and are asked. Later your code takes it out of the pool again.",
-            "Open it to see what is needed for that.",
+            "Before anything is added, you see all of it and are asked to agree. Your code removes it from the "
+            "pool again later.",
+            "Open it to see what you need for that.",
         ),
     ),
     "method": (
         Stop(
             ".pp-lit:not(.pp-toy)",
             "One equation",
-            "A layer’s output is the base model’s plus the pieces’, each times this person’s weight for it.",
-            "Hold the pointer over a symbol: its number lights up.",
+            "A layer’s output is the base model’s output plus the output of each piece, times this person’s weight "
+            "for it.",
+            "Hover over a symbol to highlight its number.",
         ),
         Stop(
             ".st-key-toy-numbers",
             "Small enough to change",
             "Two sharers, two layers, one token: the same arithmetic as in the real model.",
-            "Change a number and follow what changes below.",
+            "Change a number and see what changes below.",
         ),
         Stop(
             ".st-key-differences",
             "Where this differs from the paper",
-            "Each difference stands beside what it was measured to change, where results are there.",
-            "Find the one that changes most.",
+            "Each difference is listed with its measured effect, if there is one.",
+            "Find the one with the largest effect.",
         ),
         Stop(
             ".st-key-notes-page",
@@ -493,21 +503,21 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         Stop(
             ".st-key-results-table",
             "How good, and how sure",
-            "Means over people whom nothing was trained on; under each its 95 % interval. The controls use another "
-            "person’s weights, or random ones.",
-            "Press a number to read the answers behind it.",
+            "Means over people whose texts were not used in training, each with its 95 % interval. The controls "
+            "use another person’s weights or random weights.",
+            "Click a number to read the answers behind it.",
         ),
         Stop(
             ".st-key-measure",
             "Two measures",
-            "What the task counts, and how likely the model finds what the person really wrote.",
-            "Change the measure and look whether the order stays.",
+            "The task’s metric, and how likely the model finds the person’s own answer.",
+            "Change the measure and see whether the order of the methods stays the same.",
         ),
         Stop(
             ".st-key-history-box",
-            "How much must somebody have written?",
-            "The same people with ever longer histories, for every method.",
-            "Look where the lines cross.",
+            "How much history is needed?",
+            "The same people with longer and longer histories, for each method.",
+            "See where the lines cross.",
         ),
     ),
 }

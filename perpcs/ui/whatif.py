@@ -18,7 +18,7 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError
 from perpcs.figures.answers import beside_html
-from perpcs.figures.columns import short_names, split_label
+from perpcs.figures.columns import called, sharer_names, split_label
 from perpcs.figures.style import seconds_text
 from perpcs.files import hash_bytes
 from perpcs.pool.manifest import STRATEGIES, Candidates, would_share
@@ -55,7 +55,7 @@ def key_of(person: Person, record: Studio) -> tuple[str, str, str]:
 def subset_panel(engine: "Engine", record: Studio, person: Person | None) -> None:
     """The selected sharers, the button, and the difference from before."""
     sharers = engine.pool.sharers(record.task)
-    names = short_names([sharer.id for sharer in sharers])
+    names = sharer_names([sharer.id for sharer in sharers], engine.stored.portraits(record.task))
     st.html("<h2>With these sharers only</h2>")
     st.session_state["only"] = list(record.only)
     st.multiselect(
@@ -283,6 +283,12 @@ _KINDS = {
     "swap": "with another person’s layer",
     "k": "with fewer pieces",
 }
+TAKEN_OVER = (
+    "The sharer’s weight goes to the other sharers at each position, in proportion, as when somebody withdraws. The "
+    "model does not run; running the router again would give slightly different weights."
+)
+"""With Newton weights, a new run without the sharer raised the others' weights by 7 % on average over nine example
+people of three tasks; weights in proportion were nearer to the new run's than unchanged ones for seven of them."""
 MOST_RANKED = 300
 """With more items than this they are not ranked by influence: it would take seconds."""
 
@@ -364,7 +370,7 @@ def _item(engine: "Engine", record: Studio, person: Person) -> None:
     index = st.selectbox(
         "Which item" + (", most influential first" if influence is not None else ""), order, format_func=name, key=key
     )
-    names = short_names(assembly.sharers)
+    names = sharer_names(assembly.sharers, engine.stored.portraits(person.task))
     voted = ", ".join(
         f"<b>{escape(names[s])}</b> {100 * share:.0f} %" for s, share in item_sharers(assembly, int(index))
     )
@@ -412,7 +418,8 @@ def _again_without(engine: "Engine", record: Studio, person: Person, index: int)
 
 
 def _sharer(engine: "Engine", record: Studio, person: Person) -> None:
-    assembly, names = person.assembly, short_names(person.assembly.sharers)
+    assembly, portraits = person.assembly, engine.stored.portraits(person.task)
+    names = sharer_names(assembly.sharers, portraits)
     held = assembly.top_sharers(len(assembly.sharers))
     share = dict(held)
     chosen = st.selectbox(
@@ -421,13 +428,10 @@ def _sharer(engine: "Engine", record: Studio, person: Person) -> None:
         format_func=lambda id: f"{100 * share[id]:.1f} %: {names[assembly.sharers.index(id)]}",
         key=f"whatif-sharer-{assembly.fingerprint}",
     )
-    st.html(
-        '<p class="pp-quiet">The sharer’s weight at each position goes to the other sharers there, in proportion, just '
-        "as when a sharer withdraws their pieces.</p>"
-    )
+    st.html(f'<p class="pp-quiet">{escape(TAKEN_OVER)}</p>')
     after = assembly.without_sharers([chosen]).weights
-    name = names[assembly.sharers.index(chosen)]
-    _changed(engine, record, person, after, f"Without sharer {name}", "sharer")
+    name = called(assembly.sharers, assembly.sharers.index(chosen), portraits)
+    _changed(engine, record, person, after, f"Without {name}", "sharer")
 
 
 def _layer(engine: "Engine", record: Studio, person: Person) -> None:

@@ -72,7 +72,7 @@ PRIVACY = (
 CLEARED = "Cleared. Your text, your file and your personal model are gone from this session."
 CLAIM = "A language model of your own, assembled from pieces that other people chose to share."
 _COMPUTED = {
-    "newton": "One forward and one backward pass over a newcomer’s text produce",
+    "newton": "A few forward passes and one backward pass over a newcomer’s text produce",
     "gate": "One forward pass over a newcomer’s text produces",
     "fit": "A few forward and backward passes over a newcomer’s text produce",
 }

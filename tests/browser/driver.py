@@ -144,7 +144,8 @@ def fits(tab) -> None:
         tab.set_viewport_size({"width": width, "height": height})
         tab.wait_for_timeout(800)
         assert overflow(tab) <= 0, width
-        assert tab.evaluate(POOR_CONTRAST) == [], width
+        poor = tab.evaluate(POOR_CONTRAST)
+        assert poor == [], f"at {width} pixels: {poor}"
 
 
 def press_until(press, true, seconds: float = 60) -> None:

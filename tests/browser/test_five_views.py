@@ -11,6 +11,7 @@ READY = {
     "numbers": ".st-key-strip .js-plotly-plot",
     "difference": ".st-key-pin",
 }
+NAMES = {"words": "Word by word", "whatif": "What if", "numbers": "In numbers", "difference": "Side by side"}
 
 
 def open_view(tab, name: str) -> None:
@@ -28,7 +29,7 @@ def test_a_newcomer_looks_closer(studio, open_tab):
     open_view(tab, "What if")
     tab.locator(".st-key-whatif").wait_for()
     tab.locator(".st-key-whatif").get_by_text("without a sharer").click()
-    tab.get_by_role("heading", name="Without sharer").wait_for()
+    tab.get_by_role("heading", name="Without ").first.wait_for()
     with tab.expect_download() as waiting:
         tab.get_by_role("button", name="SVG of this difference").click()
     assert waiting.value.suggested_filename.endswith(".svg")
@@ -46,11 +47,16 @@ def test_two_people_are_laid_beside_each_other(studio, open_tab):
     assert overflow(tab) <= 0
 
 
-@pytest.mark.parametrize("view", list(READY))
-def test_every_view_fits_the_screen(studio, open_tab, view):
-    tab = open_tab(f"{studio.url}/assemble?view={view}", scheme="dark")
-    tab.locator(READY[view]).first.wait_for()
-    fits(tab)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_fits_the_screen(studio, open_tab, scheme):
+    tab = open_tab(studio.url + "/assemble", scheme=scheme)
+    tab.locator(FILLED["assemble"]).wait_for()
+    for view, name in NAMES.items():
+        tab.set_viewport_size({"width": 1280, "height": 720})
+        open_view(tab, name)
+        tab.mouse.move(2, 2)  # a name under the pointer has Streamlit's own colour, 4.43:1
+        tab.locator(READY[view]).first.wait_for()
+        fits(tab)
 
 
 def test_a_tour_dims_all_but_its_target_and_shows_the_way(studio, open_tab):
@@ -72,9 +78,9 @@ def test_a_tour_dims_all_but_its_target_and_shows_the_way(studio, open_tab):
     wait_until(lambda: "tour=" not in address(tab))
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
-def test_the_presentation_is_walked_by_keyboard(studio, open_tab, width, height):
-    tab = open_tab(studio.url + "/?present=1", width, height, ready=".st-key-present-bar")
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 720, "dark"), (390, 844, "light")])
+def test_the_presentation_is_walked_by_keyboard(studio, open_tab, width, height, scheme):
+    tab = open_tab(studio.url + "/?present=1", width, height, scheme, ready=".st-key-present-bar")
     tab.locator(".st-key-present-bar").get_by_text("1 of ").wait_for()
     assert tab.locator(".st-key-masthead").count() == 0
     last = int(tab.locator(".st-key-present-bar").get_by_text("1 of ").inner_text().split()[-1])

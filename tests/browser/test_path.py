@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from driver import FILLED
+from driver import FILLED, overflow
 
 pytestmark = pytest.mark.browser
 
@@ -22,8 +22,9 @@ def paste(tab) -> None:
     tab.keyboard.press("Control+Enter")
 
 
-def test_a_stranger_goes_from_pasted_text_to_a_file_in_seven_clicks(studio, open_tab):
-    tab = open_tab(studio.url)
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 720, "light")])
+def test_a_stranger_goes_from_pasted_text_to_a_file_in_seven_clicks(studio, open_tab, width, height, scheme):
+    tab = open_tab(studio.url, width, height, scheme)
     clicks = []
 
     def click(place) -> None:
@@ -51,6 +52,7 @@ def test_a_stranger_goes_from_pasted_text_to_a_file_in_seven_clicks(studio, open
     saved = json.loads(Path(waiting.value.path()).read_text())
     assert "harbour" not in json.dumps(saved)
     assert len(clicks) <= MOST_CLICKS
+    assert overflow(tab) <= 0
 
 
 def test_a_reload_finds_the_person_and_clearing_ends_that(studio, open_tab):
@@ -102,9 +104,9 @@ def test_the_guide_closes_when_a_tour_begins(studio, open_tab):
     tab.locator(".st-key-tour-start button").wait_for(state="hidden")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_other_weights_answer_again_beside_the_old_answer(studio, open_tab, scheme):
-    tab = open_tab(studio.url + "/assemble?view=whatif", scheme=scheme)
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 720, "dark"), (390, 844, "light")])
+def test_other_weights_answer_again_beside_the_old_answer(studio, open_tab, width, height, scheme):
+    tab = open_tab(studio.url + "/assemble?view=whatif", width, height, scheme)
     tab.locator(".st-key-whatif").wait_for()
     tab.locator(".st-key-whatif").get_by_text("stronger or weaker").click()
     again = tab.locator(".pp-again").last

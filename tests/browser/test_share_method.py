@@ -1,20 +1,9 @@
-"""Sharing, the toy, the pool picker and accessibility in a real browser."""
-
-import re
+"""Sharing, the toy and the pool picker in a real browser."""
 
 import pytest
-from driver import address, fits, start, wait_until
+from driver import address, start, wait_until
 
 pytestmark = pytest.mark.browser
-
-PAGES = {
-    "": ".pp-story",
-    "assemble": ".st-key-mapbox .js-plotly-plot",
-    "compare": ".pp-answer",
-    "share": ".pp-steps",
-    "method": ".pp-toy",
-}
-SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +45,7 @@ def test_share_stop_share_and_take_back(sharing, open_tab):
     wait_until(lambda: 0 < tensors.count() < every)
     add = tab.get_by_role("button", name="Add to a copy of the pool")
     assert add.is_disabled()
-    tab.get_by_text("I have seen what leaves").click()
+    tab.get_by_text("I have seen what would be shared").click()
     wait_until(add.is_enabled)
     add.click()
     tab.get_by_role("heading", name="You are a sharer").wait_for(timeout=120_000)
@@ -64,8 +53,14 @@ def test_share_stop_share_and_take_back(sharing, open_tab):
 
     tab.get_by_role("button", name="Open this copy").click()
     tab.locator(".st-key-statusline").get_by_text(copy.name).wait_for()
+    tab.get_by_role("link", name="Sharers", exact=True).click()  # a guest has a place on the map of their copy
+    tab.locator(".st-key-townbox .js-plotly-plot").wait_for()
+    assert tab.locator(".pp-error").count() == 0
+    tab.get_by_role("link", name="Share", exact=True).click()
     tab.get_by_role("button", name="Take my pieces back").click()
-    tab.get_by_text(f"is no longer in {copy.name}").wait_for(timeout=120_000)
+    done = tab.get_by_text(f"is no longer in {copy.name}")
+    done.wait_for(timeout=120_000)
+    wait_until(lambda: 0 <= done.bounding_box()["y"] < 720)  # the confirmation is in sight
     assert "Traceback" not in studio.log.read_text()
 
 
@@ -80,12 +75,12 @@ def test_two_tabs_look_at_two_pools(sharing, open_tab, pool):
     tab.locator(".st-key-statusline").get_by_text(copies[0]).wait_for()
     wait_until(lambda: f"pool={copies[0]}" in address(tab))
     assert copies[0] not in other.locator(".st-key-statusline").inner_text()
-    tab.locator(PAGES[""]).wait_for()  # example people are there in the copy too
+    tab.locator(".pp-story").wait_for()  # example people are there in the copy too
 
 
 def test_the_toy_is_computed_again_and_symbols_light_up(sharing, open_tab):
     tab = open_tab(sharing[0].url + "/method")
-    tab.locator(PAGES["method"]).wait_for()
+    tab.locator(".pp-toy").wait_for()
     before = tab.locator(".pp-toy").inner_text()
     field = tab.get_by_role("spinbutton", name="x 1")
     field.fill("-2")
@@ -99,27 +94,3 @@ def test_the_toy_is_computed_again_and_symbols_light_up(sharing, open_tab):
     tab.locator(".pp-sym.s-x").first.focus()  # by keyboard too
     tab.mouse.move(0, 0)
     wait_until(lambda: box.evaluate("e => getComputedStyle(e).boxShadow") == dark)
-
-
-@pytest.mark.parametrize("page", ["share", "method"])
-def test_both_pages_fit_the_screen(sharing, open_tab, page):
-    tab = open_tab(f"{sharing[0].url}/{page}", scheme="dark")
-    tab.locator(PAGES[page]).first.wait_for()
-    fits(tab)
-
-
-@pytest.mark.parametrize("page", list(PAGES))
-def test_no_page_has_a_serious_finding(sharing, open_tab, page):
-    """axe-core: names of controls, roles, contrast, structure."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    tab = open_tab(f"{sharing[0].url}/{page}")
-    tab.locator(PAGES[page]).first.wait_for()
-    tab.wait_for_timeout(1500)
-    found = axe.Axe().run(tab).response["violations"]
-    assert [told(one) for one in found if one["impact"] in SERIOUS] == []
-
-
-def told(violation: dict) -> str:
-    """A finding with the elements it is about."""
-    nodes = [re.sub(r"\s+", " ", node["html"])[:160] for node in violation["nodes"][:4]]
-    return f"{violation['id']} ({violation['impact']}, {len(violation['nodes'])}): {nodes}"

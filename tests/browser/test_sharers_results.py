@@ -1,13 +1,13 @@
 """Sharers and Results in a real browser: a star, a lasso, a cell, and that both pages fit the screen."""
 
 import pytest
-from driver import ROOT, address, fits, wait_until
+from driver import ROOT, address, wait_until
 
 pytestmark = pytest.mark.browser
 
 measured = pytest.mark.skipif(
-    not (ROOT / "results" / "table1.json").exists(),
-    reason="results/table1.json is not there: nothing has been measured.",
+    not (ROOT / "results" / "quality" / "table1.json").exists(),
+    reason="results/quality/table1.json is not there: nothing has been measured.",
 )
 PAGES = {"sharers": "Sharers", "results": "Results"}
 FILLED = {"sharers": ".st-key-townbox .js-plotly-plot", "results": ".pp-results"}
@@ -96,12 +96,3 @@ def test_a_cell_of_the_table_opens_what_lies_behind_it(studio, open_tab):
     title = behind.inner_text()
     other = open_tab(address(tab))
     wait_until(lambda: other.get_by_role("heading", name="Behind the number").inner_text() == title, 90)
-
-
-@pytest.mark.parametrize("page", ["sharers", pytest.param("results", marks=measured)])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_both_pages_fit_the_screen(studio, open_tab, page, scheme):
-    tab = open_tab(f"{studio.url}/{page}", scheme=scheme)
-    tab.get_by_role("heading", name=PAGES[page]).first.wait_for()
-    tab.locator(FILLED[page]).first.wait_for()
-    fits(tab)

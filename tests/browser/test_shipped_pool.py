@@ -35,7 +35,7 @@ def test_the_first_page_says_what_is_computed_and_tells_an_examples_story(shippe
     tab = open_tab(shipped.url)
     tab.locator(FILLED[""]).wait_for()
     lede = tab.locator(".pp-lede").inner_text()
-    assert "One forward and one backward pass" in lede
+    assert "A few forward passes and one backward pass" in lede
     assert "No network is trained" in lede
     tab.get_by_text("Per-Pcs + Newton weights").first.wait_for()
     assert tab.locator(".pp-error").count() == 0

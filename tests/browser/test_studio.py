@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from driver import FILLED, POOR_CONTRAST, address, fits, wait_until
+from driver import FILLED, POOR_CONTRAST, address, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -116,15 +116,6 @@ def test_watching_can_be_stopped_and_skipped(studio, open_tab):
     tab.get_by_role("button", name="Watch it happen").click()
     tab.get_by_role("button", name="Skip the animation").click()
     tab.get_by_text("assembled here on").wait_for()
-
-
-@pytest.mark.parametrize("page", list(PAGES))
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_the_screen(studio, open_tab, page, scheme):
-    tab = open_tab(f"{studio.url}/{page}", scheme=scheme)
-    tab.get_by_role("heading", name=PAGES[page]).first.wait_for()
-    tab.locator(FILLED[page]).first.wait_for()
-    fits(tab)
 
 
 def test_the_masthead_ends_at_the_right(studio, open_tab):

@@ -5,7 +5,7 @@ needs), and a line in the tuple below. Flags of the command line and controls of
 
 Presets: ``paper`` follows section 2.5 of Per-Pcs exactly, ``reference_code`` the scoring of its released code
 (layer norm, dot / sqrt(n), mean over tokens), ``default`` is the one that measured best (docs/LOG.md), and
-``from_gates`` the same step from the distilled gates' weights instead of the base model.
+``from_base`` the same step, always from the base model.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ _ROUTER_HELP = (
 
 PRESETS: dict[str, Router] = {
     "default": Newton(),
-    "from_gates": Newton(start="gates"),
+    "from_base": Newton(start="base"),
     "paper": Gate(
         gates="trained",
         normalise="cosine",

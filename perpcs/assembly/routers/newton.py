@@ -18,21 +18,22 @@ class Newton(Recent):
     short = "Newton weights"
     decided_by = "loss"
 
-    start: Literal["base", "gates"] = "base"
-    """Newton: where the step begins: at the base model, or at the weights that the distilled gates choose. In a pool
-    without distilled gates it begins at the base model."""
+    start: Literal["gates", "base"] = "gates"
+    """Newton: where the step begins: at the weights that the distilled gates choose, as far as their choice for your
+    earlier items makes the later ones likelier, or at the base model. A pool without distilled gates has only that."""
 
     def route(self, history: History) -> Routed:
         from perpcs.assembly.descent import named_pieces
         from perpcs.assembly.newton import newton_record, newton_step, read_gains
 
         shares, passes = item_shares(len(history.items), self.half_life), len(history.batches())
-        of = 4 * passes + 1  # gates, reading, trying, checking; the last two take about as many passes again
-        start = self._start(history, of, shares)
-        gated = 0 if start is None else passes
+        gated = self.start == "gates" and history.pieces.distilled is not None
+        done = passes + 1 if gated else 0  # gates choose, and are tried
+        of = done + 4 * passes + 1  # reading, trying, checking; the last two take about as many passes again
+        start = self._start(history, of, shares) if gated else None
 
         def tell(pass_: int, weights: np.ndarray) -> None:
-            history.tell(min(gated + pass_, of - 2), of, weights)
+            history.tell(min(done + pass_, of - 2), of, weights)
 
         base, pieces, items, tokens = history.base, history.pieces, history.items, history.batch_tokens
         gains, losses = read_gains(base, pieces, items, tokens, tell, None if start is None else start.weights)
@@ -43,20 +44,34 @@ class Newton(Recent):
         )
         history.tell(of - 1, of, step.weights)
         index, votes = named_pieces(gains)
-        return Routed(step.weights, gains.mean(axis=0), index, votes, extra=newton_record(step))
+        return Routed(step.weights, gains.mean(axis=0), index, votes, extra=newton_record(step, start))
 
     def _start(self, history: History, of: int, shares: np.ndarray) -> "Start | None":
-        """The gates' weights, from all items and from the older ones."""
-        from perpcs.assembly.newton import Start
+        """The gates' weights, shrunk by how surely their choice for the earlier of the older items helps later ones.
+        None, if it does not, or if they are too few to tell."""
+        from perpcs.assembly.newton import FEWEST, Start, item_losses, later_items, sureness
 
-        if self.start == "base" or history.pieces.distilled is None:
-            return None
         watched = history.on_position
         gated = replace(history, on_position=watched and (lambda step: watched(replace(step, batches=of))))
         found = Gate(half_life=self.half_life).route(gated)
         N, P, S = history.shape
         older = N - kept_out(N)
-        chosen = np.zeros((P, S))
-        item, p, choice = np.nonzero(found.index[:older] >= 0)
-        np.add.at(chosen, (p, found.index[item, p, choice]), shares[item] * found.votes[item, p, choice])
-        return Start(found.weights.astype(np.float64), chosen / max(float(shares[:older].sum()), 1e-12))
+        if older < FEWEST:
+            return None
+        first = older - later_items(older)
+
+        def chosen(by: int) -> np.ndarray:
+            """The mean choice of so many of the oldest items, (P, S)."""
+            weights = np.zeros((P, S))
+            item, p, choice = np.nonzero(found.index[:by] >= 0)
+            np.add.at(weights, (p, found.index[item, p, choice]), shares[item] * found.votes[item, p, choice])
+            return weights / max(float(shares[:by].sum()), 1e-300)
+
+        def losses(which: range, weights: np.ndarray) -> np.ndarray:
+            base, pieces, items, tokens = history.base, history.pieces, history.items, history.batch_tokens
+            return item_losses(base, pieces, items, which, weights[None].repeat(len(which), 0), batch_tokens=tokens)
+
+        at_base, there = losses(range(first, N), np.zeros((P, S))), losses(range(first, older), chosen(first))
+        history.tell(len(history.batches()), of, found.weights)
+        share = sureness(at_base[: older - first] - there, shares[first:older])
+        return Start(share * found.weights, share * chosen(older), at_base[older - first :], share) if share else None

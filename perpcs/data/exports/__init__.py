@@ -1,7 +1,8 @@
 """Exports of sites and programs, each recognised by its content and read as the person's own words.
 
 A new export is one function from ``Given`` to ``History`` (or None where the text is not of its kind) and one line in
-``READERS``. Its rows carry LaMP's field names and a ``date``; with ``person``, where several people wrote.
+``READERS``; ``of_json``, ``of_table`` and ``of_text`` say which texts it is asked about. Its rows carry LaMP's field
+names and a ``date``; with ``person``, where several people wrote.
 
 given.py       what a person gave, opened in each form once (zip and XLSX too); History; JSON of pandas; structured text
                of no known kind
@@ -23,14 +24,24 @@ from perpcs.data.exports.articles import (
 )
 from perpcs.data.exports.given import Given, History, Reader, data_frame
 from perpcs.data.exports.messages import chat_json, mailbox, whatsapp
-from perpcs.data.exports.social import activity_pub, bluesky, linkedin, meta, reddit, x_archive, youtube
+from perpcs.data.exports.social import (
+    activity_pub,
+    bluesky,
+    linkedin,
+    meta,
+    reddit_api,
+    reddit_request,
+    x_archive,
+    youtube,
+)
 
 READERS: tuple[Reader, ...] = (
     x_archive,
     activity_pub,
     bluesky,
     meta,
-    reddit,
+    reddit_request,
+    reddit_api,
     linkedin,
     youtube,
     letterboxd,

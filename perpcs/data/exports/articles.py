@@ -22,7 +22,7 @@ from bibtexparser.middlewares import LatexDecodingMiddleware
 from bibtexparser.model import DuplicateBlockKeyBlock, Entry
 
 from perpcs.data.clean import Row, html_to_text, without_markup
-from perpcs.data.exports.given import Given, History, at, lines_at, row_of, text_at
+from perpcs.data.exports.given import Given, History, at, lines_at, of_json, of_table, of_text, row_of, text_at
 from perpcs.errors import PerpcsError
 
 # ---- papers ----------------------------------------------------------------------------------------------------------
@@ -42,10 +42,11 @@ _PAPER = {
 }
 
 
+@of_text(_ENTRY.search)
 def bibtex(given: Given) -> History | None:
     """A .bib file: the entries that have an abstract."""
     head = "\n".join(given.text[:_HEAD].split("\n", 250)[:250])
-    first = None if given.sheets else _ENTRY.search(head)
+    first = _ENTRY.search(head)
     if first is None or head[: first.start()].count("\n") > 200 or _is_prose(given.text, first.start()):
         return None
     library = bibtexparser.parse_string(given.text)
@@ -98,6 +99,7 @@ class _Decoder(LatexDecodingMiddleware):
 _DECODER = _Decoder(allow_inplace_modification=False)
 
 
+@of_json
 def papers_json(given: Given) -> History | None:
     """Lists of papers as JSON: CSL (Zotero, Crossref), Semantic Scholar, arXiv, and what has title and abstract."""
     entries = [(found, _paper(found.value)) for found in given.objects]
@@ -140,56 +142,52 @@ def _one_line(value: Any) -> str:
 # ---- reviews ---------------------------------------------------------------------------------------------------------
 
 
-def letterboxd(given: Given) -> History | None:
+@of_table(("letterboxd uri",))
+def letterboxd(table: Iterator[Row]) -> History | None:
     """reviews.csv of Letterboxd.
 
     Raises:
         PerpcsError: for its other files, which hold no text of the person's.
     """
-    return _table(given, "Letterboxd", ("letterboxd uri",), "reviews.csv", rating="rating", dates=_WATCHED)
+    return _reviews(table, "Letterboxd", "reviews.csv", rating="rating", dates=("watched date", "date"))
 
 
-def goodreads(given: Given) -> History | None:
+@of_table(("book id", "exclusive shelf"))
+def goodreads(table: Iterator[Row]) -> History | None:
     """goodreads_library_export.csv: the books that were reviewed, not those that wait on the shelf."""
     dates = ("date read", "date added")
-    return _table(
-        given, "Goodreads", ("book id", "exclusive shelf"), "the library export", rating="rating", dates=dates
-    )
+    return _reviews(table, "Goodreads", "the library export", rating="rating", dates=dates)
 
 
-def storygraph(given: Given) -> History | None:
+@of_table(("read status", "star rating"))
+def storygraph(table: Iterator[Row]) -> History | None:
     """The StoryGraph's export."""
     dates = ("last date read", "date added")
-    wanted = ("read status", "star rating")
-    return _table(given, "The StoryGraph", wanted, "the library export", rating="star rating", dates=dates)
+    return _reviews(table, "The StoryGraph", "the library export", rating="star rating", dates=dates)
 
 
-def imdb(given: Given) -> History | None:
+@of_table(("const",))
+def imdb(table: Iterator[Row]) -> History | None:
     """Ratings of IMDb, where reviews stand beside them; its stars are ten.
 
     Raises:
         PerpcsError: for a list without reviews, as IMDb itself exports it.
     """
-    return _table(given, "IMDb", ("const",), "your reviews, with columns review and rating", rating="rating", out_of=10)
+    return _reviews(table, "IMDb", "your reviews, with columns review and rating", rating="rating", out_of=10)
 
 
-_WATCHED = ("watched date", "date")
 _TEXTS = ("review", "review text", "comment", "description")
 
 
-def _table(
-    given: Given,
+def _reviews(
+    table: Iterator[Row],
     site: str,
-    wanted: tuple[str, ...],
     instead: str,
     rating: str,
     dates: tuple[str, ...] = ("date rated", "review date", "date"),
     out_of: int = 5,
-) -> History | None:
-    """The reviews of a table that has the wanted columns; entries without a text of the person's are left out."""
-    table = given.table(*wanted)
-    if table is None:
-        return None
+) -> History:
+    """The reviews of a table; entries without a text of the person's are left out."""
     given_rows = list(table)
     names = {name for row in given_rows for name in row.fields}
     text_name = next((name for name in _TEXTS if name in names), None)
@@ -214,6 +212,7 @@ def _table(
     return History(f"{site} reviews", rows(), left_out)
 
 
+@of_json
 def google_reviews(given: Given) -> History | None:
     """Reviews.json of Google Takeout: those of places (Maps) and those of apps (Play)."""
     reviews = [(found, _google(found.value)) for found in given.objects]
@@ -255,10 +254,9 @@ _SHORTCODE = re.compile(r"\[/?(?:gallery|caption|embed|audio|video|playlist|cont
 _PUBLISHED = ("", "publish", "inherit")
 
 
+@of_text(_ROOT.match)
 def feed(given: Given) -> History | None:
     """The posts of a feed or of WordPress's export (published posts; comments are others' words)."""
-    if given.sheets or not _ROOT.match(given.text):
-        return None
     if "<!ENTITY" in given.text.upper():
         raise PerpcsError("The XML declares entities, which can grow without bound.", "Save the feed without them.")
     text = _DECLARATION.sub(lambda found: " " * len(found[0]), given.text, count=1)  # it may name another encoding

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import PurePath, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -196,6 +196,9 @@ class History:
     """Whether the person must say who they are even where they are the first named: their name is not the file's."""
 
 
+_HEAD, _HEAD_LINES = 1_000_000, 1_000
+
+
 class Given:
     """A text, and the bytes and the name that it came with."""
 
@@ -213,6 +216,11 @@ class Given:
         check_lines(text)
         check_parts(text)
         self.text = text
+
+    @cached_property
+    def head(self) -> str:
+        """The first lines, without space before them: enough to tell what the text is, however long it is."""
+        return "\n".join(self.text.lstrip()[:_HEAD].split("\n", _HEAD_LINES)[:_HEAD_LINES])
 
     @cached_property
     def document(self) -> Found | None:
@@ -315,9 +323,47 @@ def left_out_note(left_out: Counter[str]) -> str:
 Reader = Callable[[Given], History | None]
 
 
+def of_json(read: Reader) -> Reader:
+    """A reader that sees only JSON, and scripts that assign some."""
+
+    @wraps(read)
+    def only_json(given: Given) -> History | None:
+        return read(given) if given.is_json or given.script else None
+
+    return only_json
+
+
+def of_table(*headers: tuple[str, ...]) -> Callable[[Callable[[Iterator[Row]], History | None]], Reader]:
+    """A reader that sees only the rows of tables whose header has all the (plain) names of one of ``headers``."""
+
+    def decorate(read: Callable[[Iterator[Row]], History | None]) -> Reader:
+        @wraps(read)
+        def only_tables(given: Given) -> History | None:
+            table = next((rows for names in headers if (rows := given.table(*names)) is not None), None)
+            return None if table is None else read(table)
+
+        return only_tables
+
+    return decorate
+
+
+def of_text(opens: Callable[[str], object]) -> Callable[[Reader], Reader]:
+    """A reader that sees only texts in whose head ``opens`` finds something."""
+
+    def decorate(read: Reader) -> Reader:
+        @wraps(read)
+        def only_texts(given: Given) -> History | None:
+            return read(given) if opens(given.head) else None
+
+        return only_texts
+
+    return decorate
+
+
 # ---- data frames -----------------------------------------------------------------------------------------------------
 
 
+@of_json
 def data_frame(given: Given) -> History | None:
     """The rows of a frame whose columns name fields that we know."""
     document = given.document

@@ -15,7 +15,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from perpcs.data.clean import Row, decoded_once, html_to_text
-from perpcs.data.exports.given import Given, History, lines_at, row_of, text_at
+from perpcs.data.exports.given import Given, History, lines_at, of_json, of_text, row_of, text_at
 
 # ---- chats -----------------------------------------------------------------------------------------------------------
 
@@ -55,10 +55,11 @@ _TAIL = 200
 """Characters at the end of a message in which ``_EDITED`` is looked for."""
 
 
+@of_text(_MESSAGE.match)
 def whatsapp(given: Given) -> History | None:
     """A chat that WhatsApp exported without media, from Android or iOS."""
     first = given.text.lstrip().split("\n", 1)[0]
-    if given.sheets or not _MESSAGE.match(first) or given.share(_MESSAGE) < 0.1:
+    if not _MESSAGE.match(first) or given.share(_MESSAGE) < 0.1:
         return None
     left_out: Counter[str] = Counter()
 
@@ -100,6 +101,7 @@ def _messages(text: str) -> Iterator[tuple[int, str, str]]:
         yield line, when, "\n".join(lines)
 
 
+@of_json
 def chat_json(given: Given) -> History | None:
     """JSON of Telegram, Messenger and Instagram, Discord, Slack and Google Chat."""
     said = [(found, _said(found.value)) for found in given.objects]
@@ -194,6 +196,7 @@ _HEADER_CHARS = 2_000
 _POLICY = _Short()
 
 
+@of_text(re.compile(rf"From |{_HEADERS.pattern}").match)
 def mailbox(given: Given) -> History | None:
     """The mails of an mbox, or one mail."""
     data = given.data or given.text.encode("utf-8", "replace")
@@ -203,7 +206,7 @@ def mailbox(given: Given) -> History | None:
         for found in (_FROM_LINE.finditer(data) if data.startswith(b"From ") else ())
         if data[max(0, found.start() - 2) : found.start()] in (b"", b"\n\n")
     ]
-    if given.sheets or not starts:
+    if not starts:
         headers = _HEADERS.match(given.text.lstrip())
         if not headers or not _TELLING.search(headers[0]) or not _ADDRESSED.search(headers[0]):
             return None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from perpcs.data.clean import Row, decoded, decoded_once, html_to_text
-from perpcs.data.exports.given import REPLY, Given, History, at, row_of, text_at
+from perpcs.data.exports.given import REPLY, Given, History, at, of_json, of_table, row_of, text_at
 from perpcs.data.parse_json import Found, read_document
 from perpcs.errors import PerpcsError
 
@@ -24,6 +24,7 @@ _YTD_POSTS = ("tweet", "tweets", "community_tweet", "note_tweet")
 # ---- X -------------------------------------------------------------------------------------------------------------
 
 
+@of_json
 def x_archive(given: Given) -> History | None:
     """``tweets.js`` of an X or Twitter archive, with or without its assignment, and tweets as the API gives them."""
     named = _YTD.fullmatch(given.script)
@@ -68,6 +69,7 @@ def _answers(tweet: dict[str, Any]) -> str:
 # ---- ActivityPub ---------------------------------------------------------------------------------------------------
 
 
+@of_json
 def activity_pub(given: Given) -> History | None:
     """``outbox.json`` of Mastodon and of other ActivityPub servers, and lists of their notes."""
     posts = [found for found in given.objects if _is_activity(found.value)]
@@ -135,6 +137,7 @@ def _is_public(note: dict[str, Any], activity: dict[str, Any]) -> bool:
 # ---- Bluesky -------------------------------------------------------------------------------------------------------
 
 
+@of_json
 def bluesky(given: Given) -> History | None:
     """Records of a Bluesky repository: as listed with uri and value, alone, or within an author's feed."""
     records = [(found, _record(found.value)) for found in given.objects]
@@ -164,17 +167,21 @@ def _record(value: dict[str, Any]) -> dict[str, Any]:
 # ---- Reddit --------------------------------------------------------------------------------------------------------
 
 
-def reddit(given: Given) -> History | None:
-    """comments.csv and posts.csv of Reddit's data request, and comments and posts as its API gives them."""
-    table = given.table("subreddit", "body", "permalink") or given.table("subreddit", "body", "date")
-    found: Iterable[Row | Found]
-    if table is not None:
-        found = table
-    else:
-        entries = [each for each in given.objects if "subreddit" in _reddit_data(each.value)]
-        if not any({"body", "selftext"} & set(_reddit_data(each.value)) for each in entries):
-            return None
-        found = entries
+@of_table(("subreddit", "body", "permalink"), ("subreddit", "body", "date"))
+def reddit_request(table: Iterator[Row]) -> History | None:
+    """comments.csv and posts.csv of Reddit's data request."""
+    return _reddit(table)
+
+
+@of_json
+def reddit_api(given: Given) -> History | None:
+    """Comments and posts as Reddit's API gives them."""
+    entries = [each for each in given.objects if "subreddit" in _reddit_data(each.value)]
+    posts = any({"body", "selftext"} & set(_reddit_data(each.value)) for each in entries)
+    return _reddit(entries) if posts else None
+
+
+def _reddit(found: Iterable[Row | Found]) -> History:
     left_out: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
@@ -209,6 +216,7 @@ def _reddit_data(value: dict[str, Any]) -> dict[str, Any]:
 # ---- Facebook, Instagram, Threads ----------------------------------------------------------------------------------
 
 
+@of_json
 def meta(given: Given) -> History | None:
     """Posts and comments of Facebook's, Instagram's and Threads' archives, whose UTF-8 is encoded twice."""
     posts = [(found, _meta_texts(found.value)) for found in given.objects]
@@ -253,11 +261,9 @@ def _meta_texts(value: dict[str, Any]) -> list[tuple[str, Any, str]] | None:
 # ---- LinkedIn and YouTube ------------------------------------------------------------------------------------------
 
 
-def linkedin(given: Given) -> History | None:
+@of_table(("share commentary",))
+def linkedin(table: Iterator[Row]) -> History | None:
     """Shares.csv of LinkedIn's archive; every line but the first of a share carries quotes of its own."""
-    table = given.table("share commentary")
-    if table is None:
-        return None
     left_out: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
@@ -273,11 +279,9 @@ def linkedin(given: Given) -> History | None:
     return History("LinkedIn shares", rows(), left_out)
 
 
-def youtube(given: Given) -> History | None:
+@of_table(("comment text", "video id"), ("comment text", "channel id"))
+def youtube(table: Iterator[Row]) -> History | None:
     """comments.csv of YouTube in Google Takeout; its texts are JSON, in pieces where they name somebody."""
-    table = given.table("comment text", "video id") or given.table("comment text", "channel id")
-    if table is None:
-        return None
 
     def rows() -> Iterator[Row]:
         for row in table:

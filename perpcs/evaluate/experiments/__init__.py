@@ -1,6 +1,6 @@
 """An experiment: a question to a pool, answered by one command, and the answer as one JSON file.
 
-    perpcs experiment NAME --pool POOL     ->  results/NAME.json
+    perpcs experiment NAME --pool POOL     ->  results/quality/NAME.json
 
 Every result says what it asked, with which pool, when, at which commit, and the command that makes it again. They are:
 
@@ -60,7 +60,7 @@ class Setting:
     seed: int = 2026
     users: Path | None = None
     """Folder with TASK/target_users.json; None = people of the small town, made up from the seed."""
-    results: Path = Path("results")
+    results: Path = Path("results/quality")
     """Where stored evaluations lie."""
     again: bool = False
     """Compute again what is stored."""
