@@ -139,8 +139,8 @@ _reading_lock = threading.Lock()
 
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Have nobody look for garbage meanwhile: what readers make refers to nothing in circles, and each look at half a
-    million rows holds all threads for up to a tenth of a second.
+    """Pause garbage collection: what readers make has no circular references, and each collection over half a million
+    rows holds all threads for up to a tenth of a second.
     """
     global _reading
     with _reading_lock:
@@ -185,15 +185,15 @@ def in_time(read: Callable[P, T]) -> Callable[P, T]:
             if raised.is_set():
                 _let_happen(reading)
 
-        try:
+        with _no_garbage():  # outside of what may be interrupted
             try:
-                with _no_garbage():
+                try:
                     return read(*args, **kwargs)
-            finally:
+                finally:
+                    stop()
+            except _TooLong:
                 stop()
-        except _TooLong:
-            stop()
-            raise PerpcsError("It takes too long to read.", "Give the part with your newest items.") from None
+                raise PerpcsError("It takes too long to read.", "Give the part with your newest items.") from None
 
     return timed
 
