@@ -29,11 +29,10 @@ from perpcs.pool.store import expect, read_finite
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "peftu"
 TENSORS, FACTS = "six.safetensors", "six.json"
-TOWN = Town(people=6, reviews=500, each=120, seed=6)
+TOWN = Town(people=6, reviews=900, each=220, seed=271)
+"""Of 300 seeds the one whose neighbours disagree most often by their traits: six who read alike show nothing."""
 SIZE, RATE = 2, 3e-3
-"""With 120 reviews and a rate of 1e-2 own modules were right in 58 % and the next reader's in 63 %: most of the
-training texts are lost to others' tests, and the best epoch was the first. These settings are not tried yet."""
-TRAINING = TrainSettings(epochs=5)
+TRAINING = TrainSettings(epochs=4)
 TEXT_TOKENS = 64
 
 
