@@ -225,8 +225,8 @@ def six_panel(engine: "Engine") -> None:
     with st.expander("Same text, six readers", icon=":material/groups:", key="six"):
         st.html(
             '<p class="pp-quiet">One review can be good news for one customer and bad news for another. Each of six '
-            "made-up customers has a small LoRA, trained on 100 reviews they judged. The review is read once; only "
-            "the modules that answer differ. On held-out reviews, the likeliest label agrees with a customer’s traits "
+            "made-up customers has a small LoRA, trained on reviews that this customer judged. The review is read "
+            "once; only the modules that answer differ. On held-out reviews, the likeliest label agrees with a customer’s traits "
             f"in {_share(facts.get('right'))} of cases, and in {_share(facts.get('wrong'))} with the next customer’s "
             "module.</p>"
         )
