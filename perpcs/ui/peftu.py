@@ -226,9 +226,9 @@ def six_panel(engine: "Engine") -> None:
         st.html(
             '<p class="pp-quiet">One review can be good news for one customer and bad news for another. Each of six '
             "made-up customers has a small LoRA, trained on reviews that this customer judged. The review is read "
-            "once; only the modules that answer differ. On held-out reviews, the likeliest label agrees with a customer’s traits "
-            f"in {_share(facts.get('right'))} of cases, and in {_share(facts.get('wrong'))} with the next customer’s "
-            "module.</p>"
+            "once; only the modules that answer differ. On held-out reviews, the likeliest label agrees with a "
+            f"customer’s traits in {_share(facts.get('right'))} of cases, and in {_share(facts.get('wrong'))} with the "
+            "next customer’s module.</p>"
         )
         text = st.text_area("A review", key="six-text", max_chars=_MOST, placeholder="Leave it empty for a made-up one")
         st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
