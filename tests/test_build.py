@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -89,8 +90,12 @@ KILLS = int(os.environ.get("PERPCS_KILLS", "1"))
 
 
 @pytest.mark.timeout(900)
-def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tiny_town: Path, tmp_path: Path) -> None:
+def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(
+    tiny_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """kill -9 in every stage and at random times; the pool is then the one of an undisturbed build."""
+    # A page that was tested before stays as __main__, and each new process would run it.
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     base, data = tiny_town.parent / "base", tiny_town.parent / "data"
     calm, disturbed, random = tmp_path / "calm", tmp_path / "disturbed", np.random.default_rng()
     context = multiprocessing.get_context("forkserver")  # each build is a process of its own, which starts at once
