@@ -57,7 +57,7 @@ def test_a_stranger_pastes_a_history_and_takes_their_model_home(studio, open_tab
     assert "Line 2" in tab.locator(".pp-bad").inner_text()
 
     tab.get_by_role("button", name="Assemble", exact=True).click()
-    tab.locator(".pp-live").wait_for()  # seen while it happens
+    tab.locator(".pp-live").first.wait_for()  # seen while it happens
     tab.get_by_role("heading", name="Your model uses").wait_for()
     tab.locator(FILLED["assemble"]).wait_for()
 
