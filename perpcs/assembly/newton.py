@@ -64,7 +64,7 @@ class Start:
     """(P, S), without the items that check (``kept_out``)."""
     at_base: np.ndarray
     """Nats per target token, by the base model, of the items that check."""
-    share: float = 1.0
+    share: float
     """How much of the gates' weights these are."""
 
 

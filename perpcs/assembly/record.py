@@ -39,7 +39,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from perpcs.assembly.router import item_shares
+from perpcs.assembly.router import item_shares, item_weights
 from perpcs.assembly.routers import PRESETS, ROUTERS, decided_by, flat_options
 from perpcs.errors import PerpcsError
 from perpcs.files import read_regular, write_atomic
@@ -178,10 +178,7 @@ class Assembly:
 
     def item_weights(self) -> np.ndarray:
         """Every item's own weights, float32 (N, P, S): what the mean is the mean of."""
-        n, p, _ = self.choices.shape
-        dense = np.zeros((n, p, len(self.sharers) + 1), dtype=np.float32)  # last column takes the -1 of "none"
-        np.put_along_axis(dense, self.choices.astype(np.int64) % dense.shape[2], self.votes.astype(np.float32), axis=2)
-        return dense[:, :, :-1]
+        return item_weights(self.choices, self.votes, len(self.sharers))
 
     def without_item(self, index: int) -> np.ndarray:
         """The weights (P, S) if one history item is left out."""

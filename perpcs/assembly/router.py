@@ -163,6 +163,14 @@ def item_shares(items: int, half_life: int) -> np.ndarray:
     return size / max(size.sum(), 1e-300)
 
 
+def item_weights(choices: np.ndarray, votes: np.ndarray, sharers: int) -> np.ndarray:
+    """Every item's own weights, float32 (N, P, S): choices (-1 = none) and votes of its sharers (N, P, k)."""
+    n, p, _ = choices.shape
+    dense = np.zeros((n, p, sharers + 1), dtype=np.float32)  # last column takes the -1 of "none"
+    np.put_along_axis(dense, choices.astype(np.int64) % dense.shape[2], votes.astype(np.float32), axis=2)
+    return dense[:, :, :-1]
+
+
 # ---- what a class of options says of itself --------------------------------------------------------------------------
 
 

@@ -279,10 +279,13 @@ def knobs(engine: "Engine", record: Studio) -> None:
             args=(record,),
             help="The two with gates follow the publication and its released code exactly, for comparison.",
         )
+        ids, portraits = (
+            [sharer.id for sharer in engine.pool.sharers(record.task)],
+            engine.stored.portraits(record.task),
+        )
         for name in ("router", *option_names(type(record.options))):
             if applies(name, record.options):
-                ids = [sharer.id for sharer in engine.pool.sharers(record.task)]
-                _knob(record, name, ids, engine.stored.portraits(record.task))
+                _knob(record, name, ids, portraits)
         st.html('<p class="pp-quiet">Applies from the next assembly on.</p>')
 
 

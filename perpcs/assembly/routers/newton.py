@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from perpcs.assembly.router import History, Recent, Routed, item_shares, kept_out
+from perpcs.assembly.router import History, Recent, Routed, item_shares, item_weights, kept_out
 from perpcs.assembly.routers.gate import Gate
 
 if TYPE_CHECKING:
@@ -58,20 +58,16 @@ class Newton(Recent):
         older = N - kept_out(N)
         if older < FEWEST:
             return None
-        first = older - later_items(older)
-
-        def chosen(by: int) -> np.ndarray:
-            """The mean choice of so many of the oldest items, (P, S)."""
-            weights = np.zeros((P, S))
-            item, p, choice = np.nonzero(found.index[:by] >= 0)
-            np.add.at(weights, (p, found.index[item, p, choice]), shares[item] * found.votes[item, p, choice])
-            return weights / max(float(shares[:by].sum()), 1e-300)
+        first, own = older - later_items(older), item_weights(found.index, found.votes, S)
+        early, chosen = (  # the mean choice of the earlier and of all older items, (P, S)
+            np.tensordot(shares[:by], own[:by], axes=1) / max(float(shares[:by].sum()), 1e-300) for by in (first, older)
+        )
 
         def losses(which: range, weights: np.ndarray) -> np.ndarray:
             base, pieces, items, tokens = history.base, history.pieces, history.items, history.batch_tokens
             return item_losses(base, pieces, items, which, weights[None].repeat(len(which), 0), batch_tokens=tokens)
 
-        at_base, there = losses(range(first, N), np.zeros((P, S))), losses(range(first, older), chosen(first))
+        at_base, there = losses(range(first, N), np.zeros((P, S))), losses(range(first, older), early)
         history.tell(len(history.batches()), of, found.weights)
         share = sureness(at_base[: older - first] - there, shares[first:older])
-        return Start(share * found.weights, share * chosen(older), at_base[older - first :], share) if share else None
+        return Start(share * found.weights, share * chosen, at_base[older - first :], share) if share else None

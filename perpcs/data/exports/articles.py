@@ -32,8 +32,6 @@ logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)  # it would log wha
 logging.getLogger("pylatexenc").setLevel(logging.CRITICAL)
 
 _ENTRY = re.compile(r"^[ \t]*@(?!comment|string|preamble)[a-zA-Z]+\s*[{(]\s*[^\s,{}=]*\s*,", re.MULTILINE)
-_HEAD = 1_000_000
-"""Characters in which the first entry must begin."""
 _COMMANDS = re.compile(r"\\[a-zA-Z]+|\\[^a-zA-Z\s]|~")
 _MADE_OF = {"abstract", "summary"}
 _PAPER = {
@@ -45,9 +43,8 @@ _PAPER = {
 @of_text(_ENTRY.search)
 def bibtex(given: Given) -> History | None:
     """A .bib file: the entries that have an abstract."""
-    head = "\n".join(given.text[:_HEAD].split("\n", 250)[:250])
-    first = _ENTRY.search(head)
-    if first is None or head[: first.start()].count("\n") > 200 or _is_prose(given.text, first.start()):
+    first = _ENTRY.search(given.text)  # soon found: the head has one
+    if first is None or given.text.count("\n", 0, first.start()) > 200 or _is_prose(given.text, first.start()):
         return None
     library = bibtexparser.parse_string(given.text)
     left_out: Counter[str] = Counter()
