@@ -70,7 +70,10 @@ def complete_examples(
             queries = example.queries[:QUERIES]
             *_, final = engine.answer_rows(task, [(one, query) for query in queries for one in ready])
             answers[example.id] = {
-                query.id: {answer.method: asdict(answer) for answer in final[at * len(ready) : (at + 1) * len(ready)]}
+                query.id: {
+                    answer.method: asdict(replace(answer, first_token_seconds=None, seconds=0.0))  # of the whole batch
+                    for answer in final[at * len(ready) : (at + 1) * len(ready)]
+                }
                 for at, query in enumerate(queries)
             }
             count += 1

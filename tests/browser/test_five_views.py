@@ -1,7 +1,7 @@
 """Under the map, the tour and the presentation in a real browser: tasks 5 to 7 of docs/NEWCOMER.md."""
 
 import pytest
-from driver import FILLED, address, fits, overflow, press_until, small_texts, wait_until
+from driver import FILLED, POOR_CONTRAST, address, fits, overflow, press_until, small_texts, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -90,6 +90,7 @@ def test_the_presentation_is_walked_by_keyboard(studio, open_tab, width, height,
         assert overflow(tab) <= 0
         if width >= 1280:  # legible at three metres
             wait_until(lambda: not small_texts(tab, ".st-key-present", 19.9))
+        wait_until(lambda: tab.evaluate(POOR_CONTRAST) == [])  # the steps that wait stay legible
     tab.keyboard.press("ArrowLeft")
     tab.get_by_text(f"{last - 1} of {last}").wait_for()
     wait_until(lambda: "present=question" in address(tab))

@@ -41,6 +41,46 @@ def test_the_first_page_says_what_is_computed_and_tells_an_examples_story(shippe
     assert tab.locator(".pp-error").count() == 0
 
 
+def test_one_article_is_answered_by_six_people_and_the_switch_shows_another(shipped, open_tab):
+    tab = open_tab(shipped.url)
+    article, cards = tab.locator(".pp-quote").first, tab.locator(".pp-voices li")
+    article.wait_for()
+    first, answers = article.inner_text(), tab.locator(".pp-voices p").all_inner_texts()
+    assert cards.count() == 7  # the base model and six people
+    assert len(set(answers)) >= 5
+    tab.locator(".st-key-voices button").nth(1).click()
+    wait_until(lambda: article.inner_text() != first)
+    wait_until(lambda: tab.locator(".pp-voices p").all_inner_texts() != answers)
+    assert len(set(tab.locator(".pp-voices p").all_inner_texts())) >= 4
+
+
+def test_compare_says_whose_answers_are_written_like_the_person(shipped, open_tab):
+    tab = open_tab(f"{shipped.url}/compare?task=LaMP_4&user=example-LaMP_4-1")
+    tab.get_by_role("heading", name="Written like Desmond?").wait_for()
+    table = tab.locator("table").filter(has_text="casing").first
+    assert {"Base model", "Per-Pcs + Newton weights"} <= set(table.locator("th").all_inner_texts())
+    for trait in ("casing", "length", "opens with", "ends with"):
+        assert trait in table.inner_text().lower()
+
+
+def test_a_citation_of_ones_own_is_answered_by_one_of_its_references(shipped, open_tab):
+    tab = open_tab(f"{shipped.url}/compare?task=LaMP_1")
+    tab.get_by_text("My own words").click()
+    tab.get_by_role("textbox", name="Title").fill("Pruning attention heads of small translation models")
+    ask = tab.get_by_role("button", name="Ask")
+    assert ask.is_disabled()
+    for number, title in ((1, "Are sixteen heads really better than one?"), (2, "A survey of protein folding")):
+        field = tab.get_by_role("textbox", name=f"Reference [{number}]")
+        field.fill(title)
+        field.press("Enter")
+    wait_until(ask.is_enabled)
+    ask.click()
+    tab.get_by_text("whole answer").first.wait_for(timeout=300_000)
+    wait_until(lambda: tab.get_by_role("button", name="Stop").count() == 0, 300)
+    answers = tab.locator(".pp-answer p").all_inner_texts()
+    assert {answer for answer in answers if answer in ("[1]", "[2]")}
+
+
 def test_an_example_persons_map_is_there_without_running_the_model(shipped, open_tab):
     person = json.loads((SHIPPED / "LaMP_4" / "examples.json").read_bytes())[1]
     tab = open_tab(f"{shipped.url}/assemble?task=LaMP_4&user={person['user_id']}")
