@@ -131,8 +131,9 @@ def test_every_method_that_is_trained_has_a_place_and_pieces_are_those_of_pools(
     for kind in METHODS:
         assert any(kind in there for _, there in figures.PLACES)
         assert figures.TITLES[kind] == METHODS[kind].title
-    html = figures.places_html()
-    assert html.count("changes") == sum(len(there) for _, there in figures.PLACES)
+    html = figures.layer_html()
+    assert html.count("<li>") == sum(len(there) for _, there in figures.PLACES)
+    assert html.count("data-whole") == sum(kind not in PIECES for _, there in figures.PLACES for kind in there)
 
 
 def test_no_result_no_part(tmp_path, monkeypatch):

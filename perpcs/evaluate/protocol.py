@@ -1,13 +1,13 @@
-"""Evaluating methods on held-out people: greedy answers, likelihoods, seconds, and the controls, as one JSON.
+"""Evaluate methods on held-out people: greedy answers, likelihoods, seconds and controls, in one JSON file.
 
-Every method prepares each person from their history alone, then answers their queries, which lie after it.
-``wrong-user`` forms give every person what was prepared for the next one: what personalises must get worse by that.
+Each method prepares each person from their history, then answers their newer queries. The control ``wrong:METHOD``
+gives every person what was prepared for the next one: a method that personalises must do worse.
 
-The names are those of ``perpcs.personalizers.methods``: what the app and the command line answer with is what is
-measured. Random history draws from the other people of the file.
+Methods are those of ``perpcs.personalizers.methods``, which the app and the command line also use. Random history draws
+from the other people of the file.
 
-Beside the methods stand two references that answer without a model: what the person answered most often before, and,
-where the file of a synthetic town's traits is given, an oracle that knows them. Its errors are the people's own slips.
+Two references need no model: each person's most frequent answer so far, and an oracle, if the traits of a synthetic
+town are given. The oracle errs only where the people themselves do.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ from perpcs.tasks import Query, Task, User, get_task
 
 @torch.no_grad()
 def held_out_loss(base: BaseModel, pool: Pool, assembly: Assembly, queries: Sequence[Query]) -> float | None:
-    """Nats per target token of the person's own answers, which lie after their history; None where none is known."""
+    """Nats per target token of the person's own answers to later queries; None if no answer is known."""
     task = get_task(assembly.task)
     pairs = [
         encode_pair(base.tokenizer, task.prompt(query), f" {query.gold}", base.max_tokens)
@@ -64,7 +64,7 @@ def held_out_loss(base: BaseModel, pool: Pool, assembly: Assembly, queries: Sequ
 
 Say = Callable[[str], None]
 _CONTROLS = ("uniform", "random", "random-history")
-"""Methods, beside those of the wrong person, whose texts nobody reads: their likelihoods are enough."""
+"""Controls, besides ``wrong:METHOD``, that are scored by likelihood and write no text."""
 _ROWS = 24
 """Queries answered in one batch."""
 
@@ -72,10 +72,10 @@ _ROWS = 24
 def prepare(
     base: BaseModel, pool: Pool, task: Task, users: Sequence[User], method: str, writer: Writer = statistics
 ) -> list[Prepared]:
-    """Prepare all people for a method, one record each.
+    """Prepare all people for a method.
 
     Raises:
-        PerpcsError: for a method that is not known, or that lacks what it needs.
+        PerpcsError: for an unknown method, or if an input is missing.
     """
     setting = Setting(base, pool, task, [(user.id, user.history) for user in users], writer)
     return registry.prepare(setting, [Person(user.id, user.history) for user in users], method)
@@ -91,13 +91,13 @@ def answer_all(
     shift: int = 0,
     written: bool = True,
 ) -> list[list[dict[str, Any]]]:
-    """Every person's queries answered: per person a list of {id, answer, nll, tokens, labels}.
+    """Answer every query: per person a list of {id, answer, nll, tokens, labels}.
 
-    A text is decoded greedily; of labels the likeliest is the answer.
+    Texts are decoded greedily; of labels, the most likely one is the answer.
 
     Args:
-        shift: person i answers with what was prepared for person i + shift: 0, or 1 for the wrong user.
-        written: whether texts are decoded at all; likelihoods are always there.
+        shift: person i uses what was prepared for person i + shift; 1 gives the control ``wrong:``.
+        written: whether to decode texts; likelihoods are always computed.
     """
     pieces = pool.pieces(task.name, base.device, base.dtype).pieces
     asked = [(u, q) for u, user in enumerate(users) for q in range(len(user.queries))]
@@ -126,7 +126,7 @@ def _answer_batch(
     room: int,
     checks: Sequence[WordCheck | None] | None,
 ) -> list[dict[str, Any]]:
-    """Likelihoods and greedy texts; without ``checks``, likelihoods alone."""
+    """Likelihoods and greedy texts; likelihoods only if ``checks`` is None."""
     targets = [
         encode_pair(base.tokenizer, prompt, f" {gold}", base.max_tokens)
         for prompt, gold in zip(prompts, golds, strict=True)
@@ -147,7 +147,7 @@ def _answer_batch(
 def _label_batch(
     base: BaseModel, task: Task, prompts: Sequence[str], golds: Sequence[str], updates: Sequence[Updates]
 ) -> list[dict[str, Any]]:
-    """Answers that are labels: the likeliest one, all of them scored on one reading of the prompt."""
+    """The most likely label of each prompt; the prompt is read once for all labels."""
     lengths = dict(zip(task.labels, map(len, label_tokens(base, task.labels)), strict=True))
     found = label_likelihoods(base, prompts, task.labels, updates)
     rows: list[dict[str, Any]] = []
@@ -164,7 +164,7 @@ def _label_batch(
 def person_nll(
     base: BaseModel, pool: Pool, task: Task, users: Sequence[User], prepared: Sequence[Prepared], shift: int = 0
 ) -> list[float]:
-    """Nats per target token of every person's own answers, without writing any.
+    """Nats per target token of every person's own answers; no text is decoded.
 
     Args:
         shift: as in ``answer_all``.
@@ -197,14 +197,14 @@ def evaluate(
     on_method: Callable[[dict[str, Any]], None] | None = None,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
-    """Run methods on people with queries whose true answers are known.
+    """Evaluate methods on people whose queries have known answers.
 
     Args:
-        before: an earlier result; where it is of this pool and these people, its methods are not run again.
-        on_method: told the result so far after every method, so that it can be saved.
-        written: methods whose texts are decoded; None = all but controls. Likelihoods are there for every method.
-        oracle: per person and query, what somebody answers who knows the person's traits.
-        writer: writes the profiles of PAG.
+        before: an earlier result. If pool, settings and people agree, its methods are not run again.
+        on_method: called after each method with the result so far, to save it.
+        written: methods whose texts are decoded; None = all but controls. Every method gets likelihoods.
+        oracle: answers by person and query, made from the person's traits.
+        writer: writes the profiles for PAG.
 
     Returns:
         ``methods.NAME.METRIC.{mean,low,high,n_users}``, always with ``nll`` (nats per target token); the differences to
@@ -212,7 +212,7 @@ def evaluate(
         if ``with_texts``; settings, versions, pool hash.
 
     Raises:
-        PerpcsError: for an unknown method, or people without queries or true answers.
+        PerpcsError: for an unknown method, or if people lack queries or true answers.
     """
     task = pool.labelled(task)
     people_with = [user for user in users if user.queries and user.history]
@@ -229,7 +229,7 @@ def evaluate(
         "users": len(people_with),
         "queries": sum(len(user.queries) for user in people_with),
         "units": {"nll": "nats per target token", "prepare_seconds": "seconds per user", "bytes": "bytes per user"},
-        # as JSON gives it back: an earlier result is compared with this one
+        # in JSON types, because an earlier result is compared with it
         "settings": {
             "decoding": "greedy" if task.labels else "greedy, without non-words",
             "router": flat_options(PRESETS["default"]),
@@ -272,9 +272,7 @@ def evaluate(
 
 
 def _same_people(before: Mapping[str, Any], now: Mapping[str, Any], users: Sequence[User]) -> bool:
-    """Whether an earlier result is of this pool, these settings and these people with these histories; what is no
-    result is of none.
-    """
+    """Whether an earlier result has the same pool, settings, people and histories; False for anything else."""
     same = ("kind", "task", "task_version", "pool_hash", "users", "queries")
     asked = [(user.id, len(user.history), [query.id for query in user.queries]) for user in users]
     try:
@@ -298,7 +296,7 @@ def _same_settings(before: Any, now: Mapping[str, Any]) -> bool:
 
 
 def person_losses(people: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Nats per target token of every person, from a result's example rows of one method."""
+    """Nats per target token of every person, from a result's example rows."""
     return [
         sum(row["nll"] * row["tokens"] for row in person["queries"]) / sum(row["tokens"] for row in person["queries"])
         for person in people
@@ -308,7 +306,7 @@ def person_losses(people: Sequence[Mapping[str, Any]]) -> list[float]:
 def _references(
     task: Task, users: Sequence[User], oracle: Mapping[str, Mapping[str, str]] | None
 ) -> dict[str, dict[str, Any]]:
-    """What answers without a model reach: the own majority (label tasks) and the oracle (where it is known)."""
+    """Scores of the references: the majority answer (label tasks) and the oracle (if given)."""
     answers: dict[str, list[list[str]]] = {}
     if task.labels:
         answers["majority"] = [[_majority(task, user)] * len(user.queries) for user in users]
@@ -323,7 +321,7 @@ def _references(
 
 
 def _majority(task: Task, user: User) -> str:
-    """What the person answered most often, the newer of two equals."""
+    """The person's most frequent answer; ties go to the newer one."""
     given = [task.as_query(item).gold or "" for item in user.history]
     counts = Counter(given)
     return max(reversed(given), key=counts.__getitem__)

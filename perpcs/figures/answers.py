@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from perpcs.assembly.explain import END, ItemTokens, TokenScores
 from perpcs.figures.difference import difference_colour
-from perpcs.figures.style import FAINT, PAPER, base_layout, csv_text, method_colour
+from perpcs.figures.style import FAINT, PAPER, base_layout, csv_text, method_colour, scrolling
 from perpcs.tasks.task import TRAITS, USUAL, Habits, style_of
 from perpcs.words import Cut, cut, is_unspaced
 
@@ -203,10 +203,9 @@ def likeness_html(name: str, habits: Habits, answers: Mapping[str, str], gold: s
         rows.append(f'<tr><th scope="row">{escape(trait)}</th>{habit}{cells}</tr>')
     agree = [sum(style[trait] == value for trait, (value, _) in usual.items()) for style in styles.values()]
     foot = "".join(f"<td><b>{count} of {len(rows)}</b></td>" for count in agree)
-    return (
-        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+    return scrolling(
         f'<table class="pp-habits"><thead><tr><th scope="col">trait</th>{head}</tr></thead>'
-        f'<tbody>{"".join(rows)}<tr><th scope="row">like this person</th><td></td>{foot}</tr></tbody></table></div>'
+        f'<tbody>{"".join(rows)}<tr><th scope="row">like this person</th><td></td>{foot}</tr></tbody></table>'
     )
 
 

@@ -8,7 +8,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from perpcs.figures.results import csv_text, frame
-from perpcs.figures.style import INK, METHOD_COLOURS, MUTED, OTHER_COLOUR, bytes_text, seconds_text
+from perpcs.figures.style import INK, METHOD_COLOURS, MUTED, OTHER_COLOUR, bytes_text, scrolling, seconds_text
 
 TITLES = {
     "zero-shot": "Zero-shot",
@@ -247,41 +247,52 @@ def cells_csv(cells: Sequence[Cell]) -> str:
 
 
 PLACES = (
-    ("in front of the question", ("prompt", "ptuning")),
+    ("the question", ("prompt", "ptuning")),
     ("queries", ("lora",)),
-    ("keys and values", ("lora", "ia3", "prefix")),
-    ("output of attention", ("lora", "adapter")),
-    ("the inner layer of the MLP", ("ia3",)),
+    ("keys", ("lora", "ia3", "prefix")),
+    ("values", ("lora", "ia3", "prefix")),
+    ("output of the attention", ("lora", "adapter")),
+    ("inside the MLP", ("ia3",)),
     ("output of the MLP", ("adapter",)),
-    ("after the last layer", ("head",)),
+    ("the answer", ("head",)),
 )
-"""From bottom to top of the model: where a word passes, and which methods change something there."""
-KINDS = ("lora", "ia3", "adapter", "prefix", "prompt", "ptuning", "head")
+"""Where a word passes, from the input to the answer, and which methods change something there."""
+_ATTENTION, _MLP = slice(1, 5), slice(5, 7)
+ACTS = {
+    "lora": "+ B A x",
+    "ia3": "× (1 + v)",
+    "adapter": "+ B gelu(A y)",
+    "prefix": "trained tokens in front",
+    "prompt": "trained vectors in front",
+    "ptuning": "vectors in front, from a small network",
+    "head": "a further layer of its own",
+}
+"""What each method does where it acts."""
+KINDS = tuple(ACTS)
 PIECES = ("lora", "ia3", "adapter", "prefix")
 """Kinds that a pool may hold, cut into pieces."""
 
 
-def places_html() -> str:
-    """A column a method, a row a place in the model, from the input at the top to the answer at the bottom."""
-    head = "".join(f'<th scope="col">{TITLES[kind]}</th>' for kind in KINDS)
-    rows = "".join(
-        f'<tr><th scope="row">{place}</th>'
-        + "".join(
-            f'<td><i class="pp-dot" style="background:{colour_of(kind)}"></i> <small>changes</small></td>'
-            if kind in there
-            else "<td>–</td>"
-            for kind in KINDS
-        )
-        + "</tr>"
-        for place, there in PLACES
-    )
-    pieces = "".join(f"<td>{'yes' if kind in PIECES else 'no'}</td>" for kind in KINDS)
+def layer_html() -> str:
+    """The way from the question to the answer through one layer, and what each kind of module changes on it."""
+    boxes = [_place(place, kinds) for place, kinds in PLACES]
+    attention, mlp = ("".join(boxes[part]) for part in (_ATTENTION, _MLP))
     return (
-        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
-        '<table class="pp-results"><caption class="pp-quiet">Where each method acts, from the '
-        f'question to the answer</caption><thead><tr><th scope="col">place</th>{head}</tr></thead><tbody>{rows}'
-        f'<tr><th scope="row">can be cut into pieces</th>{pieces}</tr></tbody></table></div>'
+        '<figure class="pp-layer" aria-label="Where each kind of module acts, from the question to the answer">'
+        f'{boxes[0]}<div class="pp-each"><b>every layer</b>'
+        f"<div><b>attention</b>{attention}</div><div><b>MLP</b>{mlp}</div></div>{boxes[-1]}"
+        '<figcaption class="pp-quiet">Top to bottom: what a word passes. Colours: kinds of modules. A filled dot marks '
+        "the kinds that act in every layer, so that a pool can hold them as pieces.</figcaption></figure>"
     )
+
+
+def _place(place: str, kinds: Sequence[str]) -> str:
+    chips = "".join(
+        f'<li><i class="pp-dot" style="--m:{colour_of(kind)}"{"" if kind in PIECES else " data-whole"}></i>'
+        f"<b>{TITLES[kind]}</b> {escape(ACTS[kind])}</li>"
+        for kind in kinds
+    )
+    return f'<div class="pp-place"><span>{place}</span><ul>{chips}</ul></div>'
 
 
 # ---- same text, six readers ------------------------------------------------------------------------------------------
@@ -299,18 +310,17 @@ def readers_html(labels: Sequence[str], rows: Sequence[tuple[str, Sequence[float
             mark = " ✓" if label == truth else ""
             width = f"width:{max(1, round(100 * share))}%"
             bar = f'<div style="{width};height:6px;background:{METHOD_COLOURS["perpcs"]}"></div>'
-            cells.append(f"<td>{number}{mark}{bar}</td>")
+            cells.append(f'<td data-column="{escape(label)}"><span>{number}{mark}{bar}</span></td>')
         body.append(f'<tr><th scope="row">{escape(says)}</th>{"".join(cells)}</tr>')
-    return (
-        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
-        '<table class="pp-results"><caption class="pp-quiet">Probability of each label. Bold: '
-        'the likeliest. ✓: what the reader’s traits say</caption><thead><tr><th scope="col">reader</th>'
-        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    return scrolling(
+        '<table class="pp-results"><caption class="pp-quiet">Probability of each label. Bold: the most likely one. '
+        '✓: what the reader’s traits say</caption><thead><tr><th scope="col">reader</th>'
+        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     )
 
 
 def readers_takeaway(labels: Sequence[str], probs: Sequence[Sequence[float]]) -> str:
-    """How many readers agree on the likeliest label."""
+    """How many readers agree on the most likely label."""
     best = [labels[max(range(len(labels)), key=lambda at: row[at])] for row in probs]
     groups = [f"{best.count(label)} say {label}" for label in labels if label in best]
     return f"Same text, {len(best)} readers: {', '.join(groups)}"

@@ -137,6 +137,11 @@ _FORMULA = tuple("=+-@＝＋－＠|%")
 _BLANKS = tuple("\t\n")
 
 
+def scrolling(html: str, label: str = "Table") -> str:
+    """A box that scrolls sideways, by keyboard too, if its content is wider than the page."""
+    return f'<div class="pp-scroll" tabindex="0" role="region" aria-label="{label}">{html}</div>'
+
+
 def row_height(rows: int) -> int:
     """Height in pixels of a row, for a map with this many rows."""
     return 22 if rows <= 8 else 18 if rows <= 16 else 13 if rows <= 32 else 11 if rows <= 64 else 8

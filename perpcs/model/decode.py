@@ -145,7 +145,7 @@ class _Row:
 
 
 def _doubt(logits: Tensor, token: int) -> float:
-    """How near the likeliest other token comes to the one that was chosen, in nats; larger = nearer."""
+    """How close the most likely other token comes to the one that was chosen, in nats; larger = nearer."""
     best = logits.topk(2)
     other = best.values[1] if int(best.indices[0]) == token else best.values[0]
     return float(other - logits[token])

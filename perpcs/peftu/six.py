@@ -64,7 +64,7 @@ class Six:
     says: tuple[str, ...]
     """A sentence about each."""
     right: float
-    """How often the likeliest label is what their traits say, on reviews not trained on."""
+    """How often the most likely label is what their traits say, on reviews not trained on."""
     wrong: float
     """The same with the next reader's module."""
     parameters: list[Tensor]

@@ -1,24 +1,20 @@
-"""Methods that train nothing for a person. Rows carry pieces of the pool (Per-Pcs by any router, PEFT retrieval, and
-the controls of both), or a LoRA that the pool's hypernetwork writes from a profile of their history in one call
-(Profile-to-PEFT).
+"""Methods that adapt the model's weights; prompts hold the query alone.
 
-The prompt is bare. Of pieces a byte is kept for each of the P x S weights, and the own piece of fit+own where there is
-one; of Profile-to-PEFT the LoRA, as half floats: its row carries its own A and B of every position (``OwnPiece``).
+    Per-Pcs, PEFT retrieval, controls    weights (P, S) of the pool's pieces; one byte is stored per weight
+    P2P (Profile-to-PEFT)                a LoRA that the hypernetwork writes from a profile, stored as half floats
+    OPPU (Tan et al., 2024)              a LoRA trained on the person's history alone, stored as half floats
 
-OPPU (Tan et al., 2024): a LoRA of the person's own, trained on their history alone, which its row carries whole.
+``oppu`` trains with the settings of the pool's sharers. ``oppu:best`` searches rate and steps inside the history:
 
-    oppu         with the settings that the pool's sharers had: what a sharer is, for this person
-    oppu:best    the best of a search over rate and steps, decided inside the history
+1. Hold out the newest fifth of the items, at most 20. Below 5 items, train as ``oppu`` does.
+2. Train three LoRAs side by side on the rest, on the same batches: at a third of the sharers' rate, at their rate, and
+   at three times their rate. Train for 8 epochs or 160 steps, whichever is more; the rate falls linearly to 0.
+3. Measure the held-out loss before the first step and 16 times during training. Stop when no rate has improved it for 5
+   measurements.
+4. Train a new LoRA at the best rate on all items, on the same schedule, up to the best step. If no step improved the
+   held-out loss, keep the base model.
 
-The search. The last fifth of the items is held out (at most 20 items; of a history below 5 items nothing is, and the
-sharers' settings are used). Three rates, a third of the sharers', theirs, and three times it, are trained side by side
-on the rest, each on the same batches, for 8 passes or 160 steps, whichever is more, with a rate that falls linearly to
-nothing. The held-out items are looked at before the first step and 16 times on the way; training stops early when no
-rate has done better at 5 of these looks in a row. The best rate then trains a new LoRA on all items, on the same
-schedule, up to the same pass. Where no step helped the held-out items, the base model stays as it is.
-
-Nobody else's text is seen. Where a name shows history or a profile as well (``oppu+rag:1``), prompts of training do
-too, of strictly earlier items.
+A name that shows history or a profile (``oppu+rag:1``) trains on such prompts too, built from strictly earlier items.
 """
 
 import math
@@ -61,11 +57,11 @@ from perpcs.tasks import Item, Task
 
 
 def per_pcs(call: Call) -> list[Prepared]:
-    """Assembled by a router, the other options default, or by a preset; without a detail, the assembly that
-    there already is.
+    """Assemble each person by a router with its default options, or by a preset. Without a detail, reuse the person's
+    assembly if there is one.
 
     Raises:
-        PerpcsError: when there is neither an assembly nor a history.
+        PerpcsError: if there is neither an assembly nor a history.
     """
     named = PRESETS[call.detail or "default"] if call.detail in ("", *PRESETS) else make_router(call.detail)
     return [
@@ -77,18 +73,18 @@ def per_pcs(call: Call) -> list[Prepared]:
 
 
 def retrieved(call: Call) -> list[Prepared]:
-    """PEFT retrieval: the k sharers of the most like histories, whole, weighted by likeness."""
+    """PEFT retrieval: all pieces of the k sharers with the most similar histories, weighted by similarity."""
     options = make_router("retrieval", k=int(call.detail))
     return [_assembled(call, person, options) for person in call.people]
 
 
 def uniform(call: Call) -> list[Prepared]:
-    """A control: all shared pieces alike."""
+    """A control: every shared piece has the same weight."""
     return [_assembled(call, person, make_router("uniform")) for person in call.people]
 
 
 def drawn(call: Call) -> list[Prepared]:
-    """A control: k pieces drawn at each position."""
+    """A control: k random pieces at each position."""
     return [_assembled(call, person, make_router("random")) for person in call.people]
 
 
@@ -120,7 +116,7 @@ def _carried(call: Call, assembly: Assembly, seconds: float | None = None) -> Pr
 
 
 def _is_of(assembly: Assembly, options: Router) -> bool:
-    """Whether a record was assembled with these very options."""
+    """Whether an assembly was made with exactly these options."""
     return same_routing(assembly.router, flat_options(options))
 
 
@@ -128,10 +124,10 @@ def _is_of(assembly: Assembly, options: Router) -> bool:
 
 
 def p2p(call: Call) -> list[Prepared]:
-    """A LoRA for each person from their profile; as controls, from somebody else's or from a drawn embedding.
+    """A LoRA for each person from their profile; controls use somebody else's profile or a random embedding.
 
     Raises:
-        PerpcsError: when the pool has no network, or there is no history, or nobody else's.
+        PerpcsError: if the pool has no hypernetwork, or a history is missing.
     """
     setting = call.setting
     net = hypernet_of(setting.pool)
@@ -144,7 +140,7 @@ def p2p(call: Call) -> list[Prepared]:
 
 
 def _next_stranger(call: Call, person: Person) -> Sequence[Item]:
-    """The history of whoever stands behind a person, and behind the last one of the first."""
+    """The history of the next person in the list, which wraps around."""
     ids = [id for id, _ in call.setting.strangers]
     after = ids.index(person.id) + 1 if person.id in ids else 0
     others = [*call.setting.strangers[after:], *call.setting.strangers[:after]]
@@ -155,10 +151,10 @@ def _next_stranger(call: Call, person: Person) -> Sequence[Item]:
 
 
 def hypernet_of(pool: Pool) -> Hypernet:
-    """The pool's network.
+    """The pool's hypernetwork.
 
     Raises:
-        PerpcsError: when there is none, or one that was trained on profiles of another wording.
+        PerpcsError: if there is none, or if it was trained on another version of the profiles.
     """
     net = pool.hypernet
     if net is None:
@@ -171,10 +167,10 @@ def hypernet_of(pool: Pool) -> Hypernet:
 
 
 def profiles_of(pool: Pool, task: Task, histories: Sequence[Sequence[Item]]) -> Tensor:
-    """What the network reads of people: (people, width).
+    """Embedded profiles, the input of the hypernetwork: (people, width).
 
     Raises:
-        PerpcsError: for somebody without a history.
+        PerpcsError: if a history is empty.
     """
     if not all(histories):
         raise PerpcsError("There is no history to write a profile from.", "Give at least one item.")
@@ -182,14 +178,14 @@ def profiles_of(pool: Pool, task: Task, histories: Sequence[Sequence[Item]]) -> 
 
 
 def random_profiles(net: Hypernet, count: int, seed: int = 0) -> Tensor:
-    """The control without a person: embeddings drawn with the mean and the spread of real ones, (count, width)."""
+    """A control: random embeddings with the mean and spread of real ones, (count, width)."""
     generator = torch.Generator().manual_seed(seed)
     return net.mean + net.spread * torch.randn(count, len(net.mean), generator=generator)
 
 
 @torch.no_grad()
 def write_factors(net: Hypernet, profiles: Tensor) -> list[OwnPiece]:
-    """The LoRA of each of several people, from their profiles (people, width)."""
+    """A LoRA per person from profiles (people, width)."""
     A, B = net(profiles)
     scale = net.shape.scale
     return [OwnPiece([a[row] for a in A], [b[row].T for b in B], scale) for row in range(len(profiles))]
@@ -204,27 +200,27 @@ def lora_bytes(own: OwnPiece) -> int:
 
 
 RATES = (1 / 3, 1.0, 3.0)
-"""What the search tries, in units of the sharers' rate."""
+"""Learning rates of the search, as multiples of the sharers' rate."""
 PASSES, STEPS = 8, 160
-"""The search trains for so many passes, or so many steps where these are more."""
+"""The search trains for so many epochs or so many steps, whichever is more."""
 LOOKS, PATIENCE = 16, 5
-"""How often the held-out items are looked at, and after how many looks without a better one training stops."""
+"""How often the held-out loss is measured, and after how many measurements without progress training stops."""
 FEWEST, MOST_HELD_OUT = 5, 20
 
 
 class _Enough(Exception):
-    """Raised where training has gone as far as it should; the parameters stay as they are then."""
+    """Raised to end training; the parameters stay as they are."""
 
 
 class Log:
-    """Losses told as they come, and kept as curves."""
+    """Reports losses as they come and keeps them as curves."""
 
     def __init__(self, watch: Watch | None) -> None:
         self.watch = watch
         self.curves: dict[str, list[tuple[int, float]]] = {}
 
     def tell(self, doing: str, step: int, steps: int, **losses: float) -> None:
-        """Note losses of a step under their names (underscores for spaces) and tell the watcher."""
+        """Record the losses of a step by name (underscores become spaces) and report them."""
         named = {name.replace("_", " "): loss for name, loss in losses.items() if not math.isnan(loss)}
         for name, loss in named.items():
             self.curves.setdefault(name, []).append((step, round(loss, 5)))
@@ -233,10 +229,10 @@ class Log:
 
 
 def oppu(call: Call) -> list[Prepared]:
-    """One LoRA a person: r (n + d) half floats at every position.
+    """One LoRA per person: r (n + d) half floats at every position.
 
     Raises:
-        PerpcsError: when there is no history to train on.
+        PerpcsError: if there is no history to train on.
     """
     for person in call.people:
         if not person.history:
@@ -261,7 +257,7 @@ def oppu(call: Call) -> list[Prepared]:
 
 
 def whole_loras(trained: TrainedPieces, settings: PieceSettings) -> list[OwnPiece]:
-    """What was trained, one LoRA a person, as rows carry it."""
+    """Trained pieces as one update per person."""
     scale = settings.alpha / settings.rank
     kind = own_kind(settings)
     return [
@@ -270,20 +266,19 @@ def whole_loras(trained: TrainedPieces, settings: PieceSettings) -> list[OwnPiec
 
 
 def own_kind(settings: PieceSettings) -> str:
-    """What a piece says of its kind where its shapes do not tell."""
+    """The kind of an own piece; empty if its shapes tell it."""
     return settings.kind if settings.kind in ("adapter", "prefix") else ""
 
 
 def sharers_settings(setting: Setting) -> PieceSettings:
-    """How the pool's sharers were trained; where it does not tell, the defaults at the pool's rank."""
+    """How the pool's sharers were trained, or the defaults if the manifest does not say."""
     return settings_of(setting.pool.manifest, setting.task.name)[0]
 
 
 def training_pairs(setting: Setting, history: Sequence[Item], shown: Shown) -> list[Encoded]:
-    """A history's items as encoded (prompt, target) pairs, with what the name shows of strictly earlier items.
+    """A history as encoded (prompt, target) pairs; prompts show what ``shown`` says, of strictly earlier items.
 
-    A profile is written anew whenever the history has doubled, so that a language model as its writer is not asked for
-    every item.
+    The profile is rewritten each time the history doubles, so that a language model writes few of them.
     """
     task, pairs, profiles = setting.task, [], {0: ""}
     for index, item in enumerate(history):
@@ -308,18 +303,18 @@ def _prepared(task: Task, own: OwnPiece | None, seconds: float, log: Log, says: 
 
 @dataclass(frozen=True)
 class Found:
-    """What the search decided."""
+    """The result of the search."""
 
     rate: float
     passes: float
-    """How far on the schedule, in passes over the items."""
+    """Where on the schedule, in epochs."""
     loss: float
-    """Nats per target token of the held-out items there."""
+    """Held-out loss there, nats per target token."""
     base_loss: float
 
 
 class _Run(NamedTuple):
-    """Several LoRAs of one person that are trained side by side."""
+    """Several LoRAs of one person, trained side by side."""
 
     parameters: list[Tensor]
     """A (runs, r, n) and B (runs, d, r), position by position."""
@@ -334,7 +329,7 @@ class _Run(NamedTuple):
         )
 
     def alone(self, run: int) -> Adapter:
-        """One run's LoRA for batches of any size."""
+        """The LoRA of one run, for batches of any size."""
         return lambda p, x: self.adapter(torch.full((len(x),), run, device=x.device))(p, x)
 
     def piece(self, run: int) -> OwnPiece:
@@ -369,7 +364,7 @@ def _searched(call: Call, person: Person, settings: PieceSettings) -> Prepared:
 
 
 def search(base: BaseModel, pairs: Sequence[Encoded], id: str, settings: PieceSettings, log: Log) -> Found:
-    """The rate and number of passes that do best on held-out items; see the top of the file."""
+    """The rate and number of epochs with the lowest held-out loss; steps 1 to 3 at the top of the file."""
     held = max(1, min(len(pairs) // 5, MOST_HELD_OUT))
     train, test = pairs[:-held], pairs[-held:]
     run = _start(base, settings, len(RATES), id)

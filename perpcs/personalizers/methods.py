@@ -1,29 +1,29 @@
-"""The methods: one interface for every way of answering for a person, a registry of one line each, and their names. The
-engine, the command line and the evaluation use it alike.
+"""One interface for every way of personalising an answer: the registry of methods, a line each, and their names. The
+engine, the command line and the evaluation all use it.
 
-    prepare(setting, people) -> Prepared a person   what is kept (weights, an adapter, text, a profile) and what it cost
-    Prepared.prompt(query)   -> Prompt              what is sent
-    Prepared.weights, .own                          what the row of a batch carries
+    prepare(setting, people, name) -> [Prepared]    what is stored of each person (weights, a LoRA, text, a profile)
+    Prepared.prompt(query)         -> Prompt        what the model reads
+    Prepared.weights, .own                          what the person's row of a batch carries
 
-What is prepared may be kept for as long as the person stays and serves any number of queries. Several people are
-prepared in one call, because training many at once is faster than one by one and comes to the same.
+Prepare a person once, then answer any number of queries. One call prepares several people: training them together is
+faster and gives the same result.
 
     NAME            rag, perpcs, oppu                a method of the table
     NAME:DETAIL     rag:2, perpcs:gate, oppu:best    with one of its details from the table
     X+rag:K         perpcs:fit+rag:1, oppu+pag       the adapter of X, with the prompt of RAG or PAG
     wrong:X         wrong:perpcs                     a control: X prepared for someone else
 
-A new method is a function from a ``Call`` to prepared people, and a line here that says where it is. It is imported
-on first use, so that pages and --help know the names without loading a model's libraries.
+A new method is a function from a ``Call`` to prepared people, and one line in the table that names it. The function is
+imported on first use, so that pages and --help list the names without loading torch.
 
-Methods that show the model something of a history in the prompt: random items, RAG and PAG.
+This file also holds the methods that only change the prompt:
 
-    base             nothing at all
-    random history   items of other people, drawn by the query: what any example of the task does, whoever wrote it
-    RAG              the items that BM25 finds nearest to the query (Okapi, as in LaMP)
-    PAG              a profile of the person, and retrieved items where asked (Richardson et al., 2023)
+    base             the query alone
+    random history   items by other people, drawn by the query: separates examples of the task from the person's own
+    RAG              the items that BM25 ranks highest for the query (Okapi, as in LaMP)
+    PAG              a profile of the person, with retrieved items if asked for (Richardson et al., 2023)
 
-All history lies before the query, and what training is shown of an item's past lies strictly before the item.
+All history is older than the query. A training prompt shows only history that is older than its item.
 """
 
 import importlib
@@ -61,24 +61,24 @@ Curve = Mapping[str, tuple[tuple[int, float], ...]]
 
 @dataclass(frozen=True)
 class Person:
-    """Whom a method is prepared for. History items all lie before whatever is asked later."""
+    """The person to prepare for. Every history item is older than every query."""
 
     id: str
     history: tuple[Item, ...] = ()
-    """Empty for a saved person: the file holds no text."""
+    """Empty for a saved person, whose file holds no text."""
     assembly: Assembly | None = None
-    """The one that there already is."""
+    """An assembly to reuse, if there is one."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a preparation is. An exception raised by whoever is told ends the work."""
+    """How far a preparation is. The watcher stops the work by raising an exception."""
 
     doing: str
     step: int
     steps: int
     losses: Mapping[str, float] = field(default_factory=dict)
-    """Of this step, in nats per target token, where something is trained."""
+    """Losses of this step in nats per target token, if something is trained."""
 
 
 Watch = Callable[[Progress], None]
@@ -86,19 +86,19 @@ Watch = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Setting:
-    """What methods work with beside the person."""
+    """What every method is given besides the people."""
 
     base: "BaseModel"
     pool: "Pool"
     task: Task
     strangers: Sequence[tuple[str, Sequence[Item]]] = ()
-    """Other people's histories by id, for random history; whoever asks is passed over."""
+    """Histories by id, for random history and shuffled profiles; a person never receives their own."""
     writer: Writer = statistics
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as it is sent, and what stands in it."""
+    """A prompt as the model reads it, and the personal text in it."""
 
     text: str
     retrieved: tuple[Item, ...] = ()
@@ -107,42 +107,42 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is kept of one person for one method."""
+    """What is stored of one person for one method."""
 
     task: Task
     method: str = ""
     finds: tuple[Callable[[Query], Sequence[Item]], ...] = ()
-    """What looks items up for a query."""
+    """Functions that retrieve items for a query."""
     profile: str = ""
     weights: np.ndarray | None = None
     """Weights of the pool's pieces, (P, S)."""
     own: "OwnPiece | None" = None
-    """What the row carries of its own, at every position."""
+    """An update of the person's own at every position, such as a LoRA."""
     text_bytes: int = 0
-    """Bytes of the history's text, where it has to be kept."""
+    """Bytes of the history's text, if it must be stored."""
     other_bytes: int = 0
-    """Bytes of all else that has to be kept."""
+    """Bytes of everything else that must be stored."""
     text_leaves: bool = False
-    """Whether words of the history stand in the prompt, so that whoever runs the model reads them."""
+    """Whether the prompt quotes the history, so that whoever runs the model can read it."""
     seconds: float = 0.0
-    """To prepare; where several people were prepared together, each one's share."""
+    """Preparation time; people prepared together share it equally."""
     curve: Curve = field(default_factory=dict)
-    """What training looked like, where there was any."""
+    """Training curves, if something was trained."""
     says: str = ""
-    """What was found on the way, in a sentence."""
+    """A finding of the preparation, in a sentence."""
 
     @property
     def bytes(self) -> int:
-        """What has to be kept of this person between two questions."""
+        """Bytes to store between two questions."""
         return self.text_bytes + self.other_bytes
 
     def prompt(self, query: Query) -> Prompt:
-        """What is sent for a query."""
+        """The prompt for a query."""
         found = tuple(item for find in self.finds for item in find(query))
         return Prompt(self.task.prompt(query, found, self.profile), found, self.profile)
 
     def beside(self, other: "Prepared") -> "Prepared":
-        """This and another: what either shows, what either carries. A text that both keep is kept once."""
+        """Both methods combined: the prompts and updates of either. A text that both store is counted once."""
         return replace(
             self,
             finds=(*self.finds, *other.finds),
@@ -160,7 +160,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a name shows of the history beside what it carries: training sees prompts of the same kind."""
+    """How much of the history a method's prompt shows. Training uses prompts of the same form."""
 
     items: int = 0
     profile: bool = False
@@ -168,12 +168,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Call:
-    """What a method is asked to prepare."""
+    """A request to prepare people."""
 
     setting: Setting
     people: Sequence[Person]
     detail: str
-    """What stands behind the colon of its name, or the method's first one."""
+    """The part of the name after the colon, or the method's first detail."""
     shown: Shown
     watch: Watch | None = None
 
@@ -187,15 +187,15 @@ class Method:
     says: str
     """One sentence for the app."""
     details: tuple[str, ...]
-    """What may stand behind a colon; the first is meant where nothing does."""
+    """What may follow a colon; the first is the default."""
     prepare: str
-    """``module.function`` below ``perpcs.personalizers``: Call -> one Prepared for each person, in their order."""
+    """``module.function`` in ``perpcs.personalizers``: Call -> one Prepared per person, in order."""
     reads: bool = True
-    """Whether it needs the history's text, which a saved person does not hold."""
+    """Whether it needs the history's text, which a saved person lacks."""
     shows: bool = False
-    """Whether it shows something in the prompt, so that it may stand behind a plus."""
+    """Whether it changes the prompt, so that its name may follow a plus."""
     slow: bool = False
-    """Whether it trains for seconds, so that an audience should see how."""
+    """Whether it trains for seconds, so that the app shows its loss."""
 
 
 # ---- the registry ----------------------------------------------------------------------------------------------------
@@ -269,11 +269,11 @@ _PLUS = re.compile(
 
 @dataclass(frozen=True)
 class Name:
-    """A method's name, taken apart."""
+    """A parsed method name."""
 
     name: str
     parts: tuple[tuple[Method, str], ...]
-    """(method, detail) of each part; the detail is empty if the name gives none."""
+    """(method, detail) of each part; an empty detail means the default."""
     wrong: bool = False
 
     @cached_property
@@ -283,13 +283,13 @@ class Name:
 
     @property
     def shown(self) -> Shown:
-        """How much of the person's own history the method shows."""
+        """How much of the person's own history the prompt shows."""
         k = {m.name: int(detail or m.details[0]) for m, detail in self.parts if m.name in ("rag", "pag", "pag-counted")}
         return Shown(max(k.values(), default=0), any(name.startswith("pag") for name in k))
 
     @property
     def reads(self) -> bool:
-        """Whether the history's text is needed."""
+        """Whether any part needs the history's text."""
         return any(method.reads for method, _ in self.parts)
 
     @property
@@ -302,7 +302,7 @@ class Name:
         return self.titled(None)
 
     def titled(self, router: Mapping[str, Any] | None) -> str:
-        """The title for a person whose assembly was made with these options; they decide what ``perpcs`` means."""
+        """The title for a person assembled with these router options, which decide what ``perpcs`` means."""
         said = " + ".join(_title(method, detail, router) for method, detail in self.parts)
         return f"{said}, wrong user" if self.wrong else said
 
@@ -320,10 +320,10 @@ def _title(method: Method, detail: str, router: Mapping[str, Any] | None) -> str
 
 @lru_cache(maxsize=256)
 def parse(name: str) -> Name:
-    """A method's name, taken apart.
+    """Parse a method name.
 
     Raises:
-        PerpcsError: for an unknown name, with the nearest known one.
+        PerpcsError: for an unknown name; the message suggests the nearest one.
     """
     wrong = name.startswith("wrong:")
     parts: list[tuple[Method, str]] = []
@@ -339,7 +339,7 @@ def parse(name: str) -> Name:
 
 
 def known_names(stem: str = "") -> list[str]:
-    """All names without a plus, or those of one method."""
+    """Common names, or all those of one method."""
     if stem:
         return [stem, *(f"{stem}:{detail}" for detail in METHODS[stem].details if detail)]
     variants = (
@@ -355,7 +355,7 @@ def known_names(stem: str = "") -> list[str]:
 
 
 def is_name(name: str) -> bool:
-    """Whether this is the name of a method."""
+    """Whether this is a valid method name."""
     try:
         return bool(parse(name))
     except PerpcsError:
@@ -363,19 +363,19 @@ def is_name(name: str) -> bool:
 
 
 def title_of(name: str, router: Mapping[str, Any] | None = None) -> str:
-    """The title of a method; an unknown name is its own title.
+    """The title of a method; an unknown name is returned as it is.
 
     Args:
-        router: ``Assembly.router`` of the person it answers for; None = the default.
+        router: ``Assembly.router`` of the person; None = the default.
     """
     return parse(name).titled(router) if is_name(name) else name
 
 
 def prepare(setting: Setting, people: Sequence[Person], name: str, watch: Watch | None = None) -> list[Prepared]:
-    """Prepare people for a method. The caller handles ``wrong:``, because it knows the other people.
+    """Prepare people for a method. The caller handles ``wrong:``, because it knows all people.
 
     Raises:
-        PerpcsError: for an unknown method, or if a method lacks an input.
+        PerpcsError: for an unknown method, or if an input is missing.
     """
     asked = parse(name)
     found = [Prepared(setting.task, method=name) for _ in people]
@@ -392,10 +392,10 @@ def prepare(setting: Setting, people: Sequence[Person], name: str, watch: Watch 
 
 
 def names_in(listed: str) -> list[str]:
-    """Names from ``base, rag:2``; each is checked.
+    """Split ``base, rag:2`` into valid names.
 
     Raises:
-        PerpcsError: for an unknown one.
+        PerpcsError: for an unknown name.
     """
     return [parse(name.strip()).name for name in listed.split(",") if name.strip()]
 
@@ -404,15 +404,15 @@ def names_in(listed: str) -> list[str]:
 
 
 def nothing(call: Call) -> list[Prepared]:
-    """The base model: nothing is kept, nothing is shown."""
+    """The base model: stores nothing, shows nothing."""
     return [Prepared(call.setting.task) for _ in call.people]
 
 
 def drawn(call: Call) -> list[Prepared]:
-    """k items of other people, drawn anew for each query and the same for the same one. Nothing of the person is kept.
+    """k items by other people. The query seeds the draw; nothing of the person is stored.
 
     Raises:
-        PerpcsError: when there is nobody else.
+        PerpcsError: if there is nobody else.
     """
     k, prepared = int(call.detail), []
     for person in call.people:
@@ -430,28 +430,28 @@ def drawn(call: Call) -> list[Prepared]:
 
 
 def rag(call: Call) -> list[Prepared]:
-    """The k nearest items. The whole history has to be kept, as text.
+    """The k most similar items. The whole history must be stored as text.
 
     Raises:
-        PerpcsError: when there is no history to retrieve from.
+        PerpcsError: if there is no history.
     """
     return [_retrieving(call, person, int(call.detail)) for person in call.people]
 
 
 def pag(call: Call) -> list[Prepared]:
-    """A profile, and k retrieved items beside it. The profile has to be kept, and the history where k is not 0.
+    """A profile and k retrieved items. The profile must be stored, and the history unless k is 0.
 
     Raises:
-        PerpcsError: when there is no history.
+        PerpcsError: if there is no history.
     """
     return _described(call, call.setting.writer)
 
 
 def counted(call: Call) -> list[Prepared]:
-    """The same with a profile that is counted: what a language model's profile has to be better than.
+    """PAG with a profile made of counts: the baseline for one that a language model writes.
 
     Raises:
-        PerpcsError: when there is no history.
+        PerpcsError: if there is no history.
     """
     return _described(call, statistics)
 
@@ -474,7 +474,7 @@ def _retrieving(call: Call, person: Person, k: int) -> Prepared:
     _needs_text(person)
     history = person.history
 
-    @lru_cache(maxsize=8)  # a column asks for its prompt more than once
+    @lru_cache(maxsize=8)  # Compare asks for a prompt more than once
     def find(query: Query) -> list[Item]:
         return retrieve(query.sought, history, k)
 
@@ -489,5 +489,5 @@ def _needs_text(person: Person) -> None:
 
 
 def text_bytes(history: Sequence[Item]) -> int:
-    """Bytes of a history's text, which RAG has to keep."""
+    """Bytes of a history's text, which RAG must store."""
     return sum(len(f"{item.x}{item.y or ''}".encode()) for item in history)

@@ -75,6 +75,10 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
     csv_button("points", figures.points_csv(points, measure), "CSV of both figures")
 
 
+def _damaged(finding: Finding, name: str) -> None:
+    show_error(PerpcsError(f"results/quality/{name}.json lacks its numbers.", f"Make it again: {finding.command}."))
+
+
 def points_of(column: Column, measure: str, controls: Collection[str] = ()) -> list[Point]:
     """The methods of a task that are not controls, as points."""
     points = []
@@ -96,7 +100,7 @@ def cost_panel(engine: "Engine") -> None:
     kept = lines_of(storage, "users", "bytes")
     took = lines_of(time, "items", "median_s")
     if len(kept) < 2 or not took:
-        show_error(PerpcsError("results/quality/cost.json has no numbers.", f"Make it again with: {finding.command}."))
+        _damaged(finding, "cost")
         return
     left, right = st.columns(2, gap="large")
     with left:
@@ -158,9 +162,7 @@ def history_panel(engine: "Engine", record: Studio) -> None:
     task, found = part_of(finding, record.result[0])
     bands = bands_of(found)
     if not bands:
-        show_error(
-            PerpcsError("results/quality/history.json has no numbers.", f"Make it again with: {finding.command}.")
-        )
+        _damaged(finding, "history")
         return
     title = figures.history_title(bands)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -196,9 +198,7 @@ def case_panel(engine: "Engine") -> None:
         return
     case = _case_of(finding)
     if case is None:
-        show_error(
-            PerpcsError("results/quality/case-study.json has no arrays.", f"Make it again with: {finding.command}.")
-        )
+        _damaged(finding, "case-study")
         return
     title = case_title(case)
     st.html(f"<h3>{escape(title)}</h3>")
@@ -234,9 +234,7 @@ def robustness_panel(engine: "Engine", record: Studio) -> None:
     base = read_measure(found.get("base"))
     sharers, ratios = (bands_of(mapping(found.get(part)), "x") for part in ("sharers", "share_ratio"))
     if base is None or not sharers or not ratios:
-        show_error(
-            PerpcsError("results/quality/robustness.json has no numbers.", f"Make it again with: {finding.command}.")
-        )
+        _damaged(finding, "robustness")
         return
     left, right = st.columns(2, gap="large")
     with left:

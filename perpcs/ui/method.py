@@ -14,6 +14,7 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Effect, effects
 from perpcs.figures.columns import called, largest_piece, piece_facts, weight_equation
 from perpcs.figures.story import Layer, Toy, layer_html, run_toy, toy_html, toy_numbers, with_toy_number
+from perpcs.figures.style import scrolling
 from perpcs.pool.manifest import Example
 from perpcs.tasks import TASKS
 from perpcs.ui.engine import results_folder
@@ -439,11 +440,8 @@ def effect_html(difference: Difference, measured: Sequence[Effect], pool_hash: s
         which = "this pool" if one.pool_hash == pool_hash else f"the pool {escape(one.pool_hash[:8])}"
         head = f"{escape(TASKS[one.task].title)}<br><small>n = {one.people} people, {which}, {escape(file)}</small>"
         body.append([head, *(_cell(cells.get((file, method))) for method in shown)])
-    return (
-        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Measured effect">'
-        + table_html("Measured: nats per token minus the base model’s", ("task", *(_NAMES[m] for m in shown)), body)
-        + "</div>"
-    )
+    caption = "Measured: nats per token minus the base model’s"
+    return scrolling(table_html(caption, ("task", *(_NAMES[m] for m in shown)), body), "Measured effect")
 
 
 def _cell(effect: Effect | None) -> str:

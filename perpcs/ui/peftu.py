@@ -11,6 +11,7 @@ from perpcs.errors import PerpcsError
 from perpcs.evaluate.findings import Finding, read_finding
 from perpcs.figures import peftu as figures
 from perpcs.figures.peftu import Cell, Value, title_of
+from perpcs.figures.style import scrolling
 from perpcs.peftu.tasks import get_peft_task
 from perpcs.pool.manifest import is_number, mapping, read_json
 from perpcs.ui.engine import results_folder
@@ -168,10 +169,8 @@ def facts_html(finding: Finding, task: Mapping[str, Any]) -> str:
 
 def table_html(task: Mapping[str, Any], cells: Mapping[str, Cell]) -> str:
     """Each method with its accuracy, and its difference to zero-shot, to another person's module, and to counting."""
-    head = "".join(
-        f'<th scope="col">{one}</th>'
-        for one in ("accuracy", "minus zero-shot", "minus another person’s", "minus own label counts")
-    )
+    titles = ("accuracy", "minus zero-shot", "minus another person’s", "minus own label counts")
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     rows = []
     for name, cell in cells.items():
         value = cell.values["accuracy"]
@@ -184,15 +183,16 @@ def table_html(task: Mapping[str, Any], cells: Mapping[str, Cell]) -> str:
             sure = minus.low > 0 or minus.high < 0
             number = f"<b>{minus.mean:+.3f}</b>" if sure else f"{minus.mean:+.3f}"
             parts.append(f"{number}<small>[{minus.low:+.3f}, {minus.high:+.3f}]</small>")
-        body = "".join(f"<td><span>{part}</span></td>" for part in parts)
+        body = "".join(
+            f'<td data-column="{title}"><span>{part}</span></td>' for title, part in zip(titles, parts, strict=True)
+        )
         rows.append(
             f'<tr><th scope="row" style="--m:{figures.colour_of(name)}">{escape(title_of(name))}</th>{body}</tr>'
         )
-    return (
-        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+    return scrolling(
         f'<table class="pp-results"><caption class="pp-quiet">{escape(str(task.get("title")))}. '
         "<b>Bold</b>: the interval of the difference excludes 0, paired person by person</caption><thead><tr>"
-        f'<th scope="col">method</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        f'<th scope="col">method</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
 
 
@@ -206,7 +206,7 @@ def places_panel() -> None:
         "adds how far each prefix moves the attention. The Results page shows which kind learns best what one person "
         "means.</p>"
     )
-    st.html(figures.places_html())
+    st.html(figures.layer_html())
 
 
 # ---- Compare ---------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def six_panel(engine: "Engine") -> None:
         st.html(
             '<p class="pp-quiet">One review can be good news for one customer and bad news for another. Each of six '
             "made-up customers has a small LoRA, trained on reviews that this customer judged. The review is read "
-            "once; only the modules that answer differ. On held-out reviews, the likeliest label agrees with a "
+            "once; only the modules that answer differ. On held-out reviews, the most likely label agrees with a "
             f"customer’s traits in {_share(facts.get('right'))} of cases, and in {_share(facts.get('wrong'))} with the "
             "next customer’s module.</p>"
         )

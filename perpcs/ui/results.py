@@ -22,7 +22,7 @@ from perpcs.figures import results as figures
 from perpcs.figures.answers import diff_html
 from perpcs.figures.model_card import title_of
 from perpcs.figures.results import UNITS, method_name
-from perpcs.figures.style import bytes_text, seconds_text
+from perpcs.figures.style import bytes_text, scrolling, seconds_text
 from perpcs.personalizers.methods import METHODS
 from perpcs.pool.manifest import is_number, mapping
 from perpcs.tasks import TASKS
@@ -320,10 +320,9 @@ def table_html(
 
 
 def _table(caption: str, head: str, body: list[str]) -> str:
-    return (
-        '<div class="pp-scroll" tabindex="0" role="region" aria-label="Table">'
+    return scrolling(
         f'<table class="pp-results"><caption class="pp-quiet">{escape(caption)}</caption>'
-        f'<thead><tr><th scope="col">method</th>{head}</tr></thead>{"".join(body)}</table></div>'
+        f'<thead><tr><th scope="col">method</th>{head}</tr></thead>{"".join(body)}</table>'
     )
 
 
@@ -336,7 +335,7 @@ def _row(method: str, found: tuple[Column, ...], keys: dict[str, str], chosen: t
     cells = []
     for one in found:
         cell, key = one.cells.get(method), keys[one.task]
-        td = f'<td data-task="{escape(title_of(one.task))}">'  # a narrow screen writes it beside the number
+        td = f'<td data-column="{escape(title_of(one.task))}">'  # a narrow screen writes it beside the number
         value = cell.measures.get(key) if cell else None
         if cell is None or value is None:
             cells.append(f'{td}<span aria-label="not measured">–</span></td>')
