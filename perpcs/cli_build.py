@@ -190,14 +190,13 @@ def add_experiment(
         without_pool: experiments that ask no pool, by name.
     """
     experiment = commands.add_parser("experiment", help="answer a question about a pool")
-    experiment.add_argument(
-        "name", help="table1, cost, history, case-study, peftu, or a new file of perpcs/evaluate/experiments"
-    )
+    experiment.add_argument("name", help="table1, cost, history, robustness, case-study, separation, peftu or six")
     add_pool(experiment)
     experiment.add_argument("--task", action="append", help="a task; may be given several times; default all")
     experiment.add_argument("--people", type=int, default=14, help="made-up people a task (default: %(default)s)")
     experiment.add_argument("--seed", type=int, default=2026, help="of the made-up people (default: %(default)s)")
     experiment.add_argument("--users", help="folder with TASK/target_users.json, for a pool of real people")
+    experiment.add_argument("--items", type=int, help="only the newest so many items of each given history")
     experiment.add_argument("--again", action="store_true", help="compute stored evaluations again")
     experiment.add_argument("--data", help="of peftu: folder with the benchmark's files, TASK.json")
     experiment.add_argument("--out", help="JSON file to write; default results/quality/NAME.json")
@@ -213,6 +212,8 @@ def _run(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -> Non
     experiment = get_experiment(options.name)
     if options.people < 1:
         raise PerpcsError(f"--people is {options.people}.", "Use a whole number of at least 1.")
+    if options.items is not None and options.items < 1:
+        raise PerpcsError(f"--items is {options.items}.", "Use a whole number of at least 1.")
     pool = Pool(pool_folder(options.pool))
     for name in options.task or ():
         pool.task(name)
@@ -225,6 +226,7 @@ def _run(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -> Non
         people=options.people,
         seed=options.seed,
         users=Path(options.users) if options.users else None,
+        items=options.items,
         results=out.parent,
         again=options.again,
         device=options.device,

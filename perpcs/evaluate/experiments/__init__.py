@@ -7,7 +7,7 @@ Every result says what it asked, with which pool, when, at which commit, and the
 table1        methods x tasks, with intervals and controls
 cost          storage against users, time against history items
 history       likelihood against history items
-robustness    fewer sharers, fewer pieces, other sharers, other choices
+robustness    fewer sharers, fewer pieces, other sharers, other settings
 separation    whether what knows a person is surely ahead of the base model
 case-study    one person's weights beside PEFT retrieval's choice
 
@@ -60,6 +60,8 @@ class Setting:
     seed: int = 2026
     users: Path | None = None
     """Folder with TASK/target_users.json; None = people of the small town, made up from the seed."""
+    items: int | None = None
+    """Only the newest so many items of each given history; None = all."""
     results: Path = Path("results/quality")
     """Where stored evaluations lie."""
     again: bool = False
@@ -83,7 +85,8 @@ class Setting:
         users = self.users
         files = {} if users is None else {task: people_file(task_folder(users, task), TARGETS) for task in self.tasks}
         found = {task: hash_file(file) for task, file in files.items() if file.exists()}
-        return {"pool_hash": self.pool.hash, "people": self.people, "seed": self.seed, "users": found}
+        asked = {"pool_hash": self.pool.hash, "people": self.people, "seed": self.seed, "users": found}
+        return asked | ({} if self.items is None else {"items": self.items})
 
     @cached_property
     def _parts(self) -> dict[str, Any]:
@@ -112,9 +115,10 @@ class Setting:
             PerpcsError: for a pool that is not of the small town, where no folder of users is given.
         """
         if self.users is not None:
-            return with_others(
-                get_task(task), read_users(people_file(task_folder(self.users, task), TARGETS), get_task(task))
-            ), {}
+            found = read_users(people_file(task_folder(self.users, task), TARGETS), get_task(task))
+            if self.items is not None:
+                found = [replace(user, history=user.history[-self.items :]) for user in found]
+            return with_others(get_task(task), found), {}
         if not self.town:
             raise PerpcsError(
                 f"The pool {self.pool.manifest.name!r} is not of the small town, so nobody can be made up for it.",
@@ -173,7 +177,8 @@ def command_of(name: str, setting: Setting) -> str:
         words += [f"--task {task}" for task in setting.tasks]
     if setting.users is not None:
         words.append("--users DATA")  # where people's files lie is nobody else's concern
-    words += [f"--{key} {getattr(setting, key)}" for key in ("people", "seed") if getattr(setting, key) != _usual(key)]
+    numbers = {key: getattr(setting, key) for key in ("people", "seed", "items")}
+    words += [f"--{key} {value}" for key, value in numbers.items() if value != _usual(key)]
     return " ".join(words)
 
 

@@ -1,14 +1,13 @@
 """What a person costs: bytes against the number of people, seconds against the number of history items.
 
-Per-Pcs keeps the sharers' pieces once and a table of weights a person; OPPU keeps an adapter a person. Seconds are
-measured, one person at a time: the same history, cut to its newest items, assembled by gate and by fit, and trained on
-as OPPU trains, with the settings of a sharer and with the search for its best ones (once, because that takes minutes).
+Per-Pcs stores the sharers' pieces once and a table of weights per person; OPPU stores an adapter per person. Seconds
+are measured for one person at a time: the newest items of one history, assembled by the default router and by gates,
+and trained on as OPPU trains.
 
-How much must somebody have written? Likelihood of people's own answers against the number of history items.
+How much history is needed? Likelihood of people's own answers against the number of history items.
 
-The same people and the same queries at every size; only the newest items are kept. A person of the small town has as
-many items as are asked for; of given users those are measured who wrote enough for the largest size that half of them
-reach.
+People and queries are the same at every size; only the newest items are used. Of given users, those are measured who
+have enough items for the largest size that half of them reach.
 """
 
 import statistics
@@ -21,7 +20,8 @@ import numpy as np
 
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.record import quantised_size
-from perpcs.assembly.routers import make_router
+from perpcs.assembly.router import Router
+from perpcs.assembly.routers import PRESETS, make_router
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting, machine
@@ -36,14 +36,13 @@ from perpcs.tasks import Item, User, get_task
 # ---- costs -----------------------------------------------------------------------------------------------------------
 
 
-ITEMS = (4, 8, 16, 32, 64)
+ITEMS = (5, 10, 20, 40)
 USERS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 REPEATS = 3
-SEARCHED = "oppu:best"
 
 
 def run(setting: Setting) -> dict[str, Any]:
-    """{storage: bytes by users, time: seconds by items}; ``share`` of a method is what does not grow with people."""
+    """{storage: bytes by users, time: seconds by items}; ``once`` is what does not grow with people."""
     name = "LaMP_4" if "LaMP_4" in setting.tasks else setting.tasks[0]
     history = _long_history(setting, name)
     counts = [count for count in ITEMS if count <= len(history)]
@@ -87,25 +86,21 @@ def _seconds(setting: Setting, name: str, history: Sequence[Item], counts: Seque
     base, pool, task = setting.base, setting.pool, get_task(name)
     settings = settings_of(pool.manifest, name)[0]
 
-    def by(router: str) -> Callable[[Sequence[Item]], object]:
-        return lambda items: assemble(base, pool, task, items, options=make_router(router))
+    def by(options: Router) -> Callable[[Sequence[Item]], object]:
+        return lambda items: assemble(base, pool, task, items, options=options)
 
     def train(items: Sequence[Item]) -> object:
         return train_pieces(base, encode_histories(base, task, [User("me", tuple(items))]), ["me"], settings)
 
-    def search(items: Sequence[Item]) -> object:
-        return prepare(base, pool, task, [User("me", tuple(items))], SEARCHED)
-
-    methods = {"perpcs:gate": by("gate"), "perpcs:fit": by("fit"), "oppu": train, SEARCHED: search}
+    methods = {"perpcs": by(PRESETS["default"]), "perpcs:gate": by(make_router("gate")), "oppu": train}
     runs: dict[str, list[list[float]]] = {method: [] for method in methods}
     for count in counts:
         items = history[-count:]
         for method, do in methods.items():
 
-            def measure(method: str = method, do: Callable[..., object] = do, items: Any = items) -> list[float]:
-                if method != SEARCHED:
-                    do(items)  # once for warmth
-                return [_timed(do, items) for _ in range(1 if method == SEARCHED else REPEATS)]
+            def measure(do: Callable[..., object] = do, items: Any = items) -> list[float]:
+                do(items)  # the first run is not timed
+                return [_timed(do, items) for _ in range(REPEATS)]
 
             runs[method].append(setting.kept(f"{name}, {count} items, {method}", measure))
         setting.say(f"{count} items: " + ", ".join(f"{method} {min(rows[-1]):.2f} s" for method, rows in runs.items()))
@@ -124,14 +119,14 @@ def _timed(do: Callable[[Sequence[Item]], object], items: Sequence[Item]) -> flo
     return time.perf_counter() - began
 
 
-EXPERIMENT = Experiment("What has to be kept, and how long does it take, as people and their histories grow?", run)
+EXPERIMENT = Experiment("How do storage and time grow with the number of people and the length of a history?", run)
 
 
-# ---- how much somebody must have written -----------------------------------------------------------------------------
+# ---- how much history is needed --------------------------------------------------------------------------------------
 
 
-HISTORY_ITEMS = (3, 5, 10, 20, 50)
-HISTORY_METHODS = ("base", "rag", "perpcs:gate", "perpcs:gradient", "perpcs:fit", "wrong:perpcs:fit", "oppu")
+HISTORY_ITEMS = (3, 5, 10, 20, 40)
+HISTORY_METHODS = ("base", "rag", "perpcs:gate", "perpcs", "wrong:perpcs", "oppu")
 
 
 def run_history(setting: Setting) -> dict[str, Any]:
@@ -178,10 +173,10 @@ def _history_column(setting: Setting, name: str) -> dict[str, Any]:
 
 
 def _people(setting: Setting, name: str) -> tuple[Sequence[User], list[int]]:
-    """People and the sizes that each of them reaches.
+    """People, and the sizes that each of them reaches.
 
     Raises:
-        PerpcsError: when there are fewer than two people with enough history, because there is no wrong person then.
+        PerpcsError: if fewer than two people have enough history: the control needs a wrong person.
     """
     if setting.users is None and setting.town:
         most = HISTORY_ITEMS[-1]
@@ -198,4 +193,4 @@ def _people(setting: Setting, name: str) -> tuple[Sequence[User], list[int]]:
     return enough, sizes
 
 
-HISTORY = Experiment("How much must somebody have written before a method knows them?", run_history)
+HISTORY = Experiment("How much history does a method need?", run_history)

@@ -1,9 +1,9 @@
-"""What does it hang on? Fewer sharers, fewer of their pieces, other sharers, other ways to choose among the pieces.
+"""What does performance depend on? Fewer sharers, fewer of their pieces, other sharers, other settings of a router.
 
-The same people and the same queries everywhere. Who is left when there are fewer sharers is drawn once, the few being
-among the many; which pieces are shared is what the share ratio of an assembly says. The rules by which a quarter of the
-sharers is taken are those by which candidates become sharers (paper, section 5), and one that is only possible
-afterwards: those most like the person. The ways to choose are the paper's ablations (its Table 2) and our own.
+People and queries are the same everywhere. Smaller sets of sharers are random subsets of the larger ones; the share
+ratio of an assembly says which pieces are shared. A quarter of the sharers is selected by the rules by which candidates
+become sharers (paper, section 5), and by one that needs the person: the sharers with the most similar histories. The
+settings are the paper's ablations (its Table 2) and those of the default router.
 """
 
 import json
@@ -16,7 +16,6 @@ from perpcs.assembly.activations import likeness
 from perpcs.assembly.assemble import assemble
 from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS, applies, changed, flat_options, make_router
-from perpcs.assembly.routers.fit import Fit, settled
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting
 from perpcs.evaluate.metrics import paired, summary
@@ -24,32 +23,23 @@ from perpcs.evaluate.protocol import held_out_loss, person_nll, prepare
 from perpcs.pool.select import most_active
 from perpcs.tasks import User, get_task
 
-ROUTERS = ("gate", "gradient", "fit")
+ROUTERS = ("newton", "gate")
 SHARERS = (0.125, 0.25, 0.5, 1.0)
 """Shares of the pool's sharers."""
 RATIOS = (0.25, 0.5, 0.75, 1.0)
 TAKEN = 0.25
-"""Share of the sharers that each rule takes."""
+"""Share of the sharers that each rule selects."""
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
+    "newton": {"from the base model": {"start": "base"}},
     "gate": {
         "1 piece": {"k": 1},
         "8 pieces": {"k": 8},
-        "all alike in weight": {"attention": False},
-        "3 drawn by their scores": {"selector": "sample"},
+        "equal weights": {"attention": False},
         "gates as published": {"gates": "trained"},
         "all as published": {"preset": "paper"},
     },
-    "gradient": {"1 piece": {"k": 1}, "8 pieces": {"k": 8}},
-    "fit": {
-        "half as many steps": {"steps": Fit().steps // 2},
-        "twice as many steps": {"steps": Fit().steps * 2},
-        "no pull towards 0": {"shrink": 0.0},
-        "weights of either sign": {"signed": "always"},
-        "weights from 0 up": {"signed": "never"},
-        "small weights kept": {"least": 0.0},
-    },
 }
-"""By router: what is chosen otherwise than by default. What is the default of a task already is left out there."""
+"""By router: settings that differ from its default; a setting that is already the default is skipped."""
 _SEED = 0
 
 
@@ -80,7 +70,7 @@ def _column(setting: Setting, name: str) -> dict[str, Any]:
         "sharers": {"x": counts, "methods": _lines(measured, [{"without": fewer[count]} for count in counts])},
         "share_ratio": {"x": list(RATIOS), "methods": _lines(measured, [shared[ratio] for ratio in RATIOS])},
         "selection": _selection(setting, measured, name, ids),
-        "choices": _choices(measured, texts=task.kind == "text"),
+        "choices": _choices(measured),
     }
 
 
@@ -124,7 +114,7 @@ def _lines(measured: _Losses, conditions: Sequence[dict[str, Any]]) -> dict[str,
 
 
 def _selection(setting: Setting, measured: _Losses, name: str, ids: Sequence[str]) -> dict[str, Any]:
-    """Per rule, each router's loss with the sharers whom it takes; all of them stand first."""
+    """Each router's loss with the sharers that each rule selects; the first rule selects all."""
     count = max(1, round(TAKEN * len(ids)))
     wrote = [sharer.items for sharer in setting.pool.sharers(name)]
     rules: dict[str, list[Sequence[int]]] = {
@@ -153,11 +143,11 @@ def _selection(setting: Setting, measured: _Losses, name: str, ids: Sequence[str
     }
 
 
-def _choices(measured: _Losses, texts: bool) -> list[dict[str, Any]]:
-    """Every way to choose: its loss, and the difference to the router's default."""
+def _choices(measured: _Losses) -> list[dict[str, Any]]:
+    """The loss under each setting, and its difference to the router's default."""
     rows = []
     for router, others in CHOICES.items():
-        usual = settled(make_router(router), texts)
+        usual = make_router(router)
         default = measured.of(usual)
         for choice, changes in {"": {}, **others}.items():
             preset = changes.get("preset")
@@ -176,4 +166,4 @@ def _all_but(ids: Sequence[str], kept: Sequence[int]) -> tuple[str, ...]:
     return tuple(id for number, id in enumerate(ids) if number not in here)
 
 
-EXPERIMENT = Experiment("What does it hang on: how many share, how much, who they are, and how is chosen?", run)
+EXPERIMENT = Experiment("How does performance depend on how many share, how much, who they are, and the settings?", run)
