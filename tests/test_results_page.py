@@ -310,7 +310,10 @@ def test_a_result_of_another_pool_says_so_and_a_missing_one_how_to_make_it(resul
     (results / "cost.json").unlink()
     text = shown(open_page("results"))
     assert "not with the open one" in text
+    assert "Not measured yet:" in text
     assert "perpcs experiment cost --pool people" in text
+    assert text.count("How cost grows with people and history length") == 1, "no empty section stands on the page"
+    assert "perpcs experiment history --pool people" not in text, "what was measured is not listed"
 
 
 def test_damaged_results_are_told_or_passed_over(results):

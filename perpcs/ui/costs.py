@@ -43,6 +43,38 @@ if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
 
 
+# ---- sections that one experiment fills ------------------------------------------------------------------------------
+
+
+_SECTIONS = {
+    "history": "How much history is needed?",
+    "robustness": "What does performance depend on?",
+    "cost": "How cost grows with people and history length",
+    "case-study": "One person, two ways to select pieces",
+}
+"""By experiment, the heading of its section."""
+
+
+def _section(engine: "Engine", name: str) -> Finding | None:
+    """The heading of a section and its result; nothing if the result is missing."""
+    if read_finding(results_folder(), name) is None:
+        return None
+    st.html(f'<h2 class="pp-part">{_SECTIONS[name]}</h2>')
+    return finding_of(engine, name)
+
+
+def missing_panel(engine: "Engine") -> None:
+    """The sections that have no result yet, in one note, each with the command that makes it."""
+    pool = escape(engine.pool.manifest.name)
+    lines = [
+        f"<li>{title} <code>perpcs experiment {name} --pool {pool}</code></li>"
+        for name, title in _SECTIONS.items()
+        if read_finding(results_folder(), name) is None
+    ]
+    if lines:
+        st.html(f'<div class="pp-note">Not measured yet:<ul>{"".join(lines)}</ul></div>')
+
+
 # ---- costs -----------------------------------------------------------------------------------------------------------
 
 
@@ -92,8 +124,7 @@ def points_of(column: Column, measure: str, controls: Collection[str] = ()) -> l
 
 def cost_panel(engine: "Engine") -> None:
     """R2: bytes against people, seconds against history items."""
-    st.html('<h2 class="pp-part">How cost grows with people and history length</h2>')
-    finding = finding_of(engine, "cost")
+    finding = _section(engine, "cost")
     if finding is None:
         return
     storage, time = (mapping(finding.data.get(key)) for key in ("storage", "time"))
@@ -155,8 +186,7 @@ def _sizes(value: Any) -> tuple[float, ...]:
 
 def history_panel(engine: "Engine", record: Studio) -> None:
     """Quality against the number of history items, for the task of the open cell."""
-    st.html('<h2 class="pp-part">How much history is needed?</h2>')
-    finding = finding_of(engine, "history")
+    finding = _section(engine, "history")
     if finding is None:
         return
     task, found = part_of(finding, record.result[0])
@@ -192,8 +222,7 @@ def bands_of(found: Mapping[str, Any], size: str = "items") -> list[Band]:
 
 def case_panel(engine: "Engine") -> None:
     """One person's weights next to PEFT retrieval's selection."""
-    st.html('<h2 class="pp-part">One person, two ways to select pieces</h2>')
-    finding = finding_of(engine, "case-study")
+    finding = _section(engine, "case-study")
     if finding is None:
         return
     case = _case_of(finding)
@@ -226,8 +255,7 @@ def _case_of(finding: Finding) -> Case | None:
 
 def robustness_panel(engine: "Engine", record: Studio) -> None:
     """R2: likelihood against the number of sharers and the share ratio, with other sharers and other settings."""
-    st.html('<h2 class="pp-part">What does performance depend on?</h2>')
-    finding = finding_of(engine, "robustness")
+    finding = _section(engine, "robustness")
     if finding is None:
         return
     task, found = part_of(finding, record.result[0])
