@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.common import QUALITY
 from perpcs.evaluate.metrics import paired
 from perpcs.evaluate.protocol import person_losses
+from perpcs.figures.peftu import title_of
 from perpcs.figures.results import RULES
 from perpcs.tasks import TASKS
 
@@ -159,6 +160,30 @@ def robustness_table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def peftu_table(result: dict[str, Any]) -> list[str]:
+    """Accuracy of every method of PEFT-U, its differences in accuracy to the controls, and its costs."""
+    lines = []
+    head = ("accuracy", "less zero-shot", "less another person's module", "less own label counts", "nats per text")
+    for found in result["tasks"].values():
+        lines += [f"**{found['title']}**, n = {found['people']} people", ""]
+        lines += [f"| method | {' | '.join(head)} | trained numbers, bytes |", "|" + "---|" * (len(head) + 2)]
+        for name, row in found["methods"].items():
+            minus = (row.get(f"minus_{other}", {}).get("accuracy") for other in ("zero_shot", "wrong", "prior"))
+            cells = [_interval(row["accuracy"]), *map(_signed_either, minus), _mean(row["nats"])]
+            costs = f"{row['trained']:,}, {row['kept_bytes']:,}" if "kept_bytes" in row else ""
+            lines.append(f"| {title_of(name)} | {' | '.join(cells)} | {costs} |")
+        lines.append("")
+    return lines
+
+
+def _signed_either(numbers: dict[str, float] | None) -> str:
+    """A difference with its interval, bold if the interval excludes 0."""
+    if not numbers:
+        return ""
+    text = f"{numbers['mean']:+.3f} ({numbers['low']:+.3f} to {numbers['high']:+.3f})"
+    return f"**{text}**" if numbers["low"] > 0 or numbers["high"] < 0 else text
+
+
 def _shown(name: str) -> str:
     """A method's name in a table's head."""
     wrong = name.startswith("wrong:")
@@ -166,7 +191,12 @@ def _shown(name: str) -> str:
     return f"{plain} of the next person" if wrong else plain
 
 
-_EXPERIMENTS = {"history": history_table, "separation": separation_table, "robustness": robustness_table}
+_EXPERIMENTS = {
+    "history": history_table,
+    "separation": separation_table,
+    "robustness": robustness_table,
+    "peftu": peftu_table,
+}
 
 
 def main() -> None:
