@@ -15,7 +15,7 @@ from perpcs.figures.difference import case_figure, case_title, read_case
 from perpcs.pool.store import Pool
 from perpcs.tasks import TASKS, get_task
 from perpcs.ui import engine, widgets
-from perpcs.ui.results import _beside, published_html, table_html
+from perpcs.ui.results import _beside, _settle, published_html, table_html
 from perpcs.ui.state import Studio, from_link, to_link
 
 PEOPLE = 4
@@ -293,6 +293,16 @@ def test_a_cell_opens_its_examples_and_texts_are_escaped(results):
     by_key(app, "selectbox", "result-method").set_value("base").run()
     assert "Behind the number: Base model" in shown(app)
     assert app.session_state["studio"].result == ("LaMP_4", "base")
+
+
+def test_without_a_link_the_cell_of_the_visitors_task_is_open(results):
+    found = columns(read_finding(results, "table1"))
+    other = found[-1].task
+    assert other != found[0].task
+    for task in (other, "LaMP_unknown"):
+        record = Studio(task=task)
+        _settle(record, found)
+        assert record.result[0] == (task if task == other else found[0].task)
 
 
 def test_an_example_goes_to_compare_as_a_question(results):

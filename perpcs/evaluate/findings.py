@@ -1,4 +1,4 @@
-"""Stored evaluations and results of experiments, read back for whoever shows them. It computes nothing and loads no
+"""Reads stored evaluations and results of experiments for the pages. It computes nothing and loads no
 model.
 
 What does not fit the pool is left out, never guessed.
@@ -35,12 +35,12 @@ class Measure:
 
 @dataclass(frozen=True)
 class QualityRow:
-    """What one method reached: the task's metric, and nats per target token where it has likelihoods."""
+    """A method's result: the task's metric, and nats per target token if it has likelihoods."""
 
     kind: str
     """One of ``KINDS``."""
     variant: str
-    """What sets it apart from the method as the app runs it: a router, a number of shown items; mostly empty."""
+    """How it differs from the app's default, such as a router or a number of items; usually empty."""
     metric: Measure | None
     nll: Measure | None
 
@@ -59,7 +59,7 @@ class Evaluation:
 
 
 def read_evaluations(folder: Path, pool_hash: str) -> dict[str, Evaluation]:
-    """The evaluations in a folder that were made with a pool, by task in the order of the table of tasks.
+    """The evaluations of a pool in a folder, by task in the order of ``TASKS``.
 
     A file that is malformed or was made with another pool is passed over. Of two files for one task the one with more
     people counts.
@@ -80,7 +80,7 @@ def read_evaluations(folder: Path, pool_hash: str) -> dict[str, Evaluation]:
 
 @lru_cache(maxsize=64)
 def _read_evaluation(path: Path, changed: int, size: int) -> Evaluation | None:
-    """A file as it was at that time: pages ask at every click, and a file may hold megabytes of examples."""
+    """A cached file: pages ask at every click, and a file may hold megabytes of examples."""
     try:
         return evaluation(json.loads(path.read_bytes()), path.name)
     except (OSError, ValueError, RecursionError):
@@ -88,7 +88,7 @@ def _read_evaluation(path: Path, changed: int, size: int) -> Evaluation | None:
 
 
 def evaluation(result: Any, file: str = "") -> Evaluation | None:
-    """What ``perpcs evaluate`` wrote, as a record; None where it is not that, or not of a known task."""
+    """A file of ``perpcs evaluate`` as a record; None if it is something else or of an unknown task."""
     if not isinstance(result, dict) or not isinstance(result.get("methods"), dict):
         return None
     task, pool_hash, users, queries = (result.get(key) for key in ("task", "pool_hash", "users", "queries"))
@@ -130,7 +130,7 @@ def quality_rows(
 
 
 def commands(task: str, *, town: bool, shipped: bool) -> tuple[str, ...]:
-    """What to type so that there is an evaluation of a pool for a task.
+    """The commands that make an evaluation of a pool for a task.
 
     Args:
         town: the pool is of the small town, whose people can be made up.
@@ -143,7 +143,7 @@ def commands(task: str, *, town: bool, shipped: bool) -> tuple[str, ...]:
 
 
 def _first(names: Sequence[str], wanted: Sequence[str], prefix: str) -> str:
-    """The first wanted name that is there, else the first with the prefix, else nothing."""
+    """The first wanted name that exists, else the first with the prefix, else an empty string."""
     there = [name for name in wanted if name in names]
     return next(iter([*there, *(name for name in names if name.startswith(prefix))]), "")
 
@@ -179,7 +179,7 @@ _PUBLISHED = Path(__file__).with_name("published.json")
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One result file: what was asked, when, and of which pool; ``data`` is the whole file."""
+    """One result file: its question, date and pool; ``data`` is the whole file."""
 
     experiment: str
     says: str
@@ -192,7 +192,7 @@ class Finding:
 
 
 def read_finding(folder: Path, experiment: str) -> Finding | None:
-    """The result of an experiment; None where there is none or the file is not one."""
+    """The result of an experiment; None if there is no valid file."""
     path = Path(folder) / f"{experiment}.json"
     try:
         state = path.stat()
@@ -203,7 +203,7 @@ def read_finding(folder: Path, experiment: str) -> Finding | None:
 
 @lru_cache(maxsize=16)
 def _read(path: Path, changed: int, size: int) -> Finding | None:
-    """A file as it was at that time: pages ask at every click."""
+    """A cached file: pages ask at every click."""
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -224,7 +224,7 @@ class Cell:
     bytes: float | None
     seconds: float | None
     best: frozenset[str]
-    """Measures in which it is ahead of every other method by an interval that excludes 0."""
+    """Measures in which it is ahead of every other method; the interval excludes 0."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ class Column:
 
 
 def columns(finding: Finding) -> tuple[Column, ...]:
-    """The tasks of ``table1`` in the order of the table of tasks; what is malformed is left out."""
+    """The columns of ``table1``, without malformed ones."""
     tasks = mapping(finding.data.get("tasks"))
     return tuple(_column(task, mapping(tasks[task])) for task in TASKS if task in tasks)
 
@@ -279,7 +279,7 @@ def _cell(cell: Mapping[str, Any], best: frozenset[str] = frozenset()) -> Cell:
 
 @dataclass(frozen=True)
 class Shown:
-    """One query of a held-out person with what a method answered; ``answer`` is None where it was not kept."""
+    """One query of a held-out person with a method's answer; ``answer`` is None if it was not stored."""
 
     user: str
     input: str
@@ -291,7 +291,7 @@ class Shown:
 
 
 def examples(column: Column, method: str) -> tuple[Shown, ...]:
-    """The stored examples of a cell, in the order of the file; empty where no texts are kept."""
+    """The stored examples of a cell; empty if no texts were stored."""
     answers = mapping(column.examples.get("answers")).get(method)
     people = column.examples.get("people")
     if not isinstance(answers, list) or not isinstance(people, list):
@@ -343,7 +343,7 @@ class Effect:
 
 
 def effects(folder: Path) -> tuple[Effect, ...]:
-    """All of a folder's evaluations, by task in the order of the table of tasks; what does not fit is left out."""
+    """All evaluations of a folder by task, without invalid ones."""
     found: list[Effect] = []
     for path in sorted(Path(folder).glob(PATTERN)):
         try:

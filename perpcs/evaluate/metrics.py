@@ -1,4 +1,4 @@
-"""One answer against the truth, what a task reports of a person's answers, and means over people with an interval.
+"""Scores of answers against the truth, by task, and means over people with intervals.
 
 An answer that is none of a task's labels is invalid: it counts as wrong for accuracy and F1, is left out of MAE and
 RMSE (never scored as zero error), and its share is reported beside them.
@@ -24,7 +24,7 @@ from perpcs.words import words
 
 
 DRAWS = 2000
-"""Times that people are drawn again for an interval."""
+"""Bootstrap resamples for an interval."""
 
 
 def score_person(task: Task, answers: Sequence[str], golds: Sequence[str]) -> dict[str, float]:
@@ -52,7 +52,7 @@ def score_person(task: Task, answers: Sequence[str], golds: Sequence[str]) -> di
 
 
 def macro_f1(answers: Sequence[str], golds: Sequence[str]) -> float:
-    """Mean F1 over the labels that occur among the true answers."""
+    """Mean F1 over the labels among the true answers."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(golds, answers, labels=sorted(set(golds)), average="macro", zero_division=0))
@@ -111,7 +111,7 @@ def paired(values: Sequence[float], others: Sequence[float], seed: int = 0) -> d
 
 
 def write_predictions(folder: Path, result: Mapping[str, Any]) -> list[Path]:
-    """Write one file a method from an evaluation with texts; returns their paths.
+    """Write one file per method from an evaluation with texts; returns the paths.
 
     Raises:
         PerpcsError: when a question has no id, or one id is that of two questions, so that LaMP could not score them.
@@ -130,7 +130,7 @@ def write_predictions(folder: Path, result: Mapping[str, Any]) -> list[Path]:
 
 
 def without_texts(result: Mapping[str, Any]) -> dict[str, Any]:
-    """An evaluation without answers and true answers, as it is kept where nobody asked for them."""
+    """An evaluation without answers and true answers."""
     examples = {
         method: [
             {

@@ -273,9 +273,9 @@ def table_title(found: tuple[Column, ...]) -> str:
 
 
 def _settle(record: Studio, found: tuple[Column, ...]) -> None:
-    """Make sure that the open cell exists, whatever the link says."""
+    """Make sure that the open cell exists, whatever the link says; the first one is of the visitor's task."""
     task, method = record.result
-    column = next((one for one in found if one.task == task), None) or found[0]
+    column = next((one for wanted in (task, record.task) for one in found if one.task == wanted), found[0])
     if column.task != task or method not in column.cells:
         ours = [name for name in column.cells if name.startswith("perpcs")]
         record.result = (column.task, next((m for m in (*figures.OURS, *ours, *column.cells) if m in column.cells), ""))

@@ -1,4 +1,4 @@
-"""An experiment: a question to a pool, answered by one command, and the answer as one JSON file.
+"""Experiments: each answers one question about a pool with one command and writes one JSON file.
 
     perpcs experiment NAME --pool POOL     ->  results/quality/NAME.json
 
@@ -49,30 +49,30 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Setting:
-    """What an experiment is asked with."""
+    """The inputs of an experiment."""
 
     pool: Pool
     pool_name: str
-    """The pool as it was named, for the command that repeats it."""
+    """The name the pool was given by, for the command that reproduces the result."""
     tasks: tuple[str, ...]
     people: int = 14
-    """Held-out people a task, where they are made up."""
+    """Held-out people per task, if they are made up."""
     seed: int = 2026
     users: Path | None = None
     """Folder with TASK/target_users.json; None = people of the small town, made up from the seed."""
     items: int | None = None
     """Only the newest so many items of each given history; None = all."""
     results: Path = Path("results/quality")
-    """Where stored evaluations lie."""
+    """Folder of stored evaluations."""
     again: bool = False
-    """Compute again what is stored."""
+    """Whether to recompute stored evaluations."""
     device: str = "auto"
     say: Say = lambda line: None
     unfinished: Path | None = None
-    """Where the parts that are done lie until the whole is; None = nowhere."""
+    """File of the finished parts of a run in progress; None = do not store them."""
 
     def kept(self, part: str, work: Callable[[], Any]) -> Any:
-        """A part of the answer as JSON gives it back: the one that a stopped run kept, else what the work returns."""
+        """A part of the result in JSON types: stored by a stopped run, or else what ``work`` returns."""
         if part not in self._parts:
             self._parts[part] = json.loads(json.dumps(work()))
             if self.unfinished is not None:
@@ -81,7 +81,7 @@ class Setting:
 
     @cached_property
     def _asked(self) -> dict[str, Any]:
-        """What parts must have been asked with to be of use."""
+        """The inputs that stored parts must agree with."""
         users = self.users
         files = {} if users is None else {task: people_file(task_folder(users, task), TARGETS) for task in self.tasks}
         found = {task: hash_file(file) for task, file in files.items() if file.exists()}
@@ -90,7 +90,7 @@ class Setting:
 
     @cached_property
     def _parts(self) -> dict[str, Any]:
-        """What is done; of a file that is of another question or damaged, nothing."""
+        """The stored parts; empty if the file has other inputs or is damaged."""
         try:
             stored = read_json(self.unfinished) if self.unfinished and self.unfinished.exists() else None
         except PerpcsError:
@@ -105,11 +105,11 @@ class Setting:
 
     @property
     def town(self) -> bool:
-        """Whether the pool is of the small town, whose people are made up, so that their texts may be shown."""
+        """Whether the pool's people are the small town's: made up, so that their texts may be shown."""
         return "town_seed" in self.pool.manifest.users
 
     def people_of(self, task: str) -> tuple[list[User], dict[str, dict[str, str]]]:
-        """Held-out people of a task, and what an oracle answers, by person and query (empty where nobody knows).
+        """Held-out people of a task, and the oracle's answers by person and query (empty for real people).
 
         Raises:
             PerpcsError: for a pool that is not of the small town, where no folder of users is given.
@@ -134,16 +134,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of ``experiments/``."""
+    """An entry of ``EXPERIMENTS``."""
 
     says: str
-    """What it asks, in one sentence: the help of the command and the words on the Results page."""
+    """The question, in one sentence."""
     run: Callable[[Setting], Mapping[str, Any]]
-    """The answer as JSON-able values."""
+    """Returns the result in JSON types."""
 
 
 def run_experiment(name: str, experiment: Experiment, setting: Setting, out: Path) -> dict[str, Any]:
-    """Run one and write its result. A run that was stopped goes on where it was.
+    """Run an experiment and write its result. A stopped run resumes.
 
     Raises:
         PerpcsError: when the pool cannot answer it, or the file cannot be written.
@@ -166,12 +166,12 @@ def run_experiment(name: str, experiment: Experiment, setting: Setting, out: Pat
 
 
 def unfinished(out: Path) -> Path:
-    """Where a result lies while it is not whole."""
+    """The file of an incomplete result."""
     return out.with_name(f".{out.stem}.unfinished.json")
 
 
 def command_of(name: str, setting: Setting) -> str:
-    """What to type to ask the same again; what is usual is left out."""
+    """The command that reproduces a result, without default options."""
     words = [f"perpcs experiment {name} --pool {setting.pool_name}"]
     if setting.tasks != tuple(part.task for part in setting.pool.manifest.tasks):
         words += [f"--task {task}" for task in setting.tasks]
@@ -187,25 +187,25 @@ def _usual(key: str) -> Any:
 
 
 def stamp() -> dict[str, str | None]:
-    """Today, and the commit that is checked out."""
+    """Today's date and the current commit."""
     return {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit()}
 
 
 def commit(root: Path = _ROOT) -> str | None:
-    """The commit that is checked out, with ``+`` where files differ from it; None outside a checkout."""
+    """The current commit, with ``+`` if tracked files differ; None outside a checkout."""
     head = _git(root, "rev-parse", "--short=12", "HEAD")
     return None if head is None else head + ("+" if _git(root, "status", "--porcelain", "-uno") else "")
 
 
 def last_change(path: Path) -> dict[str, str | None]:
-    """Date and commit that a tracked file came from; empty where git does not know it."""
+    """Date and commit of the last change of a tracked file; empty if git does not know it."""
     said = _git(path.parent, "log", "-1", "--format=%cs %h", "--", path.name) or ""
     date, _, short = said.partition(" ")
     return {"date": date, "commit": short} if short else {}
 
 
 def machine() -> dict[str, Any]:
-    """What seconds were measured on."""
+    """The machine that seconds were measured on."""
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     return {"cpus": os.cpu_count(), "system": platform.system(), "load_before": load}
 
@@ -229,7 +229,7 @@ EXPERIMENTS = {
     "robustness": "robustness.EXPERIMENT",
     "case-study": "case_study.EXPERIMENT",
 }
-"""By name, where it is; imported on first use."""
+"""``module.attribute`` by name; imported on first use."""
 
 
 def get_experiment(name: str) -> Experiment:

@@ -1,4 +1,4 @@
-"""One example person: the weights that Per-Pcs gave them, beside what PEFT retrieval takes for them.
+"""One example person: the weights that Per-Pcs assembles, beside the sharers that PEFT retrieval selects.
 
 PEFT retrieval takes whole sharers by the likeness of histories, the same at every position. How much of our weight
 lies on those sharers says how much of the choice likeness alone would have told.
@@ -18,11 +18,11 @@ from perpcs.evaluate.protocol import evaluate
 from perpcs.tasks import User, get_task
 
 K = 3
-"""Sharers that PEFT retrieval takes, as in the table."""
+"""Number of sharers that PEFT retrieval selects, as in the table."""
 
 
 def run(setting: Setting) -> dict[str, Any]:
-    """Weights (P, S) of both, the likeness of every sharer (S,), and how far the two agree.
+    """Weights (P, S) of both methods, the similarity of each sharer (S,), and how far the two agree.
 
     Raises:
         PerpcsError: when the pool has no example people, or stores no embeddings.
@@ -70,7 +70,7 @@ def run(setting: Setting) -> dict[str, Any]:
 
 
 def agreement(ours: Assembly, theirs: Assembly) -> dict[str, Any]:
-    """Whom retrieval takes, how much of our weight lies on them, and our own sharers with most weight."""
+    """The sharers that retrieval selects, our weight on them, and our own sharers with the most weight."""
     size = np.abs(ours.weights).sum(axis=0)
     taken = np.flatnonzero(theirs.weights.any(axis=0))
     share = float(size[taken].sum()) / (float(size.sum()) or 1.0)

@@ -71,7 +71,7 @@ def run(setting: Setting) -> dict[str, Any]:
 
 
 def _long_history(setting: Setting, task: str) -> Sequence[Item]:
-    """The longest history there is: a made-up person with as many items as are asked for, else of the users given."""
+    """The longest history of the given users, or of a made-up person with enough items."""
     if setting.users is None and setting.town:
         (person,) = make_people(task, seed=setting.seed, count=1, split="target", history=(ITEMS[-1], ITEMS[-1]))
         return person.history
@@ -82,7 +82,7 @@ def _long_history(setting: Setting, task: str) -> Sequence[Item]:
 
 
 def _seconds(setting: Setting, name: str, history: Sequence[Item], counts: Sequence[int]) -> dict[str, Any]:
-    """Per method the runs at each number of items: {median_s: [...], runs_s: [[...]]}."""
+    """Seconds of each method at each number of items: {median_s: [...], runs_s: [[...]]}."""
     base, pool, task = setting.base, setting.pool, get_task(name)
     settings = settings_of(pool.manifest, name)[0]
 

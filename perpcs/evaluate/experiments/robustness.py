@@ -75,14 +75,14 @@ def _column(setting: Setting, name: str) -> dict[str, Any]:
 
 
 class _Losses:
-    """Every person's loss with some options; the same options are measured once."""
+    """Each person's loss under given options; equal options are measured once."""
 
     def __init__(self, setting: Setting, users: Sequence[User], name: str) -> None:
         self.setting, self.users, self.name = setting, users, name
         self.known: dict[tuple[int, Router], float] = {}
 
     def of(self, options: Router | Sequence[Router]) -> list[float]:
-        """Nats per target token, person by person; the options are for all, or one for each."""
+        """Nats per target token of each person; one router for all, or one per person."""
         each = options if isinstance(options, Sequence) else [options] * len(self.users)
         found = [self._one(number, one) for number, one in enumerate(each)]
         self.setting.say(f"{self.name}, {each[0].name}: {np.mean(found):.3f}, {len(self.known)} assemblies")
@@ -104,7 +104,7 @@ class _Losses:
 
 
 def _lines(measured: _Losses, conditions: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Per router a loss under each condition."""
+    """Each router's loss under each condition."""
     return {
         f"perpcs:{router}": {
             "nll": [summary(measured.of(make_router(router, **condition))) for condition in conditions]
@@ -161,7 +161,7 @@ def _choices(measured: _Losses) -> list[dict[str, Any]]:
 
 
 def _all_but(ids: Sequence[str], kept: Sequence[int]) -> tuple[str, ...]:
-    """The ids of everybody else."""
+    """The ids of all other sharers."""
     here = {int(number) for number in kept}
     return tuple(id for number, id in enumerate(ids) if number not in here)
 

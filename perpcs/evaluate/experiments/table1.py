@@ -1,4 +1,4 @@
-"""Methods x tasks on held-out people, with intervals and controls: the table that a paper would begin with.
+"""Methods x tasks on held-out people, with intervals and controls: the main table of the Results page.
 
 A stored ``evaluate_TASK.json`` that was made with this very pool is taken as it is; otherwise the task is evaluated now
 and stored. Texts are kept for made-up people only, a few queries a person, so that a number can be looked into.
@@ -31,15 +31,15 @@ METHODS = (
     *("p2p", "oppu", "wrong:oppu"),
 )
 CONTROLS = ("wrong:", "uniform", "random")
-"""Methods that nobody would use: they show what a number means, and never win."""
+"""Prefixes of controls, which no one would use: they put numbers into perspective and never win."""
 SHUFFLED = ":shuffled"
-"""A method that was given somebody else's profile is a control too."""
+"""Suffix of a method that was given somebody else's profile: a control too."""
 LOWER = ("nll", "mae")
-"""Measures of which less is better."""
+"""Measures for which lower is better."""
 STYLE = "style"
-"""How much of the person's style an answer has, see ``perpcs.tasks.task``; text tasks alone have it."""
+"""The share of style traits that an answer has in common with the person (``perpcs.tasks.task``); texts only."""
 EXAMPLES = 3
-"""Queries a person whose texts are kept."""
+"""Queries per person whose texts are stored."""
 
 
 def run(setting: Setting) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _column(setting: Setting, task: Task) -> dict[str, Any]:
 
 
 def _stored(path: Path, pool_hash: str, task: Task) -> dict[str, Any] | None:
-    """The stored evaluation, where it is of this pool and this version of the task."""
+    """The stored evaluation, if it has this pool and this version of the task."""
     try:
         found = json.loads(path.read_bytes())
         fits = found["pool_hash"] == pool_hash and found["task"] == task.name and found["task_version"] == task.version
@@ -101,7 +101,7 @@ def _stored(path: Path, pool_hash: str, task: Task) -> dict[str, Any] | None:
 
 
 def column(stored: Mapping[str, Any], task: Task, file: str, users: Sequence[User] = ()) -> dict[str, Any]:
-    """One task's column from what ``evaluate`` returned.
+    """One task's column from a result of ``evaluate``.
 
     Args:
         users: the people, where their texts may be shown; else no examples are kept.
@@ -134,7 +134,7 @@ def column(stored: Mapping[str, Any], task: Task, file: str, users: Sequence[Use
 
 
 def person_values(task: Task, people: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Every person's own measures, as far as the stored rows tell: likelihood always, the metric where answers were
+    """Every person's measures from the stored rows: likelihood always, the metric if answers were
     kept and everybody has one.
     """
     found: dict[str, list[float]] = {"nll": []}
@@ -152,7 +152,7 @@ def person_values(task: Task, people: Sequence[Mapping[str, Any]]) -> dict[str, 
 def best_of(
     cells: Mapping[str, Mapping[str, Any]], values: Mapping[str, Mapping[str, Sequence[float]]], measure: str
 ) -> str:
-    """The method that is ahead of every other one by an interval that excludes 0; empty where there is none.
+    """The method that is ahead of every other by an interval that excludes 0; empty if there is none.
 
     Differences are paired, person by person, where the people's own values are known; else two intervals that touch
     count as no difference. Controls take no part.
@@ -212,7 +212,7 @@ def _examples(
 
 
 def _same(user: User | None, person: Mapping[str, Any]) -> bool:
-    """Whether a person is the one who was evaluated, by all that the stored rows tell."""
+    """Whether the stored rows agree with this person."""
     if user is None or len(user.history) != person["history"]:
         return False
     golds = {query.id: query.gold for query in user.queries}
@@ -234,7 +234,7 @@ EXPERIMENT = Experiment("Which method answers best on which task, and how sure i
 
 SEPARATION_METHODS = ("base", "rag", "rag:4", "perpcs:gate", "oppu", "wrong:oppu")
 MUST = ("rag:4", "oppu")
-"""What must be apart from the base model. RAG shows four items: where several labels fit, one tells little."""
+"""Methods that should be apart from the base model. RAG shows four items, because one item says little of a label."""
 
 
 def run_separation(setting: Setting) -> dict[str, Any]:
