@@ -460,7 +460,7 @@ def test_the_front_holds_who_is_beaten_by_nobody():
     assert [point.method for point in front(points, "nll", "seconds")] == ["rag", "oppu", "perpcs:fit"]
     assert pareto_title(points, "nll", "seconds").endswith("better than RAG; OPPU or Per-Pcs (fit)")
     figure = pareto_figure(tuple(points), "nll", "bytes")
-    assert {trace.name for trace in figure.data} >= {"Base model", "Per-Pcs (fit)", "OPPU", "RAG"}
+    assert {trace.name for trace in figure.data} >= {"Base model", "fit", "OPPU", "RAG"}
     assert all(x > 0 for trace in figure.data for x in trace.x), "0 has a place on a logarithmic axis"
     assert figure.layout.yaxis.autorange == "reversed", "upwards is better"
 
@@ -499,8 +499,9 @@ def test_names_of_variants():
     assert method_name("perpcs:fit+own+rag") == "Per-Pcs (fit+own) + RAG"
     assert method_name("perpcs:newton") == method_name("perpcs") == "Per-Pcs + Newton weights"
     assert method_name("perpcs:paper") == "Per-Pcs (gates, as published)"
-    assert [brief_name(name) for name in ("perpcs:gate", "wrong:perpcs", "oppu:best")] == [
+    assert [brief_name(name) for name in ("perpcs:gate", "wrong:perpcs", "perpcs:from_base", "oppu:best")] == [
         "distilled gates",
         "Newton weights, wrong user",
+        "Newton from base",
         "OPPU, best",
     ]

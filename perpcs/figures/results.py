@@ -50,6 +50,7 @@ _MARKS = {
     "prototype": "square",
     "gradient": "triangle-up",
     "newton": "circle",
+    "from_base": "circle-open",
     "fit": "hexagon",
     "fit+own": "star",
 }
@@ -82,7 +83,8 @@ def brief_name(method: str) -> str:
     wrong, plain = method.startswith("wrong:"), method.removeprefix("wrong:")
     if plain.partition(":")[0] != "perpcs":
         return method_name(method)
-    return short_name(plain.partition(":")[2]) + (", wrong user" if wrong else "")
+    name = short_name(plain.partition(":")[2]).replace("weights from the base model", "from base")
+    return name + (", wrong user" if wrong else "")
 
 
 def ours_among(methods: Iterable[str]) -> str:
@@ -181,7 +183,7 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
                     "symbol": mark_of(point.method),
                     "line": {"width": 1, "color": INK[dark]},
                 },
-                name=name,
+                name=brief_name(point.method),
                 hovertemplate=(
                     f"<b>{name}</b><br>{point.mean:.3f} [{point.low:.3f}, {point.high:.3f}] {unit}<br>"
                     f"{text(cost_of(point, cost))} per person<extra></extra>"
@@ -190,7 +192,9 @@ def pareto_figure(points: tuple[Point, ...], measure: str, cost: Cost, *, dark: 
         )
     high = max([*costs, zero])
     ticks = _ticks(least, high)
-    frame(figure, dark, 360)
+    frame(figure, dark, 330 + 11 * len(points))
+    under = {"y": -0.2, "yanchor": "top", "entrywidth": 0.48, "entrywidthmode": "fraction"}  # two columns
+    figure.update_layout(legend=under)
     figure.update_xaxes(
         type="log",
         title_text=f"{'bytes stored per' if cost == 'bytes' else 'seconds to prepare a'} person",

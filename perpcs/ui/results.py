@@ -232,7 +232,7 @@ def table_panel(engine: "Engine", record: Studio) -> None:
             PerpcsError("results/quality/table1.json contains no task.", f"Make it again with: {finding.command}.")
         )
         return
-    _settle(record, found)
+    _settle(record, found, engine.pool.manifest.tasks[0].task)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.html(f"<h2>{escape(table_title(found))}</h2>", width="content")
         remember("measure", record.measure)
@@ -272,10 +272,10 @@ def table_title(found: tuple[Column, ...]) -> str:
     return "Methods and tasks"
 
 
-def _settle(record: Studio, found: tuple[Column, ...]) -> None:
-    """Make sure that the open cell exists, whatever the link says; the first one is of the visitor's task."""
+def _settle(record: Studio, found: tuple[Column, ...], first: str) -> None:
+    """Make sure that the open cell exists, whatever the link says; without a link it is of the visitor's task."""
     task, method = record.result
-    column = next((one for wanted in (task, record.task) for one in found if one.task == wanted), found[0])
+    column = next((one for wanted in (task, record.task, first) for one in found if one.task == wanted), found[0])
     if column.task != task or method not in column.cells:
         ours = [name for name in column.cells if name.startswith("perpcs")]
         record.result = (column.task, next((m for m in (*figures.OURS, *ours, *column.cells) if m in column.cells), ""))
