@@ -108,6 +108,13 @@ def pause_in(work):
     return max(pauses)
 
 
+def plain_python():
+    """A second of work that holds other threads no longer than the interpreter does anyway."""
+    until = time.thread_time() + 1
+    while time.thread_time() < until:
+        sum(range(1000))
+
+
 def test_a_long_file_gives_other_threads_their_turn():
     """No call into C holds them all for long while a text is read, and a document decoded."""
     lines = "\n".join(["some words of a file => and an answer"] * 250_000)
@@ -115,7 +122,7 @@ def test_a_long_file_gives_other_threads_their_turn():
     decoded = []  # dropping it is another matter: docs/SECURITY.md
     for work in (lambda: look(lines), lambda: decoded.append(clean.in_time(read_document)(document))):
         for _ in range(5):  # the machine may be busy
-            if pause_in(work) < 0.05:
+            if pause_in(work) < max(0.05, 2 * pause_in(plain_python)):  # the scheduler alone may pause as long
                 break
         else:
             pytest.fail("other threads had to wait")
