@@ -99,12 +99,12 @@ def summary(results: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _signed(numbers: dict[str, float] | None) -> str:
-    """A difference with its interval, bold where the interval lies wholly below 0."""
+def _signed(numbers: dict[str, float] | None, either: bool = False) -> str:
+    """A difference with its interval, bold if the interval lies below 0, or on either side of it."""
     if not numbers:
         return ""
     text = f"{numbers['mean']:+.3f} ({numbers['low']:+.3f} to {numbers['high']:+.3f})"
-    return f"**{text}**" if numbers["high"] < 0 else text
+    return f"**{text}**" if numbers["high"] < 0 or (either and numbers["low"] > 0) else text
 
 
 def history_table(result: dict[str, Any]) -> list[str]:
@@ -169,19 +169,11 @@ def peftu_table(result: dict[str, Any]) -> list[str]:
         lines += [f"| method | {' | '.join(head)} | trained numbers, bytes |", "|" + "---|" * (len(head) + 2)]
         for name, row in found["methods"].items():
             minus = (row.get(f"minus_{other}", {}).get("accuracy") for other in ("zero_shot", "wrong", "prior"))
-            cells = [_interval(row["accuracy"]), *map(_signed_either, minus), _mean(row["nats"])]
+            cells = [_interval(row["accuracy"]), *(_signed(one, either=True) for one in minus), _mean(row["nats"])]
             costs = f"{row['trained']:,}, {row['kept_bytes']:,}" if "kept_bytes" in row else ""
             lines.append(f"| {title_of(name)} | {' | '.join(cells)} | {costs} |")
         lines.append("")
     return lines
-
-
-def _signed_either(numbers: dict[str, float] | None) -> str:
-    """A difference with its interval, bold if the interval excludes 0."""
-    if not numbers:
-        return ""
-    text = f"{numbers['mean']:+.3f} ({numbers['low']:+.3f} to {numbers['high']:+.3f})"
-    return f"**{text}**" if numbers["low"] > 0 or numbers["high"] < 0 else text
 
 
 def _shown(name: str) -> str:

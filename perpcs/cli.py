@@ -10,7 +10,6 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +270,7 @@ def run_export(options: argparse.Namespace) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     from perpcs.data import read_users
-    from perpcs.data.lamp_files import with_others
+    from perpcs.data.lamp_files import newest, with_others
     from perpcs.evaluate.experiments import stamp
     from perpcs.evaluate.metrics import without_texts, write_predictions
     from perpcs.evaluate.protocol import evaluate
@@ -288,7 +287,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.limit:
         users = users[: options.limit]
     if options.items:
-        users = [replace(user, history=user.history[-options.items :]) for user in users]
+        users = newest(users, options.items)
     out, pool = Path(options.out), Pool(pool_folder(options.pool))
     try_writing(out)
     if options.predictions:

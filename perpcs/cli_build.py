@@ -210,10 +210,9 @@ def _run(options: argparse.Namespace, pool_folder: Callable[[str], Path]) -> Non
     from perpcs.pool.store import Pool
 
     experiment = get_experiment(options.name)
-    if options.people < 1:
-        raise PerpcsError(f"--people is {options.people}.", "Use a whole number of at least 1.")
-    if options.items is not None and options.items < 1:
-        raise PerpcsError(f"--items is {options.items}.", "Use a whole number of at least 1.")
+    for name, count in (("people", options.people), ("items", options.items)):
+        if count is not None and count < 1:
+            raise PerpcsError(f"--{name} is {count}.", "Use a whole number of at least 1.")
     pool = Pool(pool_folder(options.pool))
     for name in options.task or ():
         pool.task(name)

@@ -98,6 +98,15 @@ def test_a_history_is_cut_to_its_newest_items_and_asked_the_same(pool, tmp_path,
     assert nll["base"][0] == pytest.approx(mine, rel=1e-6), "the same likelihood as in every table"
 
 
+def test_cut_histories_are_those_of_evaluate(pool, tmp_path):
+    """A citation's other reference is drawn from whole histories, so people are cut after it."""
+    write_town(tmp_path, seed=1, users=3, tasks=["LaMP_1"])
+    whole, _ = Setting(pool, "tiny", ("LaMP_1",), users=tmp_path).people_of("LaMP_1")
+    cut, _ = Setting(pool, "tiny", ("LaMP_1",), users=tmp_path, items=2).people_of("LaMP_1")
+    assert [user.history for user in cut] == [user.history[-2:] for user in whole]
+    assert [user.queries for user in cut] == [user.queries for user in whole]
+
+
 def test_a_result_names_the_command_that_makes_it_again(pool):
     tasks = tuple(part.task for part in pool.manifest.tasks)
     assert command_of("cost", Setting(pool, "mine", tasks)) == "perpcs experiment cost --pool mine"

@@ -258,6 +258,11 @@ def answer_of(gold: str, task: Task) -> str:
     return task.read_answer(whole_stars(text) if task.kind == "rating" else text)
 
 
+def newest(users: Sequence[User], items: int) -> list[User]:
+    """The users with only the newest so many items of each history."""
+    return [replace(user, history=user.history[-items:]) for user in users]
+
+
 # ---- citations -------------------------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,8 @@ _MARKS = {
     "fit": "hexagon",
     "fit+own": "star",
 }
+_BRIEF = {"from_base": "Newton from base"}
+"""Names for legends, if the usual one is too long."""
 UNITS = {"nll": "nats per target token", "mae": "MAE, stars", "rouge-L": "ROUGE-L"}
 OURS = ("perpcs", "perpcs:newton", "perpcs:fit", "perpcs:gate", "perpcs:paper")
 """Possible names of the default method in a result, in order of preference."""
@@ -83,8 +85,8 @@ def brief_name(method: str) -> str:
     wrong, plain = method.startswith("wrong:"), method.removeprefix("wrong:")
     if plain.partition(":")[0] != "perpcs":
         return method_name(method)
-    name = short_name(plain.partition(":")[2]).replace("weights from the base model", "from base")
-    return name + (", wrong user" if wrong else "")
+    variant = plain.partition(":")[2]
+    return _BRIEF.get(variant, short_name(variant)) + (", wrong user" if wrong else "")
 
 
 def ours_among(methods: Iterable[str]) -> str:

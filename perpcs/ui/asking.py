@@ -342,11 +342,11 @@ def _verdict(asked: Asked, column: Column) -> str:
 
 
 def _facts(answer: Answer) -> str:
+    first, whole = seconds_text(answer.first_token_seconds), seconds_text(answer.seconds)
     timed = answer.first_token_seconds is not None  # stored answers are not: many were written in one batch
     rows = (
         ("tokens", f"{answer.tokens}"),
-        *((("first token", seconds_text(answer.first_token_seconds)),) if timed else ()),
-        *((("whole answer", seconds_text(answer.seconds)),) if timed else ()),
+        *((("first token", first), ("whole answer", whole)) if timed else ()),
         ("stored per person", bytes_text(answer.bytes_stored)),
         ("preparation", seconds_text(answer.prepare_seconds)),
         ("exposes personal text", "yes" if answer.text_leaves else "no"),

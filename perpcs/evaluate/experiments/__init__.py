@@ -28,7 +28,7 @@ from typing import Any
 
 from perpcs import __version__
 from perpcs.data import TARGETS, people_file, read_users, task_folder
-from perpcs.data.lamp_files import with_others
+from perpcs.data.lamp_files import newest, with_others
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError, unknown
 from perpcs.evaluate.findings import KIND
@@ -85,8 +85,8 @@ class Setting:
         users = self.users
         files = {} if users is None else {task: people_file(task_folder(users, task), TARGETS) for task in self.tasks}
         found = {task: hash_file(file) for task, file in files.items() if file.exists()}
-        asked = {"pool_hash": self.pool.hash, "people": self.people, "seed": self.seed, "users": found}
-        return asked | ({} if self.items is None else {"items": self.items})
+        asked = {"people": self.people, "seed": self.seed, "items": self.items, "users": found}
+        return {"pool_hash": self.pool.hash, **asked}
 
     @cached_property
     def _parts(self) -> dict[str, Any]:
@@ -116,9 +116,8 @@ class Setting:
         """
         if self.users is not None:
             found = read_users(people_file(task_folder(self.users, task), TARGETS), get_task(task))
-            if self.items is not None:
-                found = [replace(user, history=user.history[-self.items :]) for user in found]
-            return with_others(get_task(task), found), {}
+            found = with_others(get_task(task), found)
+            return found if self.items is None else newest(found, self.items), {}
         if not self.town:
             raise PerpcsError(
                 f"The pool {self.pool.manifest.name!r} is not of the small town, so nobody can be made up for it.",

@@ -13,7 +13,6 @@ have enough items for the largest size that half of them reach.
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from perpcs.assembly.assemble import assemble
 from perpcs.assembly.record import quantised_size
 from perpcs.assembly.router import Router
 from perpcs.assembly.routers import PRESETS, make_router
+from perpcs.data.lamp_files import newest
 from perpcs.data.smalltown import make_people
 from perpcs.errors import PerpcsError
 from perpcs.evaluate.experiments import Experiment, Setting, machine
@@ -144,7 +144,7 @@ def _history_column(setting: Setting, name: str) -> dict[str, Any]:
     users, sizes = _people(setting, name)
     rows: dict[str, list[list[float]]] = {method: [] for method in HISTORY_METHODS}
     for size in sizes:
-        cut = [replace(user, history=user.history[-size:]) for user in users]
+        cut = newest(users, size)
         ready: dict[str, Any] = {}
         for method in HISTORY_METHODS:
             plain = parse(method).plain
