@@ -5,14 +5,17 @@
 tweets       12 short texts of an example person, from the click to the record; by the default router and by the gates
 headlines    40 headlines, the same
 forward      a plain forward pass of the base model over the same tokens, without head, for each
+file         a file of 10 MB: seconds to read, the longest turn that reading takes from other threads, and that of plain
+             Python
 six          six methods asked at once, prepared before: seconds to the first token and to the last
 memory       the largest size of this process, in MB
 """
 
 import argparse
 import resource
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +23,7 @@ import torch
 from benchmarks.common import DEFAULT_POOL, SPEED, about, write_result
 from perpcs.assembly.routers import PRESETS
 from perpcs.cli import pool_folder
+from perpcs.data import look
 from perpcs.model.likelihood import encode_pair, length_batches, pad_right
 from perpcs.serve.engine import Engine
 from perpcs.tasks import Item, get_task
@@ -47,10 +51,11 @@ def main() -> None:
             "gates": assembled(engine, task, items, "paper"),
             "forward": plain_pass(engine, task, items),
         }
+    result["file"] = reading()
     result["six"] = side_by_side(engine)
     result["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     write_result(options.out, result)
-    print({key: result[key] for key in ("tweets", "headlines", "six", "memory")})
+    print({key: result[key] for key in ("tweets", "headlines", "file", "six", "memory")})
 
 
 def assembled(engine: Engine, task: str, items: Sequence[Item], preset: str) -> float:
@@ -69,6 +74,41 @@ def plain_pass(engine: Engine, task: str, items: Sequence[Item]) -> float:
     for rows in length_batches([len(one.ids) for one in encoded], 8192):
         base.model.model(input_ids=pad_right([encoded[row].ids for row in rows], base.pad, base.device))
     return round(time.perf_counter() - began, 2)
+
+
+def reading() -> dict[str, float]:
+    """Seconds to read a file of 10 MB, and the longest turns that its reading and plain Python take."""
+    lines = "\n".join(["some words of a file => and an answer"] * 250_000)
+    began = time.thread_time()
+    turn = longest_turn(lambda: look(lines))
+    return {"seconds": round(time.thread_time() - began, 2), "turn": turn, "python": longest_turn(plain_python)}
+
+
+def longest_turn(work: Callable[[], object]) -> float:
+    """The most seconds that this thread works, by its own clock, before a second thread has its turn."""
+    clock, ended, turns = time.pthread_getcpuclockid(threading.get_ident()), threading.Event(), [0.0]
+
+    def watch() -> None:
+        last = time.clock_gettime(clock)
+        while not ended.is_set():
+            time.sleep(0.001)
+            now = time.clock_gettime(clock)
+            turns.append(now - last)
+            last = now
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    work()
+    ended.set()
+    watcher.join()
+    return round(max(turns), 4)
+
+
+def plain_python() -> None:
+    """A second of work that holds other threads no longer than the interpreter does anyway."""
+    until = time.thread_time() + 1
+    while time.thread_time() < until:
+        sum(range(1000))
 
 
 def side_by_side(engine: Engine) -> dict[str, float]:

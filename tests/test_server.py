@@ -2,10 +2,13 @@
 
 import asyncio
 import gc
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -195,6 +198,25 @@ bootstrap._print_url(False)
 assert not asked, asked
 print("asked nobody")
 """
+
+
+def test_told_to_end_the_server_is_told_again_until_it_waits_no_longer(monkeypatch):
+    """Uvicorn ends at once when Ctrl-C comes after another signal; before, it waits for every connection."""
+    monkeypatch.setattr(server, "PATIENCE", 0.05)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = []
+    try:
+        for number in before:
+            signal.signal(number, lambda number, frame: heard.append(number))
+        server.end_when_told()
+        os.kill(os.getpid(), signal.SIGTERM)
+        until = time.monotonic() + 30
+        while signal.SIGINT not in heard and time.monotonic() < until:
+            time.sleep(0.01)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert heard[:2] == [signal.SIGTERM, signal.SIGINT]
 
 
 def test_no_name_outside_is_looked_up():

@@ -1,8 +1,12 @@
-"""What Streamlit's server does otherwise here: it ends closed sessions by the clock, and asks nobody outside.
+"""What Streamlit does otherwise here: closed sessions end by the clock, the server ends when it is told to, and
+nobody outside is asked.
 
 Streamlit keeps the session of a closed tab for ``server.disconnectedSessionTTL`` seconds, in case the connection comes
 back, but looks at the clock only when somebody else comes or goes, and then drops a session without shutting it down,
 so that its uploaded files stay. Here its storage of closed sessions is replaced by one with an alarm.
+
+Told to end, it waits for every open connection, and one that a browser has left half closed keeps it for ever. Here it
+waits a few seconds.
 
 For the address that it prints, and whenever it refuses a foreign origin, it asks a service of another company for this
 computer's address in the internet. Here it never does.
@@ -10,11 +14,15 @@ computer's address in the internet. Here it never does.
 
 import asyncio
 import gc
+import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Lock
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from starlette.formparsers import MultiPartParser
@@ -23,10 +31,14 @@ from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.session_manager import SessionInfo, SessionStorage
 
+Handler = Callable[[int, FrameType | None], Any]
+
 MOST = 128
 """Sessions of closed tabs that are kept at once; of more, the oldest end at once."""
 LATE = 10.0
 """Seconds by which a session may outlive its time."""
+PATIENCE = 3.0
+"""Seconds that a server which is told to end waits for its connections."""
 LOADED = Event()
 """Set when the server has opened its first pool: what exists then stays for as long as the server runs."""
 
@@ -132,6 +144,30 @@ async def end_closed(runtime: Runtime, closed: Closed) -> None:
         if LOADED.is_set() and not gc.get_freeze_count():
             gc.freeze()
             frozen = {info.session.id for info in runtime._session_mgr.list_sessions()}
+
+
+def end_when_told() -> None:
+    """Have SIGTERM and Ctrl-C end the server within ``PATIENCE`` seconds.
+
+    Uvicorn, which serves the app, takes a second Ctrl-C as the order to wait no longer: it is given one.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled, as in a test
+        return
+    insist = threading.Timer(PATIENCE, lambda: os.kill(os.getpid(), signal.SIGINT))
+    insist.daemon = True
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gentle = signal.getsignal(number)
+        if callable(gentle):
+            signal.signal(number, _insisting(gentle, insist))
+
+
+def _insisting(gentle: Handler, insist: threading.Timer) -> Handler:
+    def handle(number: int, frame: FrameType | None) -> None:
+        gentle(number, frame)
+        if insist.ident is None:  # the first signal
+            insist.start()
+
+    return handle
 
 
 def ask_nobody() -> None:
