@@ -89,6 +89,13 @@ KILLS = int(os.environ.get("PERPCS_KILLS", "1"))
 """Kills at random times."""
 
 
+PRELOADED = [
+    *("perpcs.pool.from_data", "perpcs.serve.complete", "sklearn.cluster", "torch._dynamo"),
+    *("transformers.models.llama.modeling_llama", "transformers.models.bert.modeling_bert"),
+]
+"""What takes a build seconds to import."""
+
+
 @pytest.mark.timeout(900)
 def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(
     tiny_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,7 +106,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(
     base, data = tiny_town.parent / "base", tiny_town.parent / "data"
     calm, disturbed, random = tmp_path / "calm", tmp_path / "disturbed", np.random.default_rng()
     context = multiprocessing.get_context("forkserver")  # each build is a process of its own, which starts at once
-    context.set_forkserver_preload(["perpcs.pool.from_data", "perpcs.serve.complete", "umap", "sklearn.cluster"])
+    context.set_forkserver_preload(PRELOADED)
 
     def build(folder: Path, until: Callable[[str], bool]) -> str:
         """Run the command, and kill it when what it has said so far says so; what it said."""

@@ -147,7 +147,8 @@ def point_histories(histories: Sequence[Sequence[Item]]) -> list[Sequence[Item]]
 # ---- candidates ------------------------------------------------------------------------------------------------------
 
 
-UMAP_FROM = 5
+UMAP_FROM = 15
+"""Fewest people that a map is made of by UMAP, which looks at 15 neighbours of each."""
 _WORD = re.compile(r"[a-z][a-z'-]{2,}")
 
 
@@ -217,7 +218,7 @@ def most_active(
 def lay_out(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     """A 2-D map by UMAP, scaled into -1..1: (people, 2). Made when a pool is built and stored, never while serving.
 
-    Fewer than ``UMAP_FROM`` people have no neighbourhoods: they lie along their two principal components.
+    Fewer than ``UMAP_FROM`` people are all neighbours of each other: they lie along their two principal components.
     """
     if len(embeddings) < UMAP_FROM:
         centred = embeddings - embeddings.mean(axis=0)
@@ -231,7 +232,7 @@ def lay_out(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
             warnings.simplefilter("ignore")
             from umap import UMAP
 
-            reducer = UMAP(n_neighbors=min(15, len(embeddings) - 1), random_state=seed, n_jobs=1, init="pca")
+            reducer = UMAP(n_neighbors=min(UMAP_FROM, len(embeddings) - 1), random_state=seed, n_jobs=1, init="pca")
             places = reducer.fit_transform(embeddings)
     places = places - (places.max(0) + places.min(0)) / 2
     return places / max(float(np.abs(places).max()), 1e-9)
