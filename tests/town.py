@@ -51,7 +51,7 @@ def build(folder: Path) -> Path:
 
 def write_data(data: Path) -> None:
     """Base users, candidates and two example people of every task, in the files that ``perpcs build`` reads."""
-    write_pool_people(data, seed=SEED, base_users=30, candidates=12, tasks=TASKS, history=(10, 16))
+    write_pool_people(data, seed=SEED, base_users=20, candidates=10, tasks=TASKS, history=(10, 13))
     for task in TASKS:
         people = make_people(task, seed=SEED, count=2, split="target")
         rows = [
