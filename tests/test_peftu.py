@@ -17,7 +17,7 @@ from torch import nn
 from perpcs.errors import PerpcsError
 from perpcs.model.basis import adapted, watch_attention
 from perpcs.peftu import assembled
-from perpcs.peftu.experiment import PIECES, Settings, TaskRun, run_peftu
+from perpcs.peftu.experiment import Settings, TaskRun, run_peftu
 from perpcs.peftu.modules import METHODS, at_positions, get_method, shape_of
 from perpcs.peftu.scorer import Rows, Scorer
 from perpcs.peftu.tasks import (
@@ -33,6 +33,7 @@ from perpcs.peftu.tasks import (
     town_readers,
 )
 from perpcs.peftu.training import Own, TrainSettings, best_share, label_probs, losses, named, scores, train_people
+from perpcs.schema import PIECE_KINDS
 
 TOWN = get_peft_task("smalltown")
 CLOSE = {"atol": 1e-9, "rtol": 1e-9}
@@ -282,7 +283,7 @@ def test_a_method_is_one_class_and_one_line(base, monkeypatch):
 # ---- pieces of other people ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PIECES)
+@pytest.mark.parametrize("name", PIECE_KINDS)
 def test_mixed_pieces_are_the_base_model_at_zero_one_person_at_one_and_rows_are_independent(name, base):
     method, scorer = METHODS[name], scorer_of(base)
     shape, size = shape_of(scorer), 2 if name != "ia3" else 1
@@ -320,7 +321,7 @@ def test_a_person_is_never_assembled_from_their_own_module(base):
     np.testing.assert_allclose(found.sum(1), 1, atol=0.02)  # a softmax at each position, rounded to bytes
 
 
-@pytest.mark.parametrize("name", PIECES)
+@pytest.mark.parametrize("name", PIECE_KINDS)
 def test_newton_lowers_the_loss_by_what_others_learned(name, base):
     method, scorer = METHODS[name], scorer_of(base, first_layer=0)
     shape, size = shape_of(scorer), 2 if name != "ia3" else 1

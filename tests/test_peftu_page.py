@@ -122,18 +122,16 @@ def test_the_page_has_the_part_and_two_choices_of_measure(folder):
     assert any("two different measures" in one.proto.body for one in app.get("html"))
 
 
-def test_every_method_that_is_trained_has_a_place_and_pieces_are_those_of_pools():
-    from perpcs.peftu.experiment import PIECES
+def test_every_method_that_is_trained_has_a_place():
     from perpcs.peftu.modules import METHODS
 
     assert set(figures.KINDS) == set(METHODS)
-    assert figures.PIECES == PIECES == tuple(PIECE_KINDS)
     for kind in METHODS:
         assert any(kind in there for _, there in figures.PLACES)
         assert figures.TITLES[kind] == METHODS[kind].title
     html = figures.layer_html()
     assert html.count("<li>") == sum(len(there) for _, there in figures.PLACES)
-    assert html.count("data-whole") == sum(kind not in PIECES for _, there in figures.PLACES for kind in there)
+    assert html.count("data-whole") == sum(kind not in PIECE_KINDS for _, there in figures.PLACES for kind in there)
 
 
 def test_no_result_no_part(tmp_path, monkeypatch):

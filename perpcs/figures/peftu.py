@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from perpcs.figures.results import csv_text, frame
 from perpcs.figures.style import INK, METHOD_COLOURS, MUTED, OTHER_COLOUR, bytes_text, scrolling, seconds_text
+from perpcs.schema import PIECE_KINDS
 
 TITLES = {
     "zero-shot": "Zero-shot",
@@ -269,8 +270,6 @@ ACTS = {
 }
 """What each method does where it acts."""
 KINDS = tuple(ACTS)
-PIECES = ("lora", "ia3", "adapter", "prefix")
-"""Kinds that a pool may hold, cut into pieces."""
 
 
 def layer_html() -> str:
@@ -288,7 +287,7 @@ def layer_html() -> str:
 
 def _place(place: str, kinds: Sequence[str]) -> str:
     chips = "".join(
-        f'<li><i class="pp-dot" style="--m:{colour_of(kind)}"{"" if kind in PIECES else " data-whole"}></i>'
+        f'<li><i class="pp-dot" style="--m:{colour_of(kind)}"{"" if kind in PIECE_KINDS else " data-whole"}></i>'
         f"<b>{TITLES[kind]}</b> {escape(ACTS[kind])}</li>"
         for kind in kinds
     )

@@ -44,13 +44,12 @@ from perpcs.peftu.training import (
 )
 from perpcs.pool.build import versions
 from perpcs.pool.manifest import read_json
+from perpcs.schema import PIECE_KINDS
 
 SAYS = "Which small personal module is best when the same text has different right answers?"
 MEASURED = ("studemo", "subjectivediscourse_response", "smalltown")
 FARTHER = 3
 """Rates that are tried beyond those of the method, each a third of the lowest or three times the highest."""
-PIECES = ("lora", "ia3", "adapter", "prefix")
-"""Methods whose modules are cut into pieces."""
 PUBLISHED = {
     "source": "Clarke et al., PEFT-U, arXiv 2407.18078",
     "base_model": "flan-t5-base",
@@ -461,7 +460,7 @@ def _read(path: Path) -> list[Tensor]:
 
 def stages(run: TaskRun) -> list[Callable[[], None]]:
     """What is done for a task, in the order of what matters first."""
-    pieces = [METHODS[name] for name in PIECES]
+    pieces = [METHODS[name] for name in PIECE_KINDS]
     defaults = sorted(METHODS.values(), key=lambda m: m.name != "lora")
     steps: list[Callable[[], None]] = [run.references]
     for method in defaults:
