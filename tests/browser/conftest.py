@@ -70,23 +70,30 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def contexts(chromium):
-    """A context for each colour scheme: the second tab of one finds the app's scripts in the cache, compiled."""
-    made = {}
+def context(chromium):
+    """Where all tabs of a file are opened: the second finds the app's scripts in the cache, compiled."""
+    made = chromium.new_context()
+    made.set_default_timeout(60_000)
+    yield made
+    made.close()
 
-    def context(scheme: str):
-        if scheme not in made:
-            made[scheme] = chromium.new_context(color_scheme=scheme)
-            made[scheme].set_default_timeout(60_000)
-        return made[scheme]
 
-    yield context
-    for one in made.values():
-        one.close()
+@pytest.fixture(scope="module")
+def keep_process(context):
+    """Call it with a server's address: a plain page of it stays open, and with it the process of its tabs."""
+    kept = set()
+
+    def keep(url: str) -> None:
+        server = "/".join(url.split("/")[:3])
+        if server not in kept:
+            kept.add(server)
+            context.new_page().goto(f"{server}/_stcore/health")
+
+    return keep
 
 
 @pytest.fixture
-def open_tab(contexts, serve):  # after ``serve``, so that tabs are closed before their server
+def open_tab(context, keep_process, serve):  # after ``serve``, so that tabs are closed before their server
     """Open an address in a fresh tab: ``open_tab(url, width=1280, height=720, scheme="light")``.
 
     When the test ends, every tab must have been free of console errors.
@@ -94,7 +101,9 @@ def open_tab(contexts, serve):  # after ``serve``, so that tabs are closed befor
     tabs, watched = [], Watched()
 
     def open_(url: str, width: int = 1280, height: int = 720, scheme: str = "light", ready: str = ".st-key-statusline"):
-        tab = contexts(scheme).new_page()
+        keep_process(url)
+        tab = context.new_page()
+        tab.emulate_media(color_scheme=scheme)
         tab.set_viewport_size({"width": width, "height": height})
         tabs.append(tab)
         tab.on("console", watched.console)

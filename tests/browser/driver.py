@@ -21,6 +21,7 @@ FLAGS = (
     "--use-gl=swiftshader",
     "--enable-unsafe-swiftshader",
     "--disable-background-networking",
+    "--process-per-site",
 )
 
 

@@ -47,9 +47,9 @@ TWICE = """async ({data, layout}) => {
 
 
 @pytest.fixture(scope="module")
-def plain_page(contexts):
+def plain_page(context):
     """A page with nothing but plotly."""
-    tab = contexts("light").new_page()
+    tab = context.new_page()
     tab.goto("about:blank")
     tab.add_script_tag(path=Path(plotly.__file__).parent / "package_data" / "plotly.min.js")
     yield tab
