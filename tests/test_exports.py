@@ -12,7 +12,8 @@ import pytest
 
 from perpcs.data import look, read_pasted, read_upload
 from perpcs.data.clean import decode, decoded_once, html_to_text, without_markup
-from perpcs.data.exports import READERS
+from perpcs.data.exports import READERS, recognise
+from perpcs.data.exports.given import Given
 from perpcs.data.exports.messages import own_words
 from perpcs.errors import PerpcsError
 from perpcs.tasks import Item, get_task
@@ -74,6 +75,16 @@ def test_other_parts_of_an_x_archive_are_named() -> None:
 
 def note(content: str, to: str = PUBLIC, **more: Any) -> dict[str, Any]:
     return {"type": "Note", "published": "2022-05-01T00:00:00Z", "to": [to], "content": content, **more}
+
+
+def test_json_of_no_site_is_not_looked_at_object_by_object() -> None:
+    unknown = Given(json.dumps([{"words": f"line {number}"} for number in range(20)]))
+    assert recognise(unknown) is None
+    assert "objects" not in vars(unknown)
+    tweet = {"created_at": "2020-01-01", "full_text": "a post", "lang": "en"}
+    known = Given(json.dumps([{"words": "a line"}, tweet]))
+    assert recognise(known) is not None
+    assert "objects" in vars(known)
 
 
 def test_activity_pub_leaves_out_boosts_and_what_is_not_public() -> None:

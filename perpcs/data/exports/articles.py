@@ -96,7 +96,7 @@ class _Decoder(LatexDecodingMiddleware):
 _DECODER = _Decoder(allow_inplace_modification=False)
 
 
-@of_json
+@of_json('"abstract"', '"summary"')
 def papers_json(given: Given) -> History | None:
     """Lists of papers as JSON: CSL (Zotero, Crossref), Semantic Scholar, arXiv, and what has title and abstract."""
     entries = [(found, _paper(found.value)) for found in given.objects]
@@ -209,7 +209,7 @@ def _reviews(
     return History(f"{site} reviews", rows(), left_out)
 
 
-@of_json
+@of_json('"properties"', '"review"')
 def google_reviews(given: Given) -> History | None:
     """Reviews.json of Google Takeout: those of places (Maps) and those of apps (Play)."""
     reviews = [(found, _google(found.value)) for found in given.objects]

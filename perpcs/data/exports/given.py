@@ -323,14 +323,21 @@ def left_out_note(left_out: Counter[str]) -> str:
 Reader = Callable[[Given], History | None]
 
 
-def of_json(read: Reader) -> Reader:
-    """A reader that sees only JSON, and scripts that assign some."""
+def of_json(*marks: str) -> Callable[[Reader], Reader]:
+    """A reader that sees only scripts that assign JSON, and JSON in whose text one of ``marks`` stands; no marks = all.
 
-    @wraps(read)
-    def only_json(given: Given) -> History | None:
-        return read(given) if given.is_json or given.script else None
+    Every file that a reader knows has one of its marks. To search a text is much quicker than to look at each object.
+    """
 
-    return only_json
+    def decorate(read: Reader) -> Reader:
+        @wraps(read)
+        def only_json(given: Given) -> History | None:
+            marked = not marks or any(mark in given.text for mark in marks)
+            return read(given) if given.script or (marked and given.is_json) else None
+
+        return only_json
+
+    return decorate
 
 
 def of_table(*headers: tuple[str, ...]) -> Callable[[Callable[[Iterator[Row]], History | None]], Reader]:
@@ -363,7 +370,7 @@ def of_text(opens: Callable[[str], object]) -> Callable[[Reader], Reader]:
 # ---- data frames -----------------------------------------------------------------------------------------------------
 
 
-@of_json
+@of_json()
 def data_frame(given: Given) -> History | None:
     """The rows of a frame whose columns name fields that we know."""
     document = given.document

@@ -101,7 +101,7 @@ def _messages(text: str) -> Iterator[tuple[int, str, str]]:
         yield line, when, "\n".join(lines)
 
 
-@of_json
+@of_json('"sender_name"', '"from"', '"actor"', '"ts"', '"creator"', '"author"')
 def chat_json(given: Given) -> History | None:
     """JSON of Telegram, Messenger and Instagram, Discord, Slack and Google Chat."""
     said = [(found, _said(found.value)) for found in given.objects]

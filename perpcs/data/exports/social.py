@@ -24,7 +24,7 @@ _YTD_POSTS = ("tweet", "tweets", "community_tweet", "note_tweet")
 # ---- X -------------------------------------------------------------------------------------------------------------
 
 
-@of_json
+@of_json('"created_at"', '"edit_history_tweet_ids"', '"conversation_id"')
 def x_archive(given: Given) -> History | None:
     """``tweets.js`` of an X or Twitter archive, with or without its assignment, and tweets as the API gives them."""
     named = _YTD.fullmatch(given.script)
@@ -69,7 +69,7 @@ def _answers(tweet: dict[str, Any]) -> str:
 # ---- ActivityPub ---------------------------------------------------------------------------------------------------
 
 
-@of_json
+@of_json('"content"', '"actor"', '"visibility"')
 def activity_pub(given: Given) -> History | None:
     """``outbox.json`` of Mastodon and of other ActivityPub servers, and lists of their notes."""
     posts = [found for found in given.objects if _is_activity(found.value)]
@@ -137,7 +137,7 @@ def _is_public(note: dict[str, Any], activity: dict[str, Any]) -> bool:
 # ---- Bluesky -------------------------------------------------------------------------------------------------------
 
 
-@of_json
+@of_json('"app.bsky.')
 def bluesky(given: Given) -> History | None:
     """Records of a Bluesky repository: as listed with uri and value, alone, or within an author's feed."""
     records = [(found, _record(found.value)) for found in given.objects]
@@ -173,7 +173,7 @@ def reddit_request(table: Iterator[Row]) -> History | None:
     return _reddit(table)
 
 
-@of_json
+@of_json('"subreddit"')
 def reddit_api(given: Given) -> History | None:
     """Comments and posts as Reddit's API gives them."""
     entries = [each for each in given.objects if "subreddit" in _reddit_data(each.value)]
@@ -216,7 +216,7 @@ def _reddit_data(value: dict[str, Any]) -> dict[str, Any]:
 # ---- Facebook, Instagram, Threads ----------------------------------------------------------------------------------
 
 
-@of_json
+@of_json('timestamp"', '"string_map_data"')
 def meta(given: Given) -> History | None:
     """Posts and comments of Facebook's, Instagram's and Threads' archives, whose UTF-8 is encoded twice."""
     posts = [(found, _meta_texts(found.value)) for found in given.objects]
