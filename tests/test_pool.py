@@ -315,6 +315,22 @@ def test_too_few_or_too_like_candidates_are_refused(no_map):
         choose_sharers(np.ones((5, 3), dtype=np.float32), [[Item("a")]] * 5, 3)
 
 
+@pytest.mark.parametrize("each", [4, 10])
+def test_two_kinds_of_people_lie_apart_on_the_map(each: int) -> None:
+    """By principal components where people are few, by UMAP where they are many; the same at every call."""
+    assert 2 * 4 < select.UMAP_FROM <= 2 * 10
+    random = np.random.default_rng(0)
+    embeddings = random.normal(0, 0.1, (2 * each, 12)).astype(np.float32)
+    embeddings[each:, 0] += 5
+    places = select.lay_out(embeddings, seed=3)
+    np.testing.assert_array_equal(places, select.lay_out(embeddings, seed=3))
+    assert places.shape == (2 * each, 2)
+    assert np.abs(places).max() == pytest.approx(1)
+    ones, others = places[:each], places[each:]
+    spread = max(np.linalg.norm(group - group.mean(0), axis=1).mean() for group in (ones, others))
+    assert np.linalg.norm(ones.mean(0) - others.mean(0)) > 3 * spread
+
+
 def test_a_word_of_fewer_than_three_people_names_no_cluster():
     histories = [
         [Item("secret plan boats")],
