@@ -92,7 +92,6 @@ def test_startup_benchmark_writes_its_numbers(tiny_pool_with_examples, tmp_path,
     from benchmarks import startup
 
     out = tmp_path / "startup.json"
-    monkeypatch.setattr(startup, "PAGES", {name: startup.PAGES[name] for name in ("overview", "assemble")})
     run_main(monkeypatch, startup, "--pool", tiny_pool_with_examples, "--runs", 1, "--out", out)
     result = json.loads(out.read_text())
     check_head(result, "startup")

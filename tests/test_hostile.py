@@ -32,7 +32,7 @@ def seconds(text):
 def test_reading_time_grows_with_the_text_and_not_with_its_square():
     """Four times the text takes four times the time; sixteen times would mean a search that begins again and again."""
     slow = []
-    for (name, short), (_, long) in zip(texts(5_000), texts(20_000), strict=True):
+    for (name, short), (_, long) in zip(texts(10_000), texts(40_000), strict=True):
         for _ in range(3):  # the collector of what is no longer used may come in between
             first, second = seconds(short), seconds(long)
             if second <= 9 * first + 0.15:

@@ -98,6 +98,8 @@ def test_a_closed_tab_leaves_no_text_in_the_server(counted, open_tab, tmp_path):
 
     tab.close()
     other.close()
+    time.sleep(1)
+    assert live()[0] > 0  # a reload within the time finds it again
     until = time.monotonic() + SECONDS + 60
     time.sleep(2 * SECONDS)  # counting takes seconds, in which the server's own clock stands still
     while (left := live())[0] and time.monotonic() < until:

@@ -332,8 +332,8 @@ def of_json(*marks: str) -> Callable[[Reader], Reader]:
     def decorate(read: Reader) -> Reader:
         @wraps(read)
         def only_json(given: Given) -> History | None:
-            marked = not marks or any(mark in given.text for mark in marks)
-            return read(given) if given.script or (marked and given.is_json) else None
+            marked = given.is_json and (not marks or any(mark in given.text for mark in marks))
+            return read(given) if given.script or marked else None
 
         return only_json
 
