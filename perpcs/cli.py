@@ -308,6 +308,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         on_method=lambda so_far: write_json(
             out, {**(so_far if options.with_texts else without_texts(so_far)), **stamp()}
         ),
+        checkpoints=out.with_name(f"{out.name}.people"),
         say=lambda line: print(line, flush=True),
     )
     if options.predictions:

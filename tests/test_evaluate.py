@@ -13,9 +13,11 @@ from rouge_score.rouge_scorer import RougeScorer
 from perpcs.cli import main
 from perpcs.data import read_users
 from perpcs.errors import PerpcsError
+from perpcs.evaluate import checkpoint
 from perpcs.evaluate.metrics import macro_f1, paired, rouge, score_person, summary
 from perpcs.evaluate.protocol import answer_all, evaluate, prepare
 from perpcs.figures.answers import shared_words
+from perpcs.personalizers import methods as registry
 from perpcs.pool.store import Pool
 from perpcs.tasks import User, get_task
 from perpcs.words import words
@@ -238,3 +240,37 @@ def test_a_stopped_evaluation_goes_on_with_the_methods_that_are_missing(tiny_tow
     said.clear()
     evaluate(base, pool, task, users[:2], methods[:1], before=saved[-1], say=said.append)
     assert said, "other people are measured anew"
+
+
+class _Stopped(Exception):
+    """As a kill would end it."""
+
+
+@pytest.mark.parametrize("method", ["perpcs:gradient", "oppu"])
+def test_a_stopped_evaluation_prepares_nobody_twice(
+    tiny_town: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, pool = get_task("LaMP_4"), Pool(tiny_town)
+    base, kept = pool.base("cpu"), tmp_path / "out.json.people"
+    users = [User(u.id, u.history[:5], u.queries[:1]) for u in read_users(people_of(tmp_path, "LaMP_4", 3), task)]
+    whole = evaluate(base, pool, task, users, [method])
+    monkeypatch.setattr(checkpoint, "_GROUP", 1)
+    real, asked = registry.prepare, []
+
+    def stopping(setting, people, name, watch=None):
+        asked.extend(person.id for person in people)
+        if len(asked) == 3:
+            raise _Stopped
+        return real(setting, people, name, watch)
+
+    monkeypatch.setattr(registry, "prepare", stopping)
+    with pytest.raises(_Stopped):
+        evaluate(base, pool, task, users, [method], checkpoints=kept)
+    assert len(list(kept.iterdir())) == 2
+    assert not any(item.x.encode() in path.read_bytes() for path in kept.iterdir() for item in users[0].history)
+    next(kept.iterdir()).write_bytes(b"damaged")
+    again = evaluate(base, pool, task, users, [method], checkpoints=kept)
+    assert len(asked) == 5, "the stopped one and the damaged one"
+    assert again["examples"] == whole["examples"]
+    assert again["methods"][method]["bytes"] == whole["methods"][method]["bytes"]
+    assert not kept.exists(), "an evaluation that has ended keeps nobody"

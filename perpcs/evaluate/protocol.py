@@ -12,6 +12,7 @@ town are given. The oracle errs only where the people themselves do.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, flat_options, same_routing
 from perpcs.data.prompts import statistics
 from perpcs.errors import PerpcsError
+from perpcs.evaluate.checkpoint import Checkpoints
 from perpcs.evaluate.metrics import paired, score_person, summary
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Updates, fixed, own_updates, together
@@ -70,15 +72,24 @@ _ROWS = 24
 
 
 def prepare(
-    base: BaseModel, pool: Pool, task: Task, users: Sequence[User], method: str, writer: Writer = statistics
+    base: BaseModel,
+    pool: Pool,
+    task: Task,
+    users: Sequence[User],
+    method: str,
+    writer: Writer = statistics,
+    kept: Checkpoints | None = None,
 ) -> list[Prepared]:
     """Prepare all people for a method.
+
+    Args:
+        kept: where the people of slow methods are kept.
 
     Raises:
         PerpcsError: for an unknown method, or if an input is missing.
     """
     setting = Setting(base, pool, task, [(user.id, user.history) for user in users], writer)
-    return registry.prepare(setting, [Person(user.id, user.history) for user in users], method)
+    return (kept.prepare if kept else registry.prepare)(setting, [Person(u.id, u.history) for u in users], method)
 
 
 @torch.no_grad()
@@ -195,6 +206,7 @@ def evaluate(
     writer: Writer = statistics,
     before: Mapping[str, Any] | None = None,
     on_method: Callable[[dict[str, Any]], None] | None = None,
+    checkpoints: Path | None = None,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Evaluate methods on people whose queries have known answers.
@@ -202,6 +214,7 @@ def evaluate(
     Args:
         before: an earlier result. If pool, settings and people agree, its methods are not run again.
         on_method: called after each method with the result so far, to save it.
+        checkpoints: a folder that keeps prepared people while this runs, so that a stopped run prepares nobody twice.
         written: methods whose texts are decoded; None = all but controls. Every method gets likelihoods.
         oracle: answers by person and query, made from the person's traits.
         writer: writes the profiles for PAG.
@@ -246,11 +259,14 @@ def evaluate(
         examples |= before["examples"]
     base_nll = person_losses(examples["base"]) if "base" in examples else None
     ready: dict[str, list[Prepared]] = {}
+    about = {key: whole[key] for key in ("task", "task_version", "pool_hash", "settings", "versions")}
+    about |= {"device": base.device.type, "dtype": str(base.dtype)}
+    kept = Checkpoints(checkpoints, about) if checkpoints else None
     asked = [registry.parse(method) for method in methods]  # before any work
     for method, plain in [(name.name, name.plain) for name in asked if name.name not in results]:
         if plain not in ready:
             say(f"{plain}: preparing {len(people_with)} people")
-            ready[plain] = prepare(base, pool, task, people_with, plain, writer)
+            ready[plain] = prepare(base, pool, task, people_with, plain, writer, kept)
         say(f"{method}: answering")
         control = method != plain or plain in _CONTROLS
         decoded = not control if written is None else method in written
@@ -268,6 +284,8 @@ def evaluate(
         examples[method] = [_example_rows(user, own, with_texts) for user, own in zip(people_with, rows, strict=True)]
         if on_method:
             on_method(whole)
+    if kept:
+        kept.clear()
     return whole
 
 
