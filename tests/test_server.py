@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import starlette.websockets
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 from streamlit import net_util
@@ -217,6 +219,21 @@ def test_told_to_end_the_server_is_told_again_until_it_waits_no_longer(monkeypat
         for number, handler in before.items():
             signal.signal(number, handler)
     assert heard[:2] == [signal.SIGTERM, signal.SIGINT]
+
+
+def test_a_tab_closed_while_it_opens_is_no_error_in_the_log(caplog):
+    logger = logging.getLogger("uvicorn.error")
+    before = list(logger.filters)
+    try:
+        server.log_no_closed_tabs()
+        for error in (starlette.websockets.WebSocketDisconnect(), KeyError("a real one")):
+            try:
+                raise error
+            except Exception:
+                logger.exception("Exception in ASGI application")
+    finally:
+        logger.filters[:] = before
+    assert [record.exc_info[0] for record in caplog.records] == [KeyError]
 
 
 def test_no_name_outside_is_looked_up():

@@ -26,7 +26,7 @@ from perpcs.figures.style import bytes_text
 from perpcs.pool.manifest import Manifest, read_manifest
 from perpcs.tasks import TASKS
 from perpcs.ui.navigation import page
-from perpcs.ui.server import LOADED, end_closed, end_when_told, keep_closed
+from perpcs.ui.server import LOADED, end_closed, end_when_told, keep_closed, log_no_closed_tabs
 from perpcs.ui.state import Studio, studio
 from perpcs.ui.work import Work, as_error, show_error
 
@@ -209,6 +209,7 @@ async def warm_start(_app: Any) -> AsyncIterator[None]:
     when it is told to end.
     """
     end_when_told()
+    log_no_closed_tabs()
     _opening_now(pool_folder())
     runtime = get_runtime()
     clock = asyncio.create_task(end_closed(runtime, keep_closed(runtime)))

@@ -1,5 +1,5 @@
-"""What Streamlit does otherwise here: closed sessions end by the clock, the server ends when it is told to, and
-nobody outside is asked.
+"""What Streamlit does otherwise here: closed sessions end by the clock, the server ends when it is told to, its log
+holds errors only, and nobody outside is asked.
 
 Streamlit keeps the session of a closed tab for ``server.disconnectedSessionTTL`` seconds, in case the connection comes
 back, but looks at the clock only when somebody else comes or goes, and then drops a session without shutting it down,
@@ -8,12 +8,15 @@ so that its uploaded files stay. Here its storage of closed sessions is replaced
 Told to end, it waits for every open connection, and one that a browser has left half closed keeps it for ever. Here it
 waits a few seconds.
 
+A tab that is closed while its connection opens is logged as an error of the app, with two tracebacks. Here it is not.
+
 For the address that it prints, and whenever it refuses a foreign origin, it asks a service of another company for this
 computer's address in the internet. Here it never does.
 """
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
@@ -168,6 +171,16 @@ def _insisting(gentle: Handler, insist: threading.Timer) -> Handler:
             insist.start()
 
     return handle
+
+
+def log_no_closed_tabs() -> None:
+    """Keep uvicorn from logging a connection that its browser closed as an error of the app."""
+    logging.getLogger("uvicorn.error").addFilter(_is_an_error)
+
+
+def _is_an_error(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ not in ("WebSocketDisconnect", "WebSocketDisconnected")  # the second: newer starlette
 
 
 def ask_nobody() -> None:

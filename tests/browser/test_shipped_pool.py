@@ -68,7 +68,7 @@ def test_a_citation_of_ones_own_is_answered_by_one_of_its_references(shipped, op
     tab.get_by_text("My own words").click()
     tab.get_by_role("textbox", name="Title").fill("Pruning attention heads of small translation models")
     ask = tab.get_by_role("button", name="Ask")
-    assert ask.is_disabled()
+    wait_until(ask.is_disabled)
     for number, title in ((1, "Are sixteen heads really better than one?"), (2, "A survey of protein folding")):
         field = tab.get_by_role("textbox", name=f"Reference [{number}]")
         field.fill(title)
