@@ -531,9 +531,9 @@ def test_archives_that_are_none_or_too_much_are_refused(monkeypatch: pytest.Monk
     assert "a Word document" in refusal(zipped(word__document_DOT_xml="<w/>"), "a.docx")
     assert "No file of the archive" in refusal(zipped(readme_DOT_md="hello"), "a.zip")
     assert "broken" in refusal(b"PK\x03\x04 and no more", "a.zip")
-    monkeypatch.setattr("perpcs.data.exports.given.MAX_ARCHIVE_BYTES", 10_000)
+    monkeypatch.setattr("perpcs.data.archives.MAX_ARCHIVE_BYTES", 10_000)
     assert "unpack to more than" in refusal(zipped(a_DOT_csv="text,title\n" + "a,b\n" * 50_000), "bomb.zip")
-    monkeypatch.setattr("perpcs.data.exports.given.MAX_MEMBERS", 1)
+    monkeypatch.setattr("perpcs.data.archives.MAX_MEMBERS", 1)
     assert "more than 1 files" in refusal(zipped(a_DOT_csv="a", b_DOT_csv="b"), "many.zip")
 
 

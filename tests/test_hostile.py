@@ -14,9 +14,8 @@ import openpyxl
 import pytest
 from hostile import texts
 
-from perpcs.data import clean, look, read_pasted, read_upload
+from perpcs.data import archives, clean, look, read_pasted, read_upload
 from perpcs.data.clean import without_markup
-from perpcs.data.exports import given
 from perpcs.errors import PerpcsError
 from perpcs.tasks import get_task
 
@@ -101,7 +100,7 @@ def test_json_of_too_many_parts_is_refused_before_it_is_decoded():
 
 
 def test_a_workbook_is_bounded_as_a_whole(monkeypatch):
-    monkeypatch.setattr(given, "MAX_CELLS", 50)
+    monkeypatch.setattr(archives, "MAX_CELLS", 50)
     book = openpyxl.Workbook()
     for number in range(6):
         sheet = book.create_sheet(f"s{number}")

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Literal
 
+from perpcs.data.archives import is_zip, open_zip, sheets_of
 from perpcs.data.clean import Limits, Reading, Row, count, decode, in_time, is_binary, prepare, without_markup
 from perpcs.data.collect import collect, fitting, guess_rows
 from perpcs.data.exports import recognise
-from perpcs.data.exports.given import REPLY, Given, is_zip, left_out_note, open_zip, refuse_structured, sheets_of
+from perpcs.data.exports.given import REPLY, Given, left_out_note, refuse_structured
 from perpcs.data.fields import person_of
 from perpcs.data.parse_json import choose_name, is_json_lines, json_rows, looks_like_json, users_named
 from perpcs.data.parse_tables import ARROW, find_header, find_layout, line_rows, pair_rows, table_rows, widest
