@@ -32,7 +32,7 @@ app: env
 
 # Browsers need the machine to themselves; all else runs on several cores at once. 5: no test was selected.
 test: env-dev
-	@$(BIN)/python -m pytest -m "not browser" -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS); first=$$?; \
+	@$(BIN)/python -m pytest -m "not browser" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS); first=$$?; \
 	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS); second=$$?; \
 	case $$first.$$second in 0.0 | 0.5 | 5.0) ;; *) exit 1 ;; esac
 

@@ -29,13 +29,17 @@ def add_commands(
     add_pool(share)
     share.add_argument("--task", required=True, help="LaMP task, for example LaMP_4")
     share.add_argument(
-        "--history", required=True, help="lines, a table, JSON, an export or a zip of one; of several people: --user"
+        "--history", required=True, help="lines, a table, JSON, an export or a zip of one; for several people: --user"
     )
     share.add_argument("--user", help="which user of a file of users")
     share.add_argument("--ratio", type=float, default=1.0, help="share of your pieces to share (default: %(default)s)")
-    share.add_argument("--seed", type=int, default=0, help="draws which ones; the same seed, the same pieces")
-    share.add_argument("--layer", type=int, action="append", help="only this layer's pieces; several times for several")
-    share.add_argument("--module", action="append", help="only this module's, for example v_proj; likewise")
+    share.add_argument("--seed", type=int, default=0, help="seed of the random choice of pieces")
+    share.add_argument(
+        "--layer", type=int, action="append", help="only this layer's pieces; may be given several times"
+    )
+    share.add_argument(
+        "--module", action="append", help="only this module's pieces, for example v_proj; may be given several times"
+    )
     share.add_argument("--out", required=True, help="folder of the copy: a new one, or one that this command made")
     share.add_argument("--consent", action="store_true", help="share what is listed; without it nothing is kept")
     share.add_argument("--json", action="store_true")
@@ -140,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"perpcs: {error.wrong}\n        {error.do}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nperpcs: stopped; the same command goes on where it can", file=sys.stderr)
+        print("\nperpcs: stopped; run the same command again to resume where possible", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
@@ -389,7 +393,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pool(assemble)
     assemble.add_argument("--task", required=True, help="LaMP task, for example LaMP_4")
     assemble.add_argument(
-        "--history", required=True, help="lines, a table, JSON, an export or a zip of one; of several people: --user"
+        "--history", required=True, help="lines, a table, JSON, an export or a zip of one; for several people: --user"
     )
     assemble.add_argument(
         "--no-replies", action="store_true", help="of an export of posts, leave out answers to others"
@@ -423,7 +427,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_person(export)
     export.add_argument("--method", default="perpcs", help="what is exported: perpcs, oppu (default: %(default)s)")
     export.add_argument("--out", required=True, help="folder to write the adapter to")
-    export.add_argument("--rank", type=int, help="most ranks at a layer; default: as many as it takes to lose nothing")
+    export.add_argument("--rank", type=int, help="maximum rank per layer (default: as high as needed to be exact)")
     export.add_argument("--with-base", action="store_true", help="write the pool's base model too, into OUT/base")
     export.add_argument("--json", action="store_true")
     export.set_defaults(run=run_export)
@@ -436,13 +440,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--methods", default="base,rag,perpcs,wrong:perpcs,oppu,wrong:oppu", help="(default: %(default)s)"
     )
     _add_writer(measure)
-    measure.add_argument("--limit", type=int, help="only the first so many users")
+    measure.add_argument("--limit", type=int, help="use only the first LIMIT users")
     measure.add_argument("--written", help="methods whose texts are decoded, separated by commas; default: no controls")
-    measure.add_argument("--items", type=int, help="only the newest so many items of each history, for every method")
+    measure.add_argument("--items", type=int, help="use only the newest ITEMS items of each history")
     measure.add_argument("--with-texts", action="store_true", help="keep answers and true answers in the file")
     measure.add_argument("--outputs", help="LaMP's or OPPU's file of true answers, where they do not lie in --users")
     measure.add_argument("--predictions", help="folder for METHOD.json in LaMP's format of submissions")
-    measure.add_argument("--out", required=True, help="JSON file to write; methods that it already holds are not run")
+    measure.add_argument("--out", required=True, help="JSON file to write; methods already in it are skipped")
     measure.add_argument("--again", action="store_true", help="run methods again that the file already holds")
     measure.set_defaults(run=run_evaluate)
 
@@ -471,7 +475,7 @@ def _add_routing(parser: argparse.ArgumentParser) -> None:
 
 def _add_person(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", help="file that `perpcs assemble` saved; or which person of a file of users")
-    parser.add_argument("--history", help="what the person wrote: the file again, or for the first time with --task")
+    parser.add_argument("--history", help="file of what the person wrote; without a saved person, add --task")
     parser.add_argument("--task", help="LaMP task of the history, where there is no saved person")
 
 

@@ -25,7 +25,7 @@ LOOKED_FOR = 8  # newest items of a sharer on which the gates are asked whose th
 
 def add_commands(commands: Any, pools: Path) -> None:
     """Add both to the command line's commands; pools are written below ``pools`` where nothing else is said."""
-    build = commands.add_parser("build", help="build a pool; a stopped build goes on where it was")
+    build = commands.add_parser("build", help="build a pool; an interrupted build resumes")
     build.add_argument("name", help="people, the pool that the studio ships, or any name together with --base")
     build.add_argument(
         "--base", help="a causal LM: Hugging Face name, folder, PEFT folder, GGUF file, or the shipped base's name"
@@ -36,7 +36,9 @@ def add_commands(commands: Any, pools: Path) -> None:
         help="folder with TASK/sharer_candidates.json and TASK/base_users.json, or a release of Per-Pcs",
     )
     build.add_argument("--task", action="append", help="a task of the data; may be given several times")
-    build.add_argument("--sharers", type=int, default=40, help="sharers a task, at most (default: %(default)s)")
+    build.add_argument(
+        "--sharers", type=int, default=40, help="maximum number of sharers per task (default: %(default)s)"
+    )
     build.add_argument("--kind", choices=PIECE_KINDS, default="lora", help="what a piece is (default: %(default)s)")
     build.add_argument(
         "--rank",
@@ -46,7 +48,7 @@ def add_commands(commands: Any, pools: Path) -> None:
     )
     build.add_argument("--epochs", type=int, default=2, help="epochs of piece training (default: %(default)s)")
     build.add_argument("--rate", type=float, default=1.5e-3, help="learning rate of pieces (default: %(default)s)")
-    build.add_argument("--gate-steps", type=int, default=40, help="of gate training (default: %(default)s)")
+    build.add_argument("--gate-steps", type=int, default=40, help="steps of gate training (default: %(default)s)")
     build.add_argument(
         "--modules",
         action="extend",
@@ -54,15 +56,20 @@ def add_commands(commands: Any, pools: Path) -> None:
         help="adapted layers: attention, mlp, all, or endings of names such as v_proj (default: attention; of adapters "
         "o_proj and down_proj, of prefixes o_proj)",
     )
-    build.add_argument("--first-layer", type=int, default=0, help="pieces stand in this layer and those above it")
     build.add_argument(
-        "--stored", choices=("float32", "float16", "int8"), default="float16", help="how pieces are kept"
+        "--first-layer", type=int, default=0, help="lowest layer that gets pieces (default: %(default)s)"
+    )
+    build.add_argument(
+        "--stored",
+        choices=("float32", "float16", "int8"),
+        default="float16",
+        help="precision of stored pieces (default: %(default)s)",
     )
     build.add_argument("--encoder", default="minilm", help="of user embeddings; the paper: microsoft/deberta-v3-large")
     build.add_argument("--share-ratio", type=float, default=1.0, help="share of a sharer's pieces that are shared")
     build.add_argument("--distil", action="store_true", help="distil gates too, from people who share nothing")
     build.add_argument("--hypernet", action="store_true", help="train the network of P2P too, on all candidates")
-    build.add_argument("--hypernet-steps", type=int, default=300, help="of its training (default: %(default)s)")
+    build.add_argument("--hypernet-steps", type=int, default=300, help="steps of P2P training (default: %(default)s)")
     build.add_argument("--licence", default="Not stated.", help="under which licence the pieces are shared")
     build.add_argument("--out", help="pool folder to write; default assets/pools/NAME")
     build.add_argument("--work", default="build", help="folder for intermediate artefacts (default: %(default)s)")
@@ -102,11 +109,12 @@ def run_build(options: argparse.Namespace, pools: Path) -> None:
 
     if (options.name == "people") == bool(options.base):
         raise PerpcsError(
-            "A pool needs a name and a base model.", "Give --base, or build the pool that is called people."
+            "The pool people has its own base model; every other pool needs --base.",
+            "Leave out --base for people, or add it for any other name.",
         )
     out = Path(options.out) if options.out else pools / options.name
     if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise PerpcsError(f"{out} is there and is no pool.", "Name a folder that is not there.")
+        raise PerpcsError(f"{out} exists but is not a pool.", "Name a folder that does not exist yet.")
     try_writing(out)
     work = Path(options.work) / options.name
     if options.name == "people":

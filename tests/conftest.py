@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import sys
+from collections import Counter
 
 import pytest
 import shapes
@@ -62,3 +63,15 @@ def fake(monkeypatch):
 
 
 from town import tiny_town  # noqa: E402, F401 - a fixture of its own file, for all tests
+
+FIRST = "test_evaluate.py"
+"""Takes longest, and builds the tests' town."""
+
+
+def pytest_collection_modifyitems(items):
+    """Of the files that need the town one comes first, and the others last: no worker waits while it is built."""
+    sizes = Counter(item.path for item in items)
+    town = {item.path for item in items if "tiny_town" in item.fixturenames}
+    order = sorted(sizes, key=lambda path: (path.name != FIRST, path in town, -sizes[path], path))
+    place = {path: number for number, path in enumerate(order)}
+    items.sort(key=lambda item: place[item.path])  # stable: within a file nothing moves

@@ -183,7 +183,7 @@ def test_turned_knobs_show_what_they_changed(fake):
 
 def test_an_example_assembled_again_is_laid_beside_the_precomputed_one(fake):
     app = press(open_page("assemble"), "watch")
-    assert "Compared with the previous run (Per-Pcs (prototypes), precomputed, on the screen until " in shown(app)
+    assert "Compared with the previous run (Per-Pcs (prototypes), precomputed, shown until " in shown(app)
     press(app, "back")
     assert "Pin this person" in shown(app) or "Compared with" in shown(app)
 

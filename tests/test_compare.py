@@ -10,16 +10,19 @@ import pytest
 from fakes import TRAINING, FakeEngine
 from helpers import PASTE, by_key, open_page, paste, press, shown
 
+from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import PRESETS, changed, flat_options
 from perpcs.figures.model_card import loss_strips
 from perpcs.figures.style import METHOD_COLOURS, OTHER_COLOUR, method_colour
 from perpcs.personalizers.methods import DEFAULT, METHODS, is_name, title_of
 from perpcs.serve.answer import Answer
+from perpcs.tasks import Query
 from perpcs.ui import asking, widgets
 from perpcs.ui.ask import MENU
 from perpcs.ui.asking import Asked, columns_html, columns_of
 from perpcs.ui.compare import Ballot, standings, wilson
 from perpcs.ui.state import Studio, example_person, from_link, to_link
+from perpcs.ui.whatif import current_question
 
 # ---- its parts -------------------------------------------------------------------------------------------------------
 
@@ -67,6 +70,17 @@ def test_what_was_prepared_is_kept_for_the_next_question(fake):
     assert [call for call in fake.calls if call[0] == "prepare"] == prepared
     assert len([call for call in fake.calls if call[0] == "answer"]) == 4
     press(app, "forget") if "forget" in {button.key for button in app.button} else None
+
+
+def test_the_question_stays_the_current_one_for_the_same_person_loaded_again(fake):
+    """Two loads are equal in every number and not the same object."""
+    person, record = person_of(fake), Studio()
+    again = dataclasses.replace(person, assembly=Assembly.from_json(person.assembly.to_json()))
+    assert again.assembly is not person.assembly
+    record.asked = Asked(Query("another question"), columns_of(person, ("base", "perpcs")))
+    assert current_question(record, again) == Query("another question")
+    other = dataclasses.replace(again, assembly=dataclasses.replace(again.assembly, weights=again.assembly.weights * 2))
+    assert current_question(record, other) != Query("another question")
 
 
 def test_a_method_that_cannot_answer_says_so_in_its_column_and_the_others_answer(fake):

@@ -209,11 +209,23 @@ def test_an_outcome_that_is_no_valid_pool_is_not_written(source, given, tmp_path
 
 def test_a_pool_that_is_no_copy_is_never_written(source, given):
     before = state(source)
-    with pytest.raises(PerpcsError, match="no copy"):
+    with pytest.raises(PerpcsError, match="not a copy"):
         add(source, given, source)
-    with pytest.raises(PerpcsError, match="no copy"):
+    with pytest.raises(PerpcsError, match="not a copy"):
         revoke(source, "s0")
     assert state(source) == before
+
+
+def test_who_stops_at_the_last_moment_has_shared_nothing(source, given, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop():
+        raise Stop
+
+    with pytest.raises(Stop):
+        share(source, given, tmp_path / "copy", last=stop)
+    assert not list(tmp_path.glob("*")) or not any((tmp_path / "copy").glob("*"))
 
 
 def test_strangers_and_doubles_are_refused(source, given, tmp_path):
@@ -231,7 +243,7 @@ def test_strangers_and_doubles_are_refused(source, given, tmp_path):
 
 
 def test_too_few_items_and_no_piece_are_said(source, trained):
-    with pytest.raises(PerpcsError, match="at least 10 items, and here are 9"):
+    with pytest.raises(PerpcsError, match="at least 10 items; you have 9"):
         contribute.check_items(ITEMS[:9])
     with pytest.raises(PerpcsError, match="No piece"):
         leaving(trained, Pool(source), np.zeros(8, dtype=bool))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import FAMILIES, ITEMS, merged_model, random_pieces, random_weights
 
+from perpcs.model import likelihood
 from perpcs.model.basis import _ADAPTER, people
 from perpcs.model.decode import decode, text_of
 from perpcs.model.likelihood import (
@@ -263,6 +264,17 @@ def test_label_probabilities_of_the_base_model_and_of_single_token_labels(tiny_b
     torch.testing.assert_close(many[:1], one, atol=1e-10, rtol=1e-10)
     zero = [None] * len(base.positions)
     assert torch.equal(label_log_probs(base, PROMPTS, labels, zero), many)
+
+
+@pytest.mark.parametrize("most", [1, 100])
+def test_labels_are_scored_in_parts_that_fit_the_memory(tiny_base, monkeypatch, most):
+    base = tiny_base("llama")
+    pieces, weights = crowd(base)
+    factors = [pieces.shared(p, weights[:, p]) for p in range(len(pieces))]
+    whole = label_log_probs(base, PROMPTS, ("a", "based on a book"), factors)
+    monkeypatch.setattr(likelihood, "_MOST_REPEATED", most)
+    parts = label_log_probs(base, PROMPTS, ("a", "based on a book"), factors)
+    torch.testing.assert_close(parts, whole, atol=1e-10, rtol=1e-10)
 
 
 def test_labels_leave_the_models_limit_room(tiny_base):

@@ -86,6 +86,13 @@ def test_fitting_lowers_the_loss_and_moves_nothing_else(base):
     np.testing.assert_array_equal(weights, fit_weights(base, task, encoded, FIT)[0])
 
 
+def test_items_too_old_to_count_leave_the_weights_finite(base):
+    task, encoded = random_task_pieces(base), encode(base) * 80
+    weights, gains = fit_weights(base, task, encoded, replace(FIT, half_life=1))
+    assert np.isfinite(weights).all()
+    assert np.isfinite(gains).all()
+
+
 def test_shrinkage_pulls_towards_the_base_model(base):
     task, encoded = random_task_pieces(base), encode(base)
     sizes = [

@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from perpcs.data import read_users
 from perpcs.errors import PerpcsError
 from perpcs.evaluate import checkpoint
 from perpcs.evaluate.metrics import macro_f1, paired, rouge, score_person, summary
-from perpcs.evaluate.protocol import answer_all, evaluate, prepare
+from perpcs.evaluate.protocol import answer_all, evaluate, person_nll, prepare
 from perpcs.figures.answers import shared_words
 from perpcs.personalizers import methods as registry
 from perpcs.pool.store import Pool
@@ -274,3 +275,23 @@ def test_a_stopped_evaluation_prepares_nobody_twice(
     assert again["examples"] == whole["examples"]
     assert again["methods"][method]["bytes"] == whole["methods"][method]["bytes"]
     assert not kept.exists(), "an evaluation that has ended keeps nobody"
+
+
+def test_differences_to_the_base_do_not_depend_on_the_order_of_methods(tiny_town: Path, tmp_path: Path) -> None:
+    task, pool = get_task("LaMP_4"), Pool(tiny_town)
+    base = pool.base("cpu")
+    users = [User(u.id, u.history[:5], u.queries[:1]) for u in read_users(people_of(tmp_path, "LaMP_4", 3), task)]
+    one, other = (evaluate(base, pool, task, users, names) for names in (["uniform", "base"], ["base", "uniform"]))
+    assert one["methods"]["uniform"]["nll_minus_base"] == other["methods"]["uniform"]["nll_minus_base"]
+
+
+def test_answers_that_nobody_knows_are_never_scored(tiny_town: Path, tmp_path: Path) -> None:
+    task, pool = get_task("LaMP_4"), Pool(tiny_town)
+    base = pool.base("cpu")
+    user = read_users(people_of(tmp_path, "LaMP_4", 1), task)[0]
+    known, unknown = user.queries[0], replace(user.queries[1], gold=None)
+    ready = prepare(base, pool, task, [user], "base")
+    both = person_nll(base, pool, task, [User("a", user.history, (known, unknown))], ready)
+    assert both == person_nll(base, pool, task, [User("a", user.history, (known,))], ready)
+    with pytest.raises(PerpcsError, match="No query"):
+        person_nll(base, pool, task, [User("a", user.history, (unknown,))], ready)

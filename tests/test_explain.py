@@ -116,9 +116,10 @@ def test_fewer_pieces_where_no_item_chose():
     table = [[0.5, 0.3, 0.2, 0.0]]
     shared = with_k(made([[[0]]], [[[1.0]]], router="gradient", weights=table), 2)
     assert shared.weights[0] == pytest.approx([0.625, 0.375, 0, 0])
-    cut = with_k(made([[[0]]], [[[1.0]]], router="fit", weights=table), 2)
-    assert cut.weights[0] == pytest.approx([0.5, 0.3, 0, 0])
-    assert most_kept(cut) == 2
+    for router in ("fit", "fit+own", "newton"):
+        cut = with_k(made([[[0]]], [[[1.0]]], router=router, weights=table), 2)
+        assert cut.weights[0] == pytest.approx([0.5, 0.3, 0, 0])
+        assert most_kept(cut) == 2
 
 
 # ---- sharers --------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from perpcs.personalizers.methods import (
     text_bytes,
     title_of,
 )
-from perpcs.pool.profile_writer import NEW_TOKENS, ModelWriter, profile_request
+from perpcs.pool.profile_writer import NEW_TOKENS, LazyWriter, ModelWriter, profile_request
 from perpcs.pool.store import Pool
 from perpcs.serve.engine import Engine
 from perpcs.serve.queue import row_updates
@@ -413,3 +413,11 @@ def test_every_task_has_words_for_its_profile(name):
     asked, _, shown = text.partition("\nUser History:\n")
     assert asked.endswith((".", ">"))
     assert shown.startswith("- ")
+
+
+def test_a_writer_of_profiles_keeps_nothing_of_a_person(monkeypatch):
+    writer = LazyWriter("tiny")
+    monkeypatch.setitem(vars(writer), "_model", lambda task, history: f"About {history[0].x}")
+    assert writer(get_task("LaMP_4"), (Item("my secret diary", "Diary"),)) == "About my secret diary"
+    del vars(writer)["_model"]
+    assert "secret" not in repr(vars(writer))

@@ -150,6 +150,20 @@ def test_nobody_is_measured_and_searched_on_and_nobody_trains_on_a_measured_text
         divide(readers(), measured=3, search=2, train=99, val=2, test=2, fewest=99)
 
 
+def test_who_has_too_few_texts_left_is_not_measured():
+    """All that one person would be validated on is what others are tested on."""
+    shared = tuple(Judged(f"shared {n}", ("a",)) for n in range(3))
+
+    def reader(name, val):
+        own = [Judged(f"{name} {n}", ("a",)) for n in range(9)]
+        return Reader(name, tuple(own[:6]), val or tuple(own[6:8]), shared)
+
+    people = [reader(str(n), shared[:2] if n == 0 else ()) for n in range(8)]
+    division = divide(people, measured=5, search=3, train=6, val=2, test=3, fewest=3)
+    assert "0" not in {one.id for one in division.everybody}
+    assert all(one.val for one in division.everybody)
+
+
 def test_the_towns_people_judge_the_same_review_differently_and_mostly_by_their_traits():
     said, right = {}, []
     for reader in town_readers():
@@ -426,7 +440,7 @@ def tiny_settings(folder):
         measured=3,
         search=2,
         train=8,
-        val=2,
+        val=4,
         test=2,
         base=str(folder),
         first_layer=1,

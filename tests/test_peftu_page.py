@@ -94,7 +94,7 @@ def test_the_page_says_where_a_module_does_not_help_and_why():
     assert "Not significantly better than another person’s module: LoRA." in html
     assert "reaches 0.500" in html
     task["methods"]["zero-shot"]["accuracy"] = value(0.49)
-    assert "little to gain" in verdict_html(read_cells(task))
+    assert "little room to improve" in verdict_html(read_cells(task))
     assert not verdict_html({})
 
 

@@ -434,3 +434,26 @@ def test_a_record_holds_what_a_byte_a_weight_gives_back(router, tiny_pool_folder
 
     without = nll(np.zeros_like(exact))
     assert abs(nll(person.weights) - nll(exact)) < 0.02 * abs(nll(exact) - without)
+
+
+def test_an_own_piece_is_part_of_the_fingerprint():
+    person = make()
+    other = replace(person, own=np.ones(4, np.float16))
+    assert other.fingerprint != person.fingerprint
+    assert make().fingerprint == person.fingerprint
+
+
+def test_only_what_peft_has_is_exportable():
+    person = make()
+    with_own = replace(person, own=np.ones(4, np.float16))
+    nothing = replace(person, weights=np.zeros_like(person.weights))
+    said = {
+        kind: [one.is_exportable(kind) for one in (person, with_own, nothing)]
+        for kind in ("lora", "ia3", "adapter", "prefix")
+    }
+    assert said == {
+        "lora": [True, True, False],
+        "ia3": [True, False, False],
+        "adapter": [False] * 3,
+        "prefix": [False] * 3,
+    }

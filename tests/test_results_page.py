@@ -332,8 +332,8 @@ def test_damaged_results_are_told_or_passed_over(results):
     (results / "case-study.json").write_text(json.dumps({"kind": "perpcs-experiment", "perpcs": [[1]]}))
     text = shown(open_page("results"))
     assert "There is no results/quality/table1.json yet" in text
-    assert "results/quality/cost.json lacks its numbers" in text
-    assert "results/quality/case-study.json lacks its numbers" in text
+    assert "results/quality/cost.json contains no usable numbers" in text
+    assert "results/quality/case-study.json contains no usable numbers" in text
 
 
 def test_links_keep_the_open_cell_and_the_measure():

@@ -86,7 +86,7 @@ def test_the_page_says_what_will_happen_and_waits_for_enough(fake):
     assert "What will happen" in shown(app)
     assert app.button(key="train").disabled
     app.text_area[0].set_value("\n".join(LINES.splitlines()[:3])).run()
-    assert f"at least {MIN_ITEMS} items, and here are 3" in shown(app)
+    assert f"at least {MIN_ITEMS} items; you have 3" in shown(app)
     assert app.button(key="train").disabled
     assert fake.trained_on == []
 
@@ -98,6 +98,7 @@ def test_from_a_text_to_a_copy_and_back(fake, folder, tmp_path):
     assert "the loss fell from 2.00 to 1.00" in text
     assert "8 of 8pieces" in text.replace(" pieces", "pieces")
     assert app.button(key="add").disabled
+    assert app.session_state["studio"].sharing.code in [block.value for block in app.code], "seen before it is needed"
     app.checkbox(key="consent").check().run()
     press(app, "add")
     (copy,) = copies_of(tmp_path)
@@ -140,7 +141,7 @@ def test_stopping_keeps_nothing(fake):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Sharing, "start", stop_soon)
         press(app, "train")
-    assert "Stopped. Nothing of it is kept." in shown(app)
+    assert "Stopped. Nothing was kept." in shown(app)
     assert app.session_state["studio"].sharing is None
     work["it"].join(5)
     assert work["it"].ended
@@ -178,7 +179,7 @@ def test_clearing_my_data_ends_the_training(fake):
 
 def test_an_id_takes_nothing_back_and_a_wrong_code_says_so(fake):
     app = open_page("share")
-    for given, says in (("guest-12345678", "which everybody can see"), ("no such code", "No copy on this server")):
+    for given, says in (("guest-12345678", "public sharer id"), ("no such code", "No copy on this server")):
         app.text_input(key="code").set_value(given)
         next(button for button in app.button if button.label == "Take back").click().run()
         assert says in shown(app)
@@ -226,11 +227,14 @@ def test_two_sessions_look_at_two_pools(fake, monkeypatch, folder, tmp_path):
     assert fake.pool.hash[:8] in shown(first)
     assert made[other].pool.hash[:8] in shown(second)
     assert second.query_params["pool"] in ("other", ["other"])
-    first.session_state["studio"].live[("LaMP_4", "ada")] = "of the old pool"
+    record = first.session_state["studio"]
+    record.live[("LaMP_4", "ada")], record.alike["ada"], record.prepared["ada"] = ["of the old pool"] * 3
+    record.star, record.only = "s4", (4,)
     radio = next(one for one in first.radio if one.label == "Open a pool")
     radio.set_value("other").run()
     assert made[other].pool.hash[:8] in shown(first)
-    assert first.session_state["studio"].live == {}
+    record = first.session_state["studio"]
+    assert (record.live, record.alike, record.prepared, record.star, record.only) == ({}, {}, {}, "", ())
 
 
 def test_a_copy_that_was_changed_is_opened_anew(fake, monkeypatch, tmp_path):
@@ -254,9 +258,20 @@ def test_a_pool_that_is_gone_or_broken_leads_back(fake, monkeypatch, tmp_path, f
     (broken / "LaMP_4" / "pieces.safetensors").write_bytes(b"")
     from perpcs.serve.engine import Engine
 
-    monkeypatch.setattr(engine, "open_engine", lambda path: fake if path == folder else Engine.open(path, "cpu"))
+    opened = []
+
+    def open_engine(path):
+        opened.append(path)
+        return fake if path == folder else Engine.open(path, "cpu")
+
+    monkeypatch.setattr(engine, "open_engine", open_engine)
+    engine.opening.clear()
+    app = open_page("share")
     app = open_page("share", pool="broken")
     assert "altered" in shown(app)
+    next(button for button in app.button if button.label == "Try again").click().run()
+    assert "altered" in shown(app)
+    assert [path for path in opened if path == folder] == [folder], "the other pool stays open"
     assert fake.pool.hash[:8] in shown(press(app, "own-pool"))
 
 

@@ -32,6 +32,7 @@ ROUTERS = [
     {"router": "prototype", "normalise": "cosine", "reduce": "pooled"},
     {"router": "prototype", "normalise": "layernorm", "reduce": "pooled"},
     {"router": "arrow"},
+    {"router": "prototype", "without": ("s1", "s2")},
 ]
 
 

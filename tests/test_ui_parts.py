@@ -13,10 +13,11 @@ from streamlit.testing.v1 import AppTest
 
 from perpcs.data import parse_json
 from perpcs.data.exports import given
+from perpcs.errors import PerpcsError
 from perpcs.ui import give_history, widgets
 from perpcs.ui.assemble import piece_of
 from perpcs.ui.state import _PRIVATE, GUESS, Records, Studio, as_lines, read_draft, to_link
-from perpcs.ui.work import Stopped, Work
+from perpcs.ui.work import Stopped, Work, deferred
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
@@ -210,3 +211,16 @@ def test_what_comes_back_is_no_part_of_a_link():
     Records().put(record)
     assert record.key not in "".join(to_link(record).values())
     assert all(hasattr(record, name) for name in _PRIVATE)
+
+
+def test_a_file_that_cannot_be_made_quotes_no_text(caplog):
+    typed = "my secret diary"
+
+    def make():
+        raise ValueError(typed)
+
+    with pytest.raises(PerpcsError, match="ValueError") as caught:
+        deferred(make)()
+    assert typed not in str(caught.value) + caplog.text
+    assert caught.value.__suppress_context__
+    assert deferred(lambda: "a file")() == "a file"

@@ -82,8 +82,11 @@ def assemble(
             began=began,
         )
     )
+    weights, own = rounded(chosen.weights), np.zeros(0, np.float16) if chosen.own is None else chosen.own
+    if not (np.isfinite(weights).all() and np.isfinite(own).all()):
+        raise PerpcsError("The weights grew beyond all numbers.", "Use a smaller learning rate, or another router.")
     return Assembly(
-        weights=rounded(chosen.weights),
+        weights=weights,
         scores=chosen.scores.astype(np.float32),
         choices=chosen.index,
         votes=chosen.votes,
@@ -97,7 +100,7 @@ def assemble(
         seconds=round(time.perf_counter() - began, 4),
         cut_items=sum(item.cut for item in encoded),
         user=user,
-        own=np.zeros(0, np.float16) if chosen.own is None else chosen.own,
+        own=own,
         extra=chosen.extra,
     )
 
@@ -167,7 +170,8 @@ def token_scores(
             "Assemble the person again from this history.",
         )
     router, stands_in = scoring_router(assembly)
-    pieces = pool.pieces(task.name, base.device, base.dtype)
+    shared = pool.pieces(task.name, base.device, base.dtype)
+    pieces = restricted(pool, task.name, shared, make_router(**assembly.router))
     keys = router.keys(pieces)[position]
     pairs = [task.pair(items[index]) for index in which]
     encoded = [encode_pair(base.tokenizer, *pair, base.max_tokens) for pair in pairs]

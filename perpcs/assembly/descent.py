@@ -39,6 +39,7 @@ _BATCH = 8
 _SURE = 20.0
 """Standard errors that count as 1 beside a temperature: then the default temperature suits gates and gradients."""
 _BETAS = (0.9, 0.99)
+_TINY = 1e-12
 _NAMED = 3
 """Pieces that a record names of an item where the router keeps no k best."""
 
@@ -174,7 +175,8 @@ def fit_weights(
         own = w.detach().expand(len(rows), -1, -1).clone().requires_grad_()
         nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task.pieces, own))
         counts = counts * counts_for[rows]
-        (slopes,) = torch.autograd.grad((nll * counts_for[rows]).sum() / counts.sum(), own)
+        total = counts.sum().clamp(min=_TINY)  # with a half-life, old items may count nothing
+        (slopes,) = torch.autograd.grad((nll * counts_for[rows]).sum() / total, own)
         slopes = slopes * mask
         w.grad = slopes.sum(0) + pull * w.detach()
         optimiser.step()
@@ -185,7 +187,7 @@ def fit_weights(
                 size = w.abs()
                 kept = kept * (size >= options.least * size.amax(dim=1, keepdim=True))
             w.mul_(kept)  # the optimiser's momentum would carry a piece on that is left out
-        shares = (counts / counts.sum()).clamp(min=1e-12)[:, None, None]
+        shares = (counts / total).clamp(min=_TINY)[:, None, None]
         asked = (-slopes / shares).cpu().numpy()
         for place, row in enumerate(rows):
             if row not in read:
@@ -269,7 +271,7 @@ def train_own(
     for step, rows in enumerate(batches):
         optimiser.param_groups[0]["lr"] = rate * (1 - step / len(batches))
         nll, tokens = target_nll(base, [encoded[row] for row in rows], adapter)
-        loss = (nll * count[list(rows)]).sum() / (tokens * count[list(rows)]).sum()
+        loss = (nll * count[list(rows)]).sum() / (tokens * count[list(rows)]).sum().clamp(min=_TINY)
         (loss + pull * torch.stack([b.square().sum() for b in B]).sum()).backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -201,11 +201,16 @@ def most_kept(assembly: Assembly) -> int:
     return int(assembly.choices.shape[2]) if assembly.additive else int((assembly.weights != 0).sum(axis=1).max())
 
 
+def fills_up(assembly: Assembly) -> bool:
+    """Whether the weights at a position have a sum that fewer pieces share: not where a step on the loss found them."""
+    return not str(assembly.router.get("router")).startswith(("fit", "newton"))
+
+
 def with_k(assembly: Assembly, k: int) -> Assembly:
     """The person with at most k pieces at a position: of every item where items chose, else of the whole.
 
-    A softmax over fewer of the same scores is the larger one's, scaled up again; so are the weights here. Those that a
-    descent found (``fit``) have no such sum: there the small ones are cut off and the others stay as they are.
+    A softmax over fewer of the same scores is the larger one's, scaled up again; so are the weights here, where they
+    ``fills_up``. Elsewhere the small ones are cut off and the others stay as they are.
 
     What it leaves out: with fewer pieces, later layers would have read a slightly different text.
     """
@@ -219,7 +224,7 @@ def with_k(assembly: Assembly, k: int) -> Assembly:
     size = np.abs(assembly.weights)
     rank = (-size).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     weights = np.where(rank < k, assembly.weights, 0)
-    if not str(assembly.router.get("router")).startswith("fit"):
+    if fills_up(assembly):
         left = np.abs(weights).sum(axis=1, keepdims=True)
         weights = weights * np.divide(size.sum(axis=1, keepdims=True), left, out=np.zeros_like(left), where=left > 0)
     return replace(assembly, weights=weights.astype(np.float32))

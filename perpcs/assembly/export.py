@@ -217,8 +217,8 @@ def concatenate(pieces: Pieces, position: int, w: Tensor, own: OwnPiece | None =
         A.append(factors.A.double())
         B.append(factors.Bt.double().mT * factors.c[0].double())
     if own is not None:
-        A.append(own.A[position].double())
-        B.append(own.Bt[position].double().mT * own.scale)
+        A.append(own.A[position].to(w.device).double())
+        B.append(own.Bt[position].to(w.device).double().mT * own.scale)
     return Product(torch.cat(A), torch.cat(B, dim=1), 0.0) if A else None
 
 

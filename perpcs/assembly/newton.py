@@ -70,7 +70,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Check:
-    """What the newest items say, which were kept out of everything that is compared with them."""
+    """What the newest items say of weights that were made without them.
+
+    The older items' gains are read at ``Start.weights``, in which the gates' choice for the newest items has a part.
+    """
 
     before: np.ndarray
     """Nats per target token of each by the base model."""

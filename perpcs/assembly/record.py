@@ -154,10 +154,15 @@ class Assembly:
         """What has to be kept to answer as this person: a byte a weight, and the own piece as half floats."""
         return quantised_size(self.weights.size) + 2 * self.own.size
 
+    def is_exportable(self, kind: str) -> bool:
+        """Whether there is something to export, and peft has what pools of this kind of pieces are made of."""
+        some = bool(self.weights.any() or self.own.size)
+        return some and (kind == "lora" or (kind == "ia3" and not self.own.size))
+
     @property
     def fingerprint(self) -> str:
         """A short hash of the numbers: equal for the same person read twice, whatever made the run slower or faster."""
-        arrays = (self.weights, self.choices, self.votes)
+        arrays = (self.weights, self.choices, self.votes, self.own)
         return hashlib.sha256(b"|".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:16]
 
     @property

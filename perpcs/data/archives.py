@@ -81,7 +81,7 @@ def _refuse(infos: list[ZipInfo], archive: ZipFile) -> None:
             _DOCUMENTS["data.pkl"] if info.filename.endswith("/data.pkl") else None
         )
         if kind:
-            raise PerpcsError(f"The file is {kind} and not read here.", "Save it as text (UTF-8), CSV or JSON.")
+            raise PerpcsError(f"The file is {kind}, which is not supported.", "Save it as text (UTF-8), CSV or JSON.")
     if any(info.flag_bits & 1 for info in infos):
         raise PerpcsError("The archive is encrypted.", "Unpack it, and give the file with your items.")
     workbook = any(info.filename == "xl/workbook.xml" for info in infos)

@@ -194,7 +194,7 @@ def _newest(rows: list[Row], limits: Limits) -> tuple[list[Row], list[str]]:
         rows = [rows[place] for place in order]
         said.append("Sorted by date, oldest first.")
     if len(rows) > limits.max_rows:
-        why = "the newest" if order is not None else "as the newest, since nothing tells their dates"
+        why = "the newest" if order is not None else "assumed to be the newest because no dates were found"
         said.append(f"Only the last {limits.max_rows:,} of {count(len(rows), 'row')} are kept, {why}.")
     return rows, said
 

@@ -259,7 +259,7 @@ def parse(given: Given, task: Task | None, user_id: str | None = None) -> Parsed
             notes.append(note)
         if not rows:
             raise PerpcsError(
-                f"This is {history.what} with nothing that you wrote. {' '.join(notes[1:])}".strip(),
+                f"It was read as {history.what}, but holds nothing that you wrote. {' '.join(notes[1:])}".strip(),
                 "Give another part of the export.",
             )
         return replace(_of_one(rows, notes, task, user_id), export=True)

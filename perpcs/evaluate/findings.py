@@ -139,7 +139,7 @@ def commands(task: str, *, town: bool, shipped: bool) -> tuple[str, ...]:
     users = f"build/town/{task}/target_users.json" if town else "path/to/users.json"
     pool = "" if shipped else " --pool path/to/pool"
     measure = f"perpcs evaluate --task {task} --users {users}{pool} --out results/quality/evaluate_{task}.json"
-    return ("perpcs smalltown --seed 3 --out build/town", measure) if town else (measure,)
+    return ("perpcs smalltown --seed 3 --users 20 --out build/town", measure) if town else (measure,)
 
 
 def _first(names: Sequence[str], wanted: Sequence[str], prefix: str) -> str:

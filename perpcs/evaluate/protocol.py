@@ -67,6 +67,7 @@ def held_out_loss(base: BaseModel, pool: Pool, assembly: Assembly, queries: Sequ
 Say = Callable[[str], None]
 _CONTROLS = ("uniform", "random", "random-history")
 """Controls, besides ``wrong:METHOD``, that are scored by likelihood and write no text."""
+_GIVE_GOLD = "Give every query its `gold`, or the outputs file."
 _ROWS = 24
 """Queries answered in one batch."""
 
@@ -179,6 +180,9 @@ def person_nll(
 
     Args:
         shift: as in ``answer_all``.
+
+    Raises:
+        PerpcsError: if nothing that a person answered is known.
     """
     pieces = pool.pieces(task.name, base.device, base.dtype).pieces
     found = []
@@ -187,7 +191,10 @@ def person_nll(
         targets = [
             encode_pair(base.tokenizer, row.prompt(query).text, f" {query.gold}", base.max_tokens)
             for query in user.queries
+            if query.gold
         ]
+        if not targets:
+            raise PerpcsError(f"No query of {user.id} has a true answer.", _GIVE_GOLD)
         nll, counts = target_nll(base, targets, fixed(row_updates(base, pieces, [row] * len(targets))))
         found.append(float(nll.sum() / counts.sum()))
     return found
@@ -232,7 +239,7 @@ def evaluate(
     if not people_with:
         raise PerpcsError("Nobody in the file has both a history and queries.", "Give users with `query` entries.")
     if any(query.gold is None for user in people_with for query in user.queries):
-        raise PerpcsError("A query has no true answer.", "Give every query its `gold`, or the outputs file.")
+        raise PerpcsError("A query has no true answer.", _GIVE_GOLD)
     whole: dict[str, Any] = {
         "kind": "perpcs-evaluation",
         "task": task.name,
@@ -247,6 +254,7 @@ def evaluate(
             "decoding": "greedy" if task.labels else "greedy, without non-words",
             "router": flat_options(PRESETS["default"]),
             "rows": _ROWS,
+            "profiles": getattr(writer, "name", ""),
         },
         "versions": {"perpcs": __version__, **versions()},
         "methods": {},
@@ -257,7 +265,6 @@ def evaluate(
     if before is not None and _same_people(before, whole, people_with):
         results |= before["methods"]
         examples |= before["examples"]
-    base_nll = person_losses(examples["base"]) if "base" in examples else None
     ready: dict[str, list[Prepared]] = {}
     about = {key: whole[key] for key in ("task", "task_version", "pool_hash", "settings", "versions")}
     about |= {"device": base.device.type, "dtype": str(base.dtype)}
@@ -275,13 +282,14 @@ def evaluate(
         names = sorted({name for score in scores for name in score})
         values = {name: [score[name] for score in scores if name in score] for name in names}
         results[method] = {name: summary(own) for name, own in values.items()}
-        if method == "base":
-            base_nll = values["nll"]
-        elif base_nll:
-            results[method]["nll_minus_base"] = paired(values["nll"], base_nll)
         results[method]["prepare_seconds"] = round(float(np.mean([one.seconds for one in ready[plain]])), 4)
         results[method]["bytes"] = float(np.mean([one.bytes for one in ready[plain]]))
         examples[method] = [_example_rows(user, own, with_texts) for user, own in zip(people_with, rows, strict=True)]
+        if "base" in examples:
+            base_nll = person_losses(examples["base"])
+            for name in results.keys() - {"base"}:  # also those that were run before it
+                if "nll_minus_base" not in results[name]:
+                    results[name]["nll_minus_base"] = paired(person_losses(examples[name]), base_nll)
         if on_method:
             on_method(whole)
     if kept:
@@ -308,7 +316,7 @@ def _same_people(before: Mapping[str, Any], now: Mapping[str, Any], users: Seque
 
 
 def _same_settings(before: Any, now: Mapping[str, Any]) -> bool:
-    earlier = mapping(before)
+    earlier = {"profiles": now["profiles"], **mapping(before)}  # older files do not say who wrote the profiles
     rest = [{key: value for key, value in one.items() if key != "router"} for one in (earlier, now)]
     return rest[0] == rest[1] and same_routing(mapping(earlier.get("router")), now["router"])
 

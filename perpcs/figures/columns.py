@@ -392,11 +392,11 @@ def took(assembly: Assembly, name: str, portraits: Portraits) -> str:
         second = needed[1]
         parts.append(f"{100 * own[second]:.0f} % {_from(assembly, second, portraits)}")
     rest = (
-        f"{len(needed)} of {len(assembly.sharers)} sharers bring {100 * MOST:.0f} %"
+        f"{len(needed)} of {len(assembly.sharers)} sharers account for {100 * MOST:.0f} %"
         if len(needed) > 2
-        else "nearly nothing comes from the others"
+        else "almost nothing comes from the others"
     )
-    return f"{' and '.join(parts)}; {rest}. Without the first, {100 * (1 - own[first]):.0f} % of it would be left."
+    return f"{' and '.join(parts)}; {rest}. Without the first, {100 * (1 - own[first]):.0f} % would remain."
 
 
 def _from(assembly: Assembly, number: int, portraits: Portraits) -> str:

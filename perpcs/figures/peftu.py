@@ -280,8 +280,9 @@ def layer_html() -> str:
         '<figure class="pp-layer" aria-label="Where each kind of module acts, from the question to the answer">'
         f'{boxes[0]}<div class="pp-each"><b>every layer</b>'
         f"<div><b>attention</b>{attention}</div><div><b>MLP</b>{mlp}</div></div>{boxes[-1]}"
-        '<figcaption class="pp-quiet">Top to bottom: what a word passes. Colours: kinds of modules. A filled dot marks '
-        "the kinds that act in every layer, so that a pool can hold them as pieces.</figcaption></figure>"
+        '<figcaption class="pp-quiet">Top to bottom: the path of a token through the model. Colours: kinds of modules. '
+        "A filled dot marks the kinds that act in every layer, so that a pool can hold them as "
+        "pieces.</figcaption></figure>"
     )
 
 
@@ -313,7 +314,7 @@ def readers_html(labels: Sequence[str], rows: Sequence[tuple[str, Sequence[float
         body.append(f'<tr><th scope="row">{escape(says)}</th>{"".join(cells)}</tr>')
     return scrolling(
         '<table class="pp-results"><caption class="pp-quiet">Probability of each label. Bold: the most likely one. '
-        '✓: what the reader’s traits say</caption><thead><tr><th scope="col">reader</th>'
+        '✓: the label that follows from the reader’s traits</caption><thead><tr><th scope="col">reader</th>'
         f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     )
 

@@ -98,14 +98,14 @@ def explanation(story: Story, step: int) -> str:
         "Selected pieces act at once, so later layers already read personalised activations.",
     )
     fitted = (
-        f"The weights alone follow that slope in {a.router.get('steps', 1)} small steps, at all positions together. "
+        f"Only the weights are updated, in {a.router.get('steps', 1)} small gradient steps, at all positions at once. "
         "Shown: the final weights at this position."
     )
     solved = (
-        "From these numbers for every item and piece, one linear system "
+        "One linear system, built from these numbers for every item and piece, "
         + ("corrects the gates' weights" if gated else "gives the weights")
-        + " at all positions together (a damped Gauss-Newton step), so that every item's loss should fall equally. "
-        "Shown: the largest weights here."
+        + " at all positions at once (a damped Gauss-Newton step). It aims to lower every item's loss by the same "
+        "amount. Shown: the largest weights here."
     )
     below = " A negative weight subtracts a sharer's piece." if (a.weights < 0).any() else ""
     by_loss = (
@@ -115,7 +115,7 @@ def explanation(story: Story, step: int) -> str:
         if router == "newton"
         else fitted + below
         if router.startswith("fit")
-        else f"The {k} pieces that help most share this position.",
+        else f"The weight at this position is shared among the {k} pieces that help most.",
     )
     blind = (
         f"The router “{a.router.get('router')}” scores the {len(a.sharers)} sharers without running the model.",
@@ -221,7 +221,7 @@ def _square(side: float, method: str) -> str:
 # ---- steps of sharing ------------------------------------------------------------------------------------------------
 
 
-SHARING_STEPS = ("Check the text", "Train pieces", "Train gates", "Choose", "See what leaves", "In the copy")
+SHARING_STEPS = ("Check the text", "Train pieces", "Train gates", "Choose", "Review", "Add to the copy")
 
 
 def steps_html(now: int) -> str:
@@ -479,21 +479,19 @@ def _box(letter: str, text: str) -> str:
 
 def _legend(layer: Layer) -> str:
     table = layer.positions * layer.sharers
+    low_rank = (("A", "of a piece: maps x to a few numbers"), ("B", "of a piece: maps these to its part of the output"))
     rows = [
         ("x", "what this layer reads, one vector a token"),
         ("W", "the base model’s matrix: the same for everybody, never changed"),
-        ("B" if layer.scaling else "A", "what a sharer’s piece scales" if layer.scaling else "what a piece looks for"),
-        ("B", "what a piece answers with when it finds it"),
+        *((("B", "what a sharer’s piece scales"),) if layer.scaling else low_rank),
         (
             "w",
             f"{layer.name}’s weights: {layer.positions} × {layer.sharers} = {table:,} numbers, "
             f"{bytes_text(quantised_size(table))}",
         ),
         ("s", f"a fixed factor, alpha / rank = {layer.scale:g}"),
-        ("y", "what the next layer reads"),
+        ("y", "this layer’s output"),
     ]
-    if layer.scaling:
-        rows = [row for row in rows if row[1] != "what a piece answers with when it finds it"]
     items = "".join(f"<li>{symbol(letter)} {escape(text)}</li>" for letter, text in rows)
     return f'<ul class="pp-legend">{items}</ul>'
 

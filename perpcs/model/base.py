@@ -111,7 +111,7 @@ def refuse_ahead(model: Any, hidden: Tensor) -> None:
         cache = getattr(read, "past_key_values", None)
     if not hasattr(cache, "batch_repeat_interleave"):
         raise PerpcsError(
-            f"{type(model).__name__} does not write one token after the other with a cache of what it has read.",
+            f"{type(model).__name__} cannot decode token by token with a key-value cache.",
             "Choose a causal LM with a key-value cache, such as a Llama, Qwen, Gemma or GPT-2.",
         )
 

@@ -376,6 +376,14 @@ def repeat_rows(updates: Updates, times: int) -> list[Update]:
     return repeated
 
 
+def take_rows(updates: Updates, part: slice) -> list[Update]:
+    """The updates for some rows of a batch."""
+    taken: list[Update] = []
+    for update in as_list(updates):
+        taken.append(type(update)._make(t if t.dim() == 2 or len(t) == 1 else t[part] for t in update))
+    return taken
+
+
 @dataclass(frozen=True)
 class OwnPiece:
     """A LoRA that belongs to one person alone, or their own (IA)3 scaling vectors. P positions; the rank may be any."""

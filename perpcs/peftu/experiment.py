@@ -130,8 +130,8 @@ class TaskRun:
         scorer.read(texts, say=say)
         if not kept.exists():
             seconds = (time.process_time() - began) / len(set(texts))
-            write_atomic(kept, save(scorer.saved()))
             write_json(self.folder / "reading.json", {"seconds_a_text": round(seconds, 4), "texts": len(set(texts))})
+            write_atomic(kept, save(scorer.saved()))  # last: where it is, the facts are
         return scorer
 
     @cached_property
@@ -255,9 +255,9 @@ class TaskRun:
             began = time.process_time()
             done = train_people(self.scorer, self.shape, method, size, people, self.settings.training)
             seconds = (time.process_time() - began) / len(people)
-            write_atomic(kept, save({str(i): part.contiguous() for i, part in enumerate(done.parameters)}))
             facts |= {"train_seconds": round(seconds, 3), "best_epoch": done.best_epoch}
             write_json(self.folder / f"{name}.facts.json", facts)
+            write_atomic(kept, save({str(i): part.contiguous() for i, part in enumerate(done.parameters)}))
         return read_json(self.folder / f"{name}.facts.json"), lambda: _read(kept)
 
     def module(self, method: Method, what: str) -> None:

@@ -170,7 +170,7 @@ class LoRA(Sized):
         return parts
 
     def rows(self, shape: Shape, size: int, parameters: Sequence[Tensor], owner: Tensor) -> Rows:
-        c = torch.full((1, 1, size), LORA_SCALE)
+        c = torch.full((1, 1, size), LORA_SCALE, device=parameters[0].device)
         return at_positions(
             {
                 p: Factors(parameters[2 * i][owner], parameters[2 * i + 1][owner], c)

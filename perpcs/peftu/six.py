@@ -159,7 +159,7 @@ def read_six(base: BaseModel, manifest: Manifest, folder: Path = FOLDER) -> Six 
     expect(folder / TENSORS, TENSORS, forms)
     tensors = read_finite(folder / TENSORS, TENSORS)
     says = tuple(ratings.describe(traits_of(number)) for number in range(TOWN.people))
-    parameters = [tensors[str(i)].float() for i in range(len(tensors))]
+    parameters = [tensors[str(i)].float().to(base.device) for i in range(len(tensors))]
     return Six(says, float(facts["right"]), float(facts["wrong"]), parameters)
 
 

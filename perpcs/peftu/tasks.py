@@ -350,7 +350,11 @@ def divide(
     some, tested = chosen[:search], chosen[search : search + measured]
     texts = {one.text for person in tested for one in person.test}
     before = sum(len(one.train) + len(one.val) for one in (*some, *tested))
-    some, tested = [_without(one, texts) for one in some], [_without(one, texts) for one in tested]
+    some, tested = (
+        [left for one in people if (left := _without(one, texts)).train and left.val] for people in (some, tested)
+    )
+    if not some or len(tested) < 2:
+        raise PerpcsError("Too few people have texts that nobody is tested on.", "Give a file with more texts.")
     after = sum(len(one.train) + len(one.val) for one in (*some, *tested))
     return Division(tuple(tested), tuple(some), before - after)
 

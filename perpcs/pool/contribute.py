@@ -104,7 +104,9 @@ def changed(source: Path, target: Path, work: Callable[[Path], None], finish: Fi
             recover(target)
             _sweep(target)
             if target.exists() and not is_copy(target):
-                raise PerpcsError(f"{target} is there and is no copy of a pool.", "Name a folder that is not there.")
+                raise PerpcsError(
+                    f"{target} exists but is not a copy of a pool.", "Name a folder that does not exist yet."
+                )
             origin = target if target.exists() else Path(source)
             staging = new_beside(target)
             try:
@@ -222,7 +224,7 @@ def check_items(items: Sequence[Item]) -> None:
     """
     if len(items) < MIN_ITEMS:
         raise PerpcsError(
-            f"Sharing needs at least {MIN_ITEMS} items, and here are {len(items)}.", f"Add {MIN_ITEMS - len(items)}."
+            f"Sharing needs at least {MIN_ITEMS} items; you have {len(items)}.", f"Add {MIN_ITEMS - len(items)}."
         )
 
 
@@ -350,7 +352,9 @@ def leaving(trained: Trained, pool: Pool, mask: np.ndarray) -> Leaving:
     if trained.embedding is not None:
         tensors["embedding"] = trained.embedding
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise PerpcsError("The training ended in numbers that are not finite.", "Try it with more or other items.")
+        raise PerpcsError(
+            "The training diverged: some numbers are not finite.", "Try again with more or different items."
+        )
     cluster, terms, xy = _place(trained, pool)
     loss = tuple(trained.pieces.losses[0])
     sharer = Sharer(id=trained.id, items=trained.items, cluster=cluster, terms=terms, xy=xy, loss=loss)

@@ -5,7 +5,6 @@ newest items that fit are shown, and what comes back is cut to one line. Countin
 such model.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +37,6 @@ _ASKS = {
 }
 """What is asked, by task: what the prompts of the paper's Table 5 ask for."""
 NEW_TOKENS = 60
-_KEPT = 64  # profiles in memory
 _READS = 700
 """Tokens of a request, at most: the newest items that fit."""
 _HERE = "<the request>"
@@ -100,7 +98,9 @@ class ModelWriter:
             low, high = (middle, high) if len(self._encode(task, history[-middle:])) <= room else (low, middle - 1)
         ids = self._encode(task, history[-low:])
         if len(ids) > room:
-            raise PerpcsError("Not one item of the history fits the profile writer.", "Name a model that reads more.")
+            raise PerpcsError(
+                "No item of the history fits the profile writer’s context.", "Name a model with a longer context."
+            )
         return ids
 
     def _encode(self, task: Task, items: Sequence[Item]) -> list[int]:
@@ -118,27 +118,19 @@ class ModelWriter:
 
 
 class LazyWriter:
-    """A ``ModelWriter`` that is loaded when it is first asked, and keeps in memory what it wrote last."""
+    """A ``ModelWriter`` that is loaded when it is first asked. It keeps nothing: a profile belongs to a session."""
 
     def __init__(self, name: str | Path, device: str = "auto") -> None:
-        self._name, self._device = name, device
+        self.name, self._device = str(name), device
         self._lock = Lock()
-        self._kept: OrderedDict[tuple[str, tuple[Item, ...]], str] = OrderedDict()
 
     def __call__(self, task: Task, history: Sequence[Item]) -> str:
-        """As ``ModelWriter``; a history that was described before is not read again."""
-        key = (task.name, tuple(history))
         with self._lock:  # one profile at a time: the model would be loaded twice
-            if key not in self._kept:
-                self._kept[key] = self._model(task, history)
-            self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+            return self._model(task, history)
 
     @cached_property
     def _model(self) -> ModelWriter:
-        return ModelWriter.load(self._name, self._device)
+        return ModelWriter.load(self.name, self._device)
 
 
 def pool_writer(pool: Pool, device: str = "auto") -> Callable[[Task, Sequence[Item]], str]:

@@ -313,7 +313,9 @@ class Pool:
             if not inside.is_dir():
                 raise PerpcsError(f"The pool's base model is missing: there is no {inside}.", _AGAIN)
             if base_hash(inside) != self.manifest.base_hash:
-                raise PerpcsError("The pool's base model has been altered: its hash does not fit the manifest.", _AGAIN)
+                raise PerpcsError(
+                    "The pool's base model has been altered: its hash does not match the manifest.", _AGAIN
+                )
             base = load_stored_base(inside, device, dtype, paths)
         else:
             base = load_base(self.manifest.base, device=device, dtype=dtype, modules=paths)
@@ -400,7 +402,7 @@ def _check_hash(path: Path, called: str, expected: str | None) -> None:
     if not path.is_file():
         raise PerpcsError(f"The pool has no {called}.", _AGAIN)
     if hash_file(path) != expected:
-        raise PerpcsError(f"{called} has been altered: its hash does not fit the manifest.", _AGAIN)
+        raise PerpcsError(f"{called} has been altered: its hash does not match the manifest.", _AGAIN)
 
 
 def load_stored_base(

@@ -72,10 +72,10 @@ class PieceSettings(Record):
 
     def __post_init__(self) -> None:
         if self.kind == "ia3" and (self.rank, self.alpha) != (1, 1.0):
-            raise PerpcsError(f"An (IA)3 piece of rank {self.rank} and alpha {self.alpha}?", "Use 1 for both.")
+            raise PerpcsError(f"An (IA)3 piece cannot have rank {self.rank} and alpha {self.alpha}.", "Use 1 for both.")
         if self.kind in ("adapter", "prefix") and self.alpha != self.rank:
             raise PerpcsError(
-                f"A piece of the kind {self.kind} with rank {self.rank} and alpha {self.alpha}?",
+                f"A piece of kind {self.kind} cannot have rank {self.rank} and alpha {self.alpha}.",
                 "Use the same number for both: nothing scales it.",
             )
 

@@ -59,7 +59,7 @@ def _validate_task(pool: Pool, name: str) -> str:
     for file, sha in part.files.items():
         path = pool.folder / name / file
         if not path.is_file() or hash_file(path) != sha:
-            raise PerpcsError(f"{name}/{file} is missing or altered: its hash does not fit the manifest.", _AGAIN)
+            raise PerpcsError(f"{name}/{file} is missing or altered: its hash does not match the manifest.", _AGAIN)
     if part.task_version != task.version:
         raise PerpcsError(f"The pool was made for version {part.task_version} of {name}.", "Build the pool again.")
     settings_of(pool.manifest, name)

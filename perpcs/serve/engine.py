@@ -134,7 +134,7 @@ class Engine:
         if assembly.pool_hash != self.pool.hash or assembly.sharers != names:
             raise PerpcsError(
                 f"This person was assembled from the pool {assembly.pool!r} ({assembly.pool_hash[:8]}), "
-                f"and this is {self.pool.manifest.name!r} ({self.pool.hash[:8]}).",
+                f"but the open pool is {self.pool.manifest.name!r} ({self.pool.hash[:8]}).",
                 "Open that pool, or assemble the person again from their history.",
             )
         if assembly.positions != tuple(position.label for position in self.pool.manifest.positions):
@@ -154,6 +154,7 @@ class Engine:
     ) -> Assembly:
         """Assemble a person; see ``perpcs.assembly.assemble``."""
         with self.queue.turn() as turn:
+            waited = turn.waited
 
             def told(step: Step) -> None:
                 if on_position:
@@ -161,7 +162,8 @@ class Engine:
                 if step.position == step.positions - 1:
                     turn.pass_on()
 
-            return assemble(self.base, self.pool, task, items, options=options, user=user, on_position=told)
+            found = assemble(self.base, self.pool, task, items, options=options, user=user, on_position=told)
+            return replace(found, seconds=round(max(0.0, found.seconds - (turn.waited - waited)), 4))
 
     def train_sharer(self, task: Task, items: Sequence[Item], id: str, say: Say) -> Trained:
         """Train a person's own pieces and gates as this pool's were; see ``perpcs.pool.contribute``."""

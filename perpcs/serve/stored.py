@@ -16,6 +16,7 @@ where the weights stayed as they were.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -144,9 +145,19 @@ def recognised_path(folder: Path, task: str) -> Path:
 # ---- when somebody joins or leaves -----------------------------------------------------------------------------------
 
 
-def share(source: Path, given: Leaving, target: Path) -> Pool:
-    """Add a sharer to a copy of a pool; see ``perpcs.pool.contribute.add``."""
-    return add(source, given, target, _migrate_examples)
+def share(source: Path, given: Leaving, target: Path, last: Callable[[], None] = lambda: None) -> Pool:
+    """Add a sharer to a copy of a pool; see ``perpcs.pool.contribute.add``.
+
+    Args:
+        last: called when all is written and nobody can see it yet; an exception raised in it leaves the target as it
+            was.
+    """
+
+    def finish(origin: Path, staging: Path) -> None:
+        _migrate_examples(origin, staging)
+        last()
+
+    return add(source, given, target, finish)
 
 
 def revoke(target: Path, id: str) -> Pool:

@@ -175,7 +175,7 @@ def typed_query(engine: "Engine", record: Studio, person: Person, name: str) -> 
             type="tertiary",
             key=f"{name}-sample",
         )
-        return None, PerpcsError("There is no question yet.", f"Type or paste one: {noun.lower()}.")
+        return None, PerpcsError("There is no question yet.", f"Type or paste the {noun.lower()}.")
     if task.has_options:
         options = tuple(" ".join(option.split()) for option in record.typed_options)
         if not all(options):

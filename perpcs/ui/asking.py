@@ -208,7 +208,7 @@ def _prepared(
 
 def kept_as(method: str, person: Person) -> tuple[Any, ...]:
     """The key of a prepared person: everything that the preparation depends on."""
-    return method, person.task, person.assembly.user, hash(person.history), hash(person.assembly.weights.tobytes())
+    return method, person.task, person.assembly.user, hash(person.history), person.assembly.fingerprint
 
 
 # ---- columns as HTML -------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ from perpcs.ui.piece_panel import piece_panel, words_panel
 from perpcs.ui.state import VIEWS, Person, Studio, fit_of, remember, write_link
 from perpcs.ui.whatif import whatif_panel
 from perpcs.ui.widgets import CLEARED, chart, flush, is_dark, stat_row, term
-from perpcs.ui.work import show_error
+from perpcs.ui.work import deferred, show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
@@ -250,7 +250,7 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
         )
         remember("sort", record.sort)
         sort = st.segmented_control(
-            "Columns by",
+            "Sort columns by",
             list(SORTS),
             key="sort",
             required=True,
@@ -260,7 +260,7 @@ def _map_and_views(engine: "Engine", record: Studio, person: Person) -> None:
         record.every_sharer = st.toggle(
             f"All {len(assembly.sharers)} sharers",
             key="every-sharer",
-            help=f"Off: only the fewest sharers who together bring {100 * MOST:.0f} % of what all pieces bring.",
+            help=f"Off: only the smallest group of sharers that together contribute {100 * MOST:.0f} %.",
         )
         _actions(engine, record, person)
     record.module, record.sort = ("" if module in (None, ALL) else str(module)), sort or record.sort
@@ -340,7 +340,7 @@ def _strip(assembly: Assembly, person: Person) -> str:
     cut = f", {assembly.cut_items} cut to fit" if assembly.cut_items else ""
     rows = (
         (f"{n}", f"{term('item', 'items')}, {assembly.tokens:,} tokens{cut}"),
-        (f"{assembly.distinct_sharers()} of {len(assembly.sharers)}", f"{term('sharer', 'sharers')} have weight"),
+        (f"{assembly.distinct_sharers()} of {len(assembly.sharers)}", f"{term('sharer', 'sharers')} used"),
         (
             f"{np.median(effective):.1f}",
             f"{term('effective sharers')}, median of {positions}<br>{effective.min():.1f} to {effective.max():.1f}",
@@ -384,7 +384,7 @@ def _back(record: Studio) -> None:
 def _csv(assembly: Assembly, person: Person, sharers: tuple[Sharer, ...]) -> None:
     st.download_button(
         "CSV of this map",
-        lambda: map_csv(assembly, sharers),
+        deferred(lambda: map_csv(assembly, sharers)),
         f"perpcs-{file_name(person)}-map.csv",
         "text/csv",
         on_click="ignore",
@@ -399,7 +399,11 @@ def _svg(record: Studio, person: Person, sharers: tuple[Sharer, ...], names: lis
     title = takeaway(person.assembly, person.name)
     st.download_button(
         "SVG",
-        lambda: map_svg(person.assembly, sharers, title, sort=record.sort, module=record.module or None, names=names),
+        deferred(
+            lambda: map_svg(
+                person.assembly, sharers, title, sort=record.sort, module=record.module or None, names=names
+            )
+        ),
         f"perpcs-{file_name(person)}-map.svg",
         "image/svg+xml",
         on_click="ignore",
@@ -412,18 +416,19 @@ def _svg(record: Studio, person: Person, sharers: tuple[Sharer, ...], names: lis
 
 def _export(engine: "Engine", person: Person) -> None:
     """The model for other programs: the adapter's files, and the code that loads them."""
-    if not (person.assembly.weights.any() or person.assembly.own.size):
+    assembly = person.assembly
+    if not assembly.is_exportable(engine.pool.manifest.kind):
         return
     name = f"perpcs-{file_name(person)}-adapter"
-    with st.popover("For other programs", type="tertiary", icon=":material/output:"):
+    with st.popover("Export", type="tertiary", icon=":material/output:"):
         st.html(
-            "<p>This model as a standard adapter, exact, for any program that uses peft. The zip holds numbers and "
-            "module names, no text. It needs the pool’s base model, which "
-            "<code>perpcs export --user FILE --out FOLDER --with-base</code> writes next to it.</p>"
+            "<p>This model as a standard peft adapter, without approximation. The zip contains numbers and module "
+            "names, but no text. You also need the pool’s base model: "
+            "<code>perpcs export --user FILE --out FOLDER --with-base</code> writes both.</p>"
         )
         st.download_button(
             "Adapter (zip)",
-            lambda: zipped(engine.adapter(person.assembly).files),
+            deferred(lambda: zipped(engine.adapter(assembly).files)),
             f"{name}.zip",
             "application/zip",
             on_click="ignore",

@@ -92,7 +92,7 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
     points = points_of(column, measure, methods(finding)[1])
     if len(points) < 2:
         return
-    st.html('<h2 class="pp-part">Is it worth its cost?</h2>')
+    st.html('<h2 class="pp-part">Is it worth the cost?</h2>')
     columns_ = st.columns(2, gap="large")
     for place, cost in zip(columns_, _COSTS, strict=True):
         with place:
@@ -101,14 +101,18 @@ def pareto_panel(engine: "Engine", record: Studio) -> None:
             chart(figures.pareto_figure(tuple(points), measure, cost, dark=is_dark()), f"pareto-{cost}", title)
     st.html(
         f'<p class="pp-quiet">{escape(title_of(column.task))}, n = {column.users} people. Whiskers: 95 % intervals '
-        "over people. The dotted line joins the methods that no other method beats in both. RAG and PAG store the "
-        "person’s text itself and put it into every prompt.</p>"
+        "over people. The dotted line joins the methods that no other method beats on both measures. RAG and PAG store "
+        "the person’s text itself and put it into every prompt.</p>"
     )
     csv_button("points", figures.points_csv(points, measure), "CSV of both figures")
 
 
 def _damaged(finding: Finding, name: str) -> None:
-    show_error(PerpcsError(f"results/quality/{name}.json lacks its numbers.", f"Make it again: {finding.command}."))
+    show_error(
+        PerpcsError(
+            f"results/quality/{name}.json contains no usable numbers.", f"Make it again with: {finding.command}."
+        )
+    )
 
 
 def points_of(column: Column, measure: str, controls: Collection[str] = ()) -> list[Point]:
@@ -156,7 +160,7 @@ def cost_panel(engine: "Engine") -> None:
         st.html(
             f'<p class="pp-quiet">{escape(title_of(str(finding.data.get("task"))))}; one person, the newest items of '
             f"one history; median of {escape(str(repeats))} runs on {escape(str(machine.get('cpus')))} CPU cores "
-            f"(load before: {escape(str(machine.get('load_before')))}).</p>"
+            f"(load average before the run: {escape(str(machine.get('load_before')))}).</p>"
         )
         csv_button("time", figures.lines_csv(took, "items", "seconds"), "CSV of this figure")
     paper = published()
@@ -306,7 +310,8 @@ def _note(finding: Finding, task: str, found: Mapping[str, Any]) -> None:
     st.html(
         f'<p class="pp-quiet">{escape(title_of(task))}, n = {escape(str(found.get("users")))} people, the same queries '
         "everywhere. Whiskers: 95 % intervals over people. Dotted line: the base model. Smaller sets of sharers are "
-        "random subsets of the larger ones. Significantly: the interval of the paired difference excludes 0.</p>"
+        "random subsets of the larger ones. “Significantly” means that the interval of the paired difference "
+        "excludes 0.</p>"
     )
     made_by(finding)
 

@@ -89,13 +89,17 @@ def pool_picker(engine: "Engine", record: Studio) -> None:
             open_pool(record, chosen)
             st.rerun()
         st.html(f'<p class="pp-quiet">Open now: {escape(engine.pool.manifest.title)}.</p>')
-        st.page_link(page("overview"), label="Its model card, at the end of Overview", icon=":material/badge:")
+        st.page_link(page("overview"), label="Model card (end of the Overview page)", icon=":material/badge:")
 
 
 def open_pool(record: Studio, key: str) -> None:
-    """Switch to another pool and drop everything that was computed with the old one."""
-    record.pool, record.cell, record.asked = key, None, None
-    record.live.clear()
+    """Switch to another pool and drop everything that was computed with the old one. Somebody who was pinned stays: the
+    page says whether they can be compared.
+    """
+    record.pool, record.cell, record.asked, record.before, record.remade = key, None, None, None, None
+    record.star, record.only = "", ()
+    for worked in (record.live, record.prepared, record.kept, record.alike):
+        worked.clear()
     record.failure, record.notice = None, ""
     if record.work is not None:
         record.work.stop()
@@ -196,11 +200,16 @@ def opening(folder: str, state: str = "") -> Opening:
 
 def _opening_now(folder: Path) -> Opening:
     """The opening of a folder as it is now."""
+    return opening(str(folder), _state(folder))
+
+
+def _state(folder: Path) -> str:
+    """What changes when a copy does."""
     try:
         at = (folder / "manifest.json").stat()
     except OSError:
-        return opening(str(folder))
-    return opening(str(folder), f"{at.st_mtime_ns}-{at.st_ino}")
+        return ""
+    return f"{at.st_mtime_ns}-{at.st_ino}"
 
 
 @asynccontextmanager
@@ -241,7 +250,7 @@ def get_engine() -> "Engine":
     if handle.engine is None:
         show_error(handle.error or PerpcsError("The pool did not open.", "Start the app again."))
         if st.button("Try again"):
-            opening.clear()
+            opening.clear(str(handle.folder), _state(handle.folder))  # other pools stay open
             st.rerun()
         if record.pool:
             st.button("Back to this server’s default pool", on_click=open_pool, args=(record, ""), key="own-pool")

@@ -77,7 +77,7 @@ DIFFERENCES = (
         ("perpcs:paper", "perpcs:prototype"),
     ),
     Difference(
-        "Whose words",
+        "Wrong-user control",
         "Everybody has their own weights.",
         "The same, and every evaluation also gives each person the weights of the next one.",
         "Without this control, a method that improves the model for everybody would look personal. A method that "
@@ -150,7 +150,10 @@ NOTES = (
                 "What is trained for a newcomer?",
                 "No network. A few forward passes and one backward pass over their text give the weights.",
             ),
-            ("What is stored about a newcomer?", "One number per position and sharer: a few KB, and no text."),
+            (
+                "What is stored about a newcomer?",
+                "One byte per position and sharer: about 1 KB in the shipped pool, and no text.",
+            ),
             ("What do you get with all weights at 0?", "Exactly the base model."),
         ),
     ),
@@ -200,7 +203,7 @@ NOTES = (
     Notes(
         "Sharers",
         (
-            "The map: a dot is a candidate, a star is a sharer. Points close together: similar topics.",
+            "The map: a dot is a candidate, a star is a sharer. Points that are close together have similar topics.",
             "Hover over two neighbours and read the words of their clusters.",
             "Follow the lines from the current person: do near sharers have more weight?",
             "Leave out the strongest sharer and assemble again. Who replaces them?",
@@ -324,8 +327,9 @@ def equation_panel(engine: "Engine", record: Studio, example: Example | None) ->
     st.html(layer_html(layer_of(engine, assembly, name)))
     position, sharer = largest_piece(assembly)
     st.html(
-        f'<h3>Where that {term("weight")} comes from</h3><p class="pp-quiet">The router of this assembly is '
-        f"“{escape(str(assembly.router.get('router', 'gate')))}”, its numbers those of {escape(name)}, precomputed.</p>"
+        f'<h3>Where that {term("weight")} comes from</h3><p class="pp-quiet">This assembly uses the router “'
+        f"{escape(str(assembly.router.get('router', 'gate')))}”. "
+        f"The numbers are those of {escape(name)}, precomputed.</p>"
     )
     st.latex(weight_equation(piece_facts(assembly, position, sharer)))
 
@@ -358,8 +362,8 @@ def toy_panel() -> None:
     """All numbers of the toy as fields, and what comes out of them at once."""
     st.html(
         '<h2 class="pp-part">The same in numbers you can change</h2><p class="pp-quiet">2 sharers, 2 positions, '
-        "rank 1, vectors of 2, one token. The arithmetic is that of the real layer; change any number and everything "
-        "below is computed again.</p>"
+        "rank 1, vectors of length 2, one token. The arithmetic is that of the real layer. Change any number and "
+        "everything below is recomputed.</p>"
     )
     toy = Toy()
     for name, usual in toy_numbers(toy).items():
@@ -367,7 +371,7 @@ def toy_panel() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="toy-numbers"):
         for name, label in _TOP.items():
             _number(name, label)
-        st.button("Start values", on_click=_reset, key="toy-reset", type="tertiary", icon=":material/restart_alt:")
+        st.button("Reset", on_click=_reset, key="toy-reset", type="tertiary", icon=":material/restart_alt:")
     for position, column in enumerate(st.columns(2, gap="large")):
         with column, st.expander(f"Position {position + 1}: W, A, B, g", expanded=True):
             for what, title in (("W", "W, the base model"), *((f"s{s}", f"Sharer {s + 1}") for s in (0, 1))):
@@ -419,9 +423,9 @@ def differences_panel(engine: "Engine") -> None:
         for difference in DIFFERENCES:
             with st.expander(difference.what):
                 st.html(
-                    '<div class="pp-prose"><p><b>There.</b> '
-                    f"{escape(difference.before)}</p><p><b>Here.</b> {escape(difference.here)}</p><p><b>What it "
-                    f"does.</b> {escape(difference.does)}</p></div>"
+                    '<div class="pp-prose"><p><b>Original.</b> '
+                    f"{escape(difference.before)}</p><p><b>This program.</b> {escape(difference.here)}</p><p><b>"
+                    f"Effect.</b> {escape(difference.does)}</p></div>"
                     f"{effect_html(difference, measured, engine.pool.hash)}"
                 )
 
@@ -430,7 +434,7 @@ def effect_html(difference: Difference, measured: Sequence[Effect], pool_hash: s
     """The measured effect of a difference as a table: a row a task, a column a method."""
     there = [effect for effect in measured if effect.method in difference.methods]
     if not there:
-        return '<p class="pp-quiet">Not measured: no evaluation under results/ tells this apart.</p>'
+        return '<p class="pp-quiet">Not measured: no evaluation in results/ isolates this difference.</p>'
     cells = {(effect.file, effect.method): effect for effect in there}
     files = list(dict.fromkeys(effect.file for effect in there))
     shown = [method for method in difference.methods if any((file, method) in cells for file in files)]

@@ -19,7 +19,7 @@ from perpcs.figures.difference import difference_csv, difference_map, difference
 from perpcs.tasks import get_task
 from perpcs.ui.state import Person, Studio, until_now, worked_out
 from perpcs.ui.widgets import chart, is_dark, stat_row, term
-from perpcs.ui.work import show_error
+from perpcs.ui.work import deferred, show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
@@ -149,7 +149,7 @@ def _pair(engine: "Engine", record: Studio, pinned: Person, person: Person) -> N
     rows = (
         (f"{100 * share.mean():.0f} %", f"{term('agreement')}, mean of {len(share)} positions"),
         (f"{100 * share.min():.0f} to {100 * share.max():.0f} %", "range over positions"),
-        (f"{int(both.sum())} of {len(both)}", "sharers have weight for both"),
+        (f"{int(both.sum())} of {len(both)}", "sharers used by both"),
     )
     st.html(stat_row(rows, "What both have in common"))
     how = _how(engine, record, person)
@@ -199,7 +199,7 @@ def numbers_panel(engine: "Engine", record: Studio, person: Person) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "CSV of these numbers",
-            lambda: strip_csv(panels, assembly.positions),
+            deferred(lambda: strip_csv(panels, assembly.positions)),
             "perpcs-numbers.csv",
             "text/csv",
             on_click="ignore",
@@ -249,7 +249,7 @@ def _sharers(engine: "Engine", record: Studio, person: Person) -> None:
     names = sharer_names(person.assembly.sharers, engine.stored.portraits(person.task))
     mine = usage([person.assembly.weights])
     st.html(
-        f"<h3>Who is used</h3><p>{_told(mine, names, 'here')}</p>"
+        f"<h3>Which sharers are used</h3><p>{_told(mine, names, 'here')}</p>"
         f'<p class="pp-quiet">{term("dormant", "Dormant")}: no weight anywhere. {term("over-used", "Over-used")}: more '
         f"than {OVER_USED:g} times an even share, {100 * OVER_USED / len(names):.1f} % of all weight.</p>"
     )

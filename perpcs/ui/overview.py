@@ -295,7 +295,7 @@ def story(engine: "Engine", record: Studio, example: Example) -> None:
             "Step", range(len(STEPS)), format_func=lambda i: str(i + 1), key="story-step", label_visibility="collapsed"
         )
     task, about = TASKS[record.task].title.lower(), shorten(example.description, 90, placeholder=" …")
-    who = f"{name} is a made-up person; the task: {task}. {about} Click a number to go through the steps."
+    who = f"{name} is a made-up person. Task: {task}. {about} Click a number to step through the figure."
     text = explanation(told, step) if step is not None else who
     st.html(f'<p class="pp-note" aria-live="polite">{escape(text)}</p>')
     st.html(story_html(told, step=step, dark=is_dark()))
@@ -386,11 +386,11 @@ def _routing(router: str) -> str:
     if router == "newton":
         return (
             f"<p>The model reads your {history}. First, each {piece}’s gate scores it, and the best ones get a "
-            f"{weight}; these weights are kept only if they make your older items more likely. Then a backward pass "
-            f"shows, for every {term('item')}, how much its loss would fall with the {weight} of each {piece}, and one "
-            "linear system, with one equation per item, corrects all weights at once (a damped Gauss-Newton step). "
-            "Parts of your history set the step length, which may be 0, and your newest items check the result. The "
-            "matrices of the model and the pieces do not change.</p>"
+            f"{weight}; these weights count as far as the gates’ choice for your earlier items makes later ones more "
+            f"likely. Then a backward pass shows, for every {term('item')}, how much its loss would fall with the "
+            f"{weight} of each {piece}, and one linear system, with one equation per item, corrects all weights at "
+            "once (a damped Gauss-Newton step). Parts of your history set the step length, which may be 0, and your "
+            "newest items check the result. The matrices of the model and the pieces do not change.</p>"
             "<p>The paper’s own method, trained gates, is one click away on Assemble and Compare.</p>"
         )
     if decided_by(router) == "loss":

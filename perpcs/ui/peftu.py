@@ -16,6 +16,7 @@ from perpcs.peftu.tasks import get_peft_task
 from perpcs.pool.manifest import is_number, mapping, read_json
 from perpcs.ui.engine import results_folder
 from perpcs.ui.results import csv_button, made_by
+from perpcs.ui.state import forget, studio
 from perpcs.ui.widgets import PRIVACY, chart, is_dark
 from perpcs.ui.work import show_error
 
@@ -32,7 +33,7 @@ def peftu_panel() -> None:
     tasks = mapping(finding.data.get("tasks")) if finding else {}
     if finding is None or not tasks:
         return
-    st.html('<h2 class="pp-part" id="peftu">Which small module learns best what one person means?</h2>')
+    st.html('<h2 class="pp-part" id="peftu">Which small module learns one person’s judgements best?</h2>')
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.segmented_control(
             "Task of PEFT-U",
@@ -42,8 +43,12 @@ def peftu_panel() -> None:
             required=True,
             format_func=lambda one: str(mapping(tasks.get(one)).get("title") or one),
         )
-        x = st.selectbox("Across", list(figures.AXES), index=4, key="peftu-x", format_func=figures.AXES.__getitem__)
-        y = st.selectbox("Up", list(figures.AXES), index=0, key="peftu-y", format_func=figures.AXES.__getitem__)
+        x = st.selectbox(
+            "Horizontal axis", list(figures.AXES), index=4, key="peftu-x", format_func=figures.AXES.__getitem__
+        )
+        y = st.selectbox(
+            "Vertical axis", list(figures.AXES), index=0, key="peftu-y", format_func=figures.AXES.__getitem__
+        )
     task = mapping(tasks.get(name or next(iter(tasks))))
     cells = read_cells(task)
     shown = tuple(one for one in cells.values() if _is_method(one.name) and {x, y} <= set(one.values))
@@ -105,9 +110,11 @@ def _spread(cells: Mapping[str, Cell]) -> None:
     names = list(cells)
     with st.container(horizontal=True):
         first = st.selectbox(
-            "Each person by", names, index=_at(names, "newton:lora"), key="peftu-one", format_func=title_of
+            "Method, person by person", names, index=_at(names, "newton:lora"), key="peftu-one", format_func=title_of
         )
-        second = st.selectbox("and by", names, index=_at(names, "wrong:lora"), key="peftu-two", format_func=title_of)
+        second = st.selectbox(
+            "Compared with", names, index=_at(names, "wrong:lora"), key="peftu-two", format_func=title_of
+        )
     one, other = cells[first], cells[second]
     title = figures.spread_title(one, other, "accuracy")
     st.html(f"<h3>{escape(title)}</h3>")
@@ -140,7 +147,7 @@ def verdict_html(cells: Mapping[str, Cell]) -> str:
         if a > b - _LIKE_COUNTING:
             said.append(
                 f"The base model alone ({a:.3f}) is already about as good as naming each person’s most frequent labels "
-                f"({b:.3f}), so accuracy has little to gain here; nats per text say more."
+                f"({b:.3f}), so accuracy has little room to improve here; nats per text tell more."
             )
         else:
             said.append(f"Naming each person’s most frequent labels, without reading the text, reaches {b:.3f}.")
@@ -203,8 +210,8 @@ def places_panel() -> None:
         "that can be trained for one person. They differ in where they act. Kinds that act in every layer can be "
         "split into pieces, one per layer, and mixed with weights as here: a weight of 0 is the base model, and people "
         "in one batch do not affect each other. A mix of adapters adds the outputs of the adapters; a mix of prefixes "
-        "adds how far each prefix moves the attention. The Results page shows which kind learns best what one person "
-        "means.</p>"
+        "adds how far each prefix moves the attention. The Results page shows which kind learns one person’s "
+        "judgements best.</p>"
     )
     st.html(figures.layer_html())
 
@@ -230,8 +237,15 @@ def six_panel(engine: "Engine") -> None:
             f"customer’s traits in {_share(facts.get('right'))} of cases, and in {_share(facts.get('wrong'))} with the "
             "next customer’s module.</p>"
         )
-        text = st.text_area("A review", key="six-text", max_chars=_MOST, placeholder="Leave it empty for a made-up one")
+        text = st.text_area(
+            "A review",
+            key=f"six-text-{studio().generation}",
+            max_chars=_MOST,
+            placeholder="Leave it empty for a made-up one",
+        )
         st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
+        if text:
+            st.button("Clear my data", icon=":material/delete:", on_click=forget, key="six-forget")
         if st.button("Let all six read it", key="six-read", icon=":material/groups:"):
             _read_by_six(engine, text.strip())
 
@@ -259,7 +273,7 @@ def _read_by_six(engine: "Engine", typed: str) -> None:
         show_error(error)
         return
     labels = get_peft_task("smalltown").labels
-    rows = [("The base model, without anybody’s module", alone.tolist(), "")]
+    rows = [("The base model alone", alone.tolist(), "")]
     rows += [(says, row.tolist(), truth) for says, row, truth in zip(six.says, probs, truths, strict=True)]
     st.html(f"<h3>{escape(figures.readers_takeaway(labels, probs.tolist()))}</h3>")
     st.html(figures.readers_html(labels, rows))

@@ -28,7 +28,7 @@ from perpcs.tasks import Item, get_task
 from perpcs.ui.sharers import portrait_said, sample_html
 from perpcs.ui.state import Person, Studio, remember, worked_out
 from perpcs.ui.widgets import is_dark, stat_row, term
-from perpcs.ui.work import show_error
+from perpcs.ui.work import deferred, show_error
 
 if TYPE_CHECKING:
     from perpcs.serve.engine import Engine
@@ -88,8 +88,8 @@ def _voters(facts: PieceFacts, history: tuple[Item, ...]) -> str:
         start = "the gates’ weights" if facts.from_gates else "the base model"
         head = (
             f"<b>For {len(facts.voters)} of {facts.n_items} items it is among the {facts.k} that help most here</b>"
-            "<p class='pp-quiet'>Bars: its share of the drop in the item’s loss that these would bring, one small "
-            f"step from {start}.</p>"
+            "<p class='pp-quiet'>Bars: how much of the drop in the item’s loss, which these would bring in one "
+            f"small step from {start}, is due to this piece.</p>"
         )
         if not facts.voters:
             return head
@@ -129,7 +129,7 @@ def _card(card: Sharer, portrait: Portrait, assembly: Assembly, facts: PieceFact
     return (
         f'<div class="pp-card" title="sharer {escape(card.id)}"><b>{term("sharer", "Sharer")} {escape(name)}</b>'
         f'<p class="pp-quiet">{whole}cluster {card.cluster}{terms}<br>trained on {card.items} items{loss}<br>'
-        f"has weight at {held} of {len(assembly.positions)} positions, {share:.1f} % of all weight here</p></div>"
+        f"used at {held} of {len(assembly.positions)} positions, {share:.1f} % of the total weight</p></div>"
     )
 
 
@@ -198,9 +198,10 @@ def words_panel(engine: "Engine", record: Studio, person: Person, position: int,
         else "Scored by the direction that the piece amplifies most (arrow); its sign has no meaning."
     )
     st.html(
-        f'<p class="pp-quiet">{how} The shade shows how far a word’s {term("score")}, just before it is written, '
-        f"is from the mean of these words, {mean_score(found):+.2f}: <span class='pp-fit pp-strong'>line above</span>"
-        " = higher, <span class='pp-unfit pp-strong'>line below</span> = lower. Hover over a word for its score.</p>"
+        f'<p class="pp-quiet">{how} Shading shows how far a word’s {term("score")}, taken just before the word is '
+        f"written, is from the mean of the words shown ({mean_score(found):+.2f}): <span "
+        "class='pp-fit pp-strong'>line above</span> = higher, <span class='pp-unfit pp-strong'>line below</span> = "
+        "lower. Hover over a word for its score.</p>"
         f"<p>Highest scores: {best or '–'}</p>"
     )
     st.html(token_html(found, is_dark()))
@@ -211,7 +212,7 @@ def words_panel(engine: "Engine", record: Studio, person: Person, position: int,
     )
     st.download_button(
         "CSV of these scores",
-        lambda: tokens_csv(found.items),
+        deferred(lambda: tokens_csv(found.items)),
         "perpcs-words.csv",
         "text/csv",
         on_click="ignore",

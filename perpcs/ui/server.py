@@ -1,5 +1,5 @@
-"""What Streamlit does otherwise here: closed sessions end by the clock, the server ends when it is told to, its log
-holds errors only, and nobody outside is asked.
+"""Changes to what Streamlit does: sessions of closed tabs end by a timer, the server stops soon after a signal, closed
+tabs are not logged as errors, and no outside service is contacted.
 
 Streamlit keeps the session of a closed tab for ``server.disconnectedSessionTTL`` seconds, in case the connection comes
 back, but looks at the clock only when somebody else comes or goes, and then drops a session without shutting it down,

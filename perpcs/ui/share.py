@@ -154,23 +154,23 @@ def _preview(engine: "Engine", given: Leaving, mask: np.ndarray) -> None:
         (bytes_text(sum(part.bytes for part in parts)), "of numbers"),
         ("0", "words of your text"),
     )
-    st.html(f"<h3>Exactly what leaves</h3>{stat_row(rows, 'What leaves')}")
+    st.html(f"<h3>Everything that will be shared</h3>{stat_row(rows, 'What will be shared')}")
     labels = [position.label for position in engine.pool.manifest.positions]
     body = "".join(_row(part, labels) for part in parts)
     st.html(
-        '<div class="pp-items pp-tensors" tabindex="0" role="region" aria-label="Every tensor that leaves"><table>'
-        "<caption>Every tensor, as stored</caption><thead><tr><th scope='col'>tensor</th><th scope='col'>of</th>"
+        '<div class="pp-items pp-tensors" tabindex="0" role="region" aria-label="Every tensor that will be shared">'
+        "<table><caption>Every tensor, as stored</caption><thead><tr><th scope='col'>tensor</th><th scope='col'>of</th>"
         "<th scope='col'>shape</th><th scope='col'>bytes</th><th scope='col'>sha256</th></tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
     with st.expander("One record of numbers about you"):
         st.html(
-            '<p class="pp-quiet">Cluster, its words and the place on the map are those of the sharers nearest to you; '
-            "none of these words come from your text.</p>"
+            '<p class="pp-quiet">The cluster and its words are those of the sharer most similar to you; the place on '
+            "the map is the mean of the three most similar. None of the words come from your text.</p>"
         )
         st.code(record, language="json")
     st.download_button(
-        "The same as a file",
+        "Download as a file",
         given.data,
         f"{given.sharer.id}.safetensors",
         "application/octet-stream",
@@ -212,7 +212,7 @@ def heading(record: Studio) -> None:
         record.sharing.settle()
         if record.sharing.stopped:
             _forget(record)
-            record.notice = "Stopped. Nothing of it is kept."
+            record.notice = "Stopped. Nothing was kept."
     st.html(f'<h1>Share</h1><p class="pp-lede">{escape(SHARE_LEDE)}</p>{steps_html(_step(record.sharing))}')
 
 
@@ -261,8 +261,8 @@ def text_panel(engine: "Engine", record: Studio) -> None:
     read = len(draft.reading.items) if draft and draft.reading else 0
     if draft and draft.ready and read < MIN_ITEMS:
         st.html(
-            f'<p class="pp-note" role="status">Sharing needs at least {MIN_ITEMS} items, and here are {read}: pieces '
-            "of fewer would repeat them.</p>"
+            f'<p class="pp-note" role="status">Sharing needs at least {MIN_ITEMS} items; you have {read}. Pieces '
+            "trained on fewer would reproduce them.</p>"
         )
     if (
         st.button(
@@ -341,7 +341,7 @@ def progress_panel(engine: "Engine", record: Studio) -> None:
         _discard(record, "Try again")
     elif sharing.pool_hash != engine.pool.hash:
         show_error(
-            PerpcsError("These pieces were trained for another pool than the open one.", "Open that one, or discard.")
+            PerpcsError("These pieces were trained for a different pool.", "Open that pool, or discard the pieces.")
         )
         _discard(record)
     else:
@@ -357,16 +357,20 @@ def _before(engine: "Engine", record: Studio) -> None:
     st.html(
         '<div class="pp-empty pp-left"><h2>What will happen</h2><ol>'
         f"<li>Your text is read and checked: at least {MIN_ITEMS} items of one kind.</li>"
-        f"<li>A {term('piece')} is trained at each of {positions} {term('position', 'positions')}, and a "
-        f"{term('gate')} for each, exactly as those of the pool were. You can stop it.</li>"
-        "<li>You choose which pieces to share, and see every tensor that would leave, before anything does.</li>"
+        f"<li>A {term('piece')} and a {term('gate')} are trained at each of {positions} "
+        f"{term('position', 'positions')}, exactly as for the pool’s own sharers. You can stop the training.</li>"
+        "<li>You choose which pieces to share, and see every tensor that would be shared, before anything is.</li>"
         f"<li>With your consent they go into {where}, on this server’s disk. The pool itself stays as it is.</li>"
         "<li>With a code you can remove them at any time.</li></ol></div>"
     )
 
 
 def _consent(engine: "Engine", sharing: Sharing, given: Any) -> None:
-    st.html(f'<p class="pp-note">{escape(SHARE_TRACES)}</p>')
+    st.html(
+        f'<p class="pp-note">{escape(SHARE_TRACES)}</p><p>Keep this code. You need it to take your pieces back on this '
+        "page.</p>"
+    )
+    st.code(sharing.code, language=None)
     agreed = st.checkbox(
         "I have seen what would be shared and agree to add it to a copy of the pool on this server.", key="consent"
     )
@@ -376,7 +380,7 @@ def _consent(engine: "Engine", sharing: Sharing, given: Any) -> None:
 
         def do(report: Any) -> Any:
             report(("write", 0, 1))
-            return share(source, given, target).folder
+            return share(source, given, target, last=lambda: report(("write", 0, 1))).folder
 
         sharing.start(do)
         st.rerun()
@@ -387,7 +391,7 @@ def _done(engine: "Engine", record: Studio, sharing: Sharing) -> None:
     id, name = escape(id_of(sharing.code)), escape(sharing.added.name)
     st.html(
         f"<h2>You are a sharer: {id}</h2><p>Your pieces for {escape(TASKS[sharing.task].title.lower())} are in the "
-        f"copy <b>{name}</b>. Keep this code: it is the only way to take them back from here.</p>"
+        f"copy <b>{name}</b>. Keep this code. You need it to take them back on this page.</p>"
     )
     st.code(sharing.code, language=None)
     with st.container(horizontal=True):
@@ -441,7 +445,7 @@ def _take_back(engine: "Engine", record: Studio, code: str) -> None:
     """Remove a contribution wherever it lies; the visitor's own person goes on without it."""
     try:
         if code.strip().startswith(GUEST):
-            raise PerpcsError("This is an id, which everybody can see.", "Give the code that was shown with it.")
+            raise PerpcsError("This is a public sharer id, not a code.", "Enter the code that was shown with it.")
         copy = _copy_with(engine, id_of(code))
         before = copy.hash
         pool = revoke(copy.folder, code)

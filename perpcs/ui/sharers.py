@@ -403,7 +403,7 @@ def _guest(engine: "Engine", record: Studio, person: Person | None, candidates: 
 
 def _likeness(engine: "Engine", record: Studio, person: Person) -> np.ndarray:
     """Similarity to every sharer, cached in the session because the encoder is slow."""
-    key = (person.kind, person.task, person.name, hash(person.history))
+    key = (engine.pool.hash, person.kind, person.task, person.name, hash(person.history))
     if key not in record.alike:
         record.alike = {key: engine.likeness(person.task, person.history)}  # one person at a time is enough
     return record.alike[key]

@@ -94,7 +94,7 @@ def assembled_here(engine: "Engine", assembly: Assembly) -> str:
 
 def until_now(person: Person | None) -> Person | None:
     """The same person, and up to when this was the model on the screen: for what is compared with a later one."""
-    return person and replace(person, how=f"{person.how}, on the screen until {datetime.now():%H:%M}")
+    return person and replace(person, how=f"{person.how}, shown until {datetime.now():%H:%M}")
 
 
 # ---- drafts ----------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def read_draft(
     seen = seen if seen is not None and user_id is None else look_at(given, user_id, opened)
     if wanted == GUESS:
         if seen.guess is None:
-            task, why = known[0], "The kind of text is unclear, so the first one was used."
+            task, why = known[0], "The kind of text could not be detected, so the first one in the list is used."
         else:
             task, why = seen.guess[0].name, seen.guess[1]
     others = tuple(fit.name for fit in seen.fits if fit.name in known and fit.name != task)

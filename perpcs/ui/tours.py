@@ -427,8 +427,8 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         Stop(
             ".st-key-townbox",
             "Candidates and sharers",
-            "A dot is a candidate, a star is a sharer, the diamond is the current person. Points close together: "
-            "similar topics.",
+            "A dot is a candidate, a star is a sharer, the diamond is the current person. Points that are close "
+            "together have similar topics.",
             "Click a star and read the card below.",
         ),
         Stop(
@@ -467,9 +467,8 @@ TOURS: dict[str, tuple[Stop, ...]] = {
         Stop(
             ".st-key-take-back-box",
             "Taking it back",
-            "Before anything is added, you see all of it and are asked to agree. Your code removes it from the "
-            "pool again later.",
-            "Open it to see what you need for that.",
+            "Before anything is added, you review it and give your consent. Later, your code removes it from the copy.",
+            "Open it to see what you need.",
         ),
     ),
     "method": (
@@ -504,13 +503,13 @@ TOURS: dict[str, tuple[Stop, ...]] = {
             ".st-key-results-table",
             "How good, and how sure",
             "Means over people whose texts were not used in training, each with its 95 % interval. The controls "
-            "use another person’s weights or random weights.",
+            "use another person’s weights or profile, random pieces, or equal weights.",
             "Click a number to read the answers behind it.",
         ),
         Stop(
             ".st-key-measure",
-            "Two measures",
-            "The task’s metric, and how likely the model finds the person’s own answer.",
+            "Three measures",
+            "The task’s metric, the likelihood of the person’s own answer, and style.",
             "Change the measure and see whether the order of the methods stays the same.",
         ),
         Stop(

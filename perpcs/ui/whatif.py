@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from perpcs.assembly.explain import item_influence, item_sharers, most_kept, with_k, without_positions
+from perpcs.assembly.explain import fills_up, item_influence, item_sharers, most_kept, with_k, without_positions
 from perpcs.assembly.record import Assembly
 from perpcs.assembly.routers import changed, make_router
 from perpcs.errors import PerpcsError
 from perpcs.figures.answers import beside_html
-from perpcs.figures.columns import called, sharer_names, split_label
+from perpcs.figures.columns import called, sharer_names, split_label, whose
 from perpcs.figures.style import seconds_text
 from perpcs.files import hash_bytes
 from perpcs.pool.manifest import STRATEGIES, Candidates, would_share
@@ -111,6 +111,8 @@ def _difference(engine: "Engine", record: Studio, person: Person) -> None:
     before = record.remade
     if not isinstance(before, Before) or before.key != key_of(person, record) or before.assembly is person.assembly:
         return
+    if before.assembly.sharers != person.assembly.sharers:  # somebody joined or left
+        return
     now = person.assembly
     if before.losses is None:
         losses = [held_out_loss(engine, one, person.queries) for one in (before.assembly, now)]
@@ -131,7 +133,7 @@ def _difference(engine: "Engine", record: Studio, person: Person) -> None:
         )
     head = (
         "assembly",
-        "sharers with weight",
+        "sharers used",
         term("effective sharers"),
         "weight per position",
         f"held-out {term('NLL')}<br><small>n = {len(person.queries)} queries; lower is better</small>",
@@ -232,10 +234,14 @@ def answer_again(engine: "Engine", record: Studio, person: Person, weights: np.n
 def current_question(record: Studio, person: Person) -> Query | None:
     """The question last asked of this person's model, else their first held-out one."""
     asked = record.asked
-    if asked is not None and any(column.person == person for column in asked.columns):
+    if asked is not None and any(_same(column.person, person) for column in asked.columns):
         query: Query = asked.query
         return query
     return person.queries[0] if person.queries else None
+
+
+def _same(one: Person, other: Person) -> bool:
+    return (one.task, one.assembly.fingerprint) == (other.task, other.assembly.fingerprint)
 
 
 def _answer(engine: "Engine", person: Person, query: Query, weights: np.ndarray) -> Again:
@@ -296,7 +302,7 @@ MOST_RANKED = 300
 def whatif_panel(engine: "Engine", record: Studio, person: Person) -> None:
     """Choose what to remove and see at once what would change."""
     kind = st.segmented_control(
-        f"{person.name} …",
+        f"{whose(person.name)} model",
         list(_KINDS),
         format_func=_KINDS.__getitem__,
         key="whatif",
@@ -333,7 +339,7 @@ def _swapped(engine: "Engine", record: Studio, person: Person) -> None:
     with other:
         chosen = st.selectbox("Whose mix", [one.id for one in others], format_func=names.__getitem__, key="swap-person")
     with layer:
-        which = st.selectbox("In", [None, *layers], format_func=_layer_name, key="swap-layer")
+        which = st.selectbox("Layers", [None, *layers], format_func=_layer_name, key="swap-layer")
     try:
         theirs = engine.stored.assembly(person.task, chosen)
         engine.check(theirs)
@@ -449,12 +455,12 @@ def _fewer(engine: "Engine", record: Studio, person: Person) -> None:
     if most < 2:
         st.html('<p class="pp-note">Only one piece is kept per position, so there is nothing to reduce.</p>')
         return
-    whose = "kept by an item" if assembly.additive else "kept"
-    k = st.slider(f"Maximum number of pieces {whose} per position", 1, most, most - 1, key=f"whatif-k-{most}")
+    kept = "kept by an item" if assembly.additive else "kept"
+    k = st.slider(f"Maximum number of pieces {kept} per position", 1, most, most - 1, key=f"whatif-k-{most}")
     how = (
-        "The others are removed; the remaining pieces keep their weights."
-        if str(assembly.router.get("router")).startswith(("fit", "newton"))
-        else "The weights of the remaining pieces grow in proportion, as in a softmax over fewer scores."
+        "The weights of the remaining pieces grow in proportion, as in a softmax over fewer scores."
+        if fills_up(assembly)
+        else "The others are removed; the remaining pieces keep their weights."
     )
     st.html(f'<p class="pp-quiet">{how} The effect on the inputs of later layers is ignored here.</p>')
     pieces = "1 piece" if k == 1 else f"{k} pieces"

@@ -65,9 +65,9 @@ TERMS = {
 }
 
 PRIVACY = (
-    "Your text stays in the memory of the computer that runs this page: never on disk, in logs or in links. "
-    "A reload of this tab finds it again. It is dropped when you click “Clear my data”, and at most two and a half "
-    "minutes after you close the tab."
+    "Your text stays in the memory of the computer that runs this page. It is never written to disk, logs or links. "
+    "It survives a reload of this tab. It is dropped when you click “Clear my data”, or at most two and a half minutes "
+    "after you close the tab."
 )
 CLEARED = "Cleared. Your text, your file and your personal model are gone from this session."
 CLAIM = "A language model of your own, assembled from pieces that other people chose to share."
@@ -91,8 +91,9 @@ NOT_SAID = "Not stated by its maker."
 WORK_SECONDS = "Seconds are model time, shared by the columns of a batch; waiting for other users is not counted."
 BYTES_STORED = "What must be stored for this person so that the method can answer."
 MAP_NOTE = (
-    "Close together: histories on similar topics, according to a sentence encoder. Distance does not show how "
-    "similarly people write, or whose pieces help whom. A flat map preserves neighbours and distorts long distances."
+    "Points close together are histories on similar topics, according to a sentence encoder. Distance does not show "
+    "how similarly people write, or whose pieces help whom. A flat map preserves neighbours and distorts long "
+    "distances."
 )
 
 
@@ -108,7 +109,8 @@ def term(word: str, shown: str | None = None) -> str:
 
 
 SHARE_LEDE = (
-    "Become a sharer: train pieces on your own text, see every number you would share, then decide. Your text stays."
+    "Become a sharer: train pieces on your own text, see every number you would share, then decide. Your text is not "
+    "shared."
 )
 SHARE_TRACES = (
     "They are numbers, not text. But numbers trained on a text can carry traces of it, and anyone who has them may "

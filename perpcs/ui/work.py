@@ -4,7 +4,7 @@ A page's script can be interrupted at any moment (a click restarts it, a closed 
 interrupted: it appends reports to a list, and the script run that watches it draws them and calls ``beat``. It ends
 early when someone clicks Stop, or when no one has watched it for some seconds.
 
-The training of a contribution outlives a change of page, because it hangs on the session and not on a page; and a
+The training of a contribution outlives a change of page, because it belongs to the session and not to a page; and a
 reload, because it is found by a token that the Share page writes into its own address (never into the link that is
 copied). It ends when nobody who knows it has had a tab open for ``TAB_PATIENCE`` seconds. The text is held by the
 running work alone.
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # ---- errors ----------------------------------------------------------------------------------------------------------
 
 
+T = TypeVar("T")
 _log = logging.getLogger("perpcs.ui")
 
 
@@ -56,6 +57,18 @@ def as_error(error: BaseException) -> PerpcsError:
     )
 
 
+def deferred(make: Callable[[], T]) -> Callable[[], T]:
+    """``make`` for a download button. Streamlit logs the message of what it raises, which must quote no text."""
+
+    def careful() -> T:
+        try:
+            return make()
+        except Exception as error:
+            raise as_error(error) from None
+
+    return careful
+
+
 def on_script_error(error: Exception) -> bool:
     """Called by Streamlit for errors that a page did not catch; True keeps Streamlit from drawing its own box."""
     show_error(as_error(error))
@@ -65,7 +78,6 @@ def on_script_error(error: Exception) -> bool:
 # ---- work in a thread ------------------------------------------------------------------------------------------------
 
 
-T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds without a watcher (the tab was closed) after which work stops at its next report."""
 

@@ -25,7 +25,7 @@ def test_share_stop_share_and_take_back(sharing, open_tab):
     wait_until(train.is_enabled)
     train.click()
     tab.get_by_role("button", name="Stop").click()
-    tab.get_by_text("Stopped. Nothing of it is kept.").wait_for()
+    tab.get_by_text("Stopped. Nothing was kept.").wait_for()
 
     wait_until(train.is_enabled)
     train.click()

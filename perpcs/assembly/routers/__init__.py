@@ -36,11 +36,12 @@ _ALL: tuple[type[Router], ...] = (
 )
 ROUTERS: dict[str, type[Router]] = {kind.name: kind for kind in _ALL}
 _ROUTER_HELP = (
-    "How the weights are found. From the loss: one damped Gauss-Newton step on the weights (newton), the gradient by "
-    "each weight (gradient), or some steps of gradient descent on the weights (fit), then also on a rank-1 piece of "
-    "your own (fit+own). From activations: compare those of the target tokens with each piece's gate, with its owner's "
-    "mean activation (prototype), or with the direction the piece amplifies most (arrow). Without the model: whole "
-    "sharers with similar histories (retrieval), or as controls all pieces equally (uniform) or at random."
+    "How the weights are found. From the loss: one damped Gauss-Newton step on the weights (newton), the gradient "
+    "with respect to each weight (gradient), or some steps of gradient descent on the weights (fit), then also on a "
+    "rank-1 piece of your own (fit+own). From activations: compare those of the target tokens with each piece's gate,"
+    " with its owner's mean activation (prototype), or with the direction the piece amplifies most (arrow). Without "
+    "the model: whole sharers with similar histories (retrieval), or as controls all pieces equally (uniform) or at "
+    "random."
 )
 
 PRESETS: dict[str, Router] = {

@@ -19,8 +19,8 @@ class Newton(Recent):
     decided_by = "loss"
 
     start: Literal["gates", "base"] = "gates"
-    """Newton: where the step begins: at the weights that the distilled gates choose, as far as their choice for your
-    earlier items makes the later ones likelier, or at the base model. A pool without distilled gates has only that."""
+    """Newton: where the step starts. gates: at the distilled gates' weights, as far as the gates' choice for earlier
+    items makes later items more likely. base: at the base model, as always in a pool without distilled gates."""
 
     def route(self, history: History) -> Routed:
         from perpcs.assembly.descent import named_pieces
@@ -51,13 +51,13 @@ class Newton(Recent):
         None, if it does not, or if they are too few to tell."""
         from perpcs.assembly.newton import FEWEST, Start, item_losses, later_items, sureness
 
-        watched = history.on_position
-        gated = replace(history, on_position=watched and (lambda step: watched(replace(step, batches=of))))
-        found = Gate(half_life=self.half_life).route(gated)
         N, P, S = history.shape
         older = N - kept_out(N)
         if older < FEWEST:
             return None
+        watched = history.on_position
+        gated = replace(history, on_position=watched and (lambda step: watched(replace(step, batches=of))))
+        found = Gate(half_life=self.half_life).route(gated)
         first, own = older - later_items(older), item_weights(found.index, found.votes, S)
         early, chosen = (  # the mean choice of the earlier and of all older items, (P, S)
             np.tensordot(shares[:by], own[:by], axes=1) / max(float(shares[:by].sum()), 1e-300) for by in (first, older)

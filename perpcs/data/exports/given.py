@@ -340,8 +340,8 @@ _ENDINGS = {
     ".log": "a log",
     ".ipynb": "a notebook",
     ".bib": "BibTeX without entries",
-    ".mbox": "no mailbox that can be read",
-    ".eml": "no mail that can be read",
+    ".mbox": "an mbox file without mail that can be read",
+    ".eml": "a mail file that cannot be read",
 }
 
 
@@ -354,9 +354,9 @@ def refuse_structured(given: Given) -> None:
     text = given.text.lstrip()
     for pattern, kind, do in _OPENINGS:
         if pattern.match(text):
-            raise PerpcsError(f"This is {kind}, which is not read here.", do)
+            raise PerpcsError(f"This is {kind}, which is not supported.", do)
     if (root := _XML.match(text)) and _closes(text, root[1]):
-        raise PerpcsError(f"This is XML (<{root[1][:40]}>) of a kind that is not read here.", _AS_TABLE)
+        raise PerpcsError(f"This is XML (<{root[1][:40]}>) of an unsupported kind.", _AS_TABLE)
     if given.script:
         raise PerpcsError(f"This is a script that sets {given.script[:40]!r}, not a history.", _AS_TABLE)
     if (
@@ -365,10 +365,10 @@ def refuse_structured(given: Given) -> None:
         and "\n" in text
         and re.search(r"^[ \t]+\S|^- ", text, re.MULTILINE)
     ):
-        raise PerpcsError("This is YAML, which is not read here.", _AS_TABLE)
+        raise PerpcsError("This is YAML, which is not supported.", _AS_TABLE)
     ending = PurePath(given.name).suffix.lower()
     if ending in _ENDINGS:
-        raise PerpcsError(f"This is {_ENDINGS[ending]}, which is not read here.", _AS_TABLE)
+        raise PerpcsError(f"This is {_ENDINGS[ending]}, which is not supported.", _AS_TABLE)
 
 
 def _closes(text: str, root: str) -> bool:

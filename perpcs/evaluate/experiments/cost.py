@@ -182,7 +182,7 @@ def _people(setting: Setting, name: str) -> tuple[Sequence[User], list[int]]:
         most = HISTORY_ITEMS[-1]
         made = make_people(name, seed=setting.seed, count=setting.people, split="target", history=(most, most))
         return [person.user for person in made], list(HISTORY_ITEMS)
-    found = [user for user in setting.people_of(name)[0] if user.queries]
+    found = [user for user in setting.people_of(name)[0] if any(query.gold for query in user.queries)]
     reached = sorted(len(user.history) for user in found)
     sizes = [size for size in HISTORY_ITEMS if reached and size <= reached[len(reached) // 2]]
     enough = [user for user in found if sizes and len(user.history) >= sizes[-1]]

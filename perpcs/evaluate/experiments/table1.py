@@ -250,7 +250,7 @@ def run_separation(setting: Setting) -> dict[str, Any]:
 
 def _separation_column(setting: Setting, name: str) -> dict[str, Any]:
     task = get_task(name)
-    users = [user for user in setting.people_of(name)[0] if user.history and user.queries]
+    users = [user for user in setting.people_of(name)[0] if user.history and any(q.gold for q in user.queries)]
     if len(users) < 2:
         raise PerpcsError("Fewer than two people have a history and queries.", "Give more people.")
     ready: dict[str, Any] = {}
