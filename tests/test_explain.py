@@ -16,7 +16,6 @@ from perpcs.assembly.explain import (
     item_influence,
     most_kept,
     moved,
-    own_piece_probability,
     shares,
     usage,
     with_k,
@@ -140,17 +139,6 @@ def test_usage_of_several_people_counts_each_alike():
     small, big = np.array([[0.1, 0.0]]), np.array([[0.0, 9.0]])
     assert usage([small, big]).shares.tolist() == [0.5, 0.5]
     assert usage([np.zeros((2, 3))]).shares.tolist() == [0, 0, 0]
-
-
-def test_own_piece_probability_by_hand():
-    assert own_piece_probability(HAND, "s0") == pytest.approx([0.625, 0])
-    assert own_piece_probability(HAND, "s2") == pytest.approx([0.25, 0.75])
-    with pytest.raises(ValueError, match="tuple"):
-        own_piece_probability(HAND, "nobody")
-
-
-def test_own_piece_probabilities_of_all_sharers_are_a_distribution():
-    assert sum(own_piece_probability(HAND, s) for s in HAND.sharers) == pytest.approx([1, 1])
 
 
 # ---- with the pool --------------------------------------------------------------------------------------------------

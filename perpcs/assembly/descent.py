@@ -172,11 +172,11 @@ def fit_weights(
     read: set[int] = set()
     for step, rows in enumerate(batches):
         optimiser.param_groups[0]["lr"] = options.rate * (1 - step / options.steps)
-        own = w.detach().expand(len(rows), -1, -1).clone().requires_grad_()
-        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task.pieces, own))
+        row_weights = w.detach().expand(len(rows), -1, -1).clone().requires_grad_()
+        nll, counts = target_nll(base, [encoded[row] for row in rows], on_one_basis(task.pieces, row_weights))
         counts = counts * counts_for[rows]
         total = counts.sum().clamp(min=_TINY)  # with a half-life, old items may count nothing
-        (slopes,) = torch.autograd.grad((nll * counts_for[rows]).sum() / total, own)
+        (slopes,) = torch.autograd.grad((nll * counts_for[rows]).sum() / total, row_weights)
         slopes = slopes * mask
         w.grad = slopes.sum(0) + pull * w.detach()
         optimiser.step()
@@ -188,11 +188,11 @@ def fit_weights(
                 kept = kept * (size >= options.least * size.amax(dim=1, keepdim=True))
             w.mul_(kept)  # the optimiser's momentum would carry a piece on that is left out
         shares = (counts / total).clamp(min=_TINY)[:, None, None]
-        asked = (-slopes / shares).cpu().numpy()
+        batch_gains = (-slopes / shares).cpu().numpy()
         for place, row in enumerate(rows):
             if row not in read:
                 read.add(row)
-                gains[row] = asked[place]
+                gains[row] = batch_gains[place]
         if on_step:
             on_step(step, w.detach().cpu().numpy())
     return w.detach().cpu().numpy(), gains

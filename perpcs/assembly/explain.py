@@ -75,11 +75,11 @@ def contributions(assembly: Assembly, positions: Sequence[int] | None = None) ->
 
 def fewest(assembly: Assembly, share: float = 0.9) -> list[int]:
     """The fewest sharers who together bring this share of what all pieces bring, the largest first; [] for none."""
-    own = contributions(assembly)
-    if not own.any():
+    by_sharer = contributions(assembly)
+    if not by_sharer.any():
         return []
-    order = np.argsort(-own, kind="stable")
-    return order[: int(np.argmax(np.cumsum(own[order]) >= share - 1e-9)) + 1].tolist()
+    order = np.argsort(-by_sharer, kind="stable")
+    return order[: int(np.argmax(np.cumsum(by_sharer[order]) >= share - 1e-9)) + 1].tolist()
 
 
 @dataclass(frozen=True)
@@ -242,26 +242,7 @@ def usage(tables: Sequence[np.ndarray]) -> Usage:
     return Usage(share, tuple(int(s) for s in np.flatnonzero(share == 0)), tuple(over))
 
 
-def own_piece_probability(assembly: Assembly, sharer: str) -> Annotated[np.ndarray, "P"]:
-    """At each position, how much of a sharer's own history goes to their own piece, (P,).
-
-    With an additive router it is the mean over items of the probability that an item gives its owner's piece. A router
-    that knows people apart lies above 1 / S.
-
-    Args:
-        assembly: the sharer, assembled from their own history.
-
-    Raises:
-        ValueError: when they are no sharer of the assembly.
-    """
-    return shares(assembly.weights)[:, assembly.sharers.index(sharer)]
-
-
 # ---- the fit check ---------------------------------------------------------------------------------------------------
-
-
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-"""97.5 % quantiles of Student's t with 1, 2, 3 ... degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -313,17 +294,11 @@ def fit_check(assembly: Assembly) -> FitCheck | None:
     by, n = after - before, len(before)
     mean, half = float(by.mean()), None
     if n > 1:
-        half = quantile(n - 1) * float(by.std(ddof=1)) / math.sqrt(n)
+        from scipy.special import stdtrit  # pages draw without it
+
+        half = float(stdtrit(n - 1, 0.975)) * float(by.std(ddof=1)) / math.sqrt(n)
     low, high = (None, None) if half is None else (mean - half, mean + half)
     return FitCheck(n, float(before.mean()), float(after.mean()), low, high, bool(assembly.weights.any()))
-
-
-def quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, to three digits."""
-    if freedom <= len(_T):
-        return _T[freedom - 1]
-    z = 1.959964  # Cornish-Fisher, Abramowitz and Stegun 26.7.5
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def fit_sentence(assembly: Assembly, whose: str = "your") -> str:

@@ -165,23 +165,25 @@ def step_for(
     flat = gains.reshape(N, P * S)
     older = N - kept_out(N)
     damping, length = UNTRIED
-    told = 0
+    passes_done = 0
 
     def tell(number: int) -> None:
-        nonlocal told
-        told += 1
+        nonlocal passes_done
+        passes_done += 1
         if on_pass:
-            on_pass(told, begin + whole.reshape(P, S))
+            on_pass(passes_done, begin + full_step.reshape(P, S))
 
     if older >= FEWEST:
         damping = choose_damping(flat[:older])
-    whole = solve(flat, damping, counts)
+    full_step = solve(flat, damping, counts)
     if older >= FEWEST:
         fold = np.arange(older) % FOLDS
-        apart = np.stack([solve(flat[:older][fold != f], damping, counts[:older][fold != f]) for f in range(FOLDS)])
-        slope = np.einsum("nd,nd->n", flat[:older].astype(np.float64), apart[fold])
-        tried = run(range(older), begin + apart.reshape(FOLDS, P, S)[fold], on_batch=tell)
-        bend = tried - losses[:older] + slope
+        fold_steps = np.stack(
+            [solve(flat[:older][fold != f], damping, counts[:older][fold != f]) for f in range(FOLDS)]
+        )
+        slope = np.einsum("nd,nd->n", flat[:older].astype(np.float64), fold_steps[fold])
+        losses_at_full_step = run(range(older), begin + fold_steps.reshape(FOLDS, P, S)[fold], on_batch=tell)
+        bend = losses_at_full_step - losses[:older] + slope
         length = best_length(slope, bend, counts[:older])
         length *= sureness(length * slope - length**2 * bend, counts[:older])
     check = None
@@ -191,7 +193,7 @@ def step_for(
         before = losses[older:] if start is None else start.at_base
         after = run(range(older, N), person[None].repeat(N - older, 0), on_batch=tell) if person.any() else before
         check = Check(before, after)
-    return Step(begin + (length * whole).reshape(P, S), damping, length, check)
+    return Step(begin + (length * full_step).reshape(P, S), damping, length, check)
 
 
 def best_length(slope: np.ndarray, bend: np.ndarray, counts: np.ndarray) -> float:
@@ -257,8 +259,8 @@ def read_gains(
     gains, losses, mask = no_gains(base, N, S), np.zeros(N), task.mask.cpu().numpy()
     read: list[int] = []
     batches = batches_of_gains(base, task.pieces, encoded, start, batch_tokens=batch_tokens)
-    for number, (rows, own, loss) in enumerate(batches):
-        gains[rows], losses[rows] = own * mask, loss
+    for number, (rows, batch_gains, loss) in enumerate(batches):
+        gains[rows], losses[rows] = batch_gains * mask, loss
         read += rows
         damping, length = UNTRIED
         step = (length * solve(gains[read].reshape(len(read), P * S), damping)).reshape(P, S)

@@ -243,7 +243,7 @@ def steps_html(now: int) -> str:
 
 
 Vector = tuple[float, float]
-TOY_SHARERS = TOY_POSITIONS = 2
+TOY_SHARERS = 2
 
 
 @dataclass(frozen=True)

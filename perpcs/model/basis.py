@@ -239,21 +239,21 @@ class Prefixes(NamedTuple):
         return times_weight(linear, prefix_shift(x, self)).to(y.dtype)
 
 
-def prefix_shift(x: Tensor, own: Prefixes) -> Tensor:
+def prefix_shift(x: Tensor, prefixes: Prefixes) -> Tensor:
     """What prefixes add to what attention gives, x (b, t, heads size): the same shape, in float32 or more."""
     seen = last_attention()
     b, heads, t, size = seen.q.shape
     wide = torch.promote_types(seen.q.dtype, torch.float32)
-    groups, people = heads // seen.k.shape[1], own.c.shape[-1]
+    groups, people = heads // seen.k.shape[1], prefixes.c.shape[-1]
     q = seen.q.to(wide).view(b, -1, groups, t, size) * seen.scale
-    K, V = (part.to(wide).unflatten(-1, (-1, size)).unflatten(-3, (people, -1)) for part in (own.K, own.V))
+    K, V = (part.to(wide).unflatten(-1, (-1, size)).unflatten(-3, (people, -1)) for part in (prefixes.K, prefixes.V))
     row = "b" if K.dim() == 5 else ""
     scores = torch.einsum(f"bkgtd,{row}smkd->bkgtsm", q, K)
     inside = torch.einsum(f"bkgtsm,{row}smkd->bkgtsd", scores.softmax(-1), V)
     share = torch.sigmoid(scores.logsumexp(-1) - seen.log_total().view(b, -1, groups, t, 1))
-    given = x.to(wide).view(b, t, -1, groups, size).permute(0, 2, 3, 1, 4)
-    weight = own.c.to(wide)[:, None, None] * share
-    shift = torch.einsum("bkgts,bkgtsd->bkgtd", weight, inside) - weight.sum(-1, keepdim=True) * given
+    attention_out = x.to(wide).view(b, t, -1, groups, size).permute(0, 2, 3, 1, 4)
+    weight = prefixes.c.to(wide)[:, None, None] * share
+    shift = torch.einsum("bkgts,bkgtsd->bkgtd", weight, inside) - weight.sum(-1, keepdim=True) * attention_out
     return shift.permute(0, 3, 1, 2, 4).flatten(2)
 
 
@@ -293,10 +293,10 @@ class AdaptedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         adapter = _ADAPTER.get()
         # The adapter goes first: at the last position of an assembly it ends the pass before W x is spent.
-        found = None if adapter is None else adapter(self.position, x)
+        updates = None if adapter is None else adapter(self.position, x)
         y: Tensor = self.base(x)
         out = y
-        for update in as_list(found):
+        for update in as_list(updates):
             out = out + update.added(x, y, self.base)
         return out
 
@@ -414,7 +414,7 @@ def own_updates(rows: Sequence[OwnPiece | None], device: torch.device | str, dty
     scale = like.new_tensor([[[0.0 if row is None else row.scale]] for row in rows])
     updates: list[Updates] = []
     for p in range(len(some[0].A)):
-        found: list[Update] = []
+        at_position: list[Update] = []
         low = max(len(row.A[p]) for row in some)
         if low:
             A = like.new_zeros(len(rows), low, some[0].A[p].shape[1])
@@ -422,14 +422,14 @@ def own_updates(rows: Sequence[OwnPiece | None], device: torch.device | str, dty
             for index, row in enumerate(rows):
                 if row is not None and len(row.A[p]):
                     A[index, : len(row.A[p])], Bt[index, : len(row.A[p])] = row.A[p], row.Bt[p]
-            found.append(Factors(A, Bt, scale.expand(-1, -1, low)))
+            at_position.append(Factors(A, Bt, scale.expand(-1, -1, low)))
         if any(not len(row.A[p]) for row in some):
             V = like.new_zeros(len(rows), 1, some[0].Bt[p].shape[1])
             for index, row in enumerate(rows):
                 if row is not None and not len(row.A[p]):
                     V[index] = row.Bt[p]
-            found.append(Scaling(V, scale))
-        updates.append(found)
+            at_position.append(Scaling(V, scale))
+        updates.append(at_position)
     return updates
 
 
@@ -441,14 +441,14 @@ def _own_of_kind(
     dtype: torch.dtype,
 ) -> list[Updates]:
     """Own bottlenecks or prefixes of equal size; a row without one has a coefficient of 0."""
-    on = torch.tensor([[[0.0 if row is None else row.scale]] for row in rows], device=device, dtype=dtype)
+    coefficients = torch.tensor([[[0.0 if row is None else row.scale]] for row in rows], device=device, dtype=dtype)
     updates: list[Updates] = []
     for p in range(len(some[0].A)):
         A, Bt = (
             torch.stack([getattr(some[0] if row is None else row, name)[p] for row in rows]).to(device, dtype)
             for name in ("A", "Bt")
         )
-        updates.append(own_update(kind, A, Bt, on.expand(-1, -1, A.shape[1])))
+        updates.append(own_update(kind, A, Bt, coefficients.expand(-1, -1, A.shape[1])))
     return updates
 
 

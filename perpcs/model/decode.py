@@ -72,9 +72,9 @@ def decode(
             )
         cache = out.past_key_values
         logits = out.logits[:, -1]
-        for row, own in zip(rows, logits, strict=True):
+        for row, row_logits in zip(rows, logits, strict=True):
             if no_repeat and row.open:
-                own[row.followed(no_repeat)] = -torch.inf
+                row_logits[row.followed(no_repeat)] = -torch.inf
         chosen = _choose(logits, temperature, [row.generator for row in rows])
         for number, row in enumerate(rows):
             if row.open:

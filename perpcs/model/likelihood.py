@@ -191,15 +191,15 @@ def _likelihoods(
     ids, mask = pad_left(rows, base)
     times, longest = len(answers), max(len(answer) for answer in answers)
     with adapted(None if updates is None else lambda p, x: updates[p]):
-        first = base.model(
+        prompt_out = base.model(
             input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=True, logits_to_keep=1
         )
-    cache = first.past_key_values
+    cache = prompt_out.past_key_values
     cache.batch_repeat_interleave(times)
     answer_ids = pad_right(answers, base.pad, base.device)
     real = torch.tensor([[1] * len(a) + [0] * (longest - len(a)) for a in answers], device=base.device)
     answer_ids, real = answer_ids.repeat(len(rows), 1), real.repeat(len(rows), 1)
-    log_probs = torch.log_softmax(first.logits[:, -1:].double(), -1).repeat_interleave(times, 0)
+    log_probs = torch.log_softmax(prompt_out.logits[:, -1:].double(), -1).repeat_interleave(times, 0)
     if longest > 1:
         full = torch.cat([mask.repeat_interleave(times, 0), real[:, :-1]], dim=1)
         repeated = None if updates is None else [repeat_rows(some, times) for some in updates]
@@ -309,7 +309,7 @@ def target_inputs(base: BaseModel, encoded: Sequence[Encoded], *, batch_tokens: 
     the CPU in float32 or more.
     """
     kind = torch.promote_types(base.dtype, torch.float32)
-    found = [torch.zeros(len(encoded), position.n, dtype=kind) for position in base.positions]
+    means = [torch.zeros(len(encoded), position.n, dtype=kind) for position in base.positions]
     for rows in length_batches([len(item.ids) for item in encoded], batch_tokens):
         part = [encoded[row] for row in rows]
         ids = pad_right([item.ids for item in part], base.pad, base.device)
@@ -317,7 +317,7 @@ def target_inputs(base: BaseModel, encoded: Sequence[Encoded], *, batch_tokens: 
         share = mask / mask.sum(1, keepdim=True).clamp(min=1)
 
         def take(p: int, x: Tensor, share: Tensor = share, rows: list[int] = rows) -> None:
-            found[p][rows] = torch.einsum("bt,btn->bn", share, x.to(kind)).cpu()
+            means[p][rows] = torch.einsum("bt,btn->bn", share, x.to(kind)).cpu()
 
         base.hidden(ids, take)
-    return found
+    return means

@@ -121,9 +121,9 @@ def _dequantise(gguf: Path, folder: Path) -> None:
 def unquantised(model: Any) -> Any:
     """The same weights in a model that can be saved: one that was read from GGUF refuses."""
     settings = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
-    made = type(model)(type(model.config)(**settings)).to(next(model.parameters()).dtype)
-    made.load_state_dict(model.state_dict())
-    return made
+    plain = type(model)(type(model.config)(**settings)).to(next(model.parameters()).dtype)
+    plain.load_state_dict(model.state_dict())
+    return plain
 
 
 # ---- other models ----------------------------------------------------------------------------------------------------
@@ -293,5 +293,5 @@ def ends_of(tokenizer: Any, model: Any) -> frozenset[int]:
     """
     special = {tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}
     special |= {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
-    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    return frozenset([*own, *(id for id in config_ends(model) if id in special)])
+    tokenizer_ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return frozenset([*tokenizer_ends, *(id for id in config_ends(model) if id in special)])

@@ -61,7 +61,7 @@ def newton_weights(
 
 
 class Fitted:
-    """A method in the sense of method.py whose parameters are weights of other people's pieces.
+    """A ``modules.Method`` whose parameters are weights of other people's pieces.
 
     Args:
         barred: of each row of training, which person's pieces it may not use; -1 = none.

@@ -305,10 +305,8 @@ class TaskRun:
 
         self.once("shuffled", lambda: make("shuffled", self.own(self.people, search["rate"], "shuffled"), False))
         some = self.division.search
-        crowd = Own(
-            [one for reader in some for one in reader.train], [one for reader in some for one in reader.val], 0.0, 0
-        )
-        crowd = Own(crowd.train, crowd.val, search["rate"], 0)
+        train, val = [one for reader in some for one in reader.train], [one for reader in some for one in reader.val]
+        crowd = Own(train, val, search["rate"], 0)
         self.once("crowd", lambda: make("crowd", [crowd], True))
 
     def assembled(self, method: InPieces, what: str, ways: Sequence[str]) -> None:

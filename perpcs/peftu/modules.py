@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from perpcs.errors import unknown
 from perpcs.model.base import BaseModel
 from perpcs.model.basis import Bottleneck, Factors, Prefixes, Scaling, Update
 from perpcs.peftu.scorer import Rows, Scorer
@@ -53,7 +52,7 @@ class Shape:
 
 
 class Method(Protocol):
-    """A way to adapt the model to one person. A class of a file in ``methods/``; ``methods/__init__.py`` lists them."""
+    """A way to adapt the model to one person. ``METHODS`` lists them."""
 
     @property
     def name(self) -> str: ...
@@ -460,14 +459,3 @@ def _network(size: int, width: int, labels: int) -> _Network:
 METHODS: dict[str, Method] = {
     method.name: method for method in (LoRA(), IA3(), Adapter(), Prefix(), PTuning(), Prompt(), Head())
 }
-
-
-def get_method(name: str) -> Method:
-    """The method of a name.
-
-    Raises:
-        PerpcsError: for an unknown one.
-    """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    return METHODS[name]

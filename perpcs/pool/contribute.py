@@ -382,7 +382,7 @@ def add(source: Path, given: Leaving, target: Path, finish: Finish | None = None
     """Add a sharer to the copy ``target``; where there is none yet, to a new copy of the pool ``source``.
 
     Args:
-        finish: see ``copies.changed``.
+        finish: see ``changed``.
 
     Raises:
         PerpcsError: when target is a pool that is no copy, when the pieces do not fit it, or it cannot be written.

@@ -243,10 +243,10 @@ class Engine:
                     watch(progress)
                 turn.pass_on()
 
-            found = prepare(setting, [person], asked.plain, told)[0]
+            prepared = prepare(setting, [person], asked.plain, told)[0]
             waited = turn.waited - waited
-        given = assembly is not None and found.weights is assembly.weights  # its seconds are those of long ago
-        return replace(found, method=method, seconds=max(0.0, found.seconds - (0.0 if given else waited)))
+        reused = assembly is not None and prepared.weights is assembly.weights  # its seconds are those of long ago
+        return replace(prepared, method=method, seconds=max(0.0, prepared.seconds - (0.0 if reused else waited)))
 
     def _somebody_else(self, task: Task, person: Person) -> Person:
         """The example person after this one, else the first: with their history and stored assembly."""

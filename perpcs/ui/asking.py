@@ -51,6 +51,8 @@ class Column:
     """Training losses, if it is trained."""
     problem: PerpcsError | None = None
     stopped: bool = False
+    marked: tuple[Answer, Marks] | None = None
+    """The finished answer and its warnings: every redraw shows them, and a history may be long."""
 
     @property
     def over(self) -> bool:
@@ -300,7 +302,10 @@ def marks_on(column: Column, answer: Answer) -> Marks:
     """Warnings about a finished answer; labels need none, because they are marked as valid or not."""
     if TASKS[column.person.task].labels or column.stopped:
         return Marks()
-    return marks_of(answer.text, [answer.prompt, *(item.y or item.x for item in column.person.history)])
+    if column.marked is None or column.marked[0] is not answer:
+        seen = [answer.prompt, *(item.y or item.x for item in column.person.history)]
+        column.marked = answer, marks_of(answer.text, seen)
+    return column.marked[1]
 
 
 def _mark(column: Column, answer: Answer) -> str:

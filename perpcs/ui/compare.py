@@ -64,12 +64,12 @@ def standings(ballots: Sequence[Ballot]) -> list[Standing]:
     return sorted(rows, key=lambda row: -row.wins / row.votes)
 
 
-def wilson(wins: int, votes: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(wins: int, votes: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of a share: (low, high)."""
-    share, spread = wins / votes, z * z / votes
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * (share * (1 - share) / votes + spread / (4 * votes)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
+    from scipy.stats import binomtest  # takes a second to import, and only a vote needs it
+
+    found = binomtest(wins, votes).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def vote_panel(record: Studio, asked: Asked) -> None:
@@ -344,13 +344,10 @@ def _bars(asked: Asked) -> None:
     st.html(f"<h3>{escape(title)}</h3>")
     chart(label_bars(rows, truth=asked.query.gold, dark=is_dark()), "label-bars", title, file="perpcs-labels")
     labels = sorted({label for _, values in rows.values() for label in values})
-    lines = [",".join(["label", *rows])]
-    lines += [
-        ",".join([f'"{label}"', *(f"{values.get(label, 0):.6g}" for _, values in rows.values())]) for label in labels
-    ]
+    lines = [(label, *(f"{values.get(label, 0):.6g}" for _, values in rows.values())) for label in labels]
     st.download_button(
         "CSV of these bars",
-        "\n".join(lines) + "\n",
+        csv_text(("label", *rows), lines),
         "perpcs-labels.csv",
         "text/csv",
         on_click="ignore",

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 # ---- the model card --------------------------------------------------------------------------------------------------
 
 
-"""Where ``perpcs evaluate`` writes; the card reads nothing else."""
 _METRICS = {"accuracy": "accuracy", "mae": "MAE", "rouge-L": "ROUGE-L"}
 _METHODS = {
     "base": ("base model", "Base model"),

@@ -54,7 +54,6 @@ TERMS = {
     "NLL": "Negative log-likelihood of the true answer, in nats per target token; lower is better.",
     "interval": "The people were resampled many times, with replacement; 95 % of the resampled means lie in it.",
     "held out": "Kept out of training, to test whether what was learned holds for unseen data.",
-    "mix": "Each weight's share of the total at its position; doubling every weight leaves the mix unchanged.",
     "PEFT retrieval": "Takes all pieces of the sharers with the most similar histories, weighted the same everywhere.",
     "agreement": "How much two mixes overlap at a position: 100 % = the same mix, 0 % = no piece in common.",
     "update norm": "Frobenius norm of what is added to a layer's matrix, divided by the norm of that matrix.",
@@ -85,11 +84,9 @@ def computed(router: str) -> str:
 
 
 NO_TEXT = "A saved model holds weights but no text, so RAG has no history to retrieve from."
-TOKEN_SECONDS = "Time from clicking Ask to the first token; all methods share one batch."
 NO_GROUP_TWICE = "Base users, sharers and target users never overlap; a build in which they do is rejected."
 NOT_SAID = "Not stated by its maker."
 WORK_SECONDS = "Seconds are model time, shared by the columns of a batch; waiting for other users is not counted."
-BYTES_STORED = "What must be stored for this person so that the method can answer."
 MAP_NOTE = (
     "Points close together are histories on similar topics, according to a sentence encoder. Distance does not show "
     "how similarly people write, or whose pieces help whom. A flat map preserves neighbours and distorts long "

@@ -57,17 +57,18 @@ class Newton(Recent):
             return None
         watched = history.on_position
         gated = replace(history, on_position=watched and (lambda step: watched(replace(step, batches=of))))
-        found = Gate(half_life=self.half_life).route(gated)
-        first, own = older - later_items(older), item_weights(found.index, found.votes, S)
+        routed = Gate(half_life=self.half_life).route(gated)
+        first, weights_by_item = older - later_items(older), item_weights(routed.index, routed.votes, S)
         early, chosen = (  # the mean choice of the earlier and of all older items, (P, S)
-            np.tensordot(shares[:by], own[:by], axes=1) / max(float(shares[:by].sum()), 1e-300) for by in (first, older)
+            np.tensordot(shares[:by], weights_by_item[:by], axes=1) / max(float(shares[:by].sum()), 1e-300)
+            for by in (first, older)
         )
 
         def losses(which: range, weights: np.ndarray) -> np.ndarray:
             base, pieces, items, tokens = history.base, history.pieces, history.items, history.batch_tokens
             return item_losses(base, pieces, items, which, weights[None].repeat(len(which), 0), batch_tokens=tokens)
 
-        at_base, there = losses(range(first, N), np.zeros((P, S))), losses(range(first, older), early)
-        history.tell(len(history.batches()), of, found.weights)
-        share = sureness(at_base[: older - first] - there, shares[first:older])
-        return Start(share * found.weights, share * chosen, at_base[older - first :], share) if share else None
+        at_base, with_gates = losses(range(first, N), np.zeros((P, S))), losses(range(first, older), early)
+        history.tell(len(history.batches()), of, routed.weights)
+        share = sureness(at_base[: older - first] - with_gates, shares[first:older])
+        return Start(share * routed.weights, share * chosen, at_base[older - first :], share) if share else None
