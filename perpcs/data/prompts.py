@@ -58,12 +58,16 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-def retrieve(query: str, history: Sequence[Item], k: int = 1) -> list[Item]:
+def indexed(history: Sequence[Item]) -> BM25:
+    """The index of a history, for any number of queries."""
+    return BM25([words(item.x if item.y is None else f"{item.x} {item.y}") for item in history])
+
+
+def retrieve(query: str, history: Sequence[Item], k: int = 1, index: BM25 | None = None) -> list[Item]:
     """The k history items that BM25 finds nearest to the query text, best first; ties keep the newer item."""
     if not history or k < 1:
         return []
-    index = BM25([words(item.x if item.y is None else f"{item.x} {item.y}") for item in history])
-    scores = index.scores(words(query))
+    scores = (index or indexed(history)).scores(words(query))
     order = sorted(range(len(history)), key=lambda i: (-scores[i], -i))
     return [history[i] for i in order[:k]]
 

@@ -32,7 +32,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -40,7 +40,7 @@ import numpy as np
 
 from perpcs.assembly.record import Assembly, made_by, router_name
 from perpcs.assembly.routers import deciding
-from perpcs.data.prompts import retrieve, statistics
+from perpcs.data.prompts import indexed, retrieve, statistics
 from perpcs.errors import PerpcsError, unknown
 from perpcs.tasks import Item, Query, Task
 
@@ -473,10 +473,11 @@ def _described(call: Call, writer: Writer) -> list[Prepared]:
 def _retrieving(call: Call, person: Person, k: int) -> Prepared:
     _needs_text(person)
     history = person.history
+    index = cache(lambda: indexed(history))
 
     @lru_cache(maxsize=8)  # Compare asks for a prompt more than once
     def find(query: Query) -> list[Item]:
-        return retrieve(query.sought, history, k)
+        return retrieve(query.sought, history, k, index())
 
     return Prepared(call.setting.task, finds=(find,), text_bytes=text_bytes(history), text_leaves=True)
 
