@@ -247,12 +247,12 @@ def weight_equation(facts: PieceFacts, shown: int = 2) -> str:
     if facts.router.get("router") == "newton":
         found = (("\\eta", facts.length), ("\\lambda", facts.damping))
         said = r",\ ".join(f"{name} = {value:.2f}" for name, value in found if value is not None)
-        said += r",\ v \text{ by the gates}" if said and facts.from_gates else ""
+        start = r"v_{\text{gates}} + " if facts.from_gates else ""
+        end = r" \\ " + said.replace("=", "&=", 1) if said else ""
         return (
             r"\begin{aligned} g_i &= -\partial\, \text{loss}_i / \partial w \\ "
-            rf"w &= {'v + ' if facts.from_gates else ''}"
-            r"\eta\, G^{\top} \bigl( G G^{\top} + \lambda \bar{k} I \bigr)^{-1} \mathbf{1} \\ "
-            rf"w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}}" + (rf"\quad ({said})" if said else "") + r" \end{aligned}"
+            rf"w &= {start}\eta\, G^{{\top}} \bigl( G G^{{\top}} + \lambda \bar{{k}} I \bigr)^{{-1}} \mathbf{{1}} \\ "
+            rf"w_{{p,s}} &= \mathbf{{{facts.weight:.3f}}}{end} \end{{aligned}}"
         )
     if facts.router.get("router") == "gradient":
         return (
