@@ -138,7 +138,7 @@ def test_more_people_count_more_and_a_changed_file_is_read_again(tmp_path):
 
 def test_commands_name_the_pool_where_it_is_not_the_shipped_one():
     assert commands("LaMP_2", town=True, shipped=True) == (
-        "perpcs smalltown --seed 3 --out build/town",
+        "perpcs smalltown --seed 3 --users 20 --out build/town",
         "perpcs evaluate --task LaMP_2 --users build/town/LaMP_2/target_users.json"
         " --out results/quality/evaluate_LaMP_2.json",
     )

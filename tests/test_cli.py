@@ -269,5 +269,5 @@ def test_the_shipped_pools_folder_is_refused(
 ) -> None:
     before = state(tiny_pool_folder)
     assert main([*command, "--consent", "--out", str(tiny_pool_folder)]) == 1
-    assert "no copy of a pool" in capsys.readouterr().err
+    assert "not a copy of a pool" in capsys.readouterr().err
     assert state(tiny_pool_folder) == before

@@ -97,7 +97,7 @@ def test_the_map_draws_the_named_columns_alone_and_names_them():
     assert drawn == set(needed)
     said = took(ADA, "Ada", portraits)
     assert f"“{portraits.of(ADA.sharers[needed[0]]).name}”" in said
-    assert f"{len(needed)} of 40 sharers bring 90 %" in said
+    assert f"{len(needed)} of 40 sharers account for 90 %" in said
     assert sharer_names(ADA.sharers, Portraits())[0] == "s000"
 
 
