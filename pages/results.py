@@ -9,7 +9,7 @@ engine, record = get_engine(), studio()
 
 results.table_panel(engine, record)
 flush(f"results, {record.measure}")
-costs.pareto_panel(engine, record)
+costs.pareto_panel(record)
 costs.history_panel(engine, record)
 costs.robustness_panel(engine, record)
 costs.cost_panel(engine)

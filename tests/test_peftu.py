@@ -328,7 +328,7 @@ def test_a_person_is_never_assembled_from_their_own_module(base):
     people = [Own(r.train, r.val, 0.1, i) for i, r in enumerate(readers()[:4])]
     gates = assembled.train_gates(scorer, shape, 2, pieces, people, steps=2)
     means = assembled.prototypes(scorer, shape, people)
-    found = assembled.gate_weights(scorer, shape, 2, pieces, gates, means, people[1].train, 1)
+    found = assembled.gate_weights(scorer, shape, pieces, gates, means, people[1].train, 1)
     assert not found[:, 1].any()
     np.testing.assert_allclose(found.sum(1), 1, atol=0.02)  # a softmax at each position, rounded to bytes
 

@@ -396,7 +396,6 @@ def live_map(
     done: int,
     newest: int | None = None,
     dark: bool = False,
-    largest: float | None = None,
     label: str = "",
 ) -> str:
     """The weights so far, as HTML.
@@ -406,11 +405,10 @@ def live_map(
         columns: sharer indices from left to right.
         done: how many positions have been reached; the others are drawn as empty rows.
         newest: the row that was just added; it is marked and fades in.
-        largest: weight at the top of the colour scale; by default the largest so far.
         label: what a screen reader says.
     """
     p_count, s_count = weights.shape
-    top = largest or float(np.abs(weights).max()) or 1.0
+    top = float(np.abs(weights).max()) or 1.0
     rows = []
     for p in range(p_count):
         state = " pp-new" if p == newest else "" if p < done else " pp-ahead"

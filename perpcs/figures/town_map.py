@@ -107,7 +107,7 @@ def town_map(
     of_card = [] if star is None else [int(people.candidate[star])]
     shown = guest is not None and guest.place is not None
     traces = [
-        *(_links(people, guest, dark) if guest and shown else []),
+        *(_links(people, guest) if guest and shown else []),
         *_marks(people, colouring, dots, {}, dark),
         *_marks(people, colouring, list(people.candidate), dict(enumerate(people.candidate.tolist())), dark),
         *_rings(people, sorted(wanted), "would share", {"symbol": "circle-open", "size": 20}, MUTED[dark], 1.6),
@@ -119,7 +119,7 @@ def town_map(
     return go.Figure(traces, _layout([_name(guest, dark)] if guest and shown else [], lasso, dark))
 
 
-def _links(people: People, guest: Guest, dark: bool) -> list[BaseTraceType]:
+def _links(people: People, guest: Guest) -> list[BaseTraceType]:
     """A line to every sharer with weight; five widths, so that there are five traces and not a hundred."""
     largest, (x, y) = float(guest.share.max()) or 1.0, guest.place or (0.0, 0.0)
     steps = np.ceil(len(_WIDTHS) * guest.share / largest).astype(int)

@@ -173,7 +173,6 @@ def prototypes(scorer: Scorer, shape: Shape, people: Sequence[Own]) -> list[Tens
 def gate_weights(
     scorer: Scorer,
     shape: Shape,
-    size: int,
     parameters: Sequence[Tensor],
     gates: Sequence[Tensor],
     prototypes: Sequence[Tensor],

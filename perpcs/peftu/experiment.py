@@ -380,7 +380,7 @@ class TaskRun:
             began = time.process_time()
             weights = np.stack(
                 [
-                    assembled.gate_weights(self.scorer, self.shape, size, pieces, gates, means, reader.train, person)
+                    assembled.gate_weights(self.scorer, self.shape, pieces, gates, means, reader.train, person)
                     for person, reader in enumerate(self.people)
                 ]
             )

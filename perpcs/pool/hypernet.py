@@ -353,7 +353,7 @@ def train_hypernet(
         share = min(share, (settings.steps - step) / max(1, (1 - settings.warmup) * settings.steps))
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * share
-        loss = _learn(base, net, people, _drawn(people, ready, settings, step), settings, step)
+        loss = _learn(base, net, _drawn(people, ready, settings, step), settings, step)
         torch.nn.utils.clip_grad_norm_(net.parameters(), settings.clip)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -432,7 +432,6 @@ def _drawn(
 def _learn(
     base: BaseModel,
     net: Hypernet,
-    people: Sequence[Learned],
     drawn: tuple[Tensor, list[Row]],
     settings: HypernetSettings,
     step: int,

@@ -114,10 +114,10 @@ FEWEST = 4
 
 def profile_text(task: Task, history: Sequence[Item]) -> str:
     """The profile of a history, oldest item first."""
-    return "\n".join([statistics(task, history), *(_written(task, item) for item in history[-RECENT:])])
+    return "\n".join([statistics(task, history), *(_written(item) for item in history[-RECENT:])])
 
 
-def _written(task: Task, item: Item) -> str:
+def _written(item: Item) -> str:
     if item.y is None:
         return item.x
     return item.y

@@ -81,7 +81,7 @@ def missing_panel(engine: "Engine") -> None:
 _COSTS: tuple[Cost, ...] = ("bytes", "seconds")
 
 
-def pareto_panel(engine: "Engine", record: Studio) -> None:
+def pareto_panel(record: Studio) -> None:
     """R2: quality against cost, for the task of the open cell."""
     finding = read_finding(results_folder(), "table1")
     found = columns(finding) if finding is not None else ()

@@ -478,7 +478,7 @@ def _saved(engine: "Engine", record: Studio) -> None:
             record.own = Person("saved", assembly.user or "me", assembly.task, assembly, how=f"loaded from {file.name}")
             record.loaded_file, record.compare_own, record.cell, record.asked = file.file_id, True, None, None
     st.html('<p class="pp-quiet">The file holds weights, not text. It works with the pool it was made with.</p>')
-    privacy(record)
+    privacy()
 
 
 def kind_picker(record: Studio, tasks: tuple[str, ...]) -> None:
@@ -508,7 +508,7 @@ def _after_input(engine: "Engine", record: Studio, draft: Draft | None) -> None:
     if draft is not None and draft.reading is not None:
         preview(draft)
     knobs(engine, record)
-    privacy(record)
+    privacy()
 
 
 def counts(draft: Draft | None) -> None:
@@ -557,7 +557,7 @@ def items_html(items: Any, lines: tuple[int, ...] = ()) -> str:
     return f'<div class="pp-items" tabindex="0" aria-label="Items that were read">{"".join(rows)}</div>'
 
 
-def privacy(record: Studio) -> None:
+def privacy() -> None:
     st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
     st.button("Clear my data", icon=":material/delete:", on_click=_forget, key="forget")
 

@@ -245,7 +245,7 @@ def text_panel(engine: "Engine", record: Studio) -> None:
     if record.sharing is not None:
         kind = escape(TASKS[record.sharing.task].title.lower())
         st.html(f"<h2>Your text</h2><p>{record.sharing.items} items, read as {kind}.</p>")
-        give_history.privacy(record)
+        give_history.privacy()
         return
     source = "upload" if record.source == "upload" else "paste"
     remember("share-source", source)
@@ -278,7 +278,7 @@ def text_panel(engine: "Engine", record: Studio) -> None:
         st.rerun()
     if draft is not None and draft.reading is not None:
         give_history.preview(draft)
-    give_history.privacy(record)
+    give_history.privacy()
 
 
 def _pasted(engine: "Engine", record: Studio) -> Draft | None:
@@ -325,7 +325,7 @@ def progress_panel(engine: "Engine", record: Studio) -> None:
         st.html(f'<p class="pp-note" role="status">{escape(record.notice)}</p>')
         record.notice = ""
     if sharing is None:
-        _before(engine, record)
+        _before(engine)
         return
     if sharing.work is not None:
         if sharing.trained is None:
@@ -351,7 +351,7 @@ def progress_panel(engine: "Engine", record: Studio) -> None:
         _discard(record)
 
 
-def _before(engine: "Engine", record: Studio) -> None:
+def _before(engine: "Engine") -> None:
     positions = len(engine.pool.manifest.positions)
     where = "this copy of a pool" if is_copy(engine.pool.folder) else "a new copy of this pool"
     st.html(
