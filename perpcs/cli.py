@@ -33,7 +33,7 @@ def add_commands(
     )
     share.add_argument("--user", help="which user of a file of users")
     share.add_argument("--ratio", type=float, default=1.0, help="share of your pieces to share (default: %(default)s)")
-    share.add_argument("--seed", type=int, default=0, help="seed of the random choice of pieces")
+    share.add_argument("--seed", type=seed, default=0, help="seed of the random choice of pieces")
     share.add_argument(
         "--layer", type=int, action="append", help="only this layer's pieces; may be given several times"
     )
@@ -418,7 +418,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_writer(generate)
     generate.add_argument("--max-new-tokens", type=int)
     generate.add_argument("--temperature", type=float, default=0.0, help="0 = greedy")
-    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--seed", type=seed, default=0)
     generate.add_argument("--json", action="store_true")
     generate.set_defaults(run=run_generate)
 
@@ -471,6 +471,13 @@ def _add_routing(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(flag, action="append", metavar="ID", help=f"{text} May be given several times.")
         else:
             parser.add_argument(flag, type=kind, metavar="|".join(choices) or kind.__name__.upper(), help=text)
+
+
+def seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**63 - 1")
+    return value
 
 
 def _add_person(parser: argparse.ArgumentParser) -> None:

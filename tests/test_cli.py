@@ -271,3 +271,10 @@ def test_the_shipped_pools_folder_is_refused(
     assert main([*command, "--consent", "--out", str(tiny_pool_folder)]) == 1
     assert "not a copy of a pool" in capsys.readouterr().err
     assert state(tiny_pool_folder) == before
+
+
+@pytest.mark.parametrize("seed", [str(2**70), "-1", "one"])
+def test_a_seed_that_no_generator_takes_is_refused(seed, capsys):
+    with pytest.raises(SystemExit):
+        main(["generate", "--user", "me.json", "--input", "x", "--seed", seed])
+    assert "--seed" in capsys.readouterr().err
