@@ -474,6 +474,7 @@ def _add_routing(parser: argparse.ArgumentParser) -> None:
 
 
 def seed(text: str) -> int:
+    """A number that every generator takes; argparse names the function in its message."""
     value = int(text)
     if not 0 <= value < 2**63:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**63 - 1")

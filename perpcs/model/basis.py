@@ -368,20 +368,20 @@ def people(pieces: Pieces, weights: Annotated[Tensor, "b P S"]) -> Adapter:
 
 def repeat_rows(updates: Updates, times: int) -> list[Update]:
     """The same updates for a batch in which every row stands ``times`` times in a row."""
-    repeated: list[Update] = []
-    for update in as_list(updates):
-        # One row of coefficients serves every row, and so do factors without rows.
-        tensors = (t if t.dim() == 2 or len(t) == 1 else t.repeat_interleave(times, 0) for t in update)
-        repeated.append(type(update)._make(tensors))
-    return repeated
+    return _with_rows(updates, lambda rows: rows.repeat_interleave(times, 0))
 
 
 def take_rows(updates: Updates, part: slice) -> list[Update]:
     """The updates for some rows of a batch."""
-    taken: list[Update] = []
+    return _with_rows(updates, lambda rows: rows[part])
+
+
+def _with_rows(updates: Updates, change: Callable[[Tensor], Tensor]) -> list[Update]:
+    """The updates with other rows. One row of coefficients serves every row, and so do factors without rows."""
+    changed: list[Update] = []
     for update in as_list(updates):
-        taken.append(type(update)._make(t if t.dim() == 2 or len(t) == 1 else t[part] for t in update))
-    return taken
+        changed.append(type(update)._make(t if t.dim() == 2 or len(t) == 1 else change(t) for t in update))
+    return changed
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ cache folder, and every later start loads that folder like any other model.
     PERPCS_CACHE/smollm2-135m-instruct-HASH/    config.json, tokenizer files, model.safetensors (269 MB)
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -77,8 +78,9 @@ def shipped_folder() -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         for left in folder.parent.glob(f".{NAME}.*"):  # of killed runs
-            if time.time() - left.stat().st_mtime > _HOUR:
-                shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another process may have deleted it
+                if time.time() - left.stat().st_mtime > _HOUR:
+                    shutil.rmtree(left, ignore_errors=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{NAME}."))
     except OSError as error:
         raise PerpcsError(

@@ -76,7 +76,8 @@ class HypernetShape(Record):
     def __post_init__(self) -> None:
         if self.width < 4 or self.width % 4 or min(self.profile, self.hidden, self.rank) < 1:
             raise PerpcsError(
-                f"A hypernetwork of width {self.width}, inner width {self.hidden} and rank {self.rank} cannot be.",
+                f"A hypernetwork of width {self.width}, hidden width {self.hidden} and rank {self.rank} is not "
+                "possible.",
                 "Use a width that 4 divides, and sizes of at least 1.",
             )
 

@@ -14,7 +14,7 @@ from perpcs.personalizers.methods import DEFAULT, METHODS, is_name, parse, title
 from perpcs.tasks import TASKS, Query, get_task
 from perpcs.ui.asking import Asked, Column, columns_by_person, columns_of, start_asking
 from perpcs.ui.navigation import current_example, task_picker
-from perpcs.ui.state import MOST_METHODS, Person, Studio, example_person, forget, names_of, remember
+from perpcs.ui.state import MOST_METHODS, Person, Studio, clear_button, example_person, names_of, remember
 from perpcs.ui.widgets import NO_TEXT, PRIVACY
 from perpcs.ui.work import show_error
 
@@ -87,7 +87,7 @@ def question_panel(engine: "Engine", record: Studio) -> Question | None:
         st.html(f'<p class="pp-note">{escape(problem.wrong)} {escape(problem.do)}</p>')
     if person.kind != "example" or record.typed:
         st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
-        st.button("Clear my data", icon=":material/delete:", on_click=forget, key="forget")
+        clear_button()
     return question
 
 

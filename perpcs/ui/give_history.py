@@ -42,6 +42,7 @@ from perpcs.ui.state import (
     Studio,
     as_lines,
     assembled_here,
+    clear_button,
     find_example,
     forget,
     look_at,
@@ -559,7 +560,7 @@ def items_html(items: Any, lines: tuple[int, ...] = ()) -> str:
 
 def privacy() -> None:
     st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
-    st.button("Clear my data", icon=":material/delete:", on_click=_forget, key="forget")
+    clear_button(on_click=_forget)
 
 
 def _forget() -> None:

@@ -16,7 +16,7 @@ from perpcs.peftu.tasks import get_peft_task
 from perpcs.pool.manifest import is_number, mapping, read_json
 from perpcs.ui.engine import results_folder
 from perpcs.ui.results import csv_button, made_by
-from perpcs.ui.state import forget, studio
+from perpcs.ui.state import clear_button, studio
 from perpcs.ui.widgets import PRIVACY, chart, is_dark
 from perpcs.ui.work import show_error
 
@@ -245,7 +245,7 @@ def six_panel(engine: "Engine") -> None:
         )
         st.html(f'<p class="pp-quiet">{escape(PRIVACY)}</p>')
         if text:
-            st.button("Clear my data", icon=":material/delete:", on_click=forget, key="six-forget")
+            clear_button("six-forget")
         if st.button("Let all six read it", key="six-read", icon=":material/groups:"):
             _read_by_six(engine, text.strip())
 

@@ -320,6 +320,11 @@ def forget() -> None:
         context.uploaded_file_mgr.remove_session_files(context.session_id)
 
 
+def clear_button(key: str = "forget", on_click: Callable[[], None] = forget) -> None:
+    """The button that ends what is kept of the visitor."""
+    st.button("Clear my data", icon=":material/delete:", on_click=on_click, key=key)
+
+
 def remember(key: str, value: Any) -> str:
     """Fill a widget's state from the record where the widget is new on this page; returns the widget's key."""
     if key not in st.session_state:

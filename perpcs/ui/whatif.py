@@ -24,6 +24,7 @@ from perpcs.files import hash_bytes
 from perpcs.pool.manifest import STRATEGIES, Candidates, would_share
 from perpcs.serve.answer import Answer
 from perpcs.tasks import Query, get_task
+from perpcs.ui.asking import kept_as
 from perpcs.ui.give_history import start_assembly
 from perpcs.ui.numbers import show_difference
 from perpcs.ui.state import Person, Studio, names_of, worked_out
@@ -234,14 +235,10 @@ def answer_again(engine: "Engine", record: Studio, person: Person, weights: np.n
 def current_question(record: Studio, person: Person) -> Query | None:
     """The question last asked of this person's model, else their first held-out one."""
     asked = record.asked
-    if asked is not None and any(_same(column.person, person) for column in asked.columns):
+    if asked is not None and any(kept_as("", column.person) == kept_as("", person) for column in asked.columns):
         query: Query = asked.query
         return query
     return person.queries[0] if person.queries else None
-
-
-def _same(one: Person, other: Person) -> bool:
-    return (one.task, one.assembly.fingerprint) == (other.task, other.assembly.fingerprint)
 
 
 def _answer(engine: "Engine", person: Person, query: Query, weights: np.ndarray) -> Again:
